@@ -1,0 +1,321 @@
+//! Contexts: a model at work, with its memory and its last results.
+
+mod decode;
+mod params;
+
+use core::cell::Cell;
+use std::ptr::NonNull;
+
+pub use params::{AttentionType, CacheType, ContextParams, FlashAttention, PoolingType};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::guard::guard;
+use crate::log;
+use crate::memory::Memory;
+use crate::model::Model;
+use crate::token::SeqId;
+
+/// A model at work: the memory of its sequences, and the results of the last batch.
+///
+/// A context can move to another thread but not be used by two at once: `Send`, not `Sync`. Make one for each
+/// thread; they share the model. Functions that compute or change memory take `&mut self`, so that no view of
+/// an earlier result outlives it.
+///
+/// After a call that failed inside llama.cpp (an assertion, an exception) the context is poisoned: later calls
+/// return [`ErrorKind::Poisoned`]. The model and other contexts are not affected.
+pub struct Context {
+    raw: NonNull<llama_sys::llama_context>,
+    model: Model,
+    limits: Limits,
+    causal: bool,
+    embeddings: bool,
+    unified: bool,
+    /// For each token of the last batch whether it has an output; empty when there is no last batch.
+    outputs: Vec<bool>,
+    /// Whether the rows of the outputs stand in their final order. llama.cpp moves them at the first access.
+    ordered: Cell<bool>,
+    /// The array of pointers that C wants for a batch's sequence ids; here so that it is not made anew.
+    seq_id_pointers: Vec<*mut llama_sys::llama_seq_id>,
+    poison: Option<String>,
+}
+
+/// What the context was really created with; constant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) n_ctx: u32,
+    pub(crate) n_ctx_seq: u32,
+    pub(crate) n_batch: u32,
+    pub(crate) n_ubatch: u32,
+    pub(crate) n_seq_max: u32,
+}
+
+// SAFETY: a llama_context is not tied to the thread that made it: its state is in the object and in backends
+// whose functions may be called from any one thread at a time (llama-context.cpp keeps no thread-local state;
+// ggml's CPU threads belong to the computation or to a pool). `Context` is not `Sync`, so that there is one
+// thread at a time. The pointers in `seq_id_pointers` are only meaningful during a call.
+unsafe impl Send for Context {}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: the context is valid and this is its only owner; the model is freed after it, since fields
+        // are dropped after this function.
+        if let Err(error) = guard(|| unsafe { llama_sys::llama_free(self.raw.as_ptr()) }) {
+            tracing::error!("freeing a context failed: {error}");
+        }
+    }
+}
+
+impl Context {
+    /// Makes a context. It keeps the model alive.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidParameter`] for parameters out of range, [`ErrorKind::Unsupported`] for a model that was
+    /// loaded without weights, [`ErrorKind::ContextCreation`] when llama.cpp refuses or memory is short.
+    ///
+    /// Corresponds to `llama_init_from_model`.
+    pub fn new(model: &Model, params: &ContextParams) -> Result<Self> {
+        static LOCK: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+        if model.params().is_vocab_only() {
+            let reason = "it was loaded with vocab_only and has no weights".to_owned();
+            return Err(ErrorKind::Unsupported { operation: "creating a context", reason }.into());
+        }
+        let raw_params = params.to_raw()?;
+        let raw = log::explain(|| {
+            // llama_init_from_model may write to the model's hyperparameters (YaRN).
+            let _lock = LOCK.lock();
+            // SAFETY: the model is valid; the parameters were made from llama.cpp's defaults, and hold no
+            // pointers.
+            let raw = guard(|| unsafe { llama_sys::llama_init_from_model(model.raw(), raw_params) })?;
+            NonNull::new(raw).ok_or_else(|| {
+                let (n_ctx, n_batch, n_seq_max) = (params.n_ctx, params.n_batch, params.n_seq_max);
+                ErrorKind::ContextCreation { n_ctx, n_batch, n_seq_max }.into()
+            })
+        })?;
+        // SAFETY: the context is valid; the functions read numbers.
+        let (limits, causal) = unsafe { (Limits::read(raw), llama_sys::llama_get_causal_attn(raw.as_ptr())) };
+        Ok(Self {
+            raw,
+            model: model.clone(),
+            limits,
+            causal,
+            embeddings: raw_params.embeddings,
+            // With one sequence there is one buffer either way.
+            unified: raw_params.kv_unified || params.n_seq_max == 1,
+            outputs: Vec::new(),
+            ordered: Cell::new(false),
+            seq_id_pointers: Vec::new(),
+            poison: None,
+        })
+    }
+
+    pub(crate) fn raw(&self) -> *mut llama_sys::llama_context {
+        self.raw.as_ptr()
+    }
+
+    /// The model that is at work.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The size in tokens, of all sequences together. Corresponds to `llama_n_ctx`.
+    #[must_use]
+    pub fn n_ctx(&self) -> u32 {
+        self.limits.n_ctx
+    }
+
+    /// The size in tokens that one sequence can have. Corresponds to `llama_n_ctx_seq`.
+    #[must_use]
+    pub fn n_ctx_seq(&self) -> u32 {
+        self.limits.n_ctx_seq
+    }
+
+    /// The most tokens in one batch. Corresponds to `llama_n_batch`.
+    #[must_use]
+    pub fn n_batch(&self) -> u32 {
+        self.limits.n_batch
+    }
+
+    /// The most tokens that are computed at once. Corresponds to `llama_n_ubatch`.
+    #[must_use]
+    pub fn n_ubatch(&self) -> u32 {
+        self.limits.n_ubatch
+    }
+
+    /// The number of sequences. Corresponds to `llama_n_seq_max`.
+    #[must_use]
+    pub fn n_seq_max(&self) -> u32 {
+        self.limits.n_seq_max
+    }
+
+    /// How embeddings are pooled. Corresponds to `llama_pooling_type`.
+    #[must_use]
+    pub fn pooling_type(&self) -> PoolingType {
+        // SAFETY: the context is valid; the function reads a number.
+        params::pooling_from_raw(unsafe { llama_sys::llama_pooling_type_fn(self.raw()) })
+    }
+
+    /// Threads for one token at a time. Corresponds to `llama_n_threads`.
+    #[must_use]
+    pub fn n_threads(&self) -> u32 {
+        // SAFETY: the context is valid; the function reads a number.
+        u32::try_from(unsafe { llama_sys::llama_n_threads(self.raw()) }).unwrap_or(0)
+    }
+
+    /// Threads for several tokens at a time. Corresponds to `llama_n_threads_batch`.
+    #[must_use]
+    pub fn n_threads_batch(&self) -> u32 {
+        // SAFETY: the context is valid; the function reads a number.
+        u32::try_from(unsafe { llama_sys::llama_n_threads_batch(self.raw()) }).unwrap_or(0)
+    }
+
+    /// Sets the threads for one token and for several tokens at a time, each 1..=512.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidParameter`] for a number out of range.
+    ///
+    /// Corresponds to `llama_set_n_threads`.
+    pub fn set_n_threads(&mut self, n_threads: u32, n_threads_batch: u32) -> Result<()> {
+        let n_threads = params::check_threads("n_threads", n_threads)?;
+        let n_threads_batch = params::check_threads("n_threads_batch", n_threads_batch)?;
+        self.call(|raw| {
+            // SAFETY: the context is valid and the numbers are in range.
+            unsafe { llama_sys::llama_set_n_threads(raw, n_threads, n_threads_batch) }
+        })
+    }
+
+    /// Whether the next batches compute embeddings. Corresponds to `llama_set_embeddings`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Poisoned`].
+    pub fn set_embeddings(&mut self, embeddings: bool) -> Result<()> {
+        self.call(|raw| {
+            // SAFETY: the context is valid.
+            unsafe { llama_sys::llama_set_embeddings(raw, embeddings) }
+        })?;
+        self.embeddings = embeddings;
+        Ok(())
+    }
+
+    /// Whether the next batches' tokens see only those before them. Corresponds to `llama_set_causal_attn`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Poisoned`].
+    pub fn set_causal_attention(&mut self, causal: bool) -> Result<()> {
+        self.call(|raw| {
+            // SAFETY: the context is valid.
+            unsafe { llama_sys::llama_set_causal_attn(raw, causal) }
+        })?;
+        self.causal = causal;
+        Ok(())
+    }
+
+    /// Whether tokens see only those before them. Corresponds to `llama_get_causal_attn`.
+    #[must_use]
+    pub fn causal_attention(&self) -> bool {
+        self.causal
+    }
+
+    /// The memory of the sequences: the cache of keys and values, or the recurrent state. Corresponds to
+    /// `llama_get_memory`.
+    pub fn memory(&mut self) -> Memory<'_> {
+        Memory::new(self)
+    }
+
+    /// Waits until all computations are finished. Reading results does it by itself. Corresponds to
+    /// `llama_synchronize`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Poisoned`].
+    pub fn synchronize(&mut self) -> Result<()> {
+        // SAFETY: the context is valid.
+        self.call(|raw| unsafe { llama_sys::llama_synchronize(raw) })
+    }
+
+    /// Whether an earlier call failed inside llama.cpp, so that the context cannot be used any more.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.poison.is_some()
+    }
+
+    /// Runs a call that may change the context. When it is contained the context is poisoned.
+    pub(crate) fn call<R>(&mut self, call: impl FnOnce(*mut llama_sys::llama_context) -> R) -> Result<R> {
+        self.check_poison()?;
+        let raw = self.raw();
+        let result = log::explain(|| guard(|| call(raw)));
+        if let Err(error) = &result {
+            self.poison_with(error);
+        }
+        result
+    }
+
+    pub(crate) fn poison_with(&mut self, error: &Error) {
+        self.outputs.clear();
+        self.poison = Some(error.kind().to_string());
+    }
+
+    pub(crate) fn check_poison(&self) -> Result<()> {
+        match &self.poison {
+            None => Ok(()),
+            Some(cause) => Err(ErrorKind::Poisoned { cause: cause.clone() }.into()),
+        }
+    }
+
+    /// Whether all sequences share one buffer.
+    pub(crate) fn is_unified(&self) -> bool {
+        self.unified
+    }
+
+    /// For each token of the last batch whether it has an output.
+    pub(crate) fn outputs(&self) -> &[bool] {
+        &self.outputs
+    }
+
+    /// Whether the rows of outputs stand in their final order.
+    pub(crate) fn ordered(&self) -> &Cell<bool> {
+        &self.ordered
+    }
+
+    /// Refuses sequence ids that C would index with.
+    pub(crate) fn check_seq_id(&self, seq_id: SeqId) -> Result<()> {
+        let n_seq_max = self.limits.n_seq_max;
+        match u32::try_from(seq_id.get()) {
+            Ok(id) if id < n_seq_max => Ok(()),
+            _ => Err(ErrorKind::InvalidSeqId { seq_id: seq_id.get(), n_seq_max }.into()),
+        }
+    }
+}
+
+impl Limits {
+    /// # Safety
+    ///
+    /// `raw` is a valid context.
+    unsafe fn read(raw: NonNull<llama_sys::llama_context>) -> Self {
+        let raw = raw.as_ptr();
+        // SAFETY: the context is valid; the functions read numbers.
+        unsafe {
+            Self {
+                n_ctx: llama_sys::llama_n_ctx(raw),
+                n_ctx_seq: llama_sys::llama_n_ctx_seq(raw),
+                n_batch: llama_sys::llama_n_batch(raw),
+                n_ubatch: llama_sys::llama_n_ubatch(raw),
+                n_seq_max: llama_sys::llama_n_seq_max(raw),
+            }
+        }
+    }
+}
+
+impl core::fmt::Debug for Context {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Context")
+            .field("model", &self.model)
+            .field("limits", &self.limits)
+            .field("poison", &self.poison)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,67 @@
+//! The embeddings that a batch gave.
+
+use crate::context::{Context, PoolingType};
+use crate::error::{ErrorKind, Result};
+use crate::logits::no_output;
+use crate::token::SeqId;
+
+impl Context {
+    /// The embedding of the token at `index` in the last batch, `n_embd_out` floats. For contexts with
+    /// [`PoolingType::None`] that compute embeddings.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NoOutput`], [`ErrorKind::Unsupported`] for a context that pools, [`ErrorKind::Poisoned`].
+    ///
+    /// Corresponds to `llama_get_embeddings_ith`.
+    pub fn embeddings(&self, index: impl Into<Option<usize>>) -> Result<&[f32]> {
+        if self.pooling_type() != PoolingType::None {
+            let reason = "the context pools them: use embeddings_seq".to_owned();
+            return Err(ErrorKind::Unsupported { operation: "the embedding of a token", reason }.into());
+        }
+        let index = self.check_output(index.into(), "embeddings")?;
+        let raw = self.raw();
+        // SAFETY: the context is valid and the index has an output (`check_output`).
+        let row = self.read(|| unsafe { llama_sys::llama_get_embeddings_ith(raw, index) })?;
+        if row.is_null() {
+            return Err(no_output(index, "embeddings", "create the context with embeddings(true)"));
+        }
+        // SAFETY: the row has n_embd_out floats (llama-context.cpp, get_embeddings_ith) in a buffer that
+        // moves or changes only in functions that take `&mut self`.
+        Ok(unsafe { core::slice::from_raw_parts(row, self.model().n_embd_out() as usize) })
+    }
+
+    /// The pooled embedding of a sequence of the last batch: `n_embd_out` floats, or the class scores of a reranker.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidSeqId`], [`ErrorKind::NoOutput`] when the sequence was not in the last batch,
+    /// [`ErrorKind::Unsupported`] for a context that does not pool, [`ErrorKind::Poisoned`].
+    ///
+    /// Corresponds to `llama_get_embeddings_seq`.
+    pub fn embeddings_seq(&self, seq_id: SeqId) -> Result<&[f32]> {
+        self.check_poison()?;
+        self.check_seq_id(seq_id)?;
+        let width = match self.pooling_type() {
+            PoolingType::None => {
+                let reason = "the context does not pool: use embeddings, or set a pooling type".to_owned();
+                return Err(ErrorKind::Unsupported { operation: "the embedding of a sequence", reason }.into());
+            }
+            // SAFETY: the model is valid, and a reranker: for others the function is not called.
+            PoolingType::Rank => unsafe { llama_sys::llama_model_n_cls_out(self.model().raw()) },
+            _ => self.model().n_embd_out(),
+        };
+        if self.outputs().is_empty() {
+            return Err(no_output(0, "embeddings", "no batch was decoded"));
+        }
+        let raw = self.raw();
+        // SAFETY: the context is valid; the function looks the id up in a map.
+        let row = self.read(|| unsafe { llama_sys::llama_get_embeddings_seq(raw, seq_id.get()) })?;
+        if row.is_null() {
+            return Err(no_output(0, "embeddings", "the sequence was not in the last batch"));
+        }
+        // SAFETY: the vector in the map has that many floats (llama-context.cpp, decode) and changes only in
+        // functions that take `&mut self`.
+        Ok(unsafe { core::slice::from_raw_parts(row, width as usize) })
+    }
+}

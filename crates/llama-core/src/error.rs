@@ -1,0 +1,299 @@
+//! What can go wrong, each with the value, the limit, and what to do.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// The result of this crate's functions.
+pub type Result<T, E = Error> = core::result::Result<T, E>;
+
+/// An error, with llama.cpp's own last words on it.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    log: Vec<String>,
+}
+
+impl Error {
+    pub(crate) fn from_kind(kind: ErrorKind) -> Self {
+        Self(Box::new(Inner { kind, log: Vec::new() }))
+    }
+
+    /// Adds what llama.cpp logged while the failed call ran.
+    pub(crate) fn with_log(mut self, log: Vec<String>) -> Self {
+        if self.0.log.is_empty() {
+            self.0.log = log;
+        }
+        self
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0.kind
+    }
+
+    /// The warnings and errors that llama.cpp logged during the failed call, oldest first.
+    #[must_use]
+    pub fn log(&self) -> &[String] {
+        &self.0.log
+    }
+}
+
+impl From<ErrorKind> for Error {
+    fn from(kind: ErrorKind) -> Self {
+        Self::from_kind(kind)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.kind)?;
+        for line in &self.0.log {
+            write!(f, "\n  llama.cpp: {line}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error").field("kind", &self.0.kind).field("log", &self.0.log).finish()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.0.kind)
+    }
+}
+
+/// The kinds of errors. New kinds are added in minor releases.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The file is missing, is no GGUF file, or is not complete; refused before llama.cpp sees it.
+    #[error("cannot load the model {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        source: llama_gguf::Error,
+    },
+    /// llama.cpp could not load the model; the log says why.
+    #[error("llama.cpp could not load the model {}", path.display())]
+    Load {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The progress callback asked to stop.
+    #[error("loading the model {} was cancelled by the progress callback", path.display())]
+    LoadCancelled {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A context could not be made; the log says why.
+    #[error("llama.cpp could not create a context with n_ctx {n_ctx}, n_batch {n_batch}, n_seq_max {n_seq_max}")]
+    ContextCreation {
+        /// Requested size in tokens, 0 for the model's own.
+        n_ctx: u32,
+        /// Requested tokens per batch.
+        n_batch: u32,
+        /// Requested number of sequences.
+        n_seq_max: u32,
+    },
+    /// A parameter is outside its range.
+    #[error("{name} is {value}: {reason}")]
+    InvalidParameter {
+        /// The parameter's name.
+        name: &'static str,
+        /// The value that was given.
+        value: String,
+        /// The range, and what to use instead.
+        reason: String,
+    },
+    /// The model has no weights or no vocabulary for what is asked of it.
+    #[error("{operation} is not possible with this model: {reason}")]
+    Unsupported {
+        /// What was asked.
+        operation: &'static str,
+        /// Why the model or its memory cannot do it.
+        reason: String,
+    },
+    /// A token id is not in the vocabulary.
+    #[error("token {token} is out of range: the vocabulary has {n_vocab} tokens (0..{n_vocab})")]
+    InvalidToken {
+        /// The id.
+        token: i32,
+        /// The size of the vocabulary.
+        n_vocab: i32,
+    },
+    /// A sequence id is not one of the context's.
+    #[error("sequence id {seq_id} is out of range: the context was created for {n_seq_max} sequences \
+             (0..{n_seq_max})")]
+    InvalidSeqId {
+        /// The id.
+        seq_id: i32,
+        /// The number of sequences.
+        n_seq_max: u32,
+    },
+    /// A position is negative, or does not follow the one before.
+    #[error("position {pos} of sequence {seq_id} is not valid: {reason}")]
+    InvalidPosition {
+        /// The position.
+        pos: i32,
+        /// The sequence.
+        seq_id: i32,
+        /// What would be valid.
+        reason: String,
+    },
+    /// A range of positions is empty the wrong way round, or negative.
+    #[error("positions {start}..{end} are not a range of sequence positions: {reason}")]
+    InvalidRange {
+        /// First position.
+        start: i64,
+        /// Position after the last.
+        end: i64,
+        /// What would be valid.
+        reason: &'static str,
+    },
+    /// A batch without tokens.
+    #[error("the batch is empty: push at least one token before decoding")]
+    EmptyBatch,
+    /// More tokens than the context takes at once.
+    #[error("the batch has {n_tokens} tokens and the context takes {limit} ({which}): decode it in parts or create \
+             the context with a larger {which}")]
+    BatchTooLarge {
+        /// Tokens in the batch.
+        n_tokens: usize,
+        /// The most that the context takes.
+        limit: u32,
+        /// The parameter that sets the limit.
+        which: &'static str,
+    },
+    /// The text is longer than what is left of the context.
+    #[error("{n_tokens} tokens do not fit into the context of {n_ctx} tokens per sequence: shorten the text or \
+             create the context with a larger n_ctx")]
+    ContextFull {
+        /// Tokens needed.
+        n_tokens: usize,
+        /// Tokens per sequence.
+        n_ctx: u32,
+    },
+    /// Decoding or encoding did not succeed.
+    #[error("{0}")]
+    Decode(#[from] DecodeError),
+    /// There is no row of logits or embeddings for this token of the last batch.
+    #[error("token {index} of the last batch has no {what}: {reason}")]
+    NoOutput {
+        /// Index of the token in the batch.
+        index: usize,
+        /// `logits` or `embeddings`.
+        what: &'static str,
+        /// What to do.
+        reason: &'static str,
+    },
+    /// Tokens could not be made of a text, or text of tokens.
+    #[error("{operation} failed: {reason}")]
+    Tokenize {
+        /// What was being done.
+        operation: &'static str,
+        /// Why it failed.
+        reason: String,
+    },
+    /// A sampler's parameters, grammar or result is not usable.
+    #[error("sampler {name}: {reason}")]
+    Sampler {
+        /// llama.cpp's name of the sampler.
+        name: &'static str,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+    /// A text with a NUL byte where C needs a string.
+    #[error("the {what} has a NUL byte at position {position}, which a C string cannot hold: remove it")]
+    InteriorNul {
+        /// The argument.
+        what: &'static str,
+        /// Offset of the byte.
+        position: usize,
+    },
+    /// A path that is not Unicode, on a platform where llama.cpp needs it to be.
+    #[error("the path {} is not valid Unicode, which llama.cpp needs on this platform: rename the file", path.display())]
+    PathNotUnicode {
+        /// The path.
+        path: PathBuf,
+    },
+    /// An assertion inside llama.cpp failed and was contained. This is a bug: in llama.cpp, or in this crate
+    /// for letting the call through.
+    #[error("an assertion inside llama.cpp failed at {file}:{line}: {message}")]
+    Internal {
+        /// llama.cpp's source file.
+        file: String,
+        /// The line.
+        line: u32,
+        /// The assertion.
+        message: String,
+    },
+    /// A C++ exception arrived from llama.cpp.
+    #[error("llama.cpp failed: {message}")]
+    Exception {
+        /// The exception's text.
+        message: String,
+    },
+    /// Memory could not be allocated.
+    #[error("out of memory inside llama.cpp ({message}): use a smaller model, context or batch")]
+    OutOfMemory {
+        /// llama.cpp's text.
+        message: String,
+    },
+    /// An earlier call on this object failed in a way that leaves it unusable.
+    #[error("this context cannot be used any more: an earlier call failed inside llama.cpp ({cause}). Create a new \
+             context; the model is still good")]
+    Poisoned {
+        /// The earlier failure.
+        cause: String,
+    },
+}
+
+/// Why a batch was not decoded, and what is left in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// llama.cpp's code 1. Memory is as it was before the call.
+    #[error("no room in the context's memory for the batch; memory is as before the call. Use a smaller batch, remove \
+             sequences, or create the context with a larger n_ctx")]
+    NoSlot,
+    /// llama.cpp's code 2.
+    #[error("decoding was aborted by the abort callback; the parts of the batch that were complete stay in memory: \
+             see Memory::seq_pos_max")]
+    Aborted,
+    /// llama.cpp's code -1. Memory is as it was before the call.
+    #[error("llama.cpp refused the batch as invalid; memory is as before the call")]
+    InvalidBatch,
+    /// llama.cpp's other codes.
+    #[error("decoding failed with code {code}; the parts of the batch that were complete stay in memory: see \
+             Memory::seq_pos_max")]
+    Failed {
+        /// The code: -2 allocation, -3 computation.
+        code: i32,
+    },
+}
+
+impl DecodeError {
+    /// The error for a return code of `llama_decode` or `llama_encode`, `None` for 0.
+    pub(crate) fn from_code(code: i32) -> Option<Self> {
+        match code {
+            0 => None,
+            1 => Some(Self::NoSlot),
+            2 => Some(Self::Aborted),
+            -1 => Some(Self::InvalidBatch),
+            code => Some(Self::Failed { code }),
+        }
+    }
+
+    /// Whether the context's memory is as it was before the call.
+    #[must_use]
+    pub fn memory_is_restored(self) -> bool {
+        matches!(self, Self::NoSlot | Self::InvalidBatch)
+    }
+}

@@ -1,0 +1,5 @@
+//! The machinery of every call into llama.cpp: the guard, callbacks, strings.
+
+pub(crate) mod callback;
+pub(crate) mod guard;
+pub(crate) mod string;

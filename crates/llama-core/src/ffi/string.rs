@@ -1,0 +1,55 @@
+//! Strings to and from C.
+
+use core::ffi::{CStr, c_char};
+use std::ffi::CString;
+use std::path::Path;
+
+use crate::error::{Error, ErrorKind};
+
+/// A C string of a text. `what` names the argument in the error for a NUL byte.
+pub(crate) fn to_c(what: &'static str, text: &str) -> Result<CString, Error> {
+    CString::new(text).map_err(|error| {
+        Error::from_kind(ErrorKind::InteriorNul { what, position: error.nul_position() })
+    })
+}
+
+/// A C string of a path: its bytes on Unix, UTF-8 elsewhere (llama.cpp widens it there).
+pub(crate) fn path_to_c(path: &Path) -> Result<CString, Error> {
+    #[cfg(unix)]
+    let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
+    #[cfg(not(unix))]
+    let bytes = path
+        .to_str()
+        .ok_or_else(|| Error::from_kind(ErrorKind::PathNotUnicode { path: path.to_owned() }))?
+        .as_bytes();
+    CString::new(bytes).map_err(|error| {
+        Error::from_kind(ErrorKind::InteriorNul { what: "path", position: error.nul_position() })
+    })
+}
+
+/// Copies a NUL-terminated string, or nothing for NULL. Bytes that are not UTF-8 are replaced.
+///
+/// # Safety
+///
+/// `text` is NULL or points to a NUL-terminated string.
+pub(crate) unsafe fn from_c(text: *const c_char) -> Option<String> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: not NULL, and NUL-terminated by the caller's promise.
+    Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+}
+
+/// Reads a string from a C function that fills a buffer, NUL-terminates it, and returns the whole length, or a
+/// negative number when there is no such string (as `llama_model_meta_val_str` does).
+pub(crate) fn read_buffer(mut fill: impl FnMut(*mut c_char, usize) -> i32) -> Option<String> {
+    let mut buffer = vec![0_u8; 256];
+    loop {
+        let length = usize::try_from(fill(buffer.as_mut_ptr().cast::<c_char>(), buffer.len())).ok()?;
+        if length < buffer.len() {
+            buffer.truncate(length);
+            return Some(String::from_utf8_lossy(&buffer).into_owned());
+        }
+        buffer.resize(length + 1, 0);
+    }
+}

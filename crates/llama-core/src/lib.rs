@@ -1,0 +1,68 @@
+//! Safe, typed access to llama.cpp.
+//!
+//! One noun of `llama.h` is one type here, with its name: [`Model`], [`Vocab`], [`Context`], [`Batch`],
+//! [`Logits`], [`Memory`], [`SamplerChain`]. Each item says which C function it corresponds to.
+//!
+//! ```
+//! use llama_core::{Batch, Context, ContextParams, Model, ModelParams, Pos, SamplerChain, SeqId, TokenizeOptions};
+//!
+//! # fn main() -> Result<(), llama_core::Error> {
+//! # let path = test_models::Tiny::Llama.path();
+//! let model = Model::load(path, &ModelParams::default())?; // cheap to clone, Send + Sync
+//! let tokens = model.vocab().tokenize("Hello", TokenizeOptions::default())?;
+//! let mut context = Context::new(&model, &ContextParams::default().n_ctx(2048).n_seq_max(4))?;
+//! let mut batch = Batch::new();
+//! batch.push_prompt(&tokens, SeqId::new(0), Pos::new(0))?; // logits for the last token
+//! context.decode(&batch)?;
+//! let mut sampler = SamplerChain::builder().top_k(40).top_p(0.95).temperature(0.8).dist(42).build()?;
+//! let token = sampler.sample(&mut context, batch.last_output())?; // samples and accepts, once
+//! context.memory().seq_rm(SeqId::new(0), 5..)?;
+//! # let _ = token;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What always holds
+//!
+//! - **Owners are counted, views borrow.** A context keeps its model alive; rows of logits borrow the context. No
+//!   self-referential structs are needed.
+//! - **Threads.** [`Model`] is `Send` and `Sync`; [`Context`] and [`SamplerChain`] are `Send`.
+//! - **Safe code does not abort the process.** What llama.cpp asserts on is refused before; an assertion that fails
+//!   all the same is contained and comes back as [`ErrorKind::Internal`], and the context that it happened in is
+//!   poisoned. Two limits: assertions on ggml's own worker threads cannot be contained, and with
+//!   `panic = "abort"` in the profile they abort as in C++.
+//! - **Initialisation is implicit**, and llama.cpp's log goes to [`tracing`], target `llama_cpp`.
+//! - **Errors say what to do**, with llama.cpp's own last words on them.
+
+mod backend;
+mod batch;
+mod context;
+mod device;
+mod embeddings;
+mod error;
+mod ffi;
+mod log;
+mod logits;
+mod memory;
+mod model;
+mod perf;
+mod sampler;
+mod token;
+mod tokenize;
+mod vocab;
+
+pub use backend::{
+    init, supports_gpu_offload, supports_mlock, supports_mmap, supports_rpc, system_info, version,
+};
+pub use batch::Batch;
+pub use context::{AttentionType, CacheType, Context, ContextParams, FlashAttention, PoolingType};
+pub use device::{Device, DeviceKind, DeviceMemory, devices};
+pub use error::{DecodeError, Error, ErrorKind, Result};
+pub use logits::Logits;
+pub use memory::Memory;
+pub use model::{LoadMode, Model, ModelParams, SplitMode};
+pub use perf::Perf;
+pub use sampler::*;
+pub use token::{Pos, SeqId, Token, TokenAttributes};
+pub use tokenize::{DetokenizeOptions, TokenizeOptions};
+pub use vocab::{Vocab, VocabKind};

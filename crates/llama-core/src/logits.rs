@@ -1,0 +1,114 @@
+//! The rows of logits that a batch gave.
+
+use core::ops::Deref;
+
+use crate::context::Context;
+use crate::error::{ErrorKind, Result};
+use crate::ffi::guard::guard;
+use crate::token::Token;
+
+/// One row of logits: a float for each token of the vocabulary. A view into the context; the next batch needs the
+/// context back first.
+#[derive(Clone, Copy, Debug)]
+pub struct Logits<'c> {
+    row: &'c [f32],
+}
+
+impl<'c> Logits<'c> {
+    /// The row, `n_vocab` floats.
+    #[must_use]
+    pub fn as_slice(&self) -> &'c [f32] {
+        self.row
+    }
+
+    /// The logit of a token, `None` outside the vocabulary.
+    #[must_use]
+    pub fn get(&self, token: Token) -> Option<f32> {
+        usize::try_from(token.get()).ok().and_then(|index| self.row.get(index)).copied()
+    }
+
+    /// The token with the largest logit; the first of them when several are equal. NaN is passed over.
+    #[must_use]
+    pub fn argmax(&self) -> Token {
+        let mut best = (0, f32::NEG_INFINITY);
+        for (index, value) in self.row.iter().enumerate() {
+            if *value > best.1 {
+                best = (index, *value);
+            }
+        }
+        Token::new(i32::try_from(best.0).unwrap_or(i32::MAX))
+    }
+}
+
+impl Deref for Logits<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        self.row
+    }
+}
+
+impl Context {
+    /// The logits of the token at `index` in the last batch, `n_vocab` floats. [`Batch::last_output`] can be given as
+    /// it is.
+    ///
+    /// Several rows can be looked at at once: llama.cpp reorders its rows at the first access after a batch, and
+    /// never again.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NoOutput`] when the token is not in the last batch or did not ask for results,
+    /// [`ErrorKind::Poisoned`].
+    ///
+    /// Corresponds to `llama_get_logits_ith`.
+    ///
+    /// [`Batch::last_output`]: crate::Batch::last_output
+    pub fn logits(&self, index: impl Into<Option<usize>>) -> Result<Logits<'_>> {
+        let index = self.check_output(index.into(), "logits")?;
+        let n_vocab = self.model().vocab().n_tokens();
+        let raw = self.raw();
+        // SAFETY: the context is valid and the index has an output (`check_output`).
+        let row = self.read(|| unsafe { llama_sys::llama_get_logits_ith(raw, index) })?;
+        if row.is_null() {
+            return Err(no_output(index, "logits", "this context computes embeddings only"));
+        }
+        // SAFETY: the row has n_vocab floats in the context's output buffer (llama-context.cpp,
+        // get_logits_ith), which moves or changes only in functions that take `&mut self`.
+        Ok(Logits { row: unsafe { core::slice::from_raw_parts(row, n_vocab) } })
+    }
+
+    /// Refuses indices that have no row in the output buffer.
+    pub(crate) fn check_output(&self, index: Option<usize>, what: &'static str) -> Result<i32> {
+        self.check_poison()?;
+        let Some(index) = index else {
+            return Err(no_output(0, what, "no token of the batch asked for results: push it with output true"));
+        };
+        match self.outputs().get(index) {
+            Some(true) => Ok(i32::try_from(index).unwrap_or(i32::MAX)),
+            Some(false) => {
+                let reason = "it did not ask for results: push it with output true";
+                Err(ErrorKind::NoOutput { index, what, reason }.into())
+            }
+            None => {
+                let reason = "the last batch has fewer tokens, or there is none";
+                Err(ErrorKind::NoOutput { index, what, reason }.into())
+            }
+        }
+    }
+
+    /// Runs a call that reads results. The first one after a batch reorders the rows; no row can be borrowed then,
+    /// because the batch was computed with `&mut self`.
+    pub(crate) fn read<R>(&self, read: impl FnOnce() -> R) -> Result<R> {
+        let raw = self.raw();
+        if !self.ordered().replace(true) {
+            // SAFETY: the context is valid. Orders all rows, logits and embeddings (llama-context.cpp,
+            // output_reorder), and leaves nothing to reorder for later calls.
+            guard(|| unsafe { llama_sys::llama_get_logits(raw) })?;
+        }
+        guard(read)
+    }
+}
+
+pub(crate) fn no_output(index: i32, what: &'static str, reason: &'static str) -> crate::Error {
+    ErrorKind::NoOutput { index: usize::try_from(index).unwrap_or(0), what, reason }.into()
+}

@@ -1,0 +1,286 @@
+//! The memory of a context's sequences: a cache of keys and values, a recurrent state, or both.
+
+use core::ops::{Bound, RangeBounds};
+
+use crate::context::Context;
+use crate::error::{ErrorKind, Result};
+use crate::token::{Pos, SeqId};
+
+/// A view of a context's memory. Each function refuses with an error what the model's kind of memory cannot do.
+///
+/// Ranges of positions are Rust ranges over `i32`: `..` is the whole sequence, `5..` all from position 5 on.
+///
+/// Models without memory, such as BERT, answer every function with [`ErrorKind::Unsupported`].
+#[derive(Debug)]
+pub struct Memory<'c> {
+    context: &'c mut Context,
+}
+
+/// A checked range: C's two numbers, the end -1 for open.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Span {
+    start: i32,
+    end: i32,
+}
+
+impl Span {
+    fn new(range: &impl RangeBounds<i32>) -> Result<Self> {
+        let start = match range.start_bound() {
+            Bound::Included(start) => i64::from(*start),
+            Bound::Excluded(start) => i64::from(*start) + 1,
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(end) => Some(i64::from(*end) + 1),
+            Bound::Excluded(end) => Some(i64::from(*end)),
+            Bound::Unbounded => None,
+        };
+        let last = end.unwrap_or(i64::from(i32::MAX));
+        let refuse = |reason| Err(ErrorKind::InvalidRange { start, end: last, reason }.into());
+        if start < 0 || last < 0 {
+            return refuse("positions start at 0");
+        }
+        if start > last {
+            return refuse("the start is after the end");
+        }
+        match (i32::try_from(start), end.map(i32::try_from).transpose()) {
+            (Ok(start), Ok(end)) => Ok(Self { start, end: end.unwrap_or(-1) }),
+            _ => refuse("positions end at 2147483647"),
+        }
+    }
+
+    fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    fn is_whole(self) -> bool {
+        self.start == 0 && self.end == -1
+    }
+
+    fn contains(self, pos: i32) -> bool {
+        pos >= self.start && (self.end == -1 || pos < self.end)
+    }
+}
+
+impl<'c> Memory<'c> {
+    pub(crate) fn new(context: &'c mut Context) -> Self {
+        Self { context }
+    }
+
+    /// Forgets all sequences. With `data`, the buffers are cleared too, which takes longer and is only of use
+    /// against somebody who reads them. Corresponds to `llama_memory_clear`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] without memory, [`ErrorKind::Poisoned`].
+    pub fn clear(&mut self, data: bool) -> Result<()> {
+        // SAFETY: `call` passes the memory of a valid context.
+        self.call(|memory| unsafe { llama_sys::llama_memory_clear(memory, data) })
+    }
+
+    /// Removes the positions of a range from a sequence. Corresponds to `llama_memory_seq_rm`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] when a recurrent or hybrid memory would have to forget a part of what it has
+    /// summed up: remove the whole sequence instead. [`ErrorKind::InvalidSeqId`], [`ErrorKind::InvalidRange`],
+    /// [`ErrorKind::Poisoned`].
+    pub fn seq_rm(&mut self, seq_id: SeqId, range: impl RangeBounds<i32>) -> Result<()> {
+        self.context.check_seq_id(seq_id)?;
+        let span = Span::new(&range)?;
+        if span.is_empty() {
+            return self.check();
+        }
+        let seq_id = seq_id.get();
+        // SAFETY: the memory is valid and the id and range are checked.
+        let removed =
+            self.call(|memory| unsafe { llama_sys::llama_memory_seq_rm(memory, seq_id, span.start, span.end) })?;
+        if removed {
+            return Ok(());
+        }
+        let reason = "its memory sums up what it has read and cannot forget a part: remove the whole sequence with \
+                      `..` and decode again"
+            .to_owned();
+        Err(ErrorKind::Unsupported { operation: "removing a part of a sequence", reason }.into())
+    }
+
+    /// Makes the positions of a range of one sequence part of another too, without computing or, with
+    /// [`kv_unified`](crate::ContextParams::kv_unified), copying anything. Corresponds to `llama_memory_seq_cp`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] for a part of a sequence where only whole ones can be copied: for recurrent and
+    /// hybrid models, and in contexts without `kv_unified`. [`ErrorKind::InvalidSeqId`],
+    /// [`ErrorKind::InvalidRange`], [`ErrorKind::Poisoned`].
+    pub fn seq_cp(&mut self, from: SeqId, to: SeqId, range: impl RangeBounds<i32>) -> Result<()> {
+        self.context.check_seq_id(from)?;
+        self.context.check_seq_id(to)?;
+        let span = Span::new(&range)?;
+        if span.is_empty() || from == to {
+            return self.check();
+        }
+        if !span.is_whole() {
+            self.check_partial_copy()?;
+        }
+        let (from, to) = (from.get(), to.get());
+        // SAFETY: the memory is valid, the ids and the range are checked, and a part is only copied inside one
+        // buffer (llama-kv-cache.cpp, seq_cp).
+        self.call(|memory| unsafe { llama_sys::llama_memory_seq_cp(memory, from, to, span.start, span.end) })
+    }
+
+    fn check_partial_copy(&self) -> Result<()> {
+        let model = self.context.model();
+        let reason = if model.is_recurrent() || model.is_hybrid() {
+            "its memory sums up what it has read and has no parts: copy the whole sequence with `..`"
+        } else if self.context.is_unified() {
+            return Ok(());
+        } else {
+            "its sequences have buffers of their own: copy the whole sequence with `..`, or create the context with \
+             kv_unified(true)"
+        };
+        let operation = "copying a part of a sequence";
+        Err(ErrorKind::Unsupported { operation, reason: reason.to_owned() }.into())
+    }
+
+    /// Removes all other sequences. Corresponds to `llama_memory_seq_keep`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidSeqId`], [`ErrorKind::Unsupported`] without memory, [`ErrorKind::Poisoned`].
+    pub fn seq_keep(&mut self, seq_id: SeqId) -> Result<()> {
+        self.context.check_seq_id(seq_id)?;
+        let others = i32::try_from(self.context.n_seq_max()).unwrap_or(i32::MAX);
+        let (keep, unified) = (seq_id.get(), self.context.is_unified());
+        self.call(|memory| {
+            // SAFETY: the memory is valid and all ids are below n_seq_max. Where sequences have buffers of their
+            // own, C only looks at that of the kept one (llama-kv-cache.cpp, seq_keep).
+            unsafe {
+                llama_sys::llama_memory_seq_keep(memory, keep);
+                for other in (0..others).filter(|other| !unified && *other != keep) {
+                    llama_sys::llama_memory_seq_rm(memory, other, -1, -1);
+                }
+            }
+        })
+    }
+
+    /// Moves the positions of a range by `delta`. Corresponds to `llama_memory_seq_add`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] where [`can_shift`](Memory::can_shift) is false, [`ErrorKind::InvalidPosition`] when
+    /// a position would become negative or pass 2147483647, [`ErrorKind::InvalidSeqId`],
+    /// [`ErrorKind::InvalidRange`], [`ErrorKind::Poisoned`].
+    pub fn seq_add(&mut self, seq_id: SeqId, range: impl RangeBounds<i32>, delta: i32) -> Result<()> {
+        self.context.check_seq_id(seq_id)?;
+        let span = Span::new(&range)?;
+        self.check_shift("moving positions")?;
+        if span.is_empty() || delta == 0 {
+            return Ok(());
+        }
+        self.check_moved(seq_id, span, delta)?;
+        let seq_id = seq_id.get();
+        // SAFETY: the memory is valid and can shift, and the id, the range and the moved positions are checked.
+        self.call(|memory| unsafe { llama_sys::llama_memory_seq_add(memory, seq_id, span.start, span.end, delta) })
+    }
+
+    fn check_moved(&mut self, seq_id: SeqId, span: Span, delta: i32) -> Result<()> {
+        let (Some(first), Some(last)) = (self.seq_pos_min(seq_id)?, self.seq_pos_max(seq_id)?) else {
+            return Ok(());
+        };
+        let first = first.get().max(span.start);
+        let last = if span.end == -1 { last.get() } else { last.get().min(span.end - 1) };
+        for pos in [first, last] {
+            if span.contains(pos) && pos.checked_add(delta).is_none_or(|moved| moved < 0) {
+                let reason = format!("moved by {delta} it would leave 0..={}", i32::MAX);
+                return Err(ErrorKind::InvalidPosition { pos, seq_id: seq_id.get(), reason }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Divides the positions of a range by `divisor`, rounding down. Corresponds to `llama_memory_seq_div`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidParameter`] for a divisor below 1, otherwise as [`seq_add`](Memory::seq_add).
+    pub fn seq_div(&mut self, seq_id: SeqId, range: impl RangeBounds<i32>, divisor: i32) -> Result<()> {
+        self.context.check_seq_id(seq_id)?;
+        let span = Span::new(&range)?;
+        if divisor < 1 {
+            return Err(ErrorKind::InvalidParameter {
+                name: "divisor",
+                value: divisor.to_string(),
+                reason: "positions can be divided by 1 and more".to_owned(),
+            }
+            .into());
+        }
+        self.check_shift("dividing positions")?;
+        if span.is_empty() || divisor == 1 {
+            return Ok(());
+        }
+        let seq_id = seq_id.get();
+        // SAFETY: the memory is valid and can shift, and the id, the range and the divisor are checked.
+        self.call(|memory| unsafe { llama_sys::llama_memory_seq_div(memory, seq_id, span.start, span.end, divisor) })
+    }
+
+    /// The smallest position of a sequence that is in memory, `None` when there is none. Above 0 in sliding-window
+    /// and recurrent memories. Corresponds to `llama_memory_seq_pos_min`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidSeqId`], [`ErrorKind::Unsupported`] without memory, [`ErrorKind::Poisoned`].
+    pub fn seq_pos_min(&mut self, seq_id: SeqId) -> Result<Option<Pos>> {
+        self.context.check_seq_id(seq_id)?;
+        // SAFETY: the memory is valid and the id is checked.
+        let pos = self.call(|memory| unsafe { llama_sys::llama_memory_seq_pos_min(memory, seq_id.get()) })?;
+        Ok((pos >= 0).then_some(Pos::new(pos)))
+    }
+
+    /// The largest position of a sequence that is in memory, `None` when there is none; the next token's is one more.
+    /// Corresponds to `llama_memory_seq_pos_max`.
+    ///
+    /// # Errors
+    ///
+    /// As [`seq_pos_min`](Memory::seq_pos_min).
+    pub fn seq_pos_max(&mut self, seq_id: SeqId) -> Result<Option<Pos>> {
+        self.context.check_seq_id(seq_id)?;
+        // SAFETY: the memory is valid and the id is checked.
+        let pos = self.call(|memory| unsafe { llama_sys::llama_memory_seq_pos_max(memory, seq_id.get()) })?;
+        Ok((pos >= 0).then_some(Pos::new(pos)))
+    }
+
+    /// Whether positions can be moved and divided. Corresponds to `llama_memory_can_shift`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] without memory, [`ErrorKind::Poisoned`].
+    pub fn can_shift(&mut self) -> Result<bool> {
+        // SAFETY: the memory is valid.
+        self.call(|memory| unsafe { llama_sys::llama_memory_can_shift(memory) })
+    }
+
+    fn check_shift(&mut self, operation: &'static str) -> Result<()> {
+        if self.can_shift()? {
+            return Ok(());
+        }
+        let reason = "positions are part of what its memory holds".to_owned();
+        Err(ErrorKind::Unsupported { operation, reason }.into())
+    }
+
+    /// Whether there is a memory at all, for calls that have nothing to do.
+    fn check(&mut self) -> Result<()> {
+        self.call(|_| ())
+    }
+
+    fn call<R>(&mut self, call: impl FnOnce(llama_sys::llama_memory_t) -> R) -> Result<R> {
+        self.context.check_poison()?;
+        if !self.context.has_memory() {
+            let reason = "it keeps nothing between batches".to_owned();
+            return Err(ErrorKind::Unsupported { operation: "using the memory", reason }.into());
+        }
+        self.context.call(|raw| {
+            // SAFETY: the context is valid, and its memory lives as long as it does.
+            call(unsafe { llama_sys::llama_get_memory(raw) })
+        })
+    }
+}

@@ -1,0 +1,51 @@
+//! The model's GGUF metadata, as text.
+
+use super::Model;
+use crate::error::Result;
+use crate::ffi::guard::guard;
+use crate::ffi::string::{read_buffer, to_c};
+
+impl Model {
+    /// The metadata value of a key as text, `None` when there is no such key or its value is an array.
+    /// Corresponds to `llama_model_meta_val_str`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InteriorNul`](crate::ErrorKind::InteriorNul) for a key with a NUL byte.
+    pub fn metadata_value(&self, key: &str) -> Result<Option<String>> {
+        let key = to_c("metadata key", key)?;
+        // SAFETY: the model is valid, the key is NUL-terminated, the buffer has the length that is passed.
+        guard(|| {
+            read_buffer(|buffer, size| unsafe {
+                llama_sys::llama_model_meta_val_str(self.raw(), key.as_ptr(), buffer, size)
+            })
+        })
+    }
+
+    /// All scalar metadata: keys and values as text, sorted by key. Corresponds to
+    /// `llama_model_meta_count`, `llama_model_meta_key_by_index` and `llama_model_meta_val_str_by_index`.
+    ///
+    /// # Errors
+    ///
+    /// None is expected; an exception inside llama.cpp is reported.
+    pub fn metadata(&self) -> Result<Vec<(String, String)>> {
+        // SAFETY: the model is valid, every index is below the count, buffers have the length that is passed.
+        guard(|| unsafe {
+            let count = llama_sys::llama_model_meta_count(self.raw());
+            let key = |index, buffer, size| {
+                llama_sys::llama_model_meta_key_by_index(self.raw(), index, buffer, size)
+            };
+            let value = |index, buffer, size| {
+                llama_sys::llama_model_meta_val_str_by_index(self.raw(), index, buffer, size)
+            };
+            let mut pairs: Vec<(String, String)> = (0..count)
+                .filter_map(|index| {
+                    let key = read_buffer(|buffer, size| key(index, buffer, size))?;
+                    Some((key, read_buffer(|buffer, size| value(index, buffer, size))?))
+                })
+                .collect();
+            pairs.sort();
+            pairs
+        })
+    }
+}

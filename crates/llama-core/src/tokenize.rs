@@ -1,0 +1,208 @@
+//! Text to tokens and back.
+
+use core::ffi::c_char;
+
+use crate::error::Result;
+use crate::ffi::guard::guard;
+use crate::log;
+use crate::token::Token;
+use crate::vocab::{Vocab, tokenize_error};
+
+/// How a text is made into tokens. The default is right for a prompt that a user wrote: the model's own begin and
+/// end tokens are added, and special tokens in the text are plain text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenizeOptions {
+    add_special: bool,
+    parse_special: bool,
+}
+
+impl Default for TokenizeOptions {
+    fn default() -> Self {
+        Self { add_special: true, parse_special: false }
+    }
+}
+
+impl TokenizeOptions {
+    /// Whether to add the begin and end tokens that the model was trained with. Default: true. Switch it off for
+    /// the later parts of a text that is tokenised in parts.
+    #[must_use]
+    pub fn add_special(mut self, add: bool) -> Self {
+        self.add_special = add;
+        self
+    }
+
+    /// Whether a special token's name in the text, such as `<|im_end|>`, becomes that token. Default: false.
+    /// Switch it on for text that you wrote yourself, such as a chat template, never for a user's: it could end
+    /// the turn and speak for somebody else.
+    #[must_use]
+    pub fn parse_special(mut self, parse: bool) -> Self {
+        self.parse_special = parse;
+        self
+    }
+}
+
+/// How tokens are made into text. The default leaves special tokens out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DetokenizeOptions {
+    remove_special: bool,
+    unparse_special: bool,
+}
+
+impl DetokenizeOptions {
+    /// Whether to drop the begin and end tokens that [`TokenizeOptions::add_special`] adds. Default: false.
+    #[must_use]
+    pub fn remove_special(mut self, remove: bool) -> Self {
+        self.remove_special = remove;
+        self
+    }
+
+    /// Whether special tokens are written out by their names. Default: false.
+    #[must_use]
+    pub fn unparse_special(mut self, unparse: bool) -> Self {
+        self.unparse_special = unparse;
+        self
+    }
+}
+
+impl Vocab<'_> {
+    /// Makes tokens of a text. NUL bytes are text like any other.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a model without a tokenizer,
+    /// [`ErrorKind::Tokenize`](crate::ErrorKind::Tokenize) for a text of 2 GiB and more.
+    ///
+    /// Corresponds to `llama_tokenize`.
+    pub fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<Token>> {
+        const OPERATION: &str = "tokenising a text";
+        self.check_has_tokenizer(OPERATION)?;
+        let length = i32::try_from(text.len())
+            .map_err(|_| tokenize_error(OPERATION, format!("{} bytes are more than 2 GiB", text.len())))?;
+        // One token for two bytes is more than enough for most texts; otherwise C says how many there are.
+        let mut tokens = vec![0; text.len() / 2 + 16];
+        loop {
+            let capacity = i32::try_from(tokens.len()).unwrap_or(i32::MAX);
+            let count = log::explain(|| {
+                // SAFETY: the vocabulary is valid, the text has `length` bytes and need not end in NUL
+                // (llama-vocab.cpp makes a std::string of it), and the buffer takes `capacity` tokens.
+                guard(|| unsafe {
+                    llama_sys::llama_tokenize(
+                        self.raw(),
+                        text.as_ptr().cast::<c_char>(),
+                        length,
+                        tokens.as_mut_ptr(),
+                        capacity,
+                        options.add_special,
+                        options.parse_special,
+                    )
+                })
+            })?;
+            if count == i32::MIN {
+                return Err(tokenize_error(OPERATION, "it has more than 2147483647 tokens"));
+            }
+            if let Ok(count) = usize::try_from(count) {
+                tokens.truncate(count);
+                return Ok(tokens.into_iter().map(Token::new).collect());
+            }
+            tokens.resize(count.unsigned_abs() as usize, 0);
+        }
+    }
+
+    /// Appends the bytes that a token stands for: possibly a part of a UTF-8 character, or nothing.
+    ///
+    /// With `special`, a control token is written out by its name; without, it gives nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidToken`](crate::ErrorKind::InvalidToken),
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a model without a tokenizer.
+    ///
+    /// Corresponds to `llama_token_to_piece`.
+    pub fn append_token_bytes(&self, token: Token, special: bool, bytes: &mut Vec<u8>) -> Result<()> {
+        self.check_has_tokenizer("the bytes of a token")?;
+        self.check(token)?;
+        let start = bytes.len();
+        bytes.resize(start + 32, 0);
+        loop {
+            let room = i32::try_from(bytes.len() - start).unwrap_or(i32::MAX);
+            // SAFETY: the vocabulary is valid, the token is in it, and the buffer has `room` bytes.
+            let length = guard(|| unsafe {
+                let buffer = bytes.as_mut_ptr().add(start).cast::<c_char>();
+                llama_sys::llama_token_to_piece(self.raw(), token.get(), buffer, room, 0, special)
+            });
+            let length = match length {
+                Ok(length) => length,
+                Err(error) => {
+                    bytes.truncate(start);
+                    return Err(error);
+                }
+            };
+            if let Ok(length) = usize::try_from(length) {
+                bytes.truncate(start + length);
+                return Ok(());
+            }
+            bytes.resize(start + length.unsigned_abs() as usize, 0);
+        }
+    }
+
+    /// The bytes that a token stands for. See [`Vocab::append_token_bytes`], which needs no allocation. Corresponds
+    /// to `llama_token_to_piece`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vocab::append_token_bytes`].
+    pub fn token_to_bytes(&self, token: Token, special: bool) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.append_token_bytes(token, special, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Makes bytes of tokens; they are UTF-8 when the tokens are those of a whole text.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidToken`](crate::ErrorKind::InvalidToken) for the first token outside the vocabulary,
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a model without a tokenizer.
+    ///
+    /// Corresponds to `llama_detokenize`.
+    pub fn detokenize_bytes(&self, tokens: &[Token], options: DetokenizeOptions) -> Result<Vec<u8>> {
+        const OPERATION: &str = "detokenising";
+        self.check_has_tokenizer(OPERATION)?;
+        tokens.iter().try_for_each(|token| self.check(*token))?;
+        let count = i32::try_from(tokens.len())
+            .map_err(|_| tokenize_error(OPERATION, format!("{} tokens are too many", tokens.len())))?;
+        let mut bytes = vec![0_u8; tokens.len() * 6 + 16];
+        loop {
+            let room = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
+            // SAFETY: the vocabulary is valid, all tokens are in it, `Token` is a transparent i32, and the
+            // buffer has `room` bytes.
+            let length = guard(|| unsafe {
+                llama_sys::llama_detokenize(
+                    self.raw(),
+                    tokens.as_ptr().cast::<llama_sys::llama_token>(),
+                    count,
+                    bytes.as_mut_ptr().cast::<c_char>(),
+                    room,
+                    options.remove_special,
+                    options.unparse_special,
+                )
+            })?;
+            if let Ok(length) = usize::try_from(length) {
+                bytes.truncate(length);
+                return Ok(bytes);
+            }
+            bytes.resize(length.unsigned_abs() as usize, 0);
+        }
+    }
+
+    /// Makes text of tokens. Bytes that are not UTF-8 are replaced by U+FFFD. Corresponds to
+    /// `llama_detokenize`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vocab::detokenize_bytes`].
+    pub fn detokenize(&self, tokens: &[Token], options: DetokenizeOptions) -> Result<String> {
+        let bytes = self.detokenize_bytes(tokens, options)?;
+        Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    }
+}

@@ -1,0 +1,74 @@
+//! Checking a whole file before anything else trusts it.
+
+use std::io::BufReader;
+use std::path::Path;
+
+use crate::error::Error;
+use crate::reader::{Gguf, open_regular};
+use crate::split::Split;
+use crate::text::Text;
+
+/// The key that says what kind of model a file holds.
+const ARCHITECTURE: &str = "general.architecture";
+
+/// Checks that a file is a GGUF file that is whole and says which architecture it is for, and returns its head.
+///
+/// Everything that llama.cpp's reader refuses is refused here, with the byte and the reason; what it accepts
+/// and can load is accepted. Only the head is read, so that the cost does not depend on the size of the model.
+/// For files that are no models or adapters, see [`validate_structure`].
+///
+/// # Errors
+/// [`Error::InFile`] around the reason: the path ([`Error::NotFound`], [`Error::Directory`],
+/// [`Error::NotRegular`]), the header ([`Error::Empty`], [`Error::NotGguf`], [`Error::BigEndian`],
+/// [`Error::UnsupportedVersion`]), its end ([`Error::Truncated`], [`Error::TruncatedData`]), its contents
+/// ([`Error::Corrupt`]), or `general.architecture` ([`Error::MissingKey`], [`Error::WrongValueType`]).
+///
+/// ```
+/// let error = llama_gguf::validate_file("Cargo.toml").unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "Cargo.toml: not a GGUF file: it begins with \"[package]\\nname =\" instead of \"GGUF\"; \
+///      it looks like a text file"
+/// );
+/// ```
+pub fn validate_file(path: impl AsRef<Path>) -> Result<Gguf, Error> {
+    let path = path.as_ref();
+    let gguf = validate_structure(path)?;
+    check_architecture(&gguf).map_err(|error| error.in_file(path))?;
+    Ok(gguf)
+}
+
+/// Checks that a file is a GGUF file that is whole, whatever it is for, and returns its head.
+///
+/// # Errors
+/// As [`validate_file`], except that `general.architecture` may be missing.
+pub fn validate_structure(path: impl AsRef<Path>) -> Result<Gguf, Error> {
+    let path = path.as_ref();
+    check_structure(path).map_err(|error| error.in_file(path))
+}
+
+fn check_structure(path: &Path) -> Result<Gguf, Error> {
+    let (file, length) = open_regular(path)?;
+    let gguf = Gguf::read_sized(BufReader::new(file), length)?;
+    check_length(&gguf, length)?;
+    Ok(gguf)
+}
+
+/// The padding after the last tensor may be missing: llama.cpp never reads it.
+fn check_length(gguf: &Gguf, length: u64) -> Result<(), Error> {
+    // Tensors follow each other, so the first one that is not whole is the first one past the end. A tensor
+    // of no bytes still needs the file to reach the data section.
+    match gguf.tensors().iter().find(|info| gguf.tensor_range(info).end > length) {
+        Some(info) => Err(gguf.truncated(info, length)),
+        None => Ok(()),
+    }
+}
+
+/// The later parts of a split model hold tensors only.
+fn check_architecture(gguf: &Gguf) -> Result<(), Error> {
+    let later_part = matches!(Split::of(gguf.metadata()), Ok(Some(split)) if split.number > 0);
+    match gguf.metadata().find::<&Text>(ARCHITECTURE)? {
+        None if !later_part => Err(Error::MissingKey { key: ARCHITECTURE.to_owned() }),
+        _ => Ok(()),
+    }
+}

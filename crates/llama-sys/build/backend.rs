@@ -1,0 +1,83 @@
+//! ggml's backends: one file each with its CMake definition, the tools it needs, and what it links.
+
+mod blas;
+mod cuda;
+mod hip;
+mod metal;
+mod rpc;
+mod vulkan;
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use crate::config::Config;
+use crate::link::Linker;
+
+/// A backend that a cargo feature switches on.
+pub(crate) struct Backend {
+    /// The cargo feature, and the backend's name in `DEP_LLAMA_BACKENDS`.
+    pub(crate) feature: &'static str,
+    /// The CMake option.
+    pub(crate) option: &'static str,
+    /// The library that ggml builds for it.
+    pub(crate) library: &'static str,
+    /// Further CMake definitions.
+    pub(crate) defines: fn(&Config) -> Vec<(String, String)>,
+    /// What the toolchain lacks, each with how to get it.
+    pub(crate) missing: fn(&Config) -> Vec<String>,
+    /// The system libraries of a static link.
+    pub(crate) link: fn(&Config, &mut Linker),
+}
+
+/// All backends, each with whether its feature is on.
+pub(crate) fn all(config: &Config) -> [(Backend, bool); 6] {
+    let features = &config.features;
+    [
+        (cuda::backend(), features.cuda),
+        (hip::backend(), features.hip),
+        (vulkan::backend(), features.vulkan),
+        (metal::backend(), features.metal),
+        (blas::backend(), features.blas),
+        (rpc::backend(), features.rpc),
+    ]
+}
+
+/// The backends whose feature is on.
+pub(crate) fn enabled(config: &Config) -> Vec<Backend> {
+    all(config).into_iter().filter_map(|(backend, enabled)| enabled.then_some(backend)).collect()
+}
+
+/// Refuses to start a long build that cannot end well: names everything that is missing at once.
+pub(crate) fn check_tools(config: &Config) -> Result<(), String> {
+    let mut lines = Vec::new();
+    for backend in enabled(config) {
+        for missing in (backend.missing)(config) {
+            lines.push(format!("  feature `{}`: {missing}", backend.feature));
+        }
+    }
+    if lines.is_empty() {
+        return Ok(());
+    }
+    Err(format!("the toolchain for the chosen features is not complete:\n{}", lines.join("\n")))
+}
+
+/// Looks for a program on PATH and in further folders.
+fn find_program(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
+    let file = format!("{name}{}", env::consts::EXE_SUFFIX);
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(folders.iter().cloned())
+        .map(|folder| folder.join(&file))
+        .find(|candidate| candidate.is_file())
+}
+
+/// The folder that an environment variable names.
+fn folder(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// Whether a header exists in one of the folders or where the system keeps its own.
+fn has_header(header: &str, folders: &[PathBuf]) -> bool {
+    let system = ["/usr/include", "/usr/local/include", "/opt/homebrew/include"].map(PathBuf::from);
+    folders.iter().chain(system.iter()).any(|folder| Path::new(folder).join(header).is_file())
+}

@@ -1,0 +1,24 @@
+//! Devices of other machines.
+
+use super::Backend;
+use crate::config::Config;
+use crate::link::Linker;
+
+pub(crate) fn backend() -> Backend {
+    Backend { feature: "rpc", option: "GGML_RPC", library: "ggml-rpc", defines, missing, link }
+}
+
+/// RDMA is looked for by ggml whenever it is installed; a binary should not depend on that accident.
+fn defines(_: &Config) -> Vec<(String, String)> {
+    vec![("GGML_RPC_RDMA".to_owned(), "OFF".to_owned())]
+}
+
+fn missing(_: &Config) -> Vec<String> {
+    Vec::new()
+}
+
+fn link(config: &Config, linker: &mut Linker) {
+    if config.target.os == "windows" {
+        linker.system("ws2_32");
+    }
+}

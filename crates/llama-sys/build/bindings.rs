@@ -1,0 +1,262 @@
+//! How bindgen reads llama.cpp's headers. `cargo xtask codegen` uses it for the committed bindings, and the
+//! build script for feature `bindgen`; both include this file, which therefore needs bindgen and std only.
+
+#![allow(dead_code, reason = "each of the two programs uses the part that it needs")]
+
+use std::collections::HashSet;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A C header, where it lies, and the module that its items go to.
+pub(crate) struct Header {
+    /// Name of the header file.
+    pub(crate) file: &'static str,
+    /// Name of the module under `llama_sys::bindings`.
+    pub(crate) module: &'static str,
+    /// Which tree it belongs to.
+    pub(crate) tree: Tree,
+    /// Which builds of the library contain its functions.
+    pub(crate) linked: Linked,
+}
+
+impl Header {
+    /// The header as one names it: `llama.h`, `shim/guard.h`.
+    pub(crate) fn name(&self) -> String {
+        match self.tree {
+            Tree::LlamaCpp => self.file.to_owned(),
+            Tree::Shim => format!("shim/{}", self.file),
+        }
+    }
+}
+
+/// The tree that a header belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tree {
+    /// llama.cpp's public headers.
+    LlamaCpp,
+    /// This crate's own `shim` folder.
+    Shim,
+}
+
+/// Which builds of the library contain the functions of a header.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Linked {
+    /// Every build.
+    Always,
+    /// Those with cargo feature `common`.
+    Common,
+    /// Those without cargo feature `dynamic-backends`, which makes the CPU backend a module of its own that
+    /// is loaded while the program runs.
+    CpuBackend,
+}
+
+/// Functions that llama.cpp declares and defines nowhere. They are not bound.
+pub(crate) const UNDEFINED: &[&str] = &["ggml_threadpool_get_n_threads"];
+
+const fn upstream(file: &'static str, module: &'static str) -> Header {
+    Header { file, module, tree: Tree::LlamaCpp, linked: Linked::Always }
+}
+
+/// Every header that is bound. The headers of single backends are not among them: which of them can be
+/// linked depends on the build, and ggml-backend.h reaches every backend through its registry.
+pub(crate) const HEADERS: &[Header] = &[
+    upstream("llama.h", "llama"),
+    upstream("ggml.h", "ggml"),
+    upstream("ggml-alloc.h", "ggml_alloc"),
+    upstream("ggml-backend.h", "ggml_backend"),
+    Header { linked: Linked::CpuBackend, ..upstream("ggml-cpu.h", "ggml_cpu") },
+    upstream("ggml-opt.h", "ggml_opt"),
+    upstream("gguf.h", "gguf"),
+    Header { file: "guard.h", module: "shim", tree: Tree::Shim, linked: Linked::Always },
+    Header { file: "common.h", module: "shim_common", tree: Tree::Shim, linked: Linked::Common },
+];
+
+/// Where the headers are.
+pub(crate) struct Dirs {
+    /// Folders with llama.cpp's headers: `include` and `ggml/include` of its tree, or the one folder of an
+    /// installed llama.cpp.
+    pub(crate) llama_cpp: Vec<PathBuf>,
+    /// The `shim` folder of this crate.
+    pub(crate) shim: PathBuf,
+}
+
+impl Dirs {
+    /// The path of a header.
+    ///
+    /// # Errors
+    ///
+    /// No folder has it.
+    pub(crate) fn find(&self, header: &Header) -> Result<PathBuf, String> {
+        let in_shim = std::slice::from_ref(&self.shim);
+        let folders = if header.tree == Tree::Shim { in_shim } else { self.llama_cpp.as_slice() };
+        folders
+            .iter()
+            .map(|folder| folder.join(header.file))
+            .find(|path| path.is_file())
+            .ok_or_else(|| format!("the header {} was not found in {folders:?}", header.file))
+    }
+
+    /// The text of a header.
+    ///
+    /// # Errors
+    ///
+    /// No folder has it, or it cannot be read.
+    pub(crate) fn read(&self, header: &Header) -> Result<String, String> {
+        let path = self.find(header)?;
+        fs::read_to_string(&path).map_err(|error| format!("{} could not be read: {error}", path.display()))
+    }
+}
+
+/// A builder for the items of `bound`, which are declared by these headers themselves and not by those that
+/// they include. Deprecated functions are included: see `deprecated_functions`.
+///
+/// # Errors
+///
+/// A header is missing.
+pub(crate) fn builder<'a>(
+    bound: impl IntoIterator<Item = &'a Header>,
+    dirs: &Dirs,
+) -> Result<bindgen::Builder, String> {
+    let oldest_rust = bindgen::RustTarget::stable(89, 0).map_err(|error| error.to_string())?;
+    let mut builder = bindgen::Builder::default()
+        .use_core()
+        .rust_target(oldest_rust)
+        .rust_edition(bindgen::RustEdition::Edition2024)
+        .formatter(bindgen::Formatter::Prettyplease)
+        .generate_comments(false)
+        .generate_cstr(true)
+        .layout_tests(true)
+        .derive_copy(true)
+        .derive_debug(true)
+        // A zeroed params struct is not a default one, and not every C enum has a zero.
+        .derive_default(false)
+        .prepend_enum_name(false)
+        .default_enum_style(bindgen::EnumVariation::NewType { is_bitfield: false, is_global: false })
+        // A failed assertion throws through the C functions, and a callback may let a panic pass.
+        .override_abi(bindgen::Abi::CUnwind, ".*")
+        // What a header includes is bound in that header's own module, or, as `FILE`, written by hand.
+        .allowlist_recursively(false)
+        .blocklist_type("FILE")
+        // ggml.h defines it on Windows only.
+        .blocklist_var("_WIN32_WINNT");
+    for folder in &dirs.llama_cpp {
+        builder = builder.clang_arg(format!("-I{}", folder.display()));
+    }
+    if let Some(folder) = compiler_headers() {
+        builder = builder.clang_args(["-isystem", &folder.display().to_string()]);
+    }
+    let mut enums = HashSet::new();
+    for header in HEADERS {
+        enums.extend(enum_names(&dirs.read(header)?));
+    }
+    builder = builder.parse_callbacks(Box::new(Names { enums }));
+    for header in bound {
+        let path = dirs.find(header)?.display().to_string();
+        builder = builder.allowlist_file(literally(&path)).header(path);
+    }
+    Ok(builder)
+}
+
+/// The C compiler's own headers, `stddef.h` and `stdbool.h` among them: libclang may come without.
+fn compiler_headers() -> Option<PathBuf> {
+    let compiler = env::var_os("CC").filter(|compiler| !compiler.is_empty()).unwrap_or_else(|| "cc".into());
+    let printed = Command::new(compiler).arg("-print-file-name=include").output().ok()?.stdout;
+    let folder = PathBuf::from(String::from_utf8(printed).ok()?.trim_end());
+    folder.join("stddef.h").is_file().then_some(folder)
+}
+
+/// The whole bindings as one file.
+///
+/// # Errors
+///
+/// A header is missing or cannot be parsed.
+pub(crate) fn generate(dirs: &Dirs, common: bool) -> Result<String, String> {
+    let headers = || HEADERS.iter().filter(|header| common || header.linked != Linked::Common);
+    let mut builder = builder(headers(), dirs)?;
+    for header in headers() {
+        for function in deprecated_functions(&dirs.read(header)?) {
+            builder = builder.blocklist_function(function);
+        }
+    }
+    for function in UNDEFINED {
+        builder = builder.blocklist_function(function);
+    }
+    let bindings = builder.generate().map_err(|error| format!("bindgen failed: {error}"))?;
+    Ok(bindings.to_string())
+}
+
+/// Writes `bindings.rs` into a build script's `OUT_DIR`, for feature `bindgen`.
+///
+/// # Errors
+///
+/// As [`generate`], or the file cannot be written.
+pub(crate) fn write(manifest_dir: &Path, include_dirs: &[PathBuf], out_dir: &Path) -> Result<(), String> {
+    let dirs = Dirs { llama_cpp: include_dirs.to_vec(), shim: manifest_dir.join("shim") };
+    let bindings = generate(&dirs, env::var_os("CARGO_FEATURE_COMMON").is_some())?;
+    let path = out_dir.join("bindings.rs");
+    fs::write(&path, bindings).map_err(|error| format!("{} could not be written: {error}", path.display()))
+}
+
+/// What a function's name gets appended when there is an enum of the same name, as for `llama_pooling_type`:
+/// in Rust, unlike in C, a function and a newtype of one name do not fit into one module.
+pub(crate) const FUNCTION_SUFFIX: &str = "_fn";
+
+/// Keeps functions and enums apart.
+#[derive(Debug)]
+struct Names {
+    enums: HashSet<String>,
+}
+
+impl bindgen::callbacks::ParseCallbacks for Names {
+    fn item_name(&self, item: bindgen::callbacks::ItemInfo<'_>) -> Option<String> {
+        let clashes =
+            matches!(item.kind, bindgen::callbacks::ItemKind::Function) && self.enums.contains(item.name);
+        clashes.then(|| format!("{}{FUNCTION_SUFFIX}", item.name))
+    }
+}
+
+/// The names of the enums that a header defines.
+fn enum_names(header: &str) -> Vec<String> {
+    header
+        .split_inclusive('{')
+        .filter_map(|code| {
+            let mut words = code.strip_suffix('{')?.split_whitespace().rev();
+            let name = words.next()?;
+            (words.next()? == "enum").then(|| name.to_owned())
+        })
+        .collect()
+}
+
+/// The functions that a header marks as deprecated, which clang's syntax tree does not tell through bindgen:
+/// those inside `DEPRECATED(…)` and `GGML_DEPRECATED(…)`. They are not bound.
+pub(crate) fn deprecated_functions(header: &str) -> Vec<String> {
+    let code: String = header
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .collect::<Vec<_>>()
+        .join("\n");
+    code.split("DEPRECATED(").skip(1).filter_map(first_called_name).collect()
+}
+
+/// The first identifier that stands before an opening parenthesis.
+fn first_called_name(code: &str) -> Option<String> {
+    let (before, _) = code.split_once('(')?;
+    let before = before.trim_end();
+    let start = before.rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).map_or(0, |at| at + 1);
+    Some(before[start..].to_owned()).filter(|name| !name.is_empty())
+}
+
+/// A path as a regular expression that matches it alone, whichever way it is separated.
+fn literally(path: &str) -> String {
+    path.chars().fold(String::new(), |mut pattern, c| {
+        match c {
+            '/' | '\\' => pattern.push_str("[/\\\\]"),
+            _ if c.is_alphanumeric() || matches!(c, '_' | '-') => pattern.push(c),
+            _ => pattern.extend(['\\', c]),
+        }
+        pattern
+    })
+}

@@ -1,0 +1,166 @@
+//! What is to be built: cargo's features and environment, read once, contradictions refused.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::vars;
+
+/// The crate's cargo features.
+#[derive(Clone, Debug)]
+pub(crate) struct Features {
+    pub(crate) cuda: bool,
+    pub(crate) hip: bool,
+    pub(crate) vulkan: bool,
+    pub(crate) metal: bool,
+    pub(crate) blas: bool,
+    pub(crate) rpc: bool,
+    pub(crate) openmp: bool,
+    pub(crate) native: bool,
+    pub(crate) shared: bool,
+    pub(crate) dynamic_backends: bool,
+    pub(crate) common: bool,
+    pub(crate) bindgen: bool,
+}
+
+/// The platform that is compiled for.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) triple: String,
+    pub(crate) os: String,
+    pub(crate) env: String,
+    pub(crate) arch: String,
+    pub(crate) vendor: String,
+}
+
+impl Target {
+    pub(crate) fn is_apple(&self) -> bool {
+        self.vendor == "apple"
+    }
+
+    pub(crate) fn is_msvc(&self) -> bool {
+        self.env == "msvc"
+    }
+}
+
+/// Everything the build depends on.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) features: Features,
+    pub(crate) target: Target,
+    pub(crate) host: String,
+    pub(crate) out_dir: PathBuf,
+    pub(crate) manifest_dir: PathBuf,
+    pub(crate) lib_dir: Option<PathBuf>,
+    pub(crate) include_dir: Option<PathBuf>,
+    pub(crate) cpp_dir: Option<PathBuf>,
+    pub(crate) no_build: bool,
+    pub(crate) build_cache: Option<PathBuf>,
+    pub(crate) tools: Option<PathBuf>,
+    pub(crate) cmake_args: Vec<String>,
+}
+
+impl Config {
+    /// Reads cargo's environment and refuses combinations that cannot work.
+    pub(crate) fn from_environment() -> Result<Self, String> {
+        for variable in vars::ALL {
+            println!("cargo:rerun-if-env-changed={}", variable.name);
+        }
+        let config = Self {
+            features: Features::from_environment(),
+            target: Target {
+                triple: required("TARGET")?,
+                os: required("CARGO_CFG_TARGET_OS")?,
+                env: env::var("CARGO_CFG_TARGET_ENV").unwrap_or_default(),
+                arch: required("CARGO_CFG_TARGET_ARCH")?,
+                vendor: env::var("CARGO_CFG_TARGET_VENDOR").unwrap_or_default(),
+            },
+            host: required("HOST")?,
+            out_dir: required("OUT_DIR")?.into(),
+            manifest_dir: required("CARGO_MANIFEST_DIR")?.into(),
+            lib_dir: path(vars::LIB_DIR),
+            include_dir: path(vars::INCLUDE_DIR),
+            cpp_dir: path(vars::CPP_DIR),
+            no_build: flag(vars::NO_BUILD) || env::var_os("DOCS_RS").is_some(),
+            build_cache: path(vars::BUILD_CACHE),
+            tools: path(vars::TOOLS),
+            cmake_args: env::var(vars::CMAKE_ARGS)
+                .map(|args| args.split_whitespace().map(str::to_owned).collect())
+                .unwrap_or_default(),
+        };
+        config.refuse_contradictions()?;
+        Ok(config)
+    }
+
+    /// Whether the build is tuned for the building machine: feature `native`, unless the result is meant for
+    /// other machines anyway.
+    pub(crate) fn is_native(&self) -> bool {
+        self.features.native && !self.features.dynamic_backends && self.host == self.target.triple
+    }
+
+    fn refuse_contradictions(&self) -> Result<(), String> {
+        let features = &self.features;
+        if features.metal && !self.target.is_apple() {
+            return Err(format!(
+                "feature `metal` is for Apple targets and this one is {}: leave it out, for example with \
+                 [target.'cfg(target_vendor = \"apple\")'.dependencies] in your Cargo.toml",
+                self.target.triple
+            ));
+        }
+        if features.cuda && features.hip {
+            return Err("features `cuda` and `hip` cannot be linked together (ggml compiles the same code for \
+                        both): choose one, or use `dynamic-backends` builds of each"
+                .to_owned());
+        }
+        if features.cuda && self.target.is_apple() {
+            return Err(format!(
+                "feature `cuda` has no toolkit for {}: use `metal` on Apple targets",
+                self.target.triple
+            ));
+        }
+        if features.bindgen && self.lib_dir.is_some() && self.include_dir.is_none() {
+            return Err(format!(
+                "feature `bindgen` with {} needs {} too: the bindings are made from those headers",
+                vars::LIB_DIR,
+                vars::INCLUDE_DIR
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Features {
+    fn from_environment() -> Self {
+        let has = |name: &str| env::var_os(format!("CARGO_FEATURE_{name}")).is_some();
+        Self {
+            cuda: has("CUDA"),
+            hip: has("HIP"),
+            vulkan: has("VULKAN"),
+            metal: has("METAL"),
+            blas: has("BLAS"),
+            rpc: has("RPC"),
+            openmp: has("OPENMP"),
+            native: has("NATIVE"),
+            shared: has("SHARED"),
+            dynamic_backends: has("DYNAMIC_BACKENDS"),
+            common: has("COMMON"),
+            bindgen: has("BINDGEN"),
+        }
+    }
+}
+
+fn required(name: &str) -> Result<String, String> {
+    env::var(name).map_err(|_| format!("{name} is not set: this program is cargo's build script of llama-sys"))
+}
+
+fn set(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn path(name: &str) -> Option<PathBuf> {
+    set(name).map(PathBuf::from)
+}
+
+fn flag(name: &str) -> bool {
+    set(name).is_some_and(|value| value != "0")
+}

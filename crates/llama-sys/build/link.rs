@@ -1,0 +1,187 @@
+//! Link directives, the C++ runtime, and the metadata for crates that depend on this one.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::backend;
+use crate::config::Config;
+
+/// Prints cargo's link directives.
+#[derive(Default)]
+pub(crate) struct Linker {
+    searched: Vec<PathBuf>,
+}
+
+impl Linker {
+    pub(crate) fn search(&mut self, folder: &Path) {
+        if !self.searched.iter().any(|searched| searched == folder) {
+            println!("cargo:rustc-link-search=native={}", folder.display());
+            self.searched.push(folder.to_owned());
+        }
+    }
+
+    pub(crate) fn search_existing(&mut self, folder: &Path) {
+        if folder.is_dir() {
+            self.search(folder);
+        }
+    }
+
+    pub(crate) fn system(&mut self, name: &str) {
+        println!("cargo:rustc-link-lib=dylib={name}");
+    }
+
+    pub(crate) fn framework(&mut self, name: &str) {
+        println!("cargo:rustc-link-lib=framework={name}");
+    }
+
+    fn archive(&mut self, name: &str) {
+        println!("cargo:rustc-link-lib=static={name}");
+    }
+}
+
+/// Links static libraries from a build's `lib` folder, dependents before what they depend on.
+pub(crate) fn link_static(config: &Config, lib_dir: &Path, cmake_cache: Option<&Path>) -> Result<(), String> {
+    let mut linker = Linker::default();
+    linker.search(lib_dir);
+    let mut libraries = Vec::new();
+    if config.features.common {
+        libraries.extend(["llama-common", "llama-common-base", "cpp-httplib"]);
+    }
+    libraries.extend(["llama", "ggml"]);
+    let backends = backend::enabled(config);
+    libraries.extend(backends.iter().map(|backend| backend.library));
+    libraries.extend(["ggml-cpu", "ggml-base"]);
+    for library in libraries {
+        if archive_path(lib_dir, library).is_none() {
+            return Err(format!(
+                "{} has no static library {library}: the features ask for it, but the build did not make it",
+                lib_dir.display()
+            ));
+        }
+        linker.archive(library);
+    }
+    for backend in backends {
+        (backend.link)(config, &mut linker);
+    }
+    if let Some(cache) = cmake_cache {
+        link_openmp(config, &mut linker, cache);
+    }
+    link_system(config, &mut linker);
+    Ok(())
+}
+
+/// Links shared libraries from a folder.
+pub(crate) fn link_shared(config: &Config, lib_dir: &Path) -> Result<(), String> {
+    let mut linker = Linker::default();
+    linker.search(lib_dir);
+    // Windows keeps the import libraries with the archives.
+    linker.search_existing(&lib_dir.join("../../lib"));
+    let mut libraries = Vec::new();
+    if config.features.common {
+        libraries.extend(["llama-common"]);
+    }
+    libraries.extend(["llama", "ggml", "ggml-base"]);
+    if !config.features.dynamic_backends {
+        libraries.push("ggml-cpu");
+    }
+    for library in libraries {
+        linker.system(library);
+    }
+    if config.features.common {
+        linker.search_existing(&lib_dir.join("../../lib"));
+        if archive_path(&lib_dir.join("../../lib"), "llama-common-base").is_some() {
+            linker.archive("llama-common-base");
+        }
+    }
+    link_system(config, &mut linker);
+    Ok(())
+}
+
+/// Links a library that somebody else built, shared when it is there as such.
+pub(crate) fn link_prebuilt(config: &Config, lib_dir: &Path) -> Result<(), String> {
+    let names = ["libllama.so", "libllama.dylib", "llama.dll", "llama.lib"];
+    let shared = names.iter().any(|name| lib_dir.join(name).is_file());
+    if config.features.common && archive_path(lib_dir, "llama-common").is_none() && !shared {
+        return Err(format!(
+            "feature `common` needs llama-common, which {} does not hold: build llama.cpp with \
+             -DLLAMA_BUILD_COMMON=ON or leave the feature out",
+            lib_dir.display()
+        ));
+    }
+    if shared && archive_path(lib_dir, "llama").is_none_or(|path| path.extension().is_some_and(|e| e == "lib")) {
+        return link_shared(config, lib_dir);
+    }
+    if archive_path(lib_dir, "llama").is_none() {
+        return Err(format!("{} holds no libllama, neither shared nor static", lib_dir.display()));
+    }
+    link_static(config, lib_dir, None)?;
+    if config.features.openmp && !config.target.is_apple() && !config.target.is_msvc() {
+        Linker::default().system("gomp");
+    }
+    Ok(())
+}
+
+/// What crates that depend on this one can read as `DEP_LLAMA_*` in their build scripts.
+pub(crate) fn export_metadata(config: &Config, version: &str, lib_dir: &Path, include_dirs: &[PathBuf]) {
+    let includes = env::join_paths(include_dirs).unwrap_or_default();
+    let backends: Vec<&str> = backend::enabled(config).iter().map(|backend| backend.feature).collect();
+    println!("cargo:version={version}");
+    println!("cargo:lib={}", lib_dir.display());
+    println!("cargo:include={}", includes.to_string_lossy());
+    println!("cargo:backends={}", ["cpu"].iter().chain(&backends).copied().collect::<Vec<_>>().join(","));
+    println!("cargo:static={}", !config.features.shared);
+}
+
+fn archive_path(lib_dir: &Path, library: &str) -> Option<PathBuf> {
+    [format!("lib{library}.a"), format!("{library}.lib"), format!("{library}.a")]
+        .iter()
+        .map(|file| lib_dir.join(file))
+        .find(|path| path.is_file())
+}
+
+/// The OpenMP runtime that CMake found, under the name that it found. MSVC's objects name their own.
+fn link_openmp(config: &Config, linker: &mut Linker, cmake_cache: &Path) {
+    if !config.features.openmp || config.target.is_msvc() {
+        return;
+    }
+    let text = fs::read_to_string(cmake_cache).unwrap_or_default();
+    let value = |key: &str| {
+        let line = text.lines().find(|line| line.starts_with(&format!("{key}:")))?;
+        Some(line.split_once('=')?.1.to_owned())
+    };
+    if value("GGML_OPENMP_ENABLED").as_deref() != Some("ON") {
+        println!(
+            "cargo:warning=feature `openmp`: the compiler has no OpenMP, so ggml's own threads are used. Install its \
+             runtime (Debian with clang: apt install libomp-dev; macOS: brew install libomp) or leave the feature out"
+        );
+        return;
+    }
+    for name in value("OpenMP_CXX_LIB_NAMES").unwrap_or_default().split(';').filter(|name| !name.is_empty()) {
+        if let Some(folder) = value(&format!("OpenMP_{name}_LIBRARY")).as_deref().and_then(|p| Path::new(p).parent()) {
+            linker.search_existing(folder);
+        }
+        linker.system(name);
+    }
+}
+
+/// The platform's libraries, and last the C++ runtime.
+fn link_system(config: &Config, linker: &mut Linker) {
+    let target = &config.target;
+    match target.os.as_str() {
+        "linux" => ["m", "dl", "pthread"].iter().for_each(|name| linker.system(name)),
+        "windows" => linker.system("advapi32"),
+        _ => {}
+    }
+    if target.is_apple() {
+        // ggml's CPU backend uses Accelerate with or without feature `blas`.
+        linker.framework("Accelerate");
+    }
+    if let Some(name) = env::var("CXXSTDLIB").ok().filter(|name| !name.is_empty()) {
+        linker.system(&name);
+    } else if target.is_apple() || matches!(target.os.as_str(), "freebsd" | "openbsd" | "android") {
+        linker.system(if target.os == "android" { "c++_shared" } else { "c++" });
+    } else if !target.is_msvc() {
+        linker.system("stdc++");
+    }
+}

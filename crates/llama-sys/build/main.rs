@@ -1,0 +1,85 @@
+//! Builds llama.cpp, or finds a built one, and tells cargo how to link it.
+
+mod backend;
+#[cfg(feature = "bindgen")]
+mod bindings;
+mod cache;
+mod cmake;
+mod compiler;
+mod config;
+mod link;
+mod shim;
+mod source;
+mod tools;
+mod vars;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use config::Config;
+use source::{BOUND_VERSION, Source};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("\nllama-sys: {reason}\n");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    println!("cargo:rustc-check-cfg=cfg(llama_sys_generated_at_build)");
+    for part in ["build", "shim"] {
+        println!("cargo:rerun-if-changed={part}");
+    }
+    let config = Config::from_environment()?;
+    let source = source::locate(&config)?;
+    if let (true, Source::Tree(tree)) = (cmake::is_child(), &source) {
+        return cmake::run(&config, tree);
+    }
+    match source {
+        Source::Nothing => println!("cargo:rustc-env=LLAMA_CPP_VERSION={BOUND_VERSION}"),
+        Source::Prebuilt { lib_dir, include_dir } => {
+            let include_dirs = vec![include_dir];
+            finish(&config, BOUND_VERSION, &lib_dir, &include_dirs)?;
+            link::link_prebuilt(&config, &lib_dir)?;
+        }
+        Source::Tree(tree) => {
+            let version = tree.version();
+            if version != BOUND_VERSION && !config.features.bindgen {
+                println!(
+                    "cargo:warning=the llama.cpp tree is version {version} and the bindings are for {BOUND_VERSION}: \
+                     add feature `bindgen` to generate matching ones"
+                );
+            }
+            let built = cmake::build(&config, &tree)?;
+            // For programs that want the same native build, such as `cargo xtask bench`.
+            let marker = config.out_dir.join("native-dir");
+            std::fs::write(&marker, built.build_dir().display().to_string())
+                .map_err(|error| format!("{}: {error}", marker.display()))?;
+            finish(&config, &version, &built.lib_dir(&config), &tree.include_dirs())?;
+            if config.features.shared {
+                link::link_shared(&config, &built.lib_dir(&config))?;
+            } else {
+                let cmake_cache = built.build_dir().join("CMakeCache.txt");
+                link::link_static(&config, &built.lib_dir(&config), Some(&cmake_cache))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What every kind of library needs: the shim, bindings when asked for, metadata.
+fn finish(config: &Config, version: &str, lib_dir: &Path, include_dirs: &[PathBuf]) -> Result<(), String> {
+    println!("cargo:rustc-env=LLAMA_CPP_VERSION={version}");
+    shim::compile(config, include_dirs);
+    #[cfg(feature = "bindgen")]
+    {
+        bindings::write(&config.manifest_dir, include_dirs, &config.out_dir)?;
+        println!("cargo:rustc-cfg=llama_sys_generated_at_build");
+    }
+    link::export_metadata(config, version, lib_dir, include_dirs);
+    Ok(())
+}

@@ -1,0 +1,20 @@
+// The parts of llama.cpp's common library that are reached from Rust: strings in, strings out. Built with
+// feature `common`. Every function may throw; call it inside llama_shim_guard.
+
+#pragma once
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// A GBNF grammar that accepts exactly the JSON documents of a JSON schema. The result is NUL-terminated and
+// owned by the caller: give it back with llama_shim_string_free. Throws for a schema that is not valid JSON
+// or that uses an unsupported keyword.
+char * llama_shim_json_schema_to_grammar(const char * schema);
+
+// Frees a string that a function of this header returned. NULL is allowed.
+void llama_shim_string_free(char * string);
+
+#ifdef __cplusplus
+}
+#endif

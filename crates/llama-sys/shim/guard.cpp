@@ -1,0 +1,83 @@
+#include "guard.h"
+
+#include "ggml.h"
+
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <new>
+
+#if !defined(_MSC_VER)
+#include <cxxabi.h>
+#endif
+
+namespace {
+
+// Depth and not a flag: a body may call back into Rust, and that code may enter the guard again.
+thread_local int guard_depth = 0;
+
+struct guard_scope {
+    guard_scope() { ++guard_depth; }
+    ~guard_scope() { --guard_depth; }
+};
+
+// Not derived from std::exception, so that no handler inside llama.cpp takes it for one of its own errors
+// and goes on with a half-finished computation.
+struct assertion_failure {
+    char message[LLAMA_SHIM_MESSAGE_SIZE];
+};
+
+void copy_message(char * to, const char * from) {
+    std::snprintf(to, LLAMA_SHIM_MESSAGE_SIZE, "%s", from);
+}
+
+void on_abort(const char * message) {
+    if (guard_depth > 0) {
+        assertion_failure failure;
+        copy_message(failure.message, message);
+        throw failure;
+    }
+    std::fprintf(stderr, "%s\n", message);
+}
+
+// A Rust panic on its way out is an exception of another language: it has no C++ type.
+bool is_foreign() {
+#if defined(_MSC_VER)
+    return true;
+#else
+    return abi::__cxa_current_exception_type() == nullptr;
+#endif
+}
+
+} // namespace
+
+extern "C" llama_shim_outcome llama_shim_guard(llama_shim_body body, void * data, char * message) {
+    guard_scope scope;
+    try {
+        body(data);
+        return LLAMA_SHIM_OUTCOME_COMPLETED;
+    } catch (const assertion_failure & failure) {
+        copy_message(message, failure.message);
+        return LLAMA_SHIM_OUTCOME_ASSERTION;
+    } catch (const std::bad_alloc & error) {
+        copy_message(message, error.what());
+        return LLAMA_SHIM_OUTCOME_NO_MEMORY;
+    } catch (const std::exception & error) {
+        copy_message(message, error.what());
+        return LLAMA_SHIM_OUTCOME_EXCEPTION;
+    } catch (...) {
+        if (is_foreign()) {
+            throw;
+        }
+        copy_message(message, "an exception that does not derive from std::exception");
+        return LLAMA_SHIM_OUTCOME_EXCEPTION;
+    }
+}
+
+extern "C" void llama_shim_install_abort_callback(void) {
+    ggml_set_abort_callback(on_abort);
+}
+
+extern "C" bool llama_shim_is_guarded(void) {
+    return guard_depth > 0;
+}

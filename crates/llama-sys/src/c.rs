@@ -1,0 +1,18 @@
+//! The C types that are written by hand, because they differ between platforms.
+
+#[cfg(target_env = "msvc")]
+use core::ffi::c_int as EnumInteger;
+#[cfg(not(target_env = "msvc"))]
+use core::ffi::c_uint as EnumInteger;
+use core::marker::{PhantomData, PhantomPinned};
+
+/// The integer inside an enum that has no negative value: C's `int` with MSVC, `unsigned int` with every other
+/// compiler. Enums with a negative value hold a `c_int` everywhere.
+pub type CEnum = EnumInteger;
+
+/// C's `FILE`, known by its address only.
+#[repr(C)]
+pub struct FILE {
+    opaque: [u8; 0],
+    marker: PhantomData<(*mut u8, PhantomPinned)>,
+}

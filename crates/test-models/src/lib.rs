@@ -1,0 +1,27 @@
+//! The models that the tests of this workspace run on.
+//!
+//! [`Tiny`] are seeded random models of several architectures, a few hundred kilobytes each, written on first
+//! use. Their text is nonsense, but it is the same nonsense every time: weights depend on nothing but the names
+//! of model and tensor, and are computed with operations that IEEE 754 rounds exactly.
+//!
+//! [`smollm2`] and [`minilm_dir`] find the real models that `cargo xtask setup` downloads.
+//!
+//! ```
+//! let path = test_models::Tiny::Llama.path();
+//! let gguf = llama_gguf::validate_file(path)?;
+//! assert_eq!(gguf.metadata().get::<&str>("general.architecture")?, "llama");
+//! # Ok::<(), llama_gguf::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod arch;
+mod folder;
+mod model;
+mod quantize;
+mod real;
+mod rng;
+mod tiny;
+mod vocab;
+
+pub use real::{minilm_dir, smollm2};
+pub use tiny::{GENERATOR_VERSION, Tiny};

@@ -1,0 +1,146 @@
+//! What all tiny models have in common: how weights are drawn and written.
+
+use llama_gguf::{TensorType, Value, Writer};
+
+use crate::quantize::encode;
+use crate::rng::Rng;
+use crate::vocab::Vocab;
+
+/// The width of every tiny model.
+pub(crate) const N_EMBD: u64 = 64;
+/// The width of the feed-forward layers.
+pub(crate) const N_FF: u64 = 128;
+/// Heads of attention.
+pub(crate) const N_HEAD: u64 = 2;
+/// Heads of keys and values where they are grouped.
+pub(crate) const N_HEAD_KV: u64 = 1;
+/// The width of a head; a whole block, so that keys and values can be quantised.
+pub(crate) const HEAD: u64 = 32;
+/// The positions a model claims to be trained for.
+pub(crate) const N_CTX: u32 = 512;
+
+/// A model that is being written.
+pub(crate) struct Model {
+    name: &'static str,
+    arch: &'static str,
+    matrices: TensorType,
+    writer: Writer<'static>,
+}
+
+impl Model {
+    /// `matrices` is the type of weights that are multiplied with; all others are F32.
+    pub(crate) fn new(name: &'static str, arch: &'static str, matrices: TensorType) -> Self {
+        let mut writer = Writer::new();
+        writer
+            .set("general.architecture", arch)
+            .set("general.name", format!("tiny {name}"))
+            .set("general.quantization_version", 2u32);
+        let mut model = Self { name, arch, matrices, writer };
+        model.key("context_length", N_CTX);
+        model.key("embedding_length", narrow(N_EMBD));
+        model
+    }
+
+    /// Sets a key of the architecture.
+    pub(crate) fn key(&mut self, key: &str, value: impl Into<Value>) {
+        self.writer.set(format!("{}.{key}", self.arch), value);
+    }
+
+    /// Sets keys of the architecture to numbers.
+    pub(crate) fn keys(&mut self, keys: &[(&str, u64)]) {
+        for &(key, value) in keys {
+            self.key(key, narrow(value));
+        }
+    }
+
+    /// Writes the vocabulary, the embedding of its tokens, and the output matrix.
+    ///
+    /// `embedding` is the deviation of an embedding. Tokens that must not appear in text (control tokens, bytes)
+    /// have an output of zero, which is never the greatest.
+    pub(crate) fn vocabulary(&mut self, vocab: &Vocab, embedding: f32) {
+        self.embedding(vocab, embedding);
+        let mut weights = self.draw("output.weight", N_EMBD * vocab.len(), 3.0 / N_EMBD_ROOT);
+        let row = size(N_EMBD);
+        for (weights, &printable) in weights.chunks_mut(row).zip(vocab.printable()) {
+            if !printable {
+                weights.fill(0.0);
+            }
+        }
+        self.tensor("output.weight", self.matrices, &[N_EMBD, vocab.len()], &weights);
+    }
+
+    /// Writes the vocabulary and the embedding of its tokens, for models that yield no text.
+    pub(crate) fn embedding(&mut self, vocab: &Vocab, deviation: f32) {
+        vocab.write(&mut self.writer);
+        let weights = self.draw("token_embd.weight", N_EMBD * vocab.len(), deviation);
+        self.tensor("token_embd.weight", self.matrices, &[N_EMBD, vocab.len()], &weights);
+    }
+
+    /// A matrix that keeps the size of what it multiplies, times `gain`.
+    pub(crate) fn matrix(&mut self, name: &str, shape: &[u64], gain: f32) {
+        let n_in = u16::try_from(shape[0]).expect("tiny models are small");
+        let weights = self.draw(name, shape.iter().product(), gain / f32::from(n_in).sqrt());
+        self.tensor(name, self.matrices, shape, &weights);
+    }
+
+    /// Numbers around `mean`, always F32: norms and biases.
+    pub(crate) fn vector(&mut self, name: &str, shape: &[u64], mean: f32, deviation: f32) {
+        let mut values = self.draw(name, shape.iter().product(), deviation);
+        for value in &mut values {
+            *value += mean;
+        }
+        self.tensor(name, TensorType::F32, shape, &values);
+    }
+
+    /// The scale of a norm.
+    pub(crate) fn norm(&mut self, name: &str, n: u64) {
+        self.vector(name, &[n], 1.0, 0.1);
+    }
+
+    /// The four matrices of attention, with `prefix` before each name and `output` as the last one's.
+    pub(crate) fn attention(&mut self, prefix: &str, n_head_kv: u64, output: &str) {
+        self.matrix(&format!("{prefix}q.weight"), &[N_EMBD, HEAD * N_HEAD], 2.0);
+        self.matrix(&format!("{prefix}k.weight"), &[N_EMBD, HEAD * n_head_kv], 2.0);
+        self.matrix(&format!("{prefix}v.weight"), &[N_EMBD, HEAD * n_head_kv], 1.0);
+        self.matrix(&format!("{prefix}{output}.weight"), &[HEAD * N_HEAD, N_EMBD], 2.0);
+    }
+
+    /// The three matrices of a gated feed-forward layer.
+    pub(crate) fn feed_forward(&mut self, block: &str) {
+        self.matrix(&format!("{block}.ffn_gate.weight"), &[N_EMBD, N_FF], 1.0);
+        self.matrix(&format!("{block}.ffn_up.weight"), &[N_EMBD, N_FF], 1.0);
+        self.matrix(&format!("{block}.ffn_down.weight"), &[N_FF, N_EMBD], 2.0);
+    }
+
+    /// These values in F32, for tensors that are not random.
+    pub(crate) fn values(&mut self, name: &str, shape: &[u64], values: &[f32]) {
+        self.tensor(name, TensorType::F32, shape, values);
+    }
+
+    pub(crate) fn finish(self) -> Writer<'static> {
+        self.writer
+    }
+
+    fn draw(&self, name: &str, count: u64, deviation: f32) -> Vec<f32> {
+        let mut rng = Rng::from_names(&[self.name, name]);
+        (0..count).map(|_| rng.unit() * deviation).collect()
+    }
+
+    fn tensor(&mut self, name: &str, tensor_type: TensorType, shape: &[u64], values: &[f32]) {
+        let data = encode(values, tensor_type);
+        self.writer.tensor(name, tensor_type, shape, data).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+/// The root of [`N_EMBD`].
+const N_EMBD_ROOT: f32 = 8.0;
+
+/// Sizes are `u32` in metadata.
+fn narrow(value: u64) -> u32 {
+    value.try_into().expect("tiny models are small")
+}
+
+/// A size in memory.
+fn size(value: u64) -> usize {
+    value.try_into().expect("tiny models are small")
+}

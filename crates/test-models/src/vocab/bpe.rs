@@ -1,0 +1,65 @@
+//! BPE: bytes that are merged, as GPT-2 has it.
+
+use super::words::{WORDS, beginnings};
+use super::{Kind, Vocab};
+
+impl Vocab {
+    /// 256 bytes, pieces of words with the merges that make them, control tokens.
+    pub(crate) fn bpe() -> Self {
+        let mut vocab = Self::new("gpt2");
+        for byte in 0..=u8::MAX {
+            vocab.push(letter(byte), Kind::Normal);
+            if !(b' '..=b'~').contains(&byte) {
+                vocab.hide_last();
+            }
+        }
+        let mut merges = Vec::new();
+        let space = letter(b' ');
+        for first in 'a'..='z' {
+            vocab.push_new(format!("{space}{first}"));
+            merges.push(format!("{space} {first}"));
+        }
+        for beginning in beginnings() {
+            let (head, last) = beginning.split_at(beginning.len() - 1);
+            vocab.push_new(format!("{space}{beginning}"));
+            merges.push(format!("{space}{head} {last}"));
+        }
+        for word in WORDS.iter().filter(|word| word.len() == 2) {
+            let (head, last) = word.split_at(1);
+            vocab.push_new(*word);
+            merges.push(format!("{head} {last}"));
+        }
+        let end_of_text = vocab.push("<|endoftext|>", Kind::Control);
+        vocab.push("<|im_start|>", Kind::Control);
+        let end_of_turn = vocab.push("<|im_end|>", Kind::Control);
+        vocab.extra("tokenizer.ggml.pre", "gpt-2");
+        vocab.extra("tokenizer.ggml.merges", merges);
+        vocab.extra("tokenizer.ggml.bos_token_id", end_of_text);
+        vocab.extra("tokenizer.ggml.eos_token_id", end_of_turn);
+        vocab.extra("tokenizer.ggml.padding_token_id", end_of_text);
+        vocab.extra("tokenizer.ggml.add_bos_token", false);
+        vocab
+    }
+}
+
+/// The character that stands for a byte: itself if it is printable in Latin-1, else one from U+0100 on.
+fn letter(byte: u8) -> String {
+    let printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    if printable(byte) {
+        return char::from(byte).to_string();
+    }
+    let before = (0..byte).filter(|&byte| !printable(byte)).count();
+    let code = 0x100 + u32::try_from(before).expect("there are 256 bytes");
+    char::from_u32(code).expect("U+0100 to U+0143 are characters").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_the_letters_of_gpt2() {
+        assert_eq!([letter(b'a'), letter(b' '), letter(b'\n')], ["a", "Ġ", "Ċ"]);
+        assert_eq!([letter(0), letter(0xad), letter(0xff)], ["Ā", "Ń", "ÿ"]);
+    }
+}

@@ -1,0 +1,78 @@
+//! What each header declares, bound or not.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::{anyhow, bail};
+
+use super::bindings::{self, Dirs, FUNCTION_SUFFIX, HEADERS, Header, UNDEFINED};
+use super::split;
+
+/// The declarations of all headers.
+pub(super) struct Headers {
+    /// Each header's functions, in its order.
+    pub(super) functions: Vec<(&'static Header, Vec<Function>)>,
+    /// The module of every item, by its name in Rust.
+    pub(super) owner: HashMap<String, &'static str>,
+}
+
+/// A C function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Function {
+    /// Its name in C.
+    pub(super) c_name: String,
+    /// Its name in the bindings, when they have it.
+    pub(super) rust_name: String,
+    pub(super) status: Status,
+}
+
+/// Whether the bindings have a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    Bound,
+    Deprecated,
+    /// Declared, and defined nowhere.
+    Undefined,
+}
+
+impl Headers {
+    /// Parses every header by itself.
+    pub(super) fn read(dirs: &Dirs) -> anyhow::Result<Self> {
+        let mut headers = Self { functions: Vec::new(), owner: HashMap::new() };
+        for header in HEADERS {
+            let builder = bindings::builder([header], dirs).map_err(|error| anyhow!(error))?;
+            let parsed = split::Parsed::new(&builder.generate()?.to_string())?;
+            headers.owner.extend(parsed.names().map(|name| (name, header.module)));
+
+            let text = dirs.read(header).map_err(|error| anyhow!(error))?;
+            let deprecated: HashSet<String> = bindings::deprecated_functions(&text).into_iter().collect();
+            let functions: Vec<_> = parsed.functions().map(|name| Function::new(name, &deprecated)).collect();
+            if let Some(name) = deprecated.iter().find(|name| functions.iter().all(|f| f.c_name != **name)) {
+                bail!("{} marks {name} as deprecated, which is none of its functions", header.file);
+            }
+            headers.functions.push((header, functions));
+        }
+        if let Some(name) = UNDEFINED.iter().find(|name| headers.all().all(|f| f.c_name != **name)) {
+            bail!("{name} is listed as undefined in build/bindings.rs, and no header declares it");
+        }
+        Ok(headers)
+    }
+
+    /// The functions of all headers.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Function> {
+        self.functions.iter().flat_map(|(_, functions)| functions)
+    }
+}
+
+impl Function {
+    fn new(rust_name: String, deprecated: &HashSet<String>) -> Self {
+        let c_name = rust_name.strip_suffix(FUNCTION_SUFFIX).unwrap_or(&rust_name).to_owned();
+        let status = if deprecated.contains(&c_name) {
+            Status::Deprecated
+        } else if UNDEFINED.contains(&c_name.as_str()) {
+            Status::Undefined
+        } else {
+            Status::Bound
+        };
+        Self { c_name, rust_name, status }
+    }
+}

@@ -1,0 +1,384 @@
+//! Which Rust item corresponds to which C function: a search for "Corresponds to `c_function`" in doc comments.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use syn::{Attribute, Item, Visibility};
+
+/// A C name in the documentation of a Rust item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mention {
+    /// The name in C.
+    pub(super) c_name: String,
+    /// The path of the item that is documented.
+    pub(super) item: String,
+    /// Whether users of the crate can reach it.
+    pub(super) public: bool,
+    /// The file it is in, from the workspace's root.
+    pub(super) file: PathBuf,
+}
+
+/// All mentions in the crate `name`, whose sources are in `folder`, in the order of files and lines.
+pub(super) fn scan(root: &Path, name: &str, folder: &Path) -> anyhow::Result<Vec<Mention>> {
+    let mut mentions = Vec::new();
+    for file in rust_files(&root.join(folder))? {
+        let text = fs::read_to_string(&file).with_context(|| format!("could not read {}", file.display()))?;
+        let file = file.strip_prefix(root).unwrap_or(&file);
+        let module = module_path(name, file.strip_prefix(folder).unwrap_or(file));
+        let found =
+            scan_text(&module, &text).with_context(|| format!("could not parse {}", file.display()))?;
+        mentions.extend(found.into_iter().map(|(c_name, item, public)| Mention {
+            c_name,
+            item,
+            public,
+            file: file.to_owned(),
+        }));
+    }
+    Ok(mentions)
+}
+
+fn rust_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("could not read {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(rust_files(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// `llama_core::sampler::chain` for `sampler/chain.rs`.
+fn module_path(krate: &str, file: &Path) -> String {
+    let mut path = krate.to_owned();
+    for part in file.with_extension("").iter().map(|part| part.to_string_lossy()) {
+        if !matches!(&*part, "lib" | "mod") {
+            path.push_str("::");
+            path.push_str(&part);
+        }
+    }
+    path
+}
+
+/// C name, item path and publicness of each mention in a file.
+fn scan_text(module: &str, text: &str) -> syn::Result<Vec<(String, String, bool)>> {
+    let file = syn::parse_file(text)?;
+    let mut scanner = Scanner::default();
+    scanner.note(&file.attrs, module, true);
+    scanner.items(module, &file.items);
+    Ok(scanner.found)
+}
+
+#[derive(Default)]
+struct Scanner {
+    found: Vec<(String, String, bool)>,
+}
+
+impl Scanner {
+    /// Records what the documentation among `attributes` says about `item`.
+    fn note(&mut self, attributes: &[Attribute], item: &str, public: bool) {
+        self.note_text(&documentation(attributes), item, public);
+    }
+
+    fn note_text(&mut self, documentation: &str, item: &str, public: bool) {
+        let names = c_names(documentation);
+        self.found.extend(names.into_iter().map(|name| (name, item.to_owned(), public)));
+    }
+
+    fn items(&mut self, module: &str, items: &[Item]) {
+        for item in items {
+            self.item(module, item);
+        }
+    }
+
+    fn item(&mut self, module: &str, item: &Item) {
+        let named = |name: &syn::Ident| format!("{module}::{name}");
+        match item {
+            Item::Fn(item) => self.note(&item.attrs, &named(&item.sig.ident), is_public(&item.vis)),
+            Item::Const(item) => self.note(&item.attrs, &named(&item.ident), is_public(&item.vis)),
+            Item::Static(item) => self.note(&item.attrs, &named(&item.ident), is_public(&item.vis)),
+            Item::Type(item) => self.note(&item.attrs, &named(&item.ident), is_public(&item.vis)),
+            Item::Struct(item) => {
+                let (path, public) = (named(&item.ident), is_public(&item.vis));
+                self.note(&item.attrs, &path, public);
+                for field in &item.fields {
+                    let Some(name) = &field.ident else { continue };
+                    self.note(&field.attrs, &format!("{path}::{name}"), public && is_public(&field.vis));
+                }
+            }
+            Item::Enum(item) => {
+                let (path, public) = (named(&item.ident), is_public(&item.vis));
+                self.note(&item.attrs, &path, public);
+                for variant in &item.variants {
+                    self.note(&variant.attrs, &format!("{path}::{}", variant.ident), public);
+                }
+            }
+            Item::Trait(item) => {
+                let (path, public) = (named(&item.ident), is_public(&item.vis));
+                self.note(&item.attrs, &path, public);
+                for item in &item.items {
+                    if let syn::TraitItem::Fn(function) = item {
+                        self.note(&function.attrs, &format!("{path}::{}", function.sig.ident), public);
+                    }
+                }
+            }
+            Item::Impl(block) => self.impl_block(module, block),
+            Item::Mod(inner) => {
+                let path = named(&inner.ident);
+                self.note(&inner.attrs, &path, is_public(&inner.vis));
+                if let Some((_, items)) = &inner.content {
+                    self.items(&path, items);
+                }
+            }
+            // The definition of a macro documents nothing by itself; a use of one may.
+            Item::Macro(item) if item.ident.is_none() => self.tokens(module, item.mac.tokens.clone()),
+            _ => {}
+        }
+    }
+
+    fn impl_block(&mut self, module: &str, block: &syn::ItemImpl) {
+        let Some(name) = type_name(&block.self_ty) else { return };
+        let path = format!("{module}::{name}");
+        self.note(&block.attrs, &path, true);
+        for item in &block.items {
+            match item {
+                syn::ImplItem::Fn(item) => {
+                    let public = block.trait_.is_some() || is_public(&item.vis);
+                    self.note(&item.attrs, &format!("{path}::{}", item.sig.ident), public);
+                }
+                syn::ImplItem::Const(item) => {
+                    let public = block.trait_.is_some() || is_public(&item.vis);
+                    self.note(&item.attrs, &format!("{path}::{}", item.ident), public);
+                }
+                syn::ImplItem::Macro(item) => self.tokens(&path, item.mac.tokens.clone()),
+                _ => {}
+            }
+        }
+    }
+
+    /// Documentation inside a macro's arguments belongs to the next name after a keyword like `fn`.
+    fn tokens(&mut self, path: &str, tokens: TokenStream) {
+        let mut documentation = String::new();
+        let mut public = false;
+        let mut tokens = tokens.into_iter().peekable();
+        while let Some(token) = tokens.next() {
+            match token {
+                TokenTree::Group(group) => {
+                    if let Some(line) = doc_attribute(&group) {
+                        documentation.push_str(&line);
+                        documentation.push('\n');
+                    } else {
+                        self.tokens(path, group.stream());
+                    }
+                }
+                TokenTree::Ident(word) if word == "pub" => {
+                    // `pub(crate)` is not public.
+                    public = !matches!(tokens.peek(), Some(TokenTree::Group(_)));
+                }
+                TokenTree::Ident(word) if KEYWORDS.iter().any(|keyword| word == keyword) => {
+                    if let Some(TokenTree::Ident(name)) = tokens.peek() {
+                        self.note_text(&documentation, &format!("{path}::{name}"), public);
+                        documentation.clear();
+                        public = false;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+const KEYWORDS: &[&str] = &["fn", "struct", "enum", "trait", "type", "static", "const"];
+
+/// The text of a `[doc = "…"]` group.
+fn doc_attribute(group: &proc_macro2::Group) -> Option<String> {
+    if group.delimiter() != Delimiter::Bracket {
+        return None;
+    }
+    let attribute: syn::MetaNameValue = syn::parse2(group.stream()).ok()?;
+    doc_text(&attribute)
+}
+
+fn documentation(attributes: &[Attribute]) -> String {
+    let lines = attributes.iter().filter_map(|attribute| doc_text(attribute.meta.require_name_value().ok()?));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn doc_text(attribute: &syn::MetaNameValue) -> Option<String> {
+    let syn::Expr::Lit(value) = &attribute.value else { return None };
+    let syn::Lit::Str(text) = &value.lit else { return None };
+    attribute.path.is_ident("doc").then(|| text.value())
+}
+
+fn is_public(visibility: &Visibility) -> bool {
+    matches!(visibility, Visibility::Public(_))
+}
+
+fn type_name(ty: &syn::Type) -> Option<String> {
+    let syn::Type::Path(path) = ty else { return None };
+    path.path.segments.last().map(|segment| segment.ident.to_string())
+}
+
+/// The names in "Corresponds to `a`, `b` and `c`", wherever it stands in a text.
+fn c_names(documentation: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for sentence in documentation.split("orresponds to").skip(1) {
+        let mut rest = sentence.trim_start();
+        while let Some((name, after)) = quoted(rest) {
+            names.push(bare(name).to_owned());
+            rest = after.trim_start();
+            for separator in [",", "and ", "and\n", "or ", "or\n"] {
+                rest = rest.strip_prefix(separator).unwrap_or(rest).trim_start();
+            }
+        }
+    }
+    names
+}
+
+/// The text between backticks at the start, also as the text of a link, and what follows it.
+fn quoted(text: &str) -> Option<(&str, &str)> {
+    let is_link = text.starts_with('[');
+    let (name, mut after) = text.strip_prefix('[').unwrap_or(text).strip_prefix('`')?.split_once('`')?;
+    if is_link {
+        after = after.strip_prefix(']')?;
+        if let Some(target) = after.strip_prefix('(') {
+            after = target.split_once(')')?.1;
+        }
+    }
+    Some((name, after))
+}
+
+/// The identifier alone: of `llama_sys::llama_decode()`, `enum llama_ftype` and `llama_batch::pos`.
+fn bare(name: &str) -> &str {
+    let name = name.strip_prefix("llama_sys::").unwrap_or(name);
+    let name = name.strip_prefix("enum ").or_else(|| name.strip_prefix("struct ")).unwrap_or(name);
+    let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(name.len());
+    &name[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(code: &str) -> Vec<(String, String)> {
+        let mentions = scan_text("llama_core::memory", code).unwrap();
+        mentions.into_iter().map(|(c_name, item, _)| (c_name, item)).collect()
+    }
+
+    fn pair(c_name: &str, item: &str) -> (String, String) {
+        (c_name.to_owned(), item.to_owned())
+    }
+
+    #[test]
+    fn sentences_name_one_function_or_several() {
+        assert_eq!(c_names("Corresponds to `llama_free`."), ["llama_free"]);
+        assert_eq!(c_names("Corresponds to\n`a` and\n`b`."), ["a", "b"]);
+        assert_eq!(c_names("Text. Corresponds to `a`, `b`, and `c`; `d` is another."), ["a", "b", "c"]);
+        assert_eq!(c_names("Corresponds to `a`. Then, corresponds to `b`."), ["a", "b"]);
+        assert_eq!(
+            c_names("Corresponds to [`a`](llama_sys::a), [`llama_sys::b`] or `c()`."),
+            ["a", "b", "c"]
+        );
+        assert_eq!(c_names("Corresponds to `enum e` and `s::field`."), ["e", "s"]);
+        assert_eq!(c_names("Corresponds to nothing. `a`"), Vec::<String>::new());
+        assert_eq!(c_names("Corresponds to `unfinished"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn methods_are_found_under_their_type() {
+        let code = "
+            /// Corresponds to `llama_memory_t`.
+            pub struct Memory<'a>(&'a ());
+            impl<'a> Memory<'a> {
+                /// Removes. Corresponds to `llama_memory_seq_rm`.
+                #[must_use]
+                pub fn seq_rm(&mut self) {}
+            }
+            impl Drop for Memory<'_> {
+                /// Corresponds to `llama_free`.
+                fn drop(&mut self) {}
+            }
+        ";
+        let expected = [
+            pair("llama_memory_t", "llama_core::memory::Memory"),
+            pair("llama_memory_seq_rm", "llama_core::memory::Memory::seq_rm"),
+            pair("llama_free", "llama_core::memory::Memory::drop"),
+        ];
+        assert_eq!(found(code), expected);
+    }
+
+    #[test]
+    fn functions_modules_fields_and_variants_are_found() {
+        let code = "
+            //! Corresponds to `module`.
+            /// Corresponds to `function`.
+            pub fn f() {}
+            pub struct S {
+                /// Corresponds to `field`.
+                pub field: u8,
+            }
+            pub enum E {
+                /// Corresponds to `variant`.
+                V,
+            }
+            pub mod inner {
+                /// Corresponds to `nested`.
+                pub const C: u8 = 0;
+            }
+        ";
+        let expected = [
+            pair("module", "llama_core::memory"),
+            pair("function", "llama_core::memory::f"),
+            pair("field", "llama_core::memory::S::field"),
+            pair("variant", "llama_core::memory::E::V"),
+            pair("nested", "llama_core::memory::inner::C"),
+        ];
+        assert_eq!(found(code), expected);
+    }
+
+    #[test]
+    fn arguments_of_macros_are_searched_and_definitions_of_macros_are_not() {
+        let code = "
+            macro_rules! define { () => { /// Corresponds to `x`.
+                pub fn x() {} } }
+            define! {
+                /// Corresponds to `llama_vocab_bos`.
+                pub fn bos;
+                /// Corresponds to `llama_vocab_eos`.
+                pub(crate) fn eos;
+            }
+        ";
+        let expected = [
+            ("llama_vocab_bos".to_owned(), "llama_core::memory::bos".to_owned(), true),
+            ("llama_vocab_eos".to_owned(), "llama_core::memory::eos".to_owned(), false),
+        ];
+        assert_eq!(scan_text("llama_core::memory", code).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_users_cannot_reach_is_internal() {
+        let code = "
+            /// Corresponds to `a`.
+            pub(crate) fn a() {}
+            /// Corresponds to `b`.
+            fn b() {}
+            /// Corresponds to `c`.
+            pub fn c() {}
+        ";
+        let public: Vec<_> = scan_text("m", code).unwrap().into_iter().map(|(_, _, public)| public).collect();
+        assert_eq!(public, [false, false, true]);
+    }
+
+    #[test]
+    fn files_are_modules() {
+        assert_eq!(module_path("llama_core", Path::new("lib.rs")), "llama_core");
+        assert_eq!(module_path("llama_core", Path::new("memory.rs")), "llama_core::memory");
+        assert_eq!(module_path("llama_core", Path::new("sampler/mod.rs")), "llama_core::sampler");
+        assert_eq!(module_path("llama_core", Path::new("sampler/chain.rs")), "llama_core::sampler::chain");
+    }
+}

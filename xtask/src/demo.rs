@@ -1,0 +1,89 @@
+//! `cargo xtask demo`: the main job in one command. Streams text from a real model.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::setup::{self, Item, models};
+use crate::{native, workspace};
+
+/// Sets up what it needs, builds the demo and streams text. Standard output is the text alone.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The text to go on from.
+    #[arg(long, default_value = "Once upon a time, in a small village by the sea,")]
+    prompt: String,
+    /// A model file in the GGUF format; SmolLM2-135M-Instruct when none is given.
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// How many tokens to generate at most.
+    #[arg(long, default_value_t = 64)]
+    max_tokens: u32,
+    /// How freely tokens are chosen; 0 takes the likeliest one each time.
+    #[arg(long, default_value_t = 0.8)]
+    temperature: f32,
+    /// Makes a choice of tokens repeatable.
+    #[arg(long)]
+    seed: Option<u32>,
+    /// How many threads compute; what the machine really has when not given.
+    #[arg(long)]
+    threads: Option<u32>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let items: &[Item] = if args.model.is_some() {
+        &[Item::Pin, Item::Tools]
+    } else {
+        &[Item::Pin, Item::Tools, Item::Smollm2]
+    };
+    setup::ensure(items)?;
+    let example = ["--release", "-p", "llama-examples", "--example", "demo"];
+    native::build("building the demo", workspace::cargo().arg("build").args(example))?;
+    let mut command = workspace::cargo();
+    command.args(["run", "--quiet"]).args(example).arg("--").args(args.forwarded());
+    workspace::run_inheriting(&mut command)
+}
+
+impl Args {
+    /// The arguments of the demo itself. `=` keeps a value that begins with a dash from being an option.
+    fn forwarded(&self) -> Vec<std::ffi::OsString> {
+        let model = match &self.model {
+            // The demo is started in the workspace root, which need not be where the user is.
+            Some(model) => std::path::absolute(model).unwrap_or_else(|_| model.clone()),
+            None => models::SMOLLM2.path(),
+        };
+        let mut model_argument = std::ffi::OsString::from("--model=");
+        model_argument.push(model);
+        let mut forwarded = vec![
+            format!("--prompt={}", self.prompt).into(),
+            model_argument,
+            format!("--max-tokens={}", self.max_tokens).into(),
+            format!("--temperature={}", self.temperature).into(),
+        ];
+        forwarded.extend(self.seed.map(|seed| format!("--seed={seed}").into()));
+        forwarded.extend(self.threads.map(|threads| format!("--threads={threads}").into()));
+        forwarded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_is_given_what_the_user_gave() {
+        let args = Args {
+            prompt: "-- The capital".into(),
+            model: None,
+            max_tokens: 8,
+            temperature: 0.0,
+            seed: Some(7),
+            threads: None,
+        };
+        let forwarded: Vec<String> =
+            args.forwarded().into_iter().map(|word| word.into_string().unwrap()).collect();
+        assert_eq!(forwarded[0], "--prompt=-- The capital");
+        assert!(forwarded[1].ends_with("SmolLM2-135M-Instruct.Q4_1.gguf"));
+        assert_eq!(forwarded[2..], ["--max-tokens=8", "--temperature=0", "--seed=7"]);
+    }
+}

@@ -1,0 +1,83 @@
+//! `cargo xtask setup`: brings the llama.cpp tree, build tools and test models, whatever is missing.
+//!
+//! Every item is verified, put in place by a rename, and recorded after that, so that an interrupted run
+//! leaves nothing that the next one takes for complete. A run that finds everything takes no time.
+
+pub(crate) mod models;
+pub(crate) mod pin;
+mod python;
+mod stamp;
+pub(crate) mod tools;
+mod wheel;
+
+use std::fs::{self, File, TryLockError};
+
+use anyhow::{Context as _, Result};
+
+use crate::{progress, workspace};
+
+/// Fetches what the build, the demo and the tests need, and says how to do without a registry.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// What to set up; everything when none is named.
+    #[arg(value_enum)]
+    items: Vec<Item>,
+}
+
+/// One thing to set up.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Item {
+    /// The llama.cpp source tree.
+    Pin,
+    /// CMake and ninja, where the system has none.
+    Tools,
+    /// SmolLM2-135M-Instruct, the default model of the demo and the benchmarks.
+    Smollm2,
+    /// all-MiniLM-L6-v2, to exercise conversion and embeddings.
+    Minilm,
+    /// The generated models that most tests run on.
+    Tiny,
+    /// The libclang that `cargo xtask codegen` needs; set up only when asked for.
+    Libclang,
+}
+
+/// What the tests need.
+pub(crate) const ALL: &[Item] = &[Item::Pin, Item::Tools, Item::Smollm2, Item::Minilm, Item::Tiny];
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    ensure(if args.items.is_empty() { ALL } else { &args.items })
+}
+
+/// Sets up each item that is missing. Prints one line per item that is there already.
+pub(crate) fn ensure(items: &[Item]) -> Result<()> {
+    let _lock = lock()?;
+    for item in items {
+        match item {
+            Item::Pin => pin::ensure()?,
+            Item::Tools => tools::ensure()?,
+            Item::Smollm2 => models::ensure(&models::SMOLLM2)?,
+            Item::Minilm => models::ensure(&models::MINILM)?,
+            Item::Tiny => models::ensure_tiny()?,
+            Item::Libclang => drop(tools::libclang()?),
+        }
+    }
+    Ok(())
+}
+
+/// Lets one set-up run at a time in a checkout. The lock ends with the file's last handle, also on a crash.
+fn lock() -> Result<File> {
+    let target = workspace::target();
+    fs::create_dir_all(&target).with_context(|| format!("could not create {}", target.display()))?;
+    let path = target.join(".setup.lock");
+    let failed = || format!("could not lock {}: is the folder writable?", path.display());
+    let file = File::create(&path).with_context(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            progress::note("setup", "another set-up is running in this checkout; waiting for it");
+            file.lock().with_context(failed)?;
+        }
+        Err(TryLockError::Error(error)) => return Err(error).with_context(failed),
+    }
+    Ok(file)
+}

