@@ -42,6 +42,12 @@ pub(crate) fn cargo() -> Command {
     for (name, _) in env::vars_os().filter(|(name, _)| describes_a_package(name)) {
         command.env_remove(name);
     }
+    // Build scripts and tests run in the folders of their packages, from where a relative path leads elsewhere.
+    for name in ["LLAMA_CPP_DIR", "LLAMA_TEST_MODELS"] {
+        if let Some(folder) = folder_from_env(name) {
+            command.env(name, folder);
+        }
+    }
     command
 }
 

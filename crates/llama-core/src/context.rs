@@ -30,6 +30,8 @@ pub struct Context {
     causal: bool,
     embeddings: bool,
     unified: bool,
+    /// Whether there is an encoder's output for the decoder of an encoder-decoder model.
+    encoded: bool,
     /// For each token of the last batch whether it has an output; empty when there is no last batch.
     outputs: Vec<bool>,
     /// Whether the rows of the outputs stand in their final order. llama.cpp moves them at the first access.
@@ -102,6 +104,7 @@ impl Context {
             embeddings: raw_params.embeddings,
             // With one sequence there is one buffer either way.
             unified: raw_params.kv_unified || params.n_seq_max == 1,
+            encoded: false,
             outputs: Vec::new(),
             ordered: Cell::new(false),
             seq_id_pointers: Vec::new(),

@@ -1,1 +1,37 @@
-//! llama-gen
+//! Generate text with llama.cpp.
+//!
+//! ```
+//! use llama_gen::Llama;
+//!
+//! # fn main() -> Result<(), llama_gen::Error> {
+//! # let path = test_models::Tiny::Llama.path();
+//! let llm = Llama::load(path)?;
+//! for event in llm.generate("Once upon a time").max_tokens(8).temperature(0.7).seed(1).stream()? {
+//!     print!("{}", event?.text());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Llama`] is the front door. [`Llama::generate`] describes a generation, [`Generate::stream`] runs it on the calling
+//! thread as an iterator of [`Event`]s, and [`Generate::complete`] collects them. Text comes in whole characters; stop
+//! strings are never shown in part; the last event says why the generation ended, with tokens and times.
+//!
+//! Everything is built on [`llama_core`], whose types are to be had through [`Llama::model`].
+
+mod cancel;
+mod detokenize;
+mod error;
+mod event;
+mod generator;
+mod model;
+mod params;
+mod sequence;
+mod stop;
+
+pub use cancel::CancelToken;
+pub use error::{Error, ErrorKind, Result};
+pub use event::{Event, Finish, FinishReason, Text, Timings, Usage};
+pub use generator::{Completion, Generate, Generator};
+pub use model::{Llama, LlamaBuilder};
+pub use params::{GenerationParams, SamplingParams};

@@ -52,7 +52,8 @@ impl Drop for AtomicFile {
     }
 }
 
-/// Makes the rename durable where directories can be synchronised; elsewhere the contents are whole all the same.
+/// Makes the rename durable where directories can be synchronised; elsewhere the contents
+/// are whole all the same.
 fn sync_directory(file: &Path) {
     if cfg!(unix) {
         let parent = match file.parent() {

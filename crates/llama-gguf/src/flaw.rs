@@ -118,7 +118,8 @@ pub enum Flaw {
 
     /// A row that is not a whole number of quantisation blocks.
     #[error(
-        "tensor \"{name}\" has {row} elements in a row, which is not a multiple of the {} in a block of {tensor_type}",
+        "tensor \"{name}\" has {row} elements in a row, which is not a multiple of the {} \
+         in a block of {tensor_type}",
         tensor_type.block_size()
     )]
     Row {
@@ -141,7 +142,8 @@ pub enum Flaw {
 
     /// Tensor data that is not where the sizes of the tensors before it put it.
     #[error(
-        "the data of tensor \"{name}\" is at offset {offset} of the data section, it must be at {expected}: {}",
+        "the data of tensor \"{name}\" is at offset {offset} of the data section, \
+         it must be at {expected}: {}",
         misplacement(*offset, *expected, *alignment)
     )]
     Offset {

@@ -89,18 +89,23 @@ pub(crate) enum ShapeError {
 }
 
 /// The product of the dimensions, which llama.cpp holds in an `int64_t`.
+///
+/// It asserts that the product fits on the way to it, where a zero after the first dimension does not count.
 fn element_count(shape: &[u64]) -> Result<u64, ShapeError> {
     const LIMIT: u64 = i64::MAX as u64;
     if shape.len() > MAX_DIMENSIONS {
         return Err(ShapeError::Dimensions { count: shape.len() });
     }
-    shape.iter().try_fold(1u64, |product, &n| {
-        // A dimension above the limit would be negative in llama.cpp, even where another one is zero.
-        if n > LIMIT {
-            return Err(ShapeError::Overflow);
-        }
-        product.checked_mul(n).filter(|&product| product <= LIMIT).ok_or(ShapeError::Overflow)
-    })
+    if shape.iter().any(|&n| n > LIMIT) {
+        return Err(ShapeError::Overflow);
+    }
+    let Some((&first, others)) = shape.split_first() else { return Ok(1) };
+    let product =
+        others.iter().filter(|&&n| n > 1).try_fold(first, |product, &n| match LIMIT / n > product {
+            true => Ok(product * n),
+            false => Err(ShapeError::Overflow),
+        })?;
+    Ok(if shape.contains(&0) { 0 } else { product })
 }
 
 #[cfg(test)]
@@ -126,6 +131,8 @@ mod tests {
         assert_eq!(info(TensorType::F32, &[1; 5]), Err(ShapeError::Dimensions { count: 5 }));
         assert_eq!(info(TensorType::F32, &[1 << 32, 1 << 31]), Err(ShapeError::Overflow));
         assert_eq!(info(TensorType::F32, &[0, u64::MAX]), Err(ShapeError::Overflow));
+        // gguf.cpp lets this pass and ggml.c then aborts.
+        assert_eq!(info(TensorType::F32, &[1 << 40, 0, 1 << 40]), Err(ShapeError::Overflow));
         assert_eq!(info(TensorType::F64, &[1 << 62]), Err(ShapeError::Overflow));
         assert_eq!(
             info(TensorType::Q8_0, &[33]),

@@ -4,11 +4,14 @@ use std::fmt;
 
 /// Declares the enum and its table in one place, so that neither can miss a row of the other.
 macro_rules! tensor_types {
-    ($($(#[$doc:meta])* $variant:ident = $id:literal, $name:literal, $block:literal elements in $bytes:literal;)*) => {
+    ($(
+        $(#[$doc:meta])*
+        $variant:ident = $id:literal, $name:literal, $block:literal elements in $bytes:literal;
+    )*) => {
         /// How the elements of a tensor are stored. Corresponds to `enum ggml_type`.
         ///
-        /// Quantised types pack a *block* of elements into a fixed number of bytes; a row (the first dimension)
-        /// is a whole number of blocks.
+        /// Quantised types pack a *block* of elements into a fixed number of bytes; a row (the first
+        /// dimension) is a whole number of blocks.
         ///
         /// ```
         /// use llama_gguf::TensorType;

@@ -11,10 +11,10 @@ use crate::text::Text;
 /// The key that says what kind of model a file holds.
 const ARCHITECTURE: &str = "general.architecture";
 
-/// Checks that a file is a GGUF file that is whole and says which architecture it is for, and returns its head.
+/// Checks that a file is a GGUF file that is whole and says which architecture it is for; returns its head.
 ///
 /// Everything that llama.cpp's reader refuses is refused here, with the byte and the reason; what it accepts
-/// and can load is accepted. Only the head is read, so that the cost does not depend on the size of the model.
+/// and can load is accepted. Only the head is read, so the cost does not depend on the size of the model.
 /// For files that are no models or adapters, see [`validate_structure`].
 ///
 /// # Errors

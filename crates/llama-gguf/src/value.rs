@@ -243,8 +243,8 @@ impl From<Array> for Value {
 
 /// Rust types that a metadata value can be read as; see [`Metadata::get`](crate::Metadata::get).
 ///
-/// Implemented for the integers, floats, `bool`, `&str` and [`&Text`](Text) of the value types, and for slices
-/// of them. Types match exactly, as in llama.cpp: a `u16` is not read as a `u32`. For integers of any width
+/// Implemented for the integers, floats, `bool`, `&str` and [`&Text`](Text) of the value types, and for
+/// slices of them. Types match exactly, as in llama.cpp: a `u16` is not read as a `u32`. For integers of any width
 /// there is [`Metadata::unsigned`](crate::Metadata::unsigned).
 pub trait FromValue<'a>: Sized {
     /// What an error calls the expected type.

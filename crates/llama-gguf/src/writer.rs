@@ -18,8 +18,8 @@ use crate::value::{Array, Value};
 
 /// Collects metadata and tensors, then writes them as a GGUF file of version 3.
 ///
-/// Tensor data is borrowed or comes from a closure that is called when its turn comes, so that a model need not
-/// be in memory as a whole.
+/// Tensor data is borrowed or comes from a closure that is called when its turn comes, so that a model need
+/// not be in memory as a whole.
 ///
 /// ```
 /// use llama_gguf::{Gguf, TensorType, Writer};
@@ -75,8 +75,8 @@ impl<'a> Writer<'a> {
     /// Adds a tensor whose data is at hand. `shape` has the fastest-running dimension first.
     ///
     /// # Errors
-    /// [`Error::Unwritable`] if name, shape and type are none that llama.cpp reads, if there is a tensor of this
-    /// name, or if the data is not of the size that shape and type take.
+    /// [`Error::Unwritable`] if name, shape and type are none that llama.cpp reads, if there is a tensor of
+    /// this name, or if the data is not of the size that shape and type take.
     pub fn tensor(
         &mut self,
         name: impl Into<Text>,

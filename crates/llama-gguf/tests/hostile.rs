@@ -5,6 +5,7 @@ use std::fs;
 use llama_gguf::{Gguf, TensorType, Writer, validate_structure};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::Index;
 
 fn valid() -> Vec<u8> {
     let mut writer = Writer::new();
@@ -69,7 +70,7 @@ proptest! {
     }
 
     #[test]
-    fn flipped_bytes(flips in vec((any::<proptest::sample::Index>(), any::<u8>()), 1..6)) {
+    fn flipped_bytes(flips in vec((any::<Index>(), any::<u8>()), 1..6)) {
         let mut bytes = valid();
         for (at, byte) in flips {
             let at = at.index(bytes.len());
@@ -79,7 +80,7 @@ proptest! {
     }
 
     #[test]
-    fn overwritten_lengths(at in any::<proptest::sample::Index>(), value in nasty()) {
+    fn overwritten_lengths(at in any::<Index>(), value in nasty()) {
         let mut bytes = valid();
         let at = at.index(bytes.len() - 8);
         bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
@@ -87,7 +88,7 @@ proptest! {
     }
 
     #[test]
-    fn truncations_and_repetitions(cut in any::<proptest::sample::Index>(), from in any::<proptest::sample::Index>()) {
+    fn truncations_and_repetitions(cut in any::<Index>(), from in any::<Index>()) {
         let bytes = valid();
         let (head, tail) = (&bytes[..cut.index(bytes.len())], &bytes[from.index(bytes.len())..]);
         parse(head);

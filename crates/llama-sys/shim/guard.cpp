@@ -7,10 +7,6 @@
 #include <exception>
 #include <new>
 
-#if !defined(_MSC_VER)
-#include <cxxabi.h>
-#endif
-
 namespace {
 
 // Depth and not a flag: a body may call back into Rust, and that code may enter the guard again.
@@ -40,15 +36,6 @@ void on_abort(const char * message) {
     std::fprintf(stderr, "%s\n", message);
 }
 
-// A Rust panic on its way out is an exception of another language: it has no C++ type.
-bool is_foreign() {
-#if defined(_MSC_VER)
-    return true;
-#else
-    return abi::__cxa_current_exception_type() == nullptr;
-#endif
-}
-
 } // namespace
 
 extern "C" llama_shim_outcome llama_shim_guard(llama_shim_body body, void * data, char * message) {
@@ -65,13 +52,12 @@ extern "C" llama_shim_outcome llama_shim_guard(llama_shim_body body, void * data
     } catch (const std::exception & error) {
         copy_message(message, error.what());
         return LLAMA_SHIM_OUTCOME_EXCEPTION;
-    } catch (...) {
-        if (is_foreign()) {
-            throw;
-        }
-        copy_message(message, "an exception that does not derive from std::exception");
+    } catch (const char * text) {
+        copy_message(message, text);
         return LLAMA_SHIM_OUTCOME_EXCEPTION;
     }
+    // No catch (...): a Rust panic on its way out is an exception of another language and has to pass. libstdc++
+    // gives no way to tell it from a C++ exception of an unlisted type once it is caught.
 }
 
 extern "C" void llama_shim_install_abort_callback(void) {

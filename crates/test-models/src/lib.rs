@@ -1,8 +1,8 @@
 //! The models that the tests of this workspace run on.
 //!
 //! [`Tiny`] are seeded random models of several architectures, a few hundred kilobytes each, written on first
-//! use. Their text is nonsense, but it is the same nonsense every time: weights depend on nothing but the names
-//! of model and tensor, and are computed with operations that IEEE 754 rounds exactly.
+//! use. Their text is nonsense, but it is the same nonsense every time: weights depend on nothing but the
+//! names of model and tensor, and are computed with operations that IEEE 754 rounds exactly.
 //!
 //! [`smollm2`] and [`minilm_dir`] find the real models that `cargo xtask setup` downloads.
 //!

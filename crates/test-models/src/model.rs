@@ -55,8 +55,8 @@ impl Model {
 
     /// Writes the vocabulary, the embedding of its tokens, and the output matrix.
     ///
-    /// `embedding` is the deviation of an embedding. Tokens that must not appear in text (control tokens, bytes)
-    /// have an output of zero, which is never the greatest.
+    /// `embedding` is the deviation of an embedding. Tokens that must not appear in text (control tokens,
+    /// bytes) have an output of zero, which is never the greatest.
     pub(crate) fn vocabulary(&mut self, vocab: &Vocab, embedding: f32) {
         self.embedding(vocab, embedding);
         let mut weights = self.draw("output.weight", N_EMBD * vocab.len(), 3.0 / N_EMBD_ROOT);

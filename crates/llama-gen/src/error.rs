@@ -1,0 +1,79 @@
+//! What can go wrong while generating.
+
+use std::fmt;
+
+/// The result of this crate's functions.
+pub type Result<T, E = Error> = core::result::Result<T, E>;
+
+/// An error. [`kind`](Error::kind) says what went wrong.
+pub struct Error(Box<ErrorKind>);
+
+/// The kinds of errors. New kinds are added in minor releases.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// From `llama-core`: loading, decoding, sampling.
+    #[error(transparent)]
+    Core(#[from] llama_core::Error),
+    /// Parameters are out of range; all of them are listed.
+    #[error("the parameters are not valid: {}", .0.join("; "))]
+    InvalidParameters(
+        /// One sentence for each, with the name, the value and the range.
+        Vec<String>,
+    ),
+    /// The prompt cannot be given to a model.
+    #[error("the prompt is not valid: {reason}")]
+    InvalidPrompt {
+        /// What is wrong with it, and what would be right.
+        reason: String,
+    },
+    /// The prompt leaves no room for an answer.
+    #[error("the prompt has {n_prompt} tokens and the context takes {n_ctx}, with at least one for the answer: shorten \
+             the prompt or load the model with a larger n_ctx")]
+    PromptTooLong {
+        /// Tokens of the prompt.
+        n_prompt: usize,
+        /// Tokens that one sequence can have.
+        n_ctx: u32,
+    },
+    /// The model cannot generate text.
+    #[error("{} cannot generate text: {reason}", path.display())]
+    NotGenerative {
+        /// The model's file.
+        path: std::path::PathBuf,
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+impl Error {
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0
+    }
+}
+
+impl<K: Into<ErrorKind>> From<K> for Error {
+    fn from(kind: K) -> Self {
+        Self(Box::new(kind.into()))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Error").field(&self.0).finish()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}

@@ -1,0 +1,176 @@
+//! The front door: a model that is ready to generate.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use llama_core::{Context, ContextParams, Model, ModelParams};
+use parking_lot::Mutex;
+
+use crate::error::{ErrorKind, Result};
+use crate::generator::Generate;
+
+/// The context size when neither the user nor the model asks for a smaller one.
+const DEFAULT_N_CTX: u32 = 4096;
+
+/// A model that is ready to generate. Cheap to clone; can be used from many threads, each generation has a context of
+/// its own.
+///
+/// ```
+/// use llama_gen::Llama;
+///
+/// # fn main() -> Result<(), llama_gen::Error> {
+/// # let path = test_models::Tiny::Llama.path();
+/// let llm = Llama::load(path)?;
+/// for event in llm.generate("Once upon a time").max_tokens(8).temperature(0.7).seed(1).stream()? {
+///     print!("{}", event?.text());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Llama {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    model: Model,
+    context_params: ContextParams,
+    /// The context of an ended generation, kept for the next one. One, since contexts are large.
+    idle: Mutex<Option<Context>>,
+}
+
+impl Llama {
+    /// Loads a model from a GGUF file, with the defaults: all layers on the GPU if there is one, and a context of 4096
+    /// tokens or of what the model was trained with if that is less.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Core`] when the file cannot be loaded, [`ErrorKind::NotGenerative`] for a model that gives
+    /// embeddings only.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder(path).load()
+    }
+
+    /// Sets more than the path.
+    #[must_use]
+    pub fn builder(path: impl AsRef<Path>) -> LlamaBuilder {
+        LlamaBuilder {
+            path: path.as_ref().to_owned(),
+            model_params: ModelParams::default(),
+            n_ctx: None,
+            n_threads: None,
+            context_params: ContextParams::default(),
+        }
+    }
+
+    /// Begins to describe a generation; [`stream`](Generate::stream) or [`complete`](Generate::complete) runs it.
+    #[must_use]
+    pub fn generate(&self, prompt: impl Into<String>) -> Generate {
+        Generate::new(self.clone(), prompt.into())
+    }
+
+    /// The model below.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.inner.model
+    }
+
+    /// An empty context: the kept one, or a new one.
+    pub(crate) fn take_context(&self) -> Result<Context> {
+        let idle = self.inner.idle.lock().take();
+        if let Some(mut context) = idle {
+            context.memory().clear(false)?;
+            return Ok(context);
+        }
+        Ok(Context::new(&self.inner.model, &self.inner.context_params)?)
+    }
+
+    /// Takes a context back for the next generation.
+    pub(crate) fn give_context(&self, context: Context) {
+        if !context.is_poisoned() {
+            *self.inner.idle.lock() = Some(context);
+        }
+    }
+}
+
+/// Loads a [`Llama`] with more than the defaults.
+#[derive(Clone, Debug)]
+pub struct LlamaBuilder {
+    path: PathBuf,
+    model_params: ModelParams,
+    n_ctx: Option<u32>,
+    n_threads: Option<u32>,
+    context_params: ContextParams,
+}
+
+impl LlamaBuilder {
+    /// The context size in tokens: prompt and answer together.
+    #[must_use]
+    pub fn n_ctx(mut self, n_ctx: u32) -> Self {
+        self.n_ctx = Some(n_ctx);
+        self
+    }
+
+    /// CPU threads. Default: the processors that this process may use.
+    #[must_use]
+    pub fn n_threads(mut self, n_threads: u32) -> Self {
+        self.n_threads = Some(n_threads);
+        self
+    }
+
+    /// How many layers to put on GPUs; `None`: all.
+    #[must_use]
+    pub fn n_gpu_layers(mut self, layers: Option<u32>) -> Self {
+        self.model_params = self.model_params.n_gpu_layers(layers);
+        self
+    }
+
+    /// Everything else about loading. Replaces what [`n_gpu_layers`](Self::n_gpu_layers) has set.
+    #[must_use]
+    pub fn model_params(mut self, params: ModelParams) -> Self {
+        self.model_params = params;
+        self
+    }
+
+    /// Everything else about contexts. [`n_ctx`](Self::n_ctx) and [`n_threads`](Self::n_threads) win over it.
+    #[must_use]
+    pub fn context_params(mut self, params: ContextParams) -> Self {
+        self.context_params = params;
+        self
+    }
+
+    /// Loads the model.
+    ///
+    /// # Errors
+    ///
+    /// As [`Llama::load`], and [`ErrorKind::Core`] for parameters out of range.
+    pub fn load(self) -> Result<Llama> {
+        let model = Model::load(&self.path, &self.model_params)?;
+        let not_generative = |reason| ErrorKind::NotGenerative { path: self.path.clone(), reason }.into();
+        if model.params().is_vocab_only() {
+            return Err(not_generative("it was loaded with vocab_only and has no weights"));
+        }
+        if !model.has_decoder() {
+            return Err(not_generative("it is an encoder, which gives embeddings"));
+        }
+        if model.has_encoder() {
+            return Err(not_generative("it is an encoder-decoder model: use llama-core's encode and decode"));
+        }
+        let n_ctx = self.n_ctx.unwrap_or_else(|| model.n_ctx_train().min(DEFAULT_N_CTX));
+        let mut context_params = self.context_params.n_ctx(n_ctx);
+        if let Some(n_threads) = self.n_threads {
+            context_params = context_params.n_threads(n_threads);
+        }
+        let llama = Llama {
+            inner: Arc::new(Inner { model, context_params, idle: Mutex::new(None) }),
+        };
+        // The first context is made now, so that wrong parameters and too little memory are errors of loading.
+        let context = llama.take_context()?;
+        if !context.has_memory() {
+            return Err(not_generative("it has no memory of what it has read, as encoders have none"));
+        }
+        llama.give_context(context);
+        Ok(llama)
+    }
+}
