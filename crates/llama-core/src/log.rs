@@ -4,7 +4,7 @@ use core::ffi::{CStr, c_char, c_void};
 use std::cell::RefCell;
 use std::panic;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The most lines that an error keeps.
 const MAX_LINES: usize = 12;
@@ -23,12 +23,19 @@ pub(crate) fn install() {
     unsafe { llama_sys::llama_log_set(Some(on_log), core::ptr::null_mut()) };
 }
 
-/// Runs a call and adds what llama.cpp logged meanwhile on this thread to its error.
+/// Runs a call and adds what llama.cpp logged meanwhile on this thread to its error. Inside another such call, the
+/// lines of a success are left to the outer one: what looks like a success here may be a failure there.
 pub(crate) fn explain<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
     let outer = CAPTURED.with_borrow_mut(|captured| captured.replace(Vec::new()));
     let result = call();
     let lines = CAPTURED.with_borrow_mut(|captured| core::mem::replace(captured, outer)).unwrap_or_default();
-    result.map_err(|error: Error| error.with_log(lines))
+    match result {
+        Ok(value) => {
+            lines.into_iter().for_each(keep);
+            Ok(value)
+        }
+        Err(error) => Err(error.with_log(lines)),
+    }
 }
 
 unsafe extern "C-unwind" fn on_log(level: llama_sys::ggml_log_level, text: *const c_char, _: *mut c_void) {
@@ -57,12 +64,17 @@ fn capture(level: llama_sys::ggml_log_level, line: &str) {
     if level != Level::GGML_LOG_LEVEL_WARN && level != Level::GGML_LOG_LEVEL_ERROR {
         return;
     }
+    keep(line.trim().to_owned());
+}
+
+/// Adds a line to those of the call that is captured, if there is one.
+fn keep(line: String) {
     CAPTURED.with_borrow_mut(|captured| {
         if let Some(lines) = captured {
             if lines.len() == MAX_LINES {
                 lines.remove(0);
             }
-            lines.push(line.trim().to_owned());
+            lines.push(line);
         }
     });
 }

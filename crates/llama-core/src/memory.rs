@@ -91,17 +91,29 @@ impl<'c> Memory<'c> {
         if span.is_empty() {
             return self.check();
         }
+        let possible = self.can_remove(seq_id, span)?;
         let seq_id = seq_id.get();
         // SAFETY: the memory is valid and the id and range are checked.
-        let removed =
-            self.call(|memory| unsafe { llama_sys::llama_memory_seq_rm(memory, seq_id, span.start, span.end) })?;
-        if removed {
+        let remove = |memory| unsafe { llama_sys::llama_memory_seq_rm(memory, seq_id, span.start, span.end) };
+        if possible && self.call(remove)? {
             return Ok(());
         }
         let reason = "its memory sums up what it has read and cannot forget a part: remove the whole sequence with \
                       `..` and decode again"
             .to_owned();
         Err(ErrorKind::Unsupported { operation: "removing a part of a sequence", reason }.into())
+    }
+
+    /// Whether the range can be removed, as far as that is known here. A recurrent memory only refuses to forget its
+    /// end; asked to forget earlier positions it does nothing and reports success (llama-memory-recurrent.cpp,
+    /// seq_rm), and a hybrid one would forget them in one half only.
+    fn can_remove(&mut self, seq_id: SeqId, span: Span) -> Result<bool> {
+        let model = self.context.model();
+        if span.is_whole() || !(model.is_recurrent() || model.is_hybrid()) {
+            return Ok(true);
+        }
+        let last = self.seq_pos_max(seq_id)?.map_or(-1, Pos::get);
+        Ok(span.start > last || span.contains(last))
     }
 
     /// Makes the positions of a range of one sequence part of another too, without computing or, with

@@ -28,6 +28,8 @@ struct Handle {
     raw: NonNull<llama_sys::llama_model>,
     path: PathBuf,
     params: ModelParams,
+    /// The number of positions that the model has learned an embedding for.
+    n_positions: Option<u32>,
 }
 
 // SAFETY: a llama_model has no tie to the thread that loaded it: its destructor frees buffers and memory maps
@@ -87,9 +89,9 @@ impl Model {
 
     fn load_inner(path: &Path, params: &ModelParams, progress: Option<Progress<'_>>) -> Result<Self> {
         backend::init();
-        llama_gguf::validate_file(path)
-            .map_err(|source| ErrorKind::File { path: path.to_owned(), source })?;
         let c_path = path_to_c(path)?;
+        let gguf = llama_gguf::validate_file(path)
+            .map_err(|source| ErrorKind::File { path: path.to_owned(), source })?;
         let mut raw_params = params.to_raw()?;
         let mut state = progress.map(|closure| Callback::new(ProgressState { closure, cancelled: false }));
         if let Some(state) = &mut state {
@@ -110,12 +112,18 @@ impl Model {
             return Err(ErrorKind::LoadCancelled { path: path.to_owned() }.into());
         }
         let raw = loaded?;
-        Ok(Self(Arc::new(Handle { raw, path: path.to_owned(), params: params.clone() })))
+        let n_positions = learned_positions(&gguf);
+        Ok(Self(Arc::new(Handle { raw, path: path.to_owned(), params: params.clone(), n_positions })))
     }
 
     /// The C object, for the calls of this crate.
     pub(crate) fn raw(&self) -> *mut llama_sys::llama_model {
         self.0.raw.as_ptr()
+    }
+
+    /// The number of positions, for a model that looks them up in a table of learned embeddings as BERT and GPT-2 do.
+    pub(crate) fn n_positions(&self) -> Option<u32> {
+        self.0.n_positions
     }
 
     /// The file that the model was loaded from.
@@ -326,6 +334,12 @@ unsafe extern "C-unwind" fn on_progress(progress: f32, data: *mut c_void) -> boo
         state.cancelled |= !go_on;
         go_on
     })
+}
+
+/// The rows of the table of learned position embeddings (llama-arch.cpp, `LLM_TENSOR_POS_EMBD`).
+fn learned_positions(gguf: &llama_gguf::Gguf) -> Option<u32> {
+    let rows = *gguf.tensor("position_embd.weight")?.shape().get(1)?;
+    Some(u32::try_from(rows).unwrap_or(u32::MAX))
 }
 
 /// A count that C holds in a signed integer.

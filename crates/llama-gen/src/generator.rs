@@ -113,19 +113,22 @@ impl Generate {
         let mut sequence = Sequence::new(&self.params)?;
         sequence.accept_prompt(&prompt)?;
         let context = self.llama.take_context()?;
-        let generator = Generator {
+        let n_ctx = context.n_ctx_seq();
+        if prompt.len() >= n_ctx as usize {
+            self.llama.give_context(context);
+            return Err(ErrorKind::PromptTooLong { n_prompt: prompt.len(), n_ctx }.into());
+        }
+        Ok(Generator {
             context: Some(context),
             llama: self.llama,
             sequence,
             batch: Batch::new(),
+            clock: Clock::start(prompt.len()),
             next: Next::Prompt(prompt),
             n_past: 0,
             events: VecDeque::new(),
             cancel: self.cancel,
-            clock: Clock::start(),
-        };
-        generator.check_room()?;
-        Ok(generator)
+        })
     }
 
     /// Runs to the end and returns the whole text.
@@ -182,7 +185,7 @@ impl Completion {
 #[derive(Debug)]
 pub struct Generator {
     llama: Llama,
-    /// `None` once it was given back.
+    /// `None` once the generation has ended.
     context: Option<Context>,
     sequence: Sequence,
     batch: Batch,
@@ -198,7 +201,6 @@ pub struct Generator {
 enum Next {
     Prompt(Vec<Token>),
     Token(Token),
-    Nothing,
 }
 
 /// The times of a generation.
@@ -211,8 +213,8 @@ struct Clock {
 }
 
 impl Clock {
-    fn start() -> Self {
-        Self { start: Instant::now(), prompt_tokens: 0, first: None, timings: Timings::default() }
+    fn start(prompt_tokens: usize) -> Self {
+        Self { start: Instant::now(), prompt_tokens, first: None, timings: Timings::default() }
     }
 }
 
@@ -220,11 +222,18 @@ impl Iterator for Generator {
     type Item = Result<Event>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.events.is_empty() && !matches!(self.next, Next::Nothing) {
-            if let Err(error) = self.advance() {
-                self.next = Next::Nothing;
-                self.release();
-                return Some(Err(error));
+        while self.events.is_empty() {
+            let mut context = self.context.take()?;
+            match self.advance(&mut context) {
+                Ok(None) => self.context = Some(context),
+                Ok(Some(reason)) => {
+                    self.llama.give_context(context);
+                    self.finish(reason);
+                }
+                Err(error) => {
+                    self.llama.give_context(context);
+                    return Some(Err(error));
+                }
             }
         }
         self.events.pop_front().map(Ok)
@@ -233,117 +242,90 @@ impl Iterator for Generator {
 
 impl Drop for Generator {
     fn drop(&mut self) {
-        self.release();
+        if let Some(context) = self.context.take() {
+            self.llama.give_context(context);
+        }
     }
 }
 
 impl Generator {
-    fn check_room(&self) -> Result<()> {
-        let (Next::Prompt(prompt), Some(context)) = (&self.next, &self.context) else {
-            return Ok(());
-        };
-        let n_ctx = context.n_ctx_seq();
-        if prompt.len() < n_ctx as usize {
-            return Ok(());
-        }
-        Err(ErrorKind::PromptTooLong { n_prompt: prompt.len(), n_ctx }.into())
-    }
-
-    /// Computes one token further.
-    fn advance(&mut self) -> Result<()> {
+    /// Computes one token further. `Some` when that was the last.
+    fn advance(&mut self, context: &mut Context) -> Result<Option<FinishReason>> {
         if self.cancel.is_cancelled() {
-            self.finish_early(FinishReason::Cancelled);
-            return Ok(());
+            return Ok(Some(self.end_early(FinishReason::Cancelled)));
         }
-        match core::mem::replace(&mut self.next, Next::Nothing) {
+        match &mut self.next {
             Next::Prompt(tokens) => {
-                if !self.decode_prompt(&tokens)? {
-                    self.finish_early(FinishReason::Cancelled);
-                    return Ok(());
+                let tokens = core::mem::take(tokens);
+                if !self.decode_prompt(context, &tokens)? {
+                    return Ok(Some(self.end_early(FinishReason::Cancelled)));
                 }
+            }
+            Next::Token(_) if self.n_past >= context.n_ctx_seq() as usize => {
+                return Ok(Some(self.end_early(FinishReason::ContextFull)));
             }
             Next::Token(token) => {
-                if self.n_past >= self.context_mut().n_ctx_seq() as usize {
-                    self.finish_early(FinishReason::ContextFull);
-                    return Ok(());
-                }
-                self.decode(&[token], true)?;
+                let token = *token;
+                self.decode(context, &[token], true)?;
             }
-            Next::Nothing => return Ok(()),
         }
-        self.choose()
+        self.choose(context)
     }
 
     /// Computes the prompt in parts; false when it was cancelled between two of them.
-    fn decode_prompt(&mut self, tokens: &[Token]) -> Result<bool> {
-        self.clock.prompt_tokens = tokens.len();
-        let part = self.context_mut().n_batch().max(1) as usize;
+    fn decode_prompt(&mut self, context: &mut Context, tokens: &[Token]) -> Result<bool> {
+        let part = context.n_batch().max(1) as usize;
         let n_parts = tokens.len().div_ceil(part);
         for (index, tokens) in tokens.chunks(part).enumerate() {
             if self.cancel.is_cancelled() {
                 return Ok(false);
             }
-            self.decode(tokens, index + 1 == n_parts)?;
+            self.decode(context, tokens, index + 1 == n_parts)?;
         }
-        self.context_mut().synchronize()?;
+        context.synchronize()?;
         self.clock.timings.prompt = self.clock.start.elapsed();
         Ok(true)
     }
 
-    fn decode(&mut self, tokens: &[Token], output: bool) -> Result<()> {
+    fn decode(&mut self, context: &mut Context, tokens: &[Token], output: bool) -> Result<()> {
         let first = Pos::new(i32::try_from(self.n_past).unwrap_or(i32::MAX));
         self.batch.clear();
         self.batch.push_prompt(tokens, SEQUENCE, first)?;
-        if !output && !tokens.is_empty() {
+        if !output {
             self.batch.set_output(tokens.len() - 1, false)?;
         }
-        let Some(context) = &mut self.context else { return Ok(()) };
         context.decode(&self.batch)?;
         self.n_past += tokens.len();
         Ok(())
     }
 
-    /// Chooses the next token and makes its events.
-    fn choose(&mut self) -> Result<()> {
-        let index = self.batch.last_output();
-        let Some(context) = &mut self.context else { return Ok(()) };
+    /// Chooses the next token and makes its events. `Some` when it was the last.
+    fn choose(&mut self, context: &mut Context) -> Result<Option<FinishReason>> {
         let before = Instant::now();
-        let token = self.sequence.sample(context, index)?;
+        let token = self.sequence.sample(context, self.batch.last_output())?;
         let now = Instant::now();
         self.clock.timings.sampling += now - before;
         self.clock.first.get_or_insert(now);
         let step = self.sequence.step(self.llama.model().vocab(), token)?;
         self.events.extend(step.text.map(Event::Text));
-        match step.finish {
-            Some(reason) => self.finish(reason),
-            None => self.next = Next::Token(step.token),
-        }
-        Ok(())
+        self.next = Next::Token(step.token);
+        Ok(step.finish)
     }
 
-    fn finish_early(&mut self, reason: FinishReason) {
+    /// Shows what was kept back, when the end comes from outside the text.
+    fn end_early(&mut self, reason: FinishReason) -> FinishReason {
         self.events.extend(self.sequence.flush().map(Event::Text));
-        self.finish(reason);
+        reason
     }
 
     fn finish(&mut self, reason: FinishReason) {
-        self.next = Next::Nothing;
         let mut timings = self.clock.timings;
         if let Some(first) = self.clock.first {
             timings.first_token = first - self.clock.start;
             timings.generation = first.elapsed();
         }
-        let usage = Usage {
-            prompt_tokens: self.clock.prompt_tokens,
-            completion_tokens: self.sequence.n_generated(),
-        };
+        let usage =
+            Usage { prompt_tokens: self.clock.prompt_tokens, completion_tokens: self.sequence.n_generated() };
         self.events.push_back(Event::Finish(Finish { reason, usage, timings }));
-        self.release();
-    }
-
-    fn release(&mut self) {
-        if let Some(context) = self.context.take() {
-            self.llama.give_context(context);
-        }
     }
 }

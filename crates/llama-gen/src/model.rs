@@ -105,7 +105,7 @@ pub struct LlamaBuilder {
 }
 
 impl LlamaBuilder {
-    /// The context size in tokens: prompt and answer together.
+    /// The context size in tokens: prompt and answer together. llama.cpp rounds it up to a multiple of 256.
     #[must_use]
     pub fn n_ctx(mut self, n_ctx: u32) -> Self {
         self.n_ctx = Some(n_ctx);

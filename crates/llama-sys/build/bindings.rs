@@ -136,8 +136,6 @@ pub(crate) fn builder<'a>(
         .default_enum_style(bindgen::EnumVariation::NewType { is_bitfield: false, is_global: false })
         // A failed assertion throws through the C functions, and a callback may let a panic pass.
         .override_abi(bindgen::Abi::CUnwind, ".*")
-        // That ggml_abort does not return is seen on Windows without this, and elsewhere only with it.
-        .enable_function_attribute_detection()
         // What a header includes is bound in that header's own module, or, as `FILE`, written by hand.
         .allowlist_recursively(false)
         .blocklist_type("FILE")

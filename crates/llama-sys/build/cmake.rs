@@ -119,16 +119,16 @@ fn defines(config: &Config) -> Vec<(String, String)> {
 fn description(config: &Config, tree: &Tree) -> Result<String, String> {
     let amx_header = amx_header(config);
     let amx = fs::read_to_string(&amx_header).map_err(|error| format!("{}: {error}", amx_header.display()))?;
-    let (c_flags, cpp_flags) = compiler::flags(config, &tree.root, &amx_header);
-    let source = match &tree.stamp {
-        Some(stamp) => stamp.trim().to_owned(),
-        None => tree.root.display().to_string(),
+    // A pinned tree is what its stamp says, wherever it lies: two checkouts share a build.
+    let (source, root, header) = match &tree.stamp {
+        Some(stamp) => (stamp.trim().to_owned(), Path::new("tree"), Path::new("header")),
+        None => (tree.root.display().to_string(), tree.root.as_path(), amx_header.as_path()),
     };
+    let (c_flags, cpp_flags) = compiler::flags(config, root, header);
     let cpu = if config.is_native() { compiler::cpu_identity() } else { String::new() };
     let defines: Vec<String> = defines(config).iter().map(|(name, value)| format!("{name}={value}")).collect();
     let parts = [
         source,
-        tree.root.display().to_string(),
         config.target.triple.clone(),
         compiler::identity(),
         defines.join("\n"),

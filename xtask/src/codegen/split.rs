@@ -121,7 +121,14 @@ fn adapt(item: &mut syn::Item, signed: &BTreeSet<String>) -> anyhow::Result<()> 
                 *value.expr = syn::parse_str(expr)?;
             }
         }
-        syn::Item::ForeignMod(block) => block.items.iter_mut().for_each(plain_link_name),
+        syn::Item::ForeignMod(block) => {
+            for item in &mut block.items {
+                if let syn::ForeignItem::Fn(function) = item {
+                    plain_link_name(function);
+                    plain_return(function);
+                }
+            }
+        }
         _ => {}
     }
     Ok(())
@@ -150,14 +157,21 @@ fn layout_check(check: &syn::ItemConst) -> anyhow::Result<syn::ItemConst> {
 
 /// bindgen writes the symbol of a renamed function as this platform's linker knows it, and switches off rustc's
 /// own mangling. The C name is right on every platform.
-fn plain_link_name(item: &mut syn::ForeignItem) {
-    let syn::ForeignItem::Fn(function) = item else { return };
+fn plain_link_name(function: &mut syn::ForeignItemFn) {
     let rust_name = function.sig.ident.to_string();
     let Some(c_name) = rust_name.strip_suffix(FUNCTION_SUFFIX) else { return };
     for attribute in &mut function.attrs {
         if attribute.path().is_ident("link_name") {
             *attribute = syn::parse_quote!(#[link_name = #c_name]);
         }
+    }
+}
+
+/// bindgen sees that `ggml_abort` does not return in the headers as they are for MSVC alone. (Its detection of the
+/// attribute that other compilers have must stay off: it takes `ggml_format_name` to be such a function too.)
+fn plain_return(function: &mut syn::ForeignItemFn) {
+    if matches!(&function.sig.output, syn::ReturnType::Type(_, ty) if matches!(**ty, syn::Type::Never(_))) {
+        function.sig.output = syn::ReturnType::Default;
     }
 }
 
@@ -315,6 +329,7 @@ mod tests {
             ["Size of pair"][::core::mem::size_of::<pair>() - 12usize];
             ["Offset of field: pair::name"][::core::mem::offset_of!(pair, name) - 4usize];
         };
+        unsafe extern "C-unwind" { pub fn stop(code: u32) -> !; }
         unsafe extern "C-unwind" { pub fn open(file: *mut FILE) -> status; }
         unsafe extern "C-unwind" {
             #[link_name = "\u{1}_status"]
@@ -329,6 +344,7 @@ mod tests {
             ("status", "a"),
             ("pair", "b"),
             ("open", "a"),
+            ("stop", "a"),
             ("status_fn", "b"),
         ];
         let owner = owner.into_iter().map(|(name, module)| (name.to_owned(), module)).collect();
@@ -365,6 +381,7 @@ mod tests {
     fn nothing_of_the_generating_machine_remains() {
         let modules = printed();
         assert_has(&modules["a"], "GGML_MEM_ALIGN: u32 = if cfg!(target_pointer_width = \"32\")");
+        assert_has(&modules["a"], "pub fn stop(code: u32);");
         assert_has(&modules["b"], "#[link_name = \"status\"] pub fn status_fn");
     }
 

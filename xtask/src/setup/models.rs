@@ -135,14 +135,13 @@ fn check_copies(model: &Model, copies: &Path, records: &Path) -> Result<()> {
 
 /// Generates the tiny models that are missing or of another version of the generator.
 pub(crate) fn ensure_tiny() -> Result<()> {
-    let step = Step::spinner("tiny models");
     for tiny in test_models::Tiny::ALL {
         let path = tiny.path();
         if !path.is_file() {
             bail!("the tiny model {} was not written: is the disk full?", path.display());
         }
     }
-    step.done(&format!("{} up to date", test_models::Tiny::ALL.len()));
+    progress::note("tiny models", &format!("{} up to date", test_models::Tiny::ALL.len()));
     Ok(())
 }
 

@@ -44,28 +44,40 @@ impl Context {
     fn process(&mut self, batch: &Batch, process: Process) -> Result<()> {
         self.check_poison()?;
         self.check_batch(batch, process)?;
+        if process == Process::Encode {
+            self.apply_order()?;
+        }
         self.outputs.clear();
         self.ordered.set(false);
         let raw_batch = self.raw_batch(batch);
-        let code = self.call(|raw| {
-            // SAFETY: the context is valid, the batch's arrays have its length and live through the call, C
-            // only reads them, and `check_batch` has refused what C asserts on.
-            unsafe {
-                match process {
-                    Process::Decode => llama_sys::llama_decode(raw, raw_batch),
-                    Process::Encode => llama_sys::llama_encode(raw, raw_batch),
+        log::explain(|| {
+            let code = self.call(|raw| {
+                // SAFETY: the context is valid, the batch's arrays have its length and live through the call, C
+                // only reads them, and `check_batch` has refused what C asserts on.
+                unsafe {
+                    match process {
+                        Process::Decode => llama_sys::llama_decode(raw, raw_batch),
+                        Process::Encode => llama_sys::llama_encode(raw, raw_batch),
+                    }
                 }
-            }
-        });
-        let code = code?;
-        if let Some(error) = DecodeError::from_code(code) {
-            return log::explain(|| Err(ErrorKind::Decode(error).into()));
-        }
+            })?;
+            DecodeError::from_code(code).map_or(Ok(()), |error| Err(ErrorKind::Decode(error).into()))
+        })?;
         self.encoded |= process == Process::Encode;
         // Which tokens C outputs without being asked (llama-context.cpp, encode and decode).
         let all = self.embeddings || (process == Process::Encode && self.has_memory());
         self.outputs.extend(batch.outputs.iter().map(|output| all || *output != 0));
         Ok(())
+    }
+
+    /// Makes C apply the order that it noted for the rows of the last batch. Decoding drops a note that nobody needed;
+    /// encoding leaves it, and it would be applied to the encoder's rows (llama-context.cpp, `output_swaps`).
+    fn apply_order(&mut self) -> Result<()> {
+        if self.outputs.is_empty() || self.ordered.get() {
+            return Ok(());
+        }
+        // SAFETY: the context is valid.
+        self.call(|raw| unsafe { llama_sys::llama_get_logits(raw) }).map(drop)
     }
 
     /// The batch as C wants it. Valid while `batch` is borrowed and `self` is not used for another.
@@ -100,7 +112,7 @@ impl Context {
             vocab.check(Token::new(*token))?;
         }
         batch.seq_ids.iter().try_for_each(|seq_id| self.check_seq_id(SeqId::new(*seq_id)))?;
-        check_positions(batch)
+        check_positions(batch, self.model.n_positions())
     }
 
     fn check_process(&self, process: Process) -> Result<()> {
@@ -140,17 +152,20 @@ impl Context {
     }
 }
 
-/// llama.cpp stores positions without looking at their sign.
-fn check_positions(batch: &Batch) -> Result<()> {
-    let Some(index) = batch.positions.iter().position(|pos| *pos < 0) else {
+/// llama.cpp stores positions without looking at their sign, adds one to the largest, and looks learned positions up
+/// in a table: on ggml's threads, where a failed assertion cannot be contained.
+fn check_positions(batch: &Batch, n_positions: Option<u32>) -> Result<()> {
+    let end = n_positions.and_then(|n| i32::try_from(n).ok()).unwrap_or(i32::MAX);
+    let Some(index) = batch.positions.iter().position(|pos| !(0..end).contains(pos)) else {
         return Ok(());
     };
     let before: i32 = batch.seq_id_counts[..index].iter().sum();
     let seq_id = usize::try_from(before).ok().and_then(|at| batch.seq_ids.get(at)).copied().unwrap_or(0);
-    Err(ErrorKind::InvalidPosition {
-        pos: batch.positions[index],
-        seq_id,
-        reason: "positions start at 0".to_owned(),
-    }
-    .into())
+    let pos = batch.positions[index];
+    let reason = match n_positions {
+        _ if pos < 0 => "positions start at 0".to_owned(),
+        Some(n) => format!("the model has learned {n} positions (0..{n})"),
+        None => format!("positions end before {end}"),
+    };
+    Err(ErrorKind::InvalidPosition { pos, seq_id, reason }.into())
 }

@@ -134,7 +134,8 @@ macro_rules! setters {
 }
 
 setters! {
-    /// The size in tokens, of all sequences together. 0: what the model was trained with. Default: 512.
+    /// The size in tokens, of all sequences together; llama.cpp rounds it up to a multiple of 256 for each sequence, see
+    /// [`Context::n_ctx`](crate::Context::n_ctx). 0: what the model was trained with. Default: 512.
     n_ctx: u32;
     /// The most tokens in one batch. Default: 2048, at most `n_ctx`.
     n_batch: u32;
@@ -215,6 +216,10 @@ impl ContextParams {
             if value == 0 || i32::try_from(value).is_err() {
                 return Err(invalid(name, value, format!("it is a number of tokens, 1 to {}", i32::MAX)));
             }
+        }
+        if self.n_batch < self.n_seq_max {
+            let reason = format!("a batch has to hold a token of each of the {} sequences", self.n_seq_max);
+            return Err(invalid("n_batch", self.n_batch, reason));
         }
         if i32::try_from(self.n_ctx).is_err() {
             return Err(invalid("n_ctx", self.n_ctx, format!("it is a number of tokens, at most {}", i32::MAX)));

@@ -612,7 +612,7 @@ pub struct ggml_backend_buffer {
 
 unsafe extern "C-unwind" {
     pub fn ggml_set_abort_callback(callback: ggml_abort_callback_t) -> ggml_abort_callback_t;
-    pub fn ggml_abort(file: *const c_char, line: c_int, fmt: *const c_char, ...) -> !;
+    pub fn ggml_abort(file: *const c_char, line: c_int, fmt: *const c_char, ...);
     pub fn ggml_status_to_string(status: ggml_status) -> *const c_char;
     pub fn ggml_fp16_to_fp32(arg1: ggml_fp16_t) -> f32;
     pub fn ggml_fp32_to_fp16(arg1: f32) -> ggml_fp16_t;
@@ -731,7 +731,7 @@ unsafe extern "C-unwind" {
     pub fn ggml_get_data_f32(tensor: *const ggml_tensor) -> *mut f32;
     pub fn ggml_get_name(tensor: *const ggml_tensor) -> *const c_char;
     pub fn ggml_set_name(tensor: *mut ggml_tensor, name: *const c_char) -> *mut ggml_tensor;
-    pub fn ggml_format_name(tensor: *mut ggml_tensor, fmt: *const c_char, ...) -> !;
+    pub fn ggml_format_name(tensor: *mut ggml_tensor, fmt: *const c_char, ...) -> *mut ggml_tensor;
     pub fn ggml_set_input(tensor: *mut ggml_tensor);
     pub fn ggml_set_output(tensor: *mut ggml_tensor);
     pub fn ggml_set_param(tensor: *mut ggml_tensor);

@@ -1,0 +1,109 @@
+//! Nothing is lost: models, contexts and failures come and go, and memory stays as it was.
+//!
+//! One test, since the memory of the process is also that of tests beside it.
+
+mod greedy;
+mod resident;
+
+use greedy::{SEQ, decode, load, params, tokens};
+use llama_core::{Batch, Context, Model, ModelParams, Pos};
+use resident::assert_flat;
+use test_models::Tiny;
+
+#[test]
+fn memory_stays_flat() {
+    contexts_of_one_model();
+    models_with_contexts();
+    recurrent_models_with_contexts();
+    vocabularies();
+    files_that_are_refused();
+    files_that_llama_cpp_refuses();
+    loads_that_are_cancelled();
+    contexts_that_are_refused();
+    batches_that_are_refused();
+}
+
+/// What a small context takes at least: its cache and its buffers.
+const CONTEXT: u64 = 200_000;
+
+fn contexts_of_one_model() {
+    let model = load(Tiny::Llama);
+    let prompt = tokens(&model, "Hello world");
+    assert_flat(200, CONTEXT, || decode(&mut Context::new(&model, &params()).unwrap(), &prompt, SEQ, 0));
+}
+
+fn models_with_contexts() {
+    assert_flat(200, CONTEXT, || {
+        let model = load(Tiny::Llama);
+        let mut context = Context::new(&model, &params()).unwrap();
+        decode(&mut context, &tokens(&model, "Hello world"), SEQ, 0);
+        // The context holds the model now, and frees it.
+        drop(model);
+    });
+}
+
+fn recurrent_models_with_contexts() {
+    assert_flat(50, CONTEXT, || {
+        let model = load(Tiny::Mamba);
+        let mut context = Context::new(&model, &params()).unwrap();
+        decode(&mut context, &tokens(&model, "Hello world"), SEQ, 0);
+    });
+}
+
+fn vocabularies() {
+    let path = Tiny::Qwen2.path();
+    assert_flat(100, 50_000, || {
+        let model = Model::load(&path, &ModelParams::default().vocab_only(true)).unwrap();
+        assert_eq!(tokens(&model, "Hello").len(), 5);
+    });
+}
+
+fn files_that_are_refused() {
+    let bytes = Tiny::Llama.bytes();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &bytes[..bytes.len() - 1]).unwrap();
+    assert_flat(100, 50_000, || {
+        Model::load(file.path(), &ModelParams::default()).unwrap_err();
+    });
+}
+
+fn files_that_llama_cpp_refuses() {
+    let mut bytes = Tiny::Llama.bytes();
+    let at = bytes.windows(13).position(|window| window == b"output.weight").unwrap();
+    bytes[at..at + 13].copy_from_slice(b"outptu.weight");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    assert_flat(100, 50_000, || {
+        Model::load(file.path(), &ModelParams::default()).unwrap_err();
+    });
+}
+
+fn loads_that_are_cancelled() {
+    let path = Tiny::Llama.path();
+    assert_flat(100, 50_000, || {
+        let stop = |_| std::ops::ControlFlow::Break(());
+        Model::load_with_progress(&path, &ModelParams::default(), stop).unwrap_err();
+    });
+}
+
+fn contexts_that_are_refused() {
+    let model = load(Tiny::Llama);
+    let quantised = params()
+        .type_v(llama_core::CacheType::Q8_0)
+        .flash_attention(llama_core::FlashAttention::Disabled);
+    assert_flat(100, 50_000, || {
+        Context::new(&model, &quantised).unwrap_err();
+    });
+}
+
+fn batches_that_are_refused() {
+    let model = load(Tiny::Llama);
+    let mut context = Context::new(&model, &params()).unwrap();
+    let prompt = tokens(&model, "Hello world");
+    decode(&mut context, &prompt, SEQ, 0);
+    let mut gap = Batch::new();
+    gap.push_prompt(&prompt, SEQ, Pos::new(100)).unwrap();
+    assert_flat(2000, 5_000, || {
+        context.decode(&gap).unwrap_err();
+    });
+}

@@ -1,0 +1,27 @@
+//! The memory of this process, to see that it does not grow.
+
+/// The resident memory in bytes, where the system says it in a file.
+#[cfg(target_os = "linux")]
+fn resident_bytes() -> Option<u64> {
+    let pages: u64 = std::fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * 4096)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn resident_bytes() -> Option<u64> {
+    None
+}
+
+/// Runs `round` so often, and asserts that memory has not grown by a tenth of what it would have grown if each
+/// round had lost `lost_each` bytes. A few rounds before the count fill the caches of allocators.
+#[track_caller]
+pub(crate) fn assert_flat(rounds: u64, lost_each: u64, mut round: impl FnMut()) {
+    (0..10).for_each(|_| round());
+    let before = resident_bytes();
+    (0..rounds).for_each(|_| round());
+    let (Some(before), Some(after)) = (before, resident_bytes()) else {
+        return;
+    };
+    let (grown, limit) = (after.saturating_sub(before), rounds * lost_each / 10);
+    assert!(grown < limit, "{rounds} rounds took {grown} bytes more memory; less than {limit} are allowed");
+}
