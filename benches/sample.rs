@@ -10,8 +10,10 @@ use llama_core::{
 fn sample(criterion: &mut Criterion) {
     let model = Model::load(test_models::smollm2(), &ModelParams::default()).expect("the model loads");
     let mut context = Context::new(&model, &ContextParams::default()).expect("a context of the defaults");
-    let tokens =
-        model.vocab().tokenize("The capital of France is", TokenizeOptions::default()).expect("it has tokens");
+    let tokens = model
+        .vocab()
+        .tokenize("The capital of France is", TokenizeOptions::default())
+        .expect("it has tokens");
     let mut batch = Batch::new();
     batch.push_prompt(&tokens, SeqId::new(0), Pos::new(0)).expect("positions are in range");
     context.decode(&batch).expect("the prompt fits");

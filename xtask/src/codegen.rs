@@ -48,11 +48,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     setup::ensure(&[Item::Pin])?;
     let root = workspace::root();
     let (files, summary) = generate(root)?;
-    if args.check {
-        check(root, &files)?
-    } else {
-        write(root, &files)?
-    }
+    let finish = if args.check { check } else { write };
+    finish(root, &files)?;
     progress::note("codegen", &summary);
     Ok(())
 }

@@ -23,7 +23,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let path = workspace::root().join("docs/building.md");
     let old = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let manifest = workspace::root().join("crates/llama-sys/Cargo.toml");
-    let manifest = fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+    let manifest =
+        fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
     let new = replace_section(&old, "features", &feature_table(&manifest)?)?;
     let new = replace_section(&new, "variables", &variable_table())?;
     if new == old {
@@ -81,7 +82,8 @@ mod tests {
 
     #[test]
     fn features_come_with_their_comments_and_defaults_are_marked() {
-        let manifest = "[features]\ndefault = [\"a\"]\n# Does A.\na = []\n# Does B,\n# and more.\nb = [\"a\"]\n\n[x]\n";
+        let manifest =
+            "[features]\ndefault = [\"a\"]\n# Does A.\na = []\n# Does B,\n# and more.\nb = [\"a\"]\n\n[x]\n";
         let table = feature_table(manifest).unwrap();
         assert!(table.ends_with("| `a` (default) | Does A. |\n| `b` | Does B, and more. |\n"), "{table}");
     }
@@ -95,7 +97,10 @@ mod tests {
     #[test]
     fn a_section_is_replaced_between_its_marks() {
         let text = "x\n<!-- n:begin -->\nold\n<!-- n:end -->\ny";
-        assert_eq!(replace_section(text, "n", "new\n").unwrap(), "x\n<!-- n:begin -->\nnew\n<!-- n:end -->\ny");
+        assert_eq!(
+            replace_section(text, "n", "new\n").unwrap(),
+            "x\n<!-- n:begin -->\nnew\n<!-- n:end -->\ny"
+        );
         assert!(replace_section("nothing", "n", "").is_err());
     }
 }

@@ -5,6 +5,7 @@
 mod bench;
 mod codegen;
 mod demo;
+mod docs;
 mod native;
 mod progress;
 mod setup;
@@ -29,6 +30,7 @@ enum Command {
     Bench(bench::Args),
     Codegen(codegen::Args),
     Demo(demo::Args),
+    Docs(docs::Args),
     Setup(setup::Args),
     Test(test::Args),
     Tidy(tidy::Args),
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Codegen(args) => codegen::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Docs(args) => docs::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Tidy(args) => tidy::run(&args),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use clap::ValueEnum as _;
 
-use crate::{codegen, native, progress, setup, tidy, workspace};
+use crate::{codegen, docs, native, progress, setup, tidy, workspace};
 
 /// Sets up what is missing and runs all checks and tests. Stops at the first step that fails.
 #[derive(clap::Args)]
@@ -26,7 +26,7 @@ enum Step {
     Format,
     /// The rules of this workspace that no other tool knows.
     Tidy,
-    /// The committed bindings are those of the pinned tree.
+    /// The committed bindings and generated tables are those of the pinned tree and the manifests.
     Codegen,
     /// Everything builds, llama.cpp included.
     Build,
@@ -92,7 +92,10 @@ impl Step {
             Self::Format => workspace::run(&mut cargo("fmt --all --check"))
                 .context("the source is not formatted: run `cargo fmt --all`"),
             Self::Tidy => tidy::check(),
-            Self::Codegen => codegen::run(&codegen::Args { check: true }),
+            Self::Codegen => {
+                codegen::run(&codegen::Args { check: true })?;
+                docs::run(&docs::Args { check: true })
+            }
             // Without xtask: Windows does not let a running program be replaced.
             Self::Build => {
                 native::build("building the workspace", &mut cargo("build --workspace --exclude xtask"))

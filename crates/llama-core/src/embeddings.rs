@@ -45,7 +45,9 @@ impl Context {
         let width = match self.pooling_type() {
             PoolingType::None => {
                 let reason = "the context does not pool: use embeddings, or set a pooling type".to_owned();
-                return Err(ErrorKind::Unsupported { operation: "the embedding of a sequence", reason }.into());
+                return Err(
+                    ErrorKind::Unsupported { operation: "the embedding of a sequence", reason }.into()
+                );
             }
             // SAFETY: the model is valid, and a reranker: for others the function is not called.
             PoolingType::Rank => unsafe { llama_sys::llama_model_n_cls_out(self.model().raw()) },

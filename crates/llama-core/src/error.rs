@@ -73,7 +73,7 @@ impl std::error::Error for Error {
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The file is missing, is no GGUF file, or is not complete; refused before llama.cpp sees it.
-    #[error("cannot load the model {}: {source}", path.display())]
+    #[error("cannot load the model {}: {}", path.display(), source.without_path())]
     File {
         /// The file.
         path: PathBuf,
@@ -93,7 +93,9 @@ pub enum ErrorKind {
         path: PathBuf,
     },
     /// A context could not be made; the log says why.
-    #[error("llama.cpp could not create a context with n_ctx {n_ctx}, n_batch {n_batch}, n_seq_max {n_seq_max}")]
+    #[error(
+        "llama.cpp could not create a context with n_ctx {n_ctx}, n_batch {n_batch}, n_seq_max {n_seq_max}"
+    )]
     ContextCreation {
         /// Requested size in tokens, 0 for the model's own.
         n_ctx: u32,
@@ -129,8 +131,10 @@ pub enum ErrorKind {
         n_vocab: i32,
     },
     /// A sequence id is not one of the context's.
-    #[error("sequence id {seq_id} is out of range: the context was created for {n_seq_max} sequences \
-             (0..{n_seq_max})")]
+    #[error(
+        "sequence id {seq_id} is out of range: the context was created for {n_seq_max} sequences \
+             (0..{n_seq_max})"
+    )]
     InvalidSeqId {
         /// The id.
         seq_id: i32,
@@ -161,8 +165,10 @@ pub enum ErrorKind {
     #[error("the batch is empty: push at least one token before decoding")]
     EmptyBatch,
     /// More tokens than the context takes at once.
-    #[error("the batch has {n_tokens} tokens and the context takes {limit} ({which}): decode it in parts or create \
-             the context with a larger {which}")]
+    #[error(
+        "the batch has {n_tokens} tokens and the context takes {limit} ({which}): decode it in parts or create \
+             the context with a larger {which}"
+    )]
     BatchTooLarge {
         /// Tokens in the batch.
         n_tokens: usize,
@@ -172,8 +178,10 @@ pub enum ErrorKind {
         which: &'static str,
     },
     /// The text is longer than what is left of the context.
-    #[error("{n_tokens} tokens do not fit into the context of {n_ctx} tokens per sequence: shorten the text or \
-             create the context with a larger n_ctx")]
+    #[error(
+        "{n_tokens} tokens do not fit into the context of {n_ctx} tokens per sequence: shorten the text or \
+             create the context with a larger n_ctx"
+    )]
     ContextFull {
         /// Tokens needed.
         n_tokens: usize,
@@ -247,8 +255,10 @@ pub enum ErrorKind {
         message: String,
     },
     /// An earlier call on this object failed in a way that leaves it unusable.
-    #[error("this context cannot be used any more: an earlier call failed inside llama.cpp ({cause}). Create a new \
-             context; the model is still good")]
+    #[error(
+        "this context cannot be used any more: an earlier call failed inside llama.cpp ({cause}). Create a new \
+             context; the model is still good"
+    )]
     Poisoned {
         /// The earlier failure.
         cause: String,
@@ -260,19 +270,25 @@ pub enum ErrorKind {
 #[non_exhaustive]
 pub enum DecodeError {
     /// llama.cpp's code 1. Memory is as it was before the call.
-    #[error("no room in the context's memory for the batch; memory is as before the call. Use a smaller batch, remove \
-             sequences, or create the context with a larger n_ctx")]
+    #[error(
+        "no room in the context's memory for the batch; memory is as before the call. Use a smaller batch, remove \
+             sequences, or create the context with a larger n_ctx"
+    )]
     NoSlot,
     /// llama.cpp's code 2.
-    #[error("decoding was aborted by the abort callback; the parts of the batch that were complete stay in memory: \
-             see Memory::seq_pos_max")]
+    #[error(
+        "decoding was aborted by the abort callback; the parts of the batch that were complete stay in memory: \
+             see Memory::seq_pos_max"
+    )]
     Aborted,
     /// llama.cpp's code -1. Memory is as it was before the call.
     #[error("llama.cpp refused the batch as invalid; memory is as before the call")]
     InvalidBatch,
     /// llama.cpp's other codes.
-    #[error("decoding failed with code {code}; the parts of the batch that were complete stay in memory: see \
-             Memory::seq_pos_max")]
+    #[error(
+        "decoding failed with code {code}; the parts of the batch that were complete stay in memory: see \
+             Memory::seq_pos_max"
+    )]
     Failed {
         /// The code: -2 allocation, -3 computation.
         code: i32,

@@ -81,7 +81,11 @@ impl Context {
     pub(crate) fn check_output(&self, index: Option<usize>, what: &'static str) -> Result<i32> {
         self.check_poison()?;
         let Some(index) = index else {
-            return Err(no_output(0, what, "no token of the batch asked for results: push it with output true"));
+            return Err(no_output(
+                0,
+                what,
+                "no token of the batch asked for results: push it with output true",
+            ));
         };
         match self.outputs().get(index) {
             Some(true) => Ok(i32::try_from(index).unwrap_or(i32::MAX)),

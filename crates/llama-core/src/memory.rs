@@ -98,9 +98,10 @@ impl<'c> Memory<'c> {
         if possible && self.call(remove)? {
             return Ok(());
         }
-        let reason = "its memory sums up what it has read and cannot forget a part: remove the whole sequence with \
+        let reason =
+            "its memory sums up what it has read and cannot forget a part: remove the whole sequence with \
                       `..` and decode again"
-            .to_owned();
+                .to_owned();
         Err(ErrorKind::Unsupported { operation: "removing a part of a sequence", reason }.into())
     }
 
@@ -192,7 +193,9 @@ impl<'c> Memory<'c> {
         self.check_moved(seq_id, span, delta)?;
         let seq_id = seq_id.get();
         // SAFETY: the memory is valid and can shift, and the id, the range and the moved positions are checked.
-        self.call(|memory| unsafe { llama_sys::llama_memory_seq_add(memory, seq_id, span.start, span.end, delta) })
+        self.call(|memory| unsafe {
+            llama_sys::llama_memory_seq_add(memory, seq_id, span.start, span.end, delta)
+        })
     }
 
     fn check_moved(&mut self, seq_id: SeqId, span: Span, delta: i32) -> Result<()> {
@@ -232,7 +235,9 @@ impl<'c> Memory<'c> {
         }
         let seq_id = seq_id.get();
         // SAFETY: the memory is valid and can shift, and the id, the range and the divisor are checked.
-        self.call(|memory| unsafe { llama_sys::llama_memory_seq_div(memory, seq_id, span.start, span.end, divisor) })
+        self.call(|memory| unsafe {
+            llama_sys::llama_memory_seq_div(memory, seq_id, span.start, span.end, divisor)
+        })
     }
 
     /// The smallest position of a sequence that is in memory, `None` when there is none. Above 0 in sliding-window

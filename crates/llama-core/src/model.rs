@@ -101,7 +101,8 @@ impl Model {
         let loaded = log::explain(|| {
             // SAFETY: the path is NUL-terminated, the parameters were made by `to_raw` from llama.cpp's
             // defaults, and the callback's state lives until after this call.
-            let raw = guard(|| unsafe { llama_sys::llama_model_load_from_file(c_path.as_ptr(), raw_params) })?;
+            let raw =
+                guard(|| unsafe { llama_sys::llama_model_load_from_file(c_path.as_ptr(), raw_params) })?;
             NonNull::new(raw).ok_or_else(|| ErrorKind::Load { path: path.to_owned() }.into())
         });
         let cancelled = state.as_ref().is_some_and(|state| state.closure.cancelled);

@@ -203,6 +203,7 @@ impl Vocab<'_> {
     /// As [`Vocab::detokenize_bytes`].
     pub fn detokenize(&self, tokens: &[Token], options: DetokenizeOptions) -> Result<String> {
         let bytes = self.detokenize_bytes(tokens, options)?;
-        Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+        Ok(String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 }

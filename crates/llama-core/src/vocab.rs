@@ -120,7 +120,8 @@ impl<'m> Vocab<'m> {
         self.check_text_of(token, "the text of a token")?;
         // SAFETY: the vocabulary is valid, the token is in it, and the text is a string of the vocabulary.
         guard(|| unsafe {
-            crate::ffi::string::from_c(llama_sys::llama_vocab_get_text(self.raw, token.get())).unwrap_or_default()
+            crate::ffi::string::from_c(llama_sys::llama_vocab_get_text(self.raw, token.get()))
+                .unwrap_or_default()
         })
     }
 

@@ -28,8 +28,10 @@ pub enum ErrorKind {
         reason: String,
     },
     /// The prompt leaves no room for an answer.
-    #[error("the prompt has {n_prompt} tokens and the context takes {n_ctx}, with at least one for the answer: shorten \
-             the prompt or load the model with a larger n_ctx")]
+    #[error(
+        "the prompt has {n_prompt} tokens and the context takes {n_ctx}, with at least one for the answer: shorten \
+             the prompt or load the model with a larger n_ctx"
+    )]
     PromptTooLong {
         /// Tokens of the prompt.
         n_prompt: usize,

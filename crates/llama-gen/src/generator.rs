@@ -149,13 +149,15 @@ impl Generate {
 
     fn tokenize(&self) -> Result<Vec<Token>> {
         if let Some(position) = self.prompt.find('\0') {
-            let reason = format!("it has a NUL byte at position {position}, which no model was trained on: remove it");
+            let reason =
+                format!("it has a NUL byte at position {position}, which no model was trained on: remove it");
             return Err(ErrorKind::InvalidPrompt { reason }.into());
         }
         let options = TokenizeOptions::default().parse_special(self.params.parse_special);
         let tokens = self.llama.model().vocab().tokenize(&self.prompt, options)?;
         if tokens.is_empty() {
-            let reason = "it has no tokens, and this model adds none of its own: give it at least one character";
+            let reason =
+                "it has no tokens, and this model adds none of its own: give it at least one character";
             return Err(ErrorKind::InvalidPrompt { reason: reason.to_owned() }.into());
         }
         Ok(tokens)

@@ -162,9 +162,7 @@ impl LlamaBuilder {
         if let Some(n_threads) = self.n_threads {
             context_params = context_params.n_threads(n_threads);
         }
-        let llama = Llama {
-            inner: Arc::new(Inner { model, context_params, idle: Mutex::new(None) }),
-        };
+        let llama = Llama { inner: Arc::new(Inner { model, context_params, idle: Mutex::new(None) }) };
         // The first context is made now, so that wrong parameters and too little memory are errors of loading.
         let context = llama.take_context()?;
         if !context.has_memory() {

@@ -62,7 +62,7 @@ impl SamplingParams {
         let mut chain = SamplerChain::builder();
         if self.has_penalties() {
             chain = chain.penalties(Penalties {
-                last_n: i32::try_from(self.penalty_last_n).unwrap_or(i32::MAX),
+                last_n: self.penalty_last_n,
                 repeat: self.repeat_penalty,
                 frequency: self.frequency_penalty,
                 presence: self.presence_penalty,
@@ -72,7 +72,7 @@ impl SamplingParams {
             return Ok(chain.greedy().build()?);
         }
         if self.top_k > 0 {
-            chain = chain.top_k(i32::try_from(self.top_k).unwrap_or(i32::MAX));
+            chain = chain.top_k(self.top_k);
         }
         if self.typical_p < 1.0 {
             chain = chain.typical_p(self.typical_p);
@@ -101,10 +101,20 @@ impl SamplingParams {
         };
         let share = |value: f32| (0.0..=1.0).contains(&value);
         let temperature = self.temperature;
-        check("temperature", temperature, temperature.is_finite() && temperature >= 0.0, "0 or a positive number");
+        check(
+            "temperature",
+            temperature,
+            temperature.is_finite() && temperature >= 0.0,
+            "0 or a positive number",
+        );
         check("top_p", self.top_p, share(self.top_p) && self.top_p > 0.0, "above 0 and at most 1");
         check("min_p", self.min_p, share(self.min_p), "between 0 and 1");
-        check("typical_p", self.typical_p, share(self.typical_p) && self.typical_p > 0.0, "above 0 and at most 1");
+        check(
+            "typical_p",
+            self.typical_p,
+            share(self.typical_p) && self.typical_p > 0.0,
+            "above 0 and at most 1",
+        );
         let repeat = self.repeat_penalty;
         check("repeat_penalty", repeat, repeat.is_finite() && repeat > 0.0, "a positive number, 1 for none");
         for (name, value) in
@@ -158,7 +168,9 @@ impl GenerationParams {
             problems.push("max_tokens is 0: it is at least 1, or None for no limit".to_owned());
         }
         if self.stop.iter().any(String::is_empty) {
-            problems.push("stop has an empty text, which would end every generation at once: remove it".to_owned());
+            problems.push(
+                "stop has an empty text, which would end every generation at once: remove it".to_owned(),
+            );
         }
         if problems.is_empty() { Ok(()) } else { Err(ErrorKind::InvalidParameters(problems).into()) }
     }

@@ -26,7 +26,11 @@ impl StopMatcher {
         let ends = text.char_indices().map(|(at, character)| new + at + character.len_utf8());
         for end in ends {
             let so_far = &self.held[..end];
-            let matched = self.stops.iter().filter(|stop| so_far.ends_with(stop.as_str())).max_by_key(|stop| stop.len());
+            let matched = self
+                .stops
+                .iter()
+                .filter(|stop| so_far.ends_with(stop.as_str()))
+                .max_by_key(|stop| stop.len());
             if let Some(stop) = matched.cloned() {
                 shown.push_str(&self.held[..end - stop.len()]);
                 self.held.clear();
@@ -48,7 +52,8 @@ impl StopMatcher {
     /// The length of the longest end of the text that a stop string begins with.
     fn longest_beginning(&self) -> usize {
         let starts = self.held.char_indices().map(|(at, _)| &self.held[at..]);
-        let could_stop = |end: &&str| self.stops.iter().any(|stop| stop.len() > end.len() && stop.starts_with(*end));
+        let could_stop =
+            |end: &&str| self.stops.iter().any(|stop| stop.len() > end.len() && stop.starts_with(*end));
         starts.into_iter().find(could_stop).map_or(0, str::len)
     }
 }

@@ -127,7 +127,9 @@ fn generations_in_several_threads_do_not_disturb_each_other() {
     let alone = llm.generate("hello").max_tokens(16).temperature(0.0).complete().unwrap().text;
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| llm.generate("hello").max_tokens(16).temperature(0.0).complete().unwrap().text))
+            .map(|_| {
+                scope.spawn(|| llm.generate("hello").max_tokens(16).temperature(0.0).complete().unwrap().text)
+            })
             .collect();
         for thread in threads {
             assert_eq!(thread.join().unwrap(), alone);
@@ -137,7 +139,9 @@ fn generations_in_several_threads_do_not_disturb_each_other() {
 
 #[test]
 fn every_generative_tiny_model_generates() {
-    for model in [Tiny::Llama, Tiny::LlamaQ8, Tiny::Qwen2, Tiny::Qwen3Moe, Tiny::Gemma3, Tiny::Mamba, Tiny::Jamba] {
+    for model in
+        [Tiny::Llama, Tiny::LlamaQ8, Tiny::Qwen2, Tiny::Qwen3Moe, Tiny::Gemma3, Tiny::Mamba, Tiny::Jamba]
+    {
         let llm = Llama::builder(model.path()).n_ctx(256).n_threads(1).load().unwrap();
         let run = || {
             let generate = llm.generate("hello").max_tokens(12).temperature(0.0).ignore_eos(true);
@@ -160,7 +164,8 @@ fn models_that_do_not_generate_are_refused() {
 
 #[test]
 fn all_problems_of_the_parameters_are_in_one_error() {
-    let error = tiny().generate("x").max_tokens(0).temperature(f32::NAN).top_p(1.5).stop("").stream().unwrap_err();
+    let error =
+        tiny().generate("x").max_tokens(0).temperature(f32::NAN).top_p(1.5).stop("").stream().unwrap_err();
     let ErrorKind::InvalidParameters(problems) = error.kind() else { panic!("{error}") };
     assert_eq!(
         problems.as_slice(),
@@ -210,9 +215,10 @@ fn a_generator_can_move_to_another_thread() {
 
 #[test]
 fn parameters_survive_json() {
-    let params: llama_gen::GenerationParams =
-        serde_json::from_str(r#"{"sampling": {"temperature": 0.0, "top_k": 5}, "max_tokens": 4, "stop": ["x"]}"#)
-            .unwrap();
+    let params: llama_gen::GenerationParams = serde_json::from_str(
+        r#"{"sampling": {"temperature": 0.0, "top_k": 5}, "max_tokens": 4, "stop": ["x"]}"#,
+    )
+    .unwrap();
     assert_eq!((params.sampling.top_k, params.sampling.top_p), (5, 0.95));
     let again: llama_gen::GenerationParams =
         serde_json::from_str(&serde_json::to_string(&params).unwrap()).unwrap();

@@ -194,7 +194,15 @@ pub(crate) fn generate(dirs: &Dirs, common: bool) -> Result<String, String> {
 /// As [`generate`], or the file cannot be written.
 pub(crate) fn write(manifest_dir: &Path, include_dirs: &[PathBuf], out_dir: &Path) -> Result<(), String> {
     let dirs = Dirs { llama_cpp: include_dirs.to_vec(), shim: manifest_dir.join("shim") };
-    let bindings = generate(&dirs, env::var_os("CARGO_FEATURE_COMMON").is_some())?;
+    let common = env::var_os("CARGO_FEATURE_COMMON").is_some();
+    // clang-sys panics when it finds no libclang.
+    let generated = std::panic::catch_unwind(|| generate(&dirs, common));
+    let bindings = generated.map_err(|_| {
+        "feature `bindgen` needs libclang, and it was not found or could not be used. Debian: apt install \
+         libclang-dev; any system: pip install libclang; then set LIBCLANG_PATH to its folder. Without the feature the \
+         committed bindings are used, which need no libclang"
+            .to_owned()
+    })??;
     let path = out_dir.join("bindings.rs");
     fs::write(&path, bindings).map_err(|error| format!("{} could not be written: {error}", path.display()))
 }

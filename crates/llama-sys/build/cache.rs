@@ -53,7 +53,8 @@ impl Slot {
 
     /// Marks the build as complete.
     pub(crate) fn complete(&self) -> Result<(), String> {
-        fs::write(self.stamp(), &self.description).map_err(|error| format!("{}: {error}", self.stamp().display()))
+        fs::write(self.stamp(), &self.description)
+            .map_err(|error| format!("{}: {error}", self.stamp().display()))
     }
 
     fn stamp(&self) -> PathBuf {

@@ -118,7 +118,8 @@ fn defines(config: &Config) -> Vec<(String, String)> {
 /// Everything that decides what the build's result is.
 fn description(config: &Config, tree: &Tree) -> Result<String, String> {
     let amx_header = amx_header(config);
-    let amx = fs::read_to_string(&amx_header).map_err(|error| format!("{}: {error}", amx_header.display()))?;
+    let amx =
+        fs::read_to_string(&amx_header).map_err(|error| format!("{}: {error}", amx_header.display()))?;
     // A pinned tree is what its stamp says, wherever it lies: two checkouts share a build.
     let (source, root, header) = match &tree.stamp {
         Some(stamp) => (stamp.trim().to_owned(), Path::new("tree"), Path::new("header")),
@@ -126,7 +127,8 @@ fn description(config: &Config, tree: &Tree) -> Result<String, String> {
     };
     let (c_flags, cpp_flags) = compiler::flags(config, root, header);
     let cpu = if config.is_native() { compiler::cpu_identity() } else { String::new() };
-    let defines: Vec<String> = defines(config).iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let defines: Vec<String> =
+        defines(config).iter().map(|(name, value)| format!("{name}={value}")).collect();
     let parts = [
         source,
         config.target.triple.clone(),
@@ -165,7 +167,8 @@ fn run_child(config: &Config, folder: &Path) -> Result<(), String> {
     if status.success() {
         return Ok(());
     }
-    let text = fs::read(&log_path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let text =
+        fs::read(&log_path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     Err(format!("building llama.cpp failed; the whole log is {}\n{}", log_path.display(), explanation(&text)))
 }
 

@@ -108,9 +108,11 @@ impl Config {
             ));
         }
         if features.cuda && features.hip {
-            return Err("features `cuda` and `hip` cannot be linked together (ggml compiles the same code for \
+            return Err(
+                "features `cuda` and `hip` cannot be linked together (ggml compiles the same code for \
                         both): choose one, or use `dynamic-backends` builds of each"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         if features.cuda && self.target.is_apple() {
             return Err(format!(
@@ -150,7 +152,8 @@ impl Features {
 }
 
 fn required(name: &str) -> Result<String, String> {
-    env::var(name).map_err(|_| format!("{name} is not set: this program is cargo's build script of llama-sys"))
+    env::var(name)
+        .map_err(|_| format!("{name} is not set: this program is cargo's build script of llama-sys"))
 }
 
 fn set(name: &str) -> Option<OsString> {

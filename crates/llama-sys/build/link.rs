@@ -109,7 +109,9 @@ pub(crate) fn link_prebuilt(config: &Config, lib_dir: &Path) -> Result<(), Strin
             lib_dir.display()
         ));
     }
-    if shared && archive_path(lib_dir, "llama").is_none_or(|path| path.extension().is_some_and(|e| e == "lib")) {
+    if shared
+        && archive_path(lib_dir, "llama").is_none_or(|path| path.extension().is_some_and(|e| e == "lib"))
+    {
         return link_shared(config, lib_dir);
     }
     if archive_path(lib_dir, "llama").is_none() {
@@ -158,7 +160,9 @@ fn link_openmp(config: &Config, linker: &mut Linker, cmake_cache: &Path) {
         return;
     }
     for name in value("OpenMP_CXX_LIB_NAMES").unwrap_or_default().split(';').filter(|name| !name.is_empty()) {
-        if let Some(folder) = value(&format!("OpenMP_{name}_LIBRARY")).as_deref().and_then(|p| Path::new(p).parent()) {
+        if let Some(folder) =
+            value(&format!("OpenMP_{name}_LIBRARY")).as_deref().and_then(|p| Path::new(p).parent())
+        {
             linker.search_existing(folder);
         }
         linker.system(name);

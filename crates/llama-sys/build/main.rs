@@ -1,5 +1,7 @@
 //! Builds llama.cpp, or finds a built one, and tells cargo how to link it.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a build script talks to cargo by printing")]
+
 mod backend;
 #[cfg(feature = "bindgen")]
 mod bindings;

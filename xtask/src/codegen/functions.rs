@@ -76,3 +76,31 @@ impl Function {
         Self { c_name, rust_name, status }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deprecated_functions_are_found_in_both_ways_of_marking_them() {
+        let header = "
+            #    define DEPRECATED(func, hint) func __attribute__((deprecated(hint)))
+            // DEPRECATED(LLAMA_API void llama_gone(void), \"commented out\");
+            DEPRECATED(LLAMA_API struct llama_model * llama_load(
+                    const char * path), \"use llama_model_load instead\");
+            LLAMA_API DEPRECATED(size_t llama_get_state_size (struct llama_context * ctx), \"use another\");
+            float defrag_thold; // [DEPRECATED] disabled (default)
+            LLAMA_API void llama_kept(void);
+        ";
+        assert_eq!(bindings::deprecated_functions(header), ["llama_load", "llama_get_state_size"]);
+    }
+
+    #[test]
+    fn a_renamed_function_keeps_its_c_name() {
+        let function = Function::new("llama_pooling_type_fn".to_owned(), &HashSet::new());
+        assert_eq!((&*function.c_name, function.status), ("llama_pooling_type", Status::Bound));
+        let deprecated = HashSet::from(["llama_load".to_owned()]);
+        assert_eq!(Function::new("llama_load".to_owned(), &deprecated).status, Status::Deprecated);
+        assert_eq!(Function::new(UNDEFINED[0].to_owned(), &deprecated).status, Status::Undefined);
+    }
+}

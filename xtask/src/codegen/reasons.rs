@@ -22,6 +22,10 @@ const fn reason(header: &'static str, functions: &'static str, why: &'static str
 
 const GRAPHS: &str = "graph building is not wrapped: llama.cpp builds the graphs of its models";
 const SCHEDULING: &str = "graphs, their buffers and their scheduling are llama.cpp's own affair";
+const BACKENDS: &str = "llama.cpp creates its backends itself and drives them";
+const DROPPED: &str = "done when the Rust value is dropped";
+const DEFAULTS: &str = "where the Rust parameters start from";
+const WHOLE_ARRAY: &str = "an array without bounds; its rows are reached one by one, checked";
 const GGUF: &str = "GGUF files are read and written by `llama_gguf`, in Rust";
 const TRAINING: &str = "planned: training has its own issue";
 const QUANTISING: &str = "planned: quantising has its own issue";
@@ -39,6 +43,18 @@ pub(super) const REASONS: &[Reason] = &[
         "llama_batch_get_one",
         "borrows a mutable token array without a lifetime; `Batch` owns its tokens",
     ),
+    reason("llama.h", "llama_batch_init", "`Batch` keeps its arrays in Rust"),
+    reason("llama.h", "llama_batch_free", "`Batch` keeps its arrays in Rust"),
+    reason("llama.h", "llama_backend_free", "the backend lives as long as the process"),
+    reason("llama.h", "llama_model_free", DROPPED),
+    reason("llama.h", "llama_free", DROPPED),
+    reason("llama.h", "llama_sampler_free", DROPPED),
+    reason("llama.h", "llama_model_default_params", DEFAULTS),
+    reason("llama.h", "llama_context_default_params", DEFAULTS),
+    reason("llama.h", "llama_sampler_chain_default_params", DEFAULTS),
+    reason("llama.h", "llama_get_logits", WHOLE_ARRAY),
+    reason("llama.h", "llama_get_embeddings", WHOLE_ARRAY),
+    reason("llama.h", "llama_log_get", "the callback is `llama_core`'s own"),
     reason("llama.h", "llama_time_us", "`std::time::Instant` is Rust's clock"),
     reason("llama.h", "llama_model_quantize*", QUANTISING),
     reason("llama.h", "llama_opt_*", TRAINING),
@@ -65,6 +81,29 @@ pub(super) const REASONS: &[Reason] = &[
     reason("ggml-backend.h", "ggml_backend_event_*", SCHEDULING),
     reason("ggml-backend.h", "ggml_backend_sched_*", SCHEDULING),
     reason("ggml-backend.h", "ggml_backend_meta_*", SCHEDULING),
+    reason("ggml-backend.h", "ggml_backend_guid", BACKENDS),
+    reason("ggml-backend.h", "ggml_backend_name", BACKENDS),
+    reason("ggml-backend.h", "ggml_backend_free", BACKENDS),
+    reason("ggml-backend.h", "ggml_backend_get_*", BACKENDS),
+    reason("ggml-backend.h", "ggml_backend_alloc_buffer", SCHEDULING),
+    reason("ggml-backend.h", "ggml_backend_synchronize", BACKENDS),
+    reason("ggml-backend.h", "ggml_backend_supports_*", BACKENDS),
+    reason("ggml-backend.h", "ggml_backend_offload_op", BACKENDS),
+    reason("ggml-backend.h", "ggml_backend_init_*", BACKENDS),
+    reason("ggml-backend.h", "ggml_backend_dev_init", BACKENDS),
+    reason("ggml-backend.h", "ggml_backend_dev_buffer_*", SCHEDULING),
+    reason("ggml-backend.h", "ggml_backend_dev_host_buffer_type", SCHEDULING),
+    reason("ggml-backend.h", "ggml_backend_dev_supports_*", BACKENDS),
+    reason("ggml-backend.h", "ggml_backend_dev_offload_op", BACKENDS),
+    reason("ggml-backend.h", "ggml_backend_reg_get_proc_address", "an untyped door for C code"),
+    reason("ggml-backend.h", "ggml_backend_register", "for the authors of backends"),
+    reason("ggml-backend.h", "ggml_backend_device_register", "for the authors of backends"),
+    reason("ggml-backend.h", "ggml_backend_compare_graph_backend", GRAPHS),
+    reason("ggml-backend.h", "ggml_backend_view_init", SCHEDULING),
+    reason("ggml-backend.h", "ggml_backend_cpu_buffer_*", SCHEDULING),
+    reason("ggml-cpu.h", "ggml_backend_*", BACKENDS),
+    reason("ggml-cpu.h", "ggml_cpu_init", BACKENDS),
+    reason("ggml-cpu.h", "ggml_numa_init", "`llama_numa_init` calls it"),
     reason("ggml-cpu.h", "ggml_new_*", GRAPHS),
     reason("ggml-cpu.h", "ggml_set_*", GRAPHS),
     reason("ggml-cpu.h", "ggml_get_*", GRAPHS),
@@ -74,6 +113,7 @@ pub(super) const REASONS: &[Reason] = &[
     reason("ggml-cpu.h", "ggml_cpu_bf16_*", FLOATS),
     reason("ggml-opt.h", "*", TRAINING),
     reason("gguf.h", "*", GGUF),
+    reason("guard.h", "*", "the containment inside `llama_core`: calls that can fail go through it"),
 ];
 
 /// The reason for each bound function that has no item, as far as there is one.

@@ -1,5 +1,6 @@
 //! Which Rust item corresponds to which C function: a search for "Corresponds to `c_function`" in doc comments.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -77,6 +78,8 @@ fn scan_text(module: &str, text: &str) -> syn::Result<Vec<(String, String, bool)
 #[derive(Default)]
 struct Scanner {
     found: Vec<(String, String, bool)>,
+    /// The macros defined so far that write an `impl`, and its type.
+    impl_of_macro: HashMap<String, String>,
 }
 
 impl Scanner {
@@ -135,8 +138,14 @@ impl Scanner {
                     self.items(&path, items);
                 }
             }
-            // The definition of a macro documents nothing by itself; a use of one may.
-            Item::Macro(item) if item.ident.is_none() => self.tokens(module, item.mac.tokens.clone()),
+            Item::Macro(item) => match &item.ident {
+                // The definition of a macro documents nothing by itself; a use of one may.
+                Some(name) => {
+                    let ty = first_impl(item.mac.tokens.clone());
+                    self.impl_of_macro.extend(ty.map(|ty| (name.to_string(), ty)));
+                }
+                None => self.macro_use(module, &item.mac),
+            },
             _ => {}
         }
     }
@@ -161,31 +170,35 @@ impl Scanner {
         }
     }
 
-    /// Documentation inside a macro's arguments belongs to the next name after a keyword like `fn`.
+    /// Documentation inside a macro's arguments belongs to the next name, and to a type when the macro wraps the
+    /// arguments into an `impl` of one.
+    fn macro_use(&mut self, path: &str, call: &syn::Macro) {
+        let name = call.path.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default();
+        match self.impl_of_macro.get(&name) {
+            Some(ty) => self.tokens(&format!("{path}::{ty}"), call.tokens.clone()),
+            None => self.tokens(path, call.tokens.clone()),
+        }
+    }
+
     fn tokens(&mut self, path: &str, tokens: TokenStream) {
         let mut documentation = String::new();
-        let mut public = false;
+        let mut public = true;
         let mut tokens = tokens.into_iter().peekable();
         while let Some(token) = tokens.next() {
             match token {
-                TokenTree::Group(group) => {
-                    if let Some(line) = doc_attribute(&group) {
-                        documentation.push_str(&line);
-                        documentation.push('\n');
-                    } else {
-                        self.tokens(path, group.stream());
-                    }
-                }
+                TokenTree::Group(group) => match doc_attribute(&group) {
+                    Some(line) => documentation += &format!("{line}\n"),
+                    None => self.tokens(path, group.stream()),
+                },
                 TokenTree::Ident(word) if word == "pub" => {
                     // `pub(crate)` is not public.
-                    public = !matches!(tokens.peek(), Some(TokenTree::Group(_)));
+                    public = tokens.next_if(|next| matches!(next, TokenTree::Group(_))).is_none();
                 }
-                TokenTree::Ident(word) if KEYWORDS.iter().any(|keyword| word == keyword) => {
-                    if let Some(TokenTree::Ident(name)) = tokens.peek() {
-                        self.note_text(&documentation, &format!("{path}::{name}"), public);
-                        documentation.clear();
-                        public = false;
-                    }
+                TokenTree::Ident(word) if KEYWORDS.iter().any(|keyword| word == keyword) => {}
+                TokenTree::Ident(name) => {
+                    self.note_text(&documentation, &format!("{path}::{name}"), public);
+                    documentation.clear();
+                    public = true;
                 }
                 _ => {}
             }
@@ -193,7 +206,41 @@ impl Scanner {
     }
 }
 
-const KEYWORDS: &[&str] = &["fn", "struct", "enum", "trait", "type", "static", "const"];
+/// What may stand between documentation and the name it is about.
+const KEYWORDS: &[&str] = &["fn", "struct", "enum", "trait", "type", "static", "const", "unsafe"];
+
+/// The type of the first `impl` among tokens, at any depth.
+fn first_impl(tokens: TokenStream) -> Option<String> {
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        match token {
+            TokenTree::Group(group) => {
+                if let Some(name) = first_impl(group.stream()) {
+                    return Some(name);
+                }
+            }
+            TokenTree::Ident(word) if word == "impl" => return first_type(tokens),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The type that follows `impl` and, where there are any, its generic parameters.
+fn first_type(tokens: impl Iterator<Item = TokenTree>) -> Option<String> {
+    let mut depth = 0;
+    for token in tokens {
+        match token {
+            TokenTree::Punct(punct) if punct.as_char() == '<' => depth += 1,
+            TokenTree::Punct(punct) if punct.as_char() == '>' => depth -= 1,
+            TokenTree::Ident(name) if depth == 0 => return Some(name.to_string()),
+            TokenTree::Punct(_) | TokenTree::Ident(_) if depth > 0 => {}
+            // A macro's variable, or something else that says nothing.
+            _ => return None,
+        }
+    }
+    None
+}
 
 /// The text of a `[doc = "…"]` group.
 fn doc_attribute(group: &proc_macro2::Group) -> Option<String> {
@@ -350,7 +397,8 @@ mod tests {
                 /// Corresponds to `llama_vocab_bos`.
                 pub fn bos;
                 /// Corresponds to `llama_vocab_eos`.
-                pub(crate) fn eos;
+                #[must_use]
+                pub(crate) unsafe fn eos;
             }
         ";
         let expected = [
@@ -358,6 +406,26 @@ mod tests {
             ("llama_vocab_eos".to_owned(), "llama_core::memory::eos".to_owned(), false),
         ];
         assert_eq!(scan_text("llama_core::memory", code).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_macro_that_writes_an_impl_documents_methods_of_its_type() {
+        let code = "
+            macro_rules! special {
+                ($($name:ident => $function:ident;)*) => { impl<'a> Vocab<'a> { $(fn $name() {})* } };
+            }
+            special! {
+                /// Corresponds to `llama_vocab_bos`.
+                bos => llama_vocab_bos;
+                /// Corresponds to `llama_vocab_eos`.
+                eos => llama_vocab_eos;
+            }
+        ";
+        let expected = [
+            pair("llama_vocab_bos", "llama_core::memory::Vocab::bos"),
+            pair("llama_vocab_eos", "llama_core::memory::Vocab::eos"),
+        ];
+        assert_eq!(found(code), expected);
     }
 
     #[test]

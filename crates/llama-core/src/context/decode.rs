@@ -124,9 +124,10 @@ impl Context {
                 refuse("encoding", "it has no encoder: use decode")
             }
             // The graph of such a decoder asserts that there is an encoder's output (llama-graph.cpp).
-            Process::Decode if self.model.has_encoder() && self.has_memory() && !self.encoded => {
-                refuse("decoding before encoding", "its decoder works on the encoder's output: call encode first")
-            }
+            Process::Decode if self.model.has_encoder() && self.has_memory() && !self.encoded => refuse(
+                "decoding before encoding",
+                "its decoder works on the encoder's output: call encode first",
+            ),
             // llama_decode falls back to the encoder for models without memory (llama-context.cpp, decode).
             _ => Ok(()),
         }

@@ -222,7 +222,11 @@ impl ContextParams {
             return Err(invalid("n_batch", self.n_batch, reason));
         }
         if i32::try_from(self.n_ctx).is_err() {
-            return Err(invalid("n_ctx", self.n_ctx, format!("it is a number of tokens, at most {}", i32::MAX)));
+            return Err(invalid(
+                "n_ctx",
+                self.n_ctx,
+                format!("it is a number of tokens, at most {}", i32::MAX),
+            ));
         }
         for (name, value) in
             [("rope_freq_base", self.rope_freq_base), ("rope_freq_scale", self.rope_freq_scale)]

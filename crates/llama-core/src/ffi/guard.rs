@@ -14,7 +14,7 @@ struct Call<F, R> {
     result: Option<R>,
 }
 
-/// Runs `body`, which calls llama.cpp, inside the shim's try/catch. Wraps `llama_shim_guard`.
+/// Runs `body`, which calls llama.cpp, inside the shim's try/catch. Corresponds to `llama_shim_guard`.
 ///
 /// # Errors
 ///
@@ -26,7 +26,9 @@ pub(crate) fn guard<R>(body: impl FnOnce() -> R) -> Result<R, Error> {
     let mut call = Call { body: Some(body), result: None };
     let mut message: Message = [MaybeUninit::uninit(); llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize];
     let outcome = run(&mut call, &mut message);
-    if let (llama_sys::llama_shim_outcome::LLAMA_SHIM_OUTCOME_COMPLETED, Some(result)) = (outcome, call.result) {
+    if let (llama_sys::llama_shim_outcome::LLAMA_SHIM_OUTCOME_COMPLETED, Some(result)) =
+        (outcome, call.result)
+    {
         return Ok(result);
     }
     // SAFETY: for every outcome but COMPLETED the shim has written a NUL-terminated message (guard.h).

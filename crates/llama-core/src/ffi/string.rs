@@ -8,9 +8,8 @@ use crate::error::{Error, ErrorKind};
 
 /// A C string of a text. `what` names the argument in the error for a NUL byte.
 pub(crate) fn to_c(what: &'static str, text: &str) -> Result<CString, Error> {
-    CString::new(text).map_err(|error| {
-        Error::from_kind(ErrorKind::InteriorNul { what, position: error.nul_position() })
-    })
+    CString::new(text)
+        .map_err(|error| Error::from_kind(ErrorKind::InteriorNul { what, position: error.nul_position() }))
 }
 
 /// A C string of a path: its bytes on Unix, UTF-8 elsewhere (llama.cpp widens it there).

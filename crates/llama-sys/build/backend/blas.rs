@@ -20,9 +20,11 @@ fn missing(config: &Config) -> Vec<String> {
     if config.target.is_apple() || find_program("pkg-config", &[]).is_some() {
         return Vec::new();
     }
-    vec!["pkg-config, by which CMake finds OpenBLAS, was not found. Debian: apt install pkg-config \
+    vec![
+        "pkg-config, by which CMake finds OpenBLAS, was not found. Debian: apt install pkg-config \
           libopenblas-dev"
-        .to_owned()]
+            .to_owned(),
+    ]
 }
 
 fn link(config: &Config, linker: &mut Linker) {

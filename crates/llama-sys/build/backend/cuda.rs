@@ -17,7 +17,10 @@ fn defines(_: &Config) -> Vec<(String, String)> {
 }
 
 fn roots() -> Vec<PathBuf> {
-    folder(vars::CUDA_PATH).into_iter().chain(["/usr/local/cuda", "/opt/cuda", "/usr"].map(PathBuf::from)).collect()
+    folder(vars::CUDA_PATH)
+        .into_iter()
+        .chain(["/usr/local/cuda", "/opt/cuda", "/usr"].map(PathBuf::from))
+        .collect()
 }
 
 fn missing(_: &Config) -> Vec<String> {
@@ -34,7 +37,8 @@ fn missing(_: &Config) -> Vec<String> {
 
 fn link(config: &Config, linker: &mut Linker) {
     for root in roots() {
-        for part in ["lib64", "lib64/stubs", "lib/x64", "lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu/stubs"] {
+        for part in ["lib64", "lib64/stubs", "lib/x64", "lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu/stubs"]
+        {
             linker.search_existing(&root.join(part));
         }
     }

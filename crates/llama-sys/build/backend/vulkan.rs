@@ -28,11 +28,13 @@ fn missing(_: &Config) -> Vec<String> {
         missing.push(format!("glslc was not found on PATH. Debian: apt install glslc; {way_out}"));
     }
     if !has_header("vulkan/vulkan.hpp", &includes) {
-        missing.push(format!("vulkan/vulkan.hpp was not found. Debian: apt install libvulkan-dev; {way_out}"));
+        missing
+            .push(format!("vulkan/vulkan.hpp was not found. Debian: apt install libvulkan-dev; {way_out}"));
     }
     if !has_header("spirv/unified1/spirv.hpp", &includes) {
-        missing
-            .push(format!("spirv/unified1/spirv.hpp was not found. Debian: apt install spirv-headers; {way_out}"));
+        missing.push(format!(
+            "spirv/unified1/spirv.hpp was not found. Debian: apt install spirv-headers; {way_out}"
+        ));
     }
     missing
 }

@@ -1,0 +1,248 @@
+//! Puts a chain together.
+
+use super::chain::SamplerChain;
+use super::kind::Sampler;
+use super::params::{
+    AdaptiveP, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Penalties, Xtc,
+};
+use crate::error::Result;
+use crate::model::Model;
+use crate::token::Token;
+
+/// Puts a chain together, sampler by sampler, in the order in which they will work. The last one must select
+/// the token: [`greedy`](Self::greedy), [`dist`](Self::dist), [`mirostat`](Self::mirostat),
+/// [`mirostat_v2`](Self::mirostat_v2) or [`adaptive_p`](Self::adaptive_p).
+///
+/// Values are checked by [`build`](Self::build), all at once. Where a value is said to switch a sampler off,
+/// the sampler stays in the chain and does nothing.
+///
+/// Seeds: the same seed gives the same random numbers in every run; [`SamplerChain::RANDOM_SEED`] draws a
+/// seed.
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct SamplerChainBuilder {
+    pub(super) samplers: Vec<Sampler>,
+    pub(super) perf: bool,
+}
+
+impl SamplerChainBuilder {
+    /// Adds a sampler that is given as a value.
+    pub fn push(mut self, sampler: Sampler) -> Self {
+        self.samplers.push(sampler);
+        self
+    }
+
+    /// Whether llama.cpp measures the time in the samplers, for [`SamplerChain::perf`]. Default: false.
+    ///
+    /// Corresponds to `llama_sampler_chain_params::no_perf`.
+    pub fn perf(mut self, perf: bool) -> Self {
+        self.perf = perf;
+        self
+    }
+
+    /// Selects the token with the largest logit; of equal ones the first. Selecting: must be last.
+    ///
+    /// Corresponds to `llama_sampler_init_greedy`.
+    pub fn greedy(self) -> Self {
+        self.push(Sampler::Greedy)
+    }
+
+    /// Selects a token by chance, each as likely as its probability. Selecting: must be last.
+    ///
+    /// Corresponds to `llama_sampler_init_dist`.
+    pub fn dist(self, seed: u32) -> Self {
+        self.push(Sampler::Dist { seed })
+    }
+
+    /// Keeps the `k` most likely candidates, sorted; 0 keeps all. "The Curious Case of Neural Text
+    /// Degeneration", <https://arxiv.org/abs/1904.09751>.
+    ///
+    /// Corresponds to `llama_sampler_init_top_k`.
+    pub fn top_k(self, k: u32) -> Self {
+        self.push(Sampler::TopK { k })
+    }
+
+    /// Nucleus sampling: keeps the most likely candidates whose probabilities add up to `p`, 0 to 1, and at
+    /// least one; 1 keeps all. To keep more at least, [`push`](Self::push) a [`Sampler::TopP`]. "The Curious
+    /// Case of Neural Text Degeneration", <https://arxiv.org/abs/1904.09751>.
+    ///
+    /// Corresponds to `llama_sampler_init_top_p`.
+    pub fn top_p(self, p: f32) -> Self {
+        self.push(Sampler::TopP { p, min_keep: 1 })
+    }
+
+    /// Keeps candidates that are at least `p` times as likely as the most likely one, 0 to 1; 0 keeps all. To
+    /// keep more at least, [`push`](Self::push) a [`Sampler::MinP`].
+    /// <https://github.com/ggml-org/llama.cpp/pull/3841>.
+    ///
+    /// Corresponds to `llama_sampler_init_min_p`.
+    pub fn min_p(self, p: f32) -> Self {
+        self.push(Sampler::MinP { p, min_keep: 1 })
+    }
+
+    /// Locally typical sampling: keeps the candidates whose surprise is nearest to the expected surprise and
+    /// whose probabilities add up to more than `p`, 0 to 1; 1 keeps all. To keep more at least,
+    /// [`push`](Self::push) a [`Sampler::Typical`]. <https://arxiv.org/abs/2202.00666>.
+    ///
+    /// The expected surprise is not a number once one candidate's probability is zero, and what is kept is
+    /// then arbitrary: let a truncating sampler such as [`min_p`](Self::min_p) go first.
+    ///
+    /// Corresponds to `llama_sampler_init_typical`.
+    pub fn typical_p(self, p: f32) -> Self {
+        self.push(Sampler::Typical { p, min_keep: 1 })
+    }
+
+    /// Divides the logits by `temperature`. 0 masks all but the most likely candidate; otherwise from 0.00001
+    /// on.
+    ///
+    /// Corresponds to `llama_sampler_init_temp`.
+    pub fn temperature(self, temperature: f32) -> Self {
+        self.push(Sampler::Temperature { temperature })
+    }
+
+    /// Dynamic temperature: divides the logits by a temperature between `temperature - delta` and
+    /// `temperature + delta`, which rises with the entropy of the candidates to the power of `exponent`. A
+    /// `delta` of 0 makes it a plain [`temperature`](Self::temperature). <https://arxiv.org/abs/2309.02772>.
+    ///
+    /// The lower end of the range is kept at 0.0001 and above, since llama.cpp selects the least likely
+    /// candidate when a division overflows.
+    ///
+    /// Corresponds to `llama_sampler_init_temp_ext`.
+    pub fn temperature_ext(self, temperature: f32, delta: f32, exponent: f32) -> Self {
+        self.push(Sampler::DynamicTemperature(DynamicTemperature { temperature, delta, exponent }))
+    }
+
+    /// Exclude top choices: with `probability`, removes the candidates that are at least as likely as
+    /// `threshold`, all but the least likely of them. The threshold is above 0; above 0.5 nothing is ever
+    /// removed. See [`Xtc`]. <https://github.com/oobabooga/text-generation-webui/pull/6335>.
+    ///
+    /// Corresponds to `llama_sampler_init_xtc`.
+    pub fn xtc(self, probability: f32, threshold: f32, seed: u32) -> Self {
+        self.push(Sampler::Xtc(Xtc { probability, threshold, min_keep: 1, seed }))
+    }
+
+    /// Masks candidates whose logit is more than `n` standard deviations below the largest; 0 masks none.
+    /// "Top-nσ: Not All Logits Are You Need", <https://arxiv.org/abs/2411.07641>.
+    ///
+    /// Corresponds to `llama_sampler_init_top_n_sigma`.
+    pub fn top_n_sigma(self, n: f32) -> Self {
+        self.push(Sampler::TopNSigma { n })
+    }
+
+    /// Mirostat 1: selects a token by chance, among as many candidates as keep the surprise at `tau` bits,
+    /// with the learning rate `eta`. Selecting: must be last. Estimates from the 100 most likely tokens; for
+    /// another number, [`push`](Self::push) a [`Mirostat`]. <https://arxiv.org/abs/2007.14966>.
+    ///
+    /// Corresponds to `llama_sampler_init_mirostat`.
+    pub fn mirostat(self, model: &Model, tau: f32, eta: f32, seed: u32) -> Self {
+        self.push(Sampler::Mirostat(Mirostat { model: model.clone(), tau, eta, m: 100, seed }))
+    }
+
+    /// Mirostat 2: selects a token by chance, among the candidates of less surprise than a limit that is
+    /// moved, with the learning rate `eta`, so that the surprise stays at `tau` bits. Selecting: must be
+    /// last. <https://arxiv.org/abs/2007.14966>.
+    ///
+    /// Corresponds to `llama_sampler_init_mirostat_v2`.
+    pub fn mirostat_v2(self, tau: f32, eta: f32, seed: u32) -> Self {
+        self.push(Sampler::MirostatV2(MirostatV2 { tau, eta, seed }))
+    }
+
+    /// Selects a token by chance so that, over about `1 / (1 - decay)` tokens, selected tokens have the
+    /// probability `target` on average. Selecting: must be last. Its author suggests [`min_p`](Self::min_p)
+    /// before it and nothing else. <https://github.com/ggml-org/llama.cpp/pull/17927>.
+    ///
+    /// Corresponds to `llama_sampler_init_adaptive_p`.
+    pub fn adaptive_p(self, target: f32, decay: f32, seed: u32) -> Self {
+        self.push(Sampler::AdaptiveP(AdaptiveP { target, decay, seed }))
+    }
+
+    /// Lowers the logits of tokens that are among the last accepted ones. The repetition penalty is that of
+    /// CTRL, <https://arxiv.org/abs/1909.05858>; frequency and presence are OpenAI's.
+    ///
+    /// Corresponds to `llama_sampler_init_penalties`.
+    pub fn penalties(self, penalties: Penalties) -> Self {
+        self.push(Sampler::Penalties(penalties))
+    }
+
+    /// DRY, "don't repeat yourself": lowers the logits of tokens that would continue a repetition of a part
+    /// of the last accepted tokens, the more the longer it is. Making it takes a pass over the vocabulary for
+    /// each breaker. <https://github.com/oobabooga/text-generation-webui/pull/5677>.
+    ///
+    /// Corresponds to `llama_sampler_init_dry`.
+    pub fn dry(self, model: &Model, params: Dry) -> Self {
+        self.push(Sampler::Dry { model: model.clone(), params })
+    }
+
+    /// Adds to the logits of single tokens, -1,000,000 to 1,000,000, or negative infinity to forbid the
+    /// token. A large number forces a token, among candidates that have not been removed by then. No token
+    /// twice.
+    ///
+    /// Corresponds to `llama_sampler_init_logit_bias`.
+    pub fn logit_bias(self, model: &Model, biases: impl IntoIterator<Item = (Token, f32)>) -> Self {
+        self.push(Sampler::LogitBias { model: model.clone(), biases: biases.into_iter().collect() })
+    }
+
+    /// For filling in the middle: selects the end when it is likely enough in relation to all else, and joins
+    /// candidates that begin with each other. It compares every candidate with every other one, and so needs
+    /// a [`top_k`](Self::top_k) somewhere before it.
+    ///
+    /// Corresponds to `llama_sampler_init_infill`.
+    pub fn infill(self, model: &Model) -> Self {
+        self.push(Sampler::Infill { model: model.clone() })
+    }
+
+    /// Masks the candidates that do not fit the grammar. `grammar` is GBNF, `root` the name of the rule to
+    /// start with. It belongs before truncating samplers: they may leave no candidate that fits.
+    ///
+    /// When the grammar is complete only tokens that end the generation are left. Grammars can be written
+    /// that take exponential time; do not take them from strangers without a limit on time.
+    ///
+    /// ```
+    /// # use llama_core::{Model, ModelParams, SamplerChain};
+    /// # fn main() -> Result<(), llama_core::Error> {
+    /// # let model = Model::load(test_models::Tiny::Llama.path(), &ModelParams::default())?;
+    /// let grammar = r#"root ::= "yes" | "no""#;
+    /// let chain = SamplerChain::builder().grammar(&model, grammar, "root").greedy().build()?;
+    /// # let _ = chain;
+    /// let bad = SamplerChain::builder().grammar(&model, "root ::= (", "root").greedy().build();
+    /// let text = bad.unwrap_err().to_string();
+    /// assert_eq!(text, "sampler grammar: the grammar is not valid: line 1, column 11: expected `)`");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Corresponds to `llama_sampler_init_grammar`.
+    pub fn grammar(self, model: &Model, grammar: &str, root: &str) -> Self {
+        self.push(Sampler::Grammar(Grammar {
+            model: model.clone(),
+            grammar: grammar.to_owned(),
+            root: root.to_owned(),
+            triggers: None,
+        }))
+    }
+
+    /// As [`grammar`](Self::grammar), but the grammar holds only from a trigger on; until then nothing is
+    /// masked. <https://github.com/ggml-org/llama.cpp/pull/9639>.
+    ///
+    /// Corresponds to `llama_sampler_init_grammar_lazy_patterns`.
+    pub fn grammar_lazy(self, model: &Model, grammar: &str, root: &str, triggers: LazyTriggers) -> Self {
+        self.push(Sampler::Grammar(Grammar {
+            model: model.clone(),
+            grammar: grammar.to_owned(),
+            root: root.to_owned(),
+            triggers: Some(triggers),
+        }))
+    }
+
+    /// Checks all samplers and makes the chain.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Sampler`](crate::ErrorKind::Sampler) with all that is wrong: values that are not numbers
+    /// or out of range, a last sampler that does not select or an earlier one that does, a grammar that
+    /// cannot be read (with line and column), models of different vocabularies; or with llama.cpp's reason
+    /// for not making a sampler.
+    pub fn build(self) -> Result<SamplerChain> {
+        SamplerChain::new(self)
+    }
+}

@@ -1,0 +1,187 @@
+//! The tokens that a chain chooses from.
+
+use crate::token::Token;
+
+/// A token that may be selected. Corresponds to `llama_token_data`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C)]
+pub struct Candidate {
+    /// The token.
+    pub token: Token,
+    /// Its logit; negative infinity when it is masked.
+    pub logit: f32,
+    /// Its probability, 0 until a sampler computes it, and afterwards as of the last sampler that did.
+    pub p: f32,
+}
+
+// The layout of `llama_token_data`, so that C can work on the same array.
+const _: () = {
+    use core::mem::{align_of, offset_of, size_of};
+    use llama_sys::llama_token_data as Raw;
+    assert!(size_of::<Candidate>() == size_of::<Raw>() && align_of::<Candidate>() == align_of::<Raw>());
+    assert!(offset_of!(Candidate, token) == offset_of!(Raw, id));
+    assert!(offset_of!(Candidate, logit) == offset_of!(Raw, logit));
+    assert!(offset_of!(Candidate, p) == offset_of!(Raw, p));
+};
+
+/// The tokens that a chain chooses from: an array that samplers shorten, reorder and select from. Made to be
+/// used again: filling it anew allocates only when it grows. Corresponds to `llama_token_data_array`.
+///
+/// ```
+/// use llama_core::{Candidates, SamplerChain, Token};
+///
+/// # fn main() -> Result<(), llama_core::Error> {
+/// let mut candidates = Candidates::from_logits(&[1.0, 3.0, 2.0, 0.0]);
+/// let mut chain = SamplerChain::builder().top_k(2).greedy().build()?;
+/// chain.apply(&mut candidates)?;
+/// assert_eq!(candidates.len(), 2);
+/// assert_eq!(candidates.selected().map(|candidate| candidate.token), Some(Token::new(1)));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Candidates {
+    array: Vec<Candidate>,
+    selected: Option<usize>,
+    sorted: bool,
+}
+
+/// What a row of logits is not good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// Some logits are not numbers.
+    NotANumber,
+    /// No logit is above negative infinity.
+    AllMasked,
+}
+
+impl Candidates {
+    /// No candidates.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A candidate for each logit: the first is of token 0.
+    #[must_use]
+    pub fn from_logits(logits: &[f32]) -> Self {
+        let mut candidates = Self::new();
+        candidates.set_logits(logits);
+        candidates
+    }
+
+    /// Replaces the candidates by one for each logit.
+    pub fn set_logits(&mut self, logits: &[f32]) {
+        self.fill(logits);
+    }
+
+    /// As `set_logits`, and looks at the logits in the same pass over them.
+    pub(super) fn fill(&mut self, logits: &[f32]) -> Option<Flaw> {
+        let (mut not_a_number, mut above) = (false, false);
+        self.array.clear();
+        self.array.extend(logits.iter().zip(0_i32..).map(|(logit, id)| {
+            not_a_number |= logit.is_nan();
+            above |= *logit > f32::NEG_INFINITY;
+            Candidate { token: Token::new(id), logit: *logit, p: 0.0 }
+        }));
+        self.forget();
+        flaw(not_a_number, above)
+    }
+
+    /// Adds a candidate.
+    pub fn push(&mut self, token: Token, logit: f32) {
+        self.array.push(Candidate { token, logit, p: 0.0 });
+        self.forget();
+    }
+
+    /// Removes all candidates and keeps the memory.
+    pub fn clear(&mut self) {
+        self.array.clear();
+        self.forget();
+    }
+
+    /// The candidates, in their present order.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Candidate] {
+        &self.array
+    }
+
+    /// The candidates, to change. Forgets the selection and the order.
+    pub fn as_mut_slice(&mut self) -> &mut [Candidate] {
+        self.forget();
+        &mut self.array
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.array.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.array.is_empty()
+    }
+
+    /// Whether a sampler has left them in falling order of their logits.
+    #[must_use]
+    pub fn is_sorted(&self) -> bool {
+        self.sorted
+    }
+
+    /// The candidate that a selecting sampler has selected, `None` before.
+    #[must_use]
+    pub fn selected(&self) -> Option<Candidate> {
+        self.array.get(self.selected?).copied()
+    }
+
+    fn forget(&mut self) {
+        self.selected = None;
+        self.sorted = false;
+    }
+
+    pub(super) fn check(&self) -> Option<Flaw> {
+        let (mut not_a_number, mut above) = (false, false);
+        for candidate in &self.array {
+            not_a_number |= candidate.logit.is_nan();
+            above |= candidate.logit > f32::NEG_INFINITY;
+        }
+        flaw(not_a_number, above)
+    }
+
+    /// The array as C wants it. Valid until the candidates are used otherwise.
+    pub(super) fn raw_array(&mut self) -> llama_sys::llama_token_data_array {
+        llama_sys::llama_token_data_array {
+            data: self.array.as_mut_ptr().cast::<llama_sys::llama_token_data>(),
+            size: self.array.len(),
+            selected: -1,
+            sorted: self.sorted,
+        }
+    }
+
+    /// Takes over what C made of the array. C shortens it, from the end and (XTC) from the beginning.
+    pub(super) fn take_raw(&mut self, raw: &llama_sys::llama_token_data_array) {
+        let first = (raw.data.addr() - self.array.as_ptr().addr()) / size_of::<Candidate>();
+        self.array.truncate(first + raw.size);
+        self.array.drain(..first);
+        self.selected = usize::try_from(raw.selected).ok().filter(|index| *index < self.array.len());
+        self.sorted = raw.sorted;
+    }
+}
+
+fn flaw(not_a_number: bool, above: bool) -> Option<Flaw> {
+    match (not_a_number, above) {
+        (true, _) => Some(Flaw::NotANumber),
+        (false, false) => Some(Flaw::AllMasked),
+        (false, true) => None,
+    }
+}
+
+impl FromIterator<(Token, f32)> for Candidates {
+    /// Candidates from tokens and logits.
+    fn from_iter<I: IntoIterator<Item = (Token, f32)>>(pairs: I) -> Self {
+        let array = pairs.into_iter().map(|(token, logit)| Candidate { token, logit, p: 0.0 }).collect();
+        Self { array, selected: None, sorted: false }
+    }
+}

@@ -1,0 +1,313 @@
+//! Finds everything that is wrong with a chain's samplers.
+
+use core::ops::RangeInclusive;
+use std::collections::HashSet;
+
+use super::grammar;
+use super::kind::Sampler;
+use super::params::{
+    AdaptiveP, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Penalties, Xtc,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::Model;
+use crate::token::Token;
+use crate::tokenize::TokenizeOptions;
+
+/// The most tokens that a sampler remembers. C reserves and clears memory for all of them at once.
+const MAX_LAST_N: u32 = 1 << 24;
+/// The longest text of a token that the infill sampler takes: with longer ones it throws.
+const MAX_INFILL_PIECE: usize = 512;
+/// What llama.cpp cuts a DRY breaker to, without a word.
+const MAX_BREAKER: usize = 40;
+const MAX_TRIGGER_WORD: usize = 256;
+const MAX_TRIGGER_PATTERN: usize = 4096;
+/// `std::regex` recurses for each group within a group when it reads a pattern.
+const MAX_PATTERN_DEPTH: usize = 64;
+
+/// What is wrong: the sampler's place in the chain, its name, and a sentence.
+struct Problem {
+    index: usize,
+    name: &'static str,
+    text: String,
+}
+
+/// Checks the samplers and returns the size of the vocabulary that they were made for, if they were made for
+/// one.
+pub(super) fn check(samplers: &[Sampler]) -> Result<Option<usize>> {
+    let mut problems = Vec::new();
+    for (index, sampler) in samplers.iter().enumerate() {
+        let texts = of(sampler).into_iter();
+        problems.extend(texts.map(|text| Problem { index, name: sampler.name(), text }));
+    }
+    problems.extend(of_order(samplers));
+    let (n_vocab, different) = vocabulary(samplers);
+    problems.extend(different);
+    problems.sort_by_key(|problem| problem.index);
+    if problems.is_empty() { Ok(n_vocab) } else { Err(error(problems)) }
+}
+
+fn error(mut problems: Vec<Problem>) -> Error {
+    if let [problem] = problems.as_mut_slice() {
+        return ErrorKind::Sampler { name: problem.name, reason: core::mem::take(&mut problem.text) }.into();
+    }
+    let mut reason = format!("{} problems:", problems.len());
+    for problem in problems {
+        reason.push_str(&format!("\n  sampler {} ({}): {}", problem.index, problem.name, problem.text));
+    }
+    ErrorKind::Sampler { name: "chain", reason }.into()
+}
+
+fn of_order(samplers: &[Sampler]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let Some((last, before)) = samplers.split_last() else {
+        let text =
+            "it is empty: end it with a sampler that selects the token, such as greedy or dist".to_owned();
+        return vec![Problem { index: 0, name: "chain", text }];
+    };
+    let mut limited = false;
+    for (index, sampler) in samplers.iter().enumerate() {
+        limited |= matches!(sampler, Sampler::TopK { k: 1.. });
+        if matches!(sampler, Sampler::Infill { .. }) && !limited {
+            let text = "it compares every candidate with every other one: put a top_k before it".to_owned();
+            problems.push(Problem { index, name: sampler.name(), text });
+        }
+    }
+    for (index, sampler) in before.iter().enumerate().filter(|(_, sampler)| sampler.is_selecting()) {
+        let text = "it selects the token and must be the last of the chain".to_owned();
+        problems.push(Problem { index, name: sampler.name(), text });
+    }
+    if !last.is_selecting() {
+        let text =
+            "it is the last of the chain and does not select a token: end the chain with greedy, dist, \
+                    mirostat, mirostat_v2 or adaptive_p"
+                .to_owned();
+        problems.push(Problem { index: before.len(), name: last.name(), text });
+    }
+    problems
+}
+
+fn vocabulary(samplers: &[Sampler]) -> (Option<usize>, Vec<Problem>) {
+    let mut first = None;
+    let mut problems = Vec::new();
+    for (index, sampler) in samplers.iter().enumerate() {
+        let Some(model) = sampler.model() else { continue };
+        let n_vocab = model.vocab().n_tokens();
+        let expected = *first.get_or_insert(n_vocab);
+        if n_vocab != expected {
+            let text = format!(
+                "its model has a vocabulary of {n_vocab} tokens, an earlier sampler's of {expected}: use one model"
+            );
+            problems.push(Problem { index, name: sampler.name(), text });
+        }
+    }
+    (first, problems)
+}
+
+fn of(sampler: &Sampler) -> Vec<String> {
+    let mut out = Vec::new();
+    match sampler {
+        Sampler::Greedy | Sampler::Dist { .. } | Sampler::TopK { .. } => {}
+        Sampler::TopP { p, .. } | Sampler::MinP { p, .. } | Sampler::Typical { p, .. } => {
+            range(&mut out, "p", *p, 0.0..=1.0);
+        }
+        Sampler::Temperature { temperature } => of_temperature(&mut out, *temperature),
+        Sampler::DynamicTemperature(params) => of_dynamic_temperature(&mut out, params),
+        Sampler::Xtc(Xtc { probability, threshold, .. }) => {
+            range(&mut out, "probability", *probability, 0.0..=1.0);
+            above_zero(&mut out, "threshold", *threshold, 1.0);
+        }
+        Sampler::TopNSigma { n } => range(&mut out, "n", *n, 0.0..=1e6),
+        Sampler::Mirostat(Mirostat { tau, eta, m, .. }) => {
+            of_mirostat(&mut out, *tau, *eta);
+            if !(2..=i32::MAX.cast_unsigned()).contains(m) {
+                out.push(format!("m is {m}: must be 2 to {}", i32::MAX));
+            }
+        }
+        Sampler::MirostatV2(MirostatV2 { tau, eta, .. }) => of_mirostat(&mut out, *tau, *eta),
+        Sampler::AdaptiveP(AdaptiveP { target, decay, .. }) => {
+            range(&mut out, "target", *target, 0.0..=1.0);
+            range(&mut out, "decay", *decay, 0.0..=0.99);
+        }
+        Sampler::Penalties(params) => of_penalties(&mut out, params),
+        Sampler::Dry { model, params } => of_dry(&mut out, model, params),
+        Sampler::LogitBias { model, biases } => of_biases(&mut out, model, biases),
+        Sampler::Infill { model } => of_infill(&mut out, model),
+        Sampler::Grammar(params) => of_grammar(&mut out, params),
+    }
+    out
+}
+
+/// Refuses what is not in the range, and NaN, which is in none.
+fn range(out: &mut Vec<String>, name: &str, value: f32, range: RangeInclusive<f32>) {
+    if !range.contains(&value) {
+        out.push(format!("{name} is {value}: must be {} to {}", range.start(), range.end()));
+    }
+}
+
+fn above_zero(out: &mut Vec<String>, name: &str, value: f32, max: f32) {
+    if !(value > 0.0 && value <= max) {
+        out.push(format!("{name} is {value}: must be above 0 and at most {max}"));
+    }
+}
+
+fn last_n(out: &mut Vec<String>, value: u32) {
+    if value > MAX_LAST_N {
+        out.push(format!("last_n is {value}: must be 0 to {MAX_LAST_N}"));
+    }
+}
+
+fn of_temperature(out: &mut Vec<String>, value: f32) {
+    // Below, logits overflow to infinity, and C then selects the last candidate.
+    if !(value == 0.0 || (value >= 1e-5 && value.is_finite())) {
+        out.push(format!("temperature is {value}: must be 0, or finite and at least 0.00001"));
+    }
+}
+
+fn of_dynamic_temperature(out: &mut Vec<String>, params: &DynamicTemperature) {
+    of_temperature(out, params.temperature);
+    range(out, "delta", params.delta, 0.0..=1e6);
+    range(out, "exponent", params.exponent, 0.0..=1e6);
+}
+
+fn of_mirostat(out: &mut Vec<String>, tau: f32, eta: f32) {
+    above_zero(out, "tau", tau, 100.0);
+    range(out, "eta", eta, 0.0..=1.0);
+}
+
+fn of_penalties(out: &mut Vec<String>, params: &Penalties) {
+    last_n(out, params.last_n);
+    range(out, "repeat", params.repeat, 1e-3..=1e3);
+    range(out, "frequency", params.frequency, -1e4..=1e4);
+    range(out, "presence", params.presence, -1e4..=1e4);
+}
+
+fn of_dry(out: &mut Vec<String>, model: &Model, params: &Dry) {
+    range(out, "multiplier", params.multiplier, 0.0..=1e6);
+    range(out, "base", params.base, 1.0..=1e6);
+    last_n(out, params.last_n);
+    if params.allowed_length > MAX_LAST_N {
+        out.push(format!("allowed_length is {}: must be 0 to {MAX_LAST_N}", params.allowed_length));
+    }
+    if !params.breakers.is_empty() {
+        tokenizer(out, model);
+    }
+    let distinct: HashSet<&str> = params.breakers.iter().map(String::as_str).collect();
+    let limit = llama_sys::LLAMA_DRY_MAX_SEQ_BREAKERS as usize;
+    if distinct.len() > limit {
+        out.push(format!("{} different breakers: at most {limit} are used", distinct.len()));
+    }
+    for (index, breaker) in params.breakers.iter().enumerate() {
+        text(out, &format!("breaker {index}"), breaker, MAX_BREAKER);
+    }
+}
+
+/// Refuses texts that are empty, too long, or have a NUL byte.
+fn text(out: &mut Vec<String>, name: &str, text: &str, max: usize) {
+    if text.is_empty() || text.len() > max {
+        out.push(format!("{name} has {} bytes: must be 1 to {max}", text.len()));
+    }
+    if let Some(position) = text.find('\0') {
+        out.push(format!("{name} has a NUL byte at position {position}, which a C string cannot hold"));
+    }
+}
+
+fn tokenizer(out: &mut Vec<String>, model: &Model) {
+    if let Err(error) = model.vocab().check_has_tokenizer("this sampler") {
+        out.push(error.to_string());
+    }
+}
+
+fn token(out: &mut Vec<String>, model: &Model, token: Token) {
+    if let Err(error) = model.vocab().check(token) {
+        out.push(error.to_string());
+    }
+}
+
+fn of_biases(out: &mut Vec<String>, model: &Model, biases: &[(Token, f32)]) {
+    let mut seen = HashSet::new();
+    for (biased, bias) in biases {
+        token(out, model, *biased);
+        if !seen.insert(*biased) {
+            out.push(format!("token {biased} has two biases: give their sum"));
+        }
+        if !(-1e6..=1e6).contains(bias) && *bias != f32::NEG_INFINITY {
+            out.push(format!(
+                "the bias of token {biased} is {bias}: must be -1000000 to 1000000, or negative infinity"
+            ));
+        }
+    }
+}
+
+fn of_infill(out: &mut Vec<String>, model: &Model) {
+    tokenizer(out, model);
+    if !out.is_empty() {
+        return;
+    }
+    let vocab = model.vocab();
+    if vocab.eot().or(vocab.eos()).is_none() {
+        out.push("the vocabulary has neither an end of turn nor an end of text, which it selects".to_owned());
+    }
+    let mut piece = Vec::new();
+    for id in 0..vocab.n_tokens_raw() {
+        piece.clear();
+        if let Err(error) = vocab.append_token_bytes(Token::new(id), false, &mut piece) {
+            out.push(error.to_string());
+            return;
+        }
+        if piece.len() > MAX_INFILL_PIECE {
+            let length = piece.len();
+            out.push(format!("token {id} has {length} bytes: it cannot take more than {MAX_INFILL_PIECE}"));
+            return;
+        }
+    }
+}
+
+fn of_grammar(out: &mut Vec<String>, params: &Grammar) {
+    tokenizer(out, &params.model);
+    for (name, text) in [("the grammar", &params.grammar), ("root", &params.root)] {
+        if let Some(position) = text.find('\0') {
+            out.push(format!("{name} has a NUL byte at position {position}, which a C string cannot hold"));
+        }
+    }
+    if let Some(triggers) = &params.triggers {
+        of_triggers(out, &params.model, triggers);
+    }
+    if out.is_empty()
+        && let Err(flaw) = check_grammar(params)
+    {
+        out.push(format!("the grammar is not valid: {flaw}"));
+    }
+}
+
+fn check_grammar(params: &Grammar) -> Result<(), grammar::Flaw> {
+    let vocab = params.model.vocab();
+    let options = TokenizeOptions::default().add_special(false).parse_special(true);
+    let resolve = |text: &str| match vocab.tokenize(text, options).as_deref() {
+        Ok([token]) => Ok(token.get().unsigned_abs()),
+        Ok(tokens) => Err(format!("{text} is not one token but {}", tokens.len())),
+        Err(error) => Err(error.to_string()),
+    };
+    let n_vocab = u32::try_from(vocab.n_tokens()).unwrap_or(u32::MAX);
+    grammar::check(&params.grammar, &params.root, n_vocab, &resolve)
+}
+
+fn of_triggers(out: &mut Vec<String>, model: &Model, triggers: &LazyTriggers) {
+    if triggers == &LazyTriggers::default() {
+        out.push(
+            "there is no trigger, so the grammar would never hold: give a word, pattern or token".to_owned(),
+        );
+    }
+    for (index, word) in triggers.words.iter().enumerate() {
+        text(out, &format!("trigger word {index}"), word, MAX_TRIGGER_WORD);
+    }
+    for (index, pattern) in triggers.patterns.iter().enumerate() {
+        let name = format!("trigger pattern {index}");
+        text(out, &name, pattern, MAX_TRIGGER_PATTERN);
+        if pattern.bytes().filter(|byte| *byte == b'(').count() > MAX_PATTERN_DEPTH {
+            out.push(format!("{name} has more than {MAX_PATTERN_DEPTH} groups"));
+        }
+    }
+    for trigger in &triggers.tokens {
+        token(out, model, *trigger);
+    }
+}

@@ -1,0 +1,27 @@
+//! Bad input gives an error that names the value and the limit, and nothing else happens.
+
+#[path = "../greedy/mod.rs"]
+mod greedy;
+
+mod batches;
+mod files;
+mod parameters;
+
+use llama_core::Error;
+
+/// Asserts that the first line of an error, which is not llama.cpp's, has all these words.
+#[track_caller]
+fn assert_says(error: &Error, words: &[&str]) {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap();
+    for word in words {
+        assert!(first.contains(word), "{word:?} is not in: {first}");
+    }
+}
+
+/// Asserts that llama.cpp's own words are on an error.
+#[track_caller]
+fn assert_llama_cpp_says(error: &Error, words: &str) {
+    assert!(error.log().iter().any(|line| line.contains(words)), "{words:?} is not in: {:?}", error.log());
+    assert!(error.to_string().contains(words), "{error}");
+}
