@@ -93,6 +93,7 @@ impl Model {
         let gguf = llama_gguf::validate_file(path)
             .map_err(|source| ErrorKind::File { path: path.to_owned(), source })?;
         let mut raw_params = params.to_raw()?;
+        raw_params.use_extra_bufts &= !multiplies_in_batches(&gguf);
         let mut state = progress.map(|closure| Callback::new(ProgressState { closure, cancelled: false }));
         if let Some(state) = &mut state {
             raw_params.progress_callback = Some(on_progress);
@@ -335,6 +336,16 @@ unsafe extern "C-unwind" fn on_progress(progress: f32, data: *mut c_void) -> boo
         state.cancelled |= !go_on;
         go_on
     })
+}
+
+/// Whether weights are multiplied with several matrices at once: with one of each sequence in recurrent layers, with
+/// one of each head in multi-head latent attention. ggml's AMX kernels take such a product for one with as many weights,
+/// and read and write outside of their buffers (ggml-cpu/amx/mmq.cpp, `ggml_batch_offset`): the weights of such models
+/// have to stay in the plain layout.
+fn multiplies_in_batches(gguf: &llama_gguf::Gguf) -> bool {
+    const KEYS: [&str; 4] =
+        [".ssm.conv_kernel", ".wkv.head_size", ".shortconv.l_cache", ".attention.kv_lora_rank"];
+    gguf.metadata().iter().any(|(key, _)| KEYS.iter().any(|end| key.as_bytes().ends_with(end.as_bytes())))
 }
 
 /// The rows of the table of learned position embeddings (llama-arch.cpp, `LLM_TENSOR_POS_EMBD`).

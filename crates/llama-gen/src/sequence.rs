@@ -45,10 +45,7 @@ impl Sequence {
 
     /// Tells the samplers that look back about the prompt.
     pub(crate) fn accept_prompt(&mut self, tokens: &[Token]) -> Result<()> {
-        for token in tokens {
-            self.sampler.accept(*token)?;
-        }
-        Ok(())
+        Ok(self.sampler.accept_prompt(tokens)?)
     }
 
     /// The number of tokens so far.

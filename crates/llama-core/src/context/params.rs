@@ -140,7 +140,8 @@ setters! {
     /// The most tokens in one batch. Default: 2048, at most `n_ctx`.
     n_batch: u32;
     /// The most tokens that are computed at once; a batch is divided into such parts. Models that see the whole
-    /// text at once (encoders, non-causal attention) need it as large as the text. Default: 512.
+    /// text at once (encoders, non-causal attention) need it as large as the text. Rounded to a multiple of
+    /// `n_seq_max`. Default: 512.
     n_ubatch: u32;
     /// The number of sequences, 1..=256. Default: 1.
     n_seq_max: u32;
@@ -186,7 +187,7 @@ impl ContextParams {
         let mut raw = unsafe { llama_sys::llama_context_default_params() };
         raw.n_ctx = self.n_ctx;
         raw.n_batch = self.n_batch;
-        raw.n_ubatch = self.n_ubatch;
+        raw.n_ubatch = self.divisible_ubatch();
         raw.n_seq_max = self.n_seq_max;
         raw.n_threads = check_threads("n_threads", n_threads)?;
         raw.n_threads_batch = check_threads("n_threads_batch", n_threads_batch)?;
@@ -204,6 +205,18 @@ impl ContextParams {
         raw.kv_unified = self.kv_unified;
         raw.no_perf = !self.perf;
         Ok(raw)
+    }
+
+    /// `n_ubatch`, or what is left of it when it is made a multiple of `n_seq_max`. llama.cpp lays out its largest
+    /// computation with as many tokens of each sequence, and rounds their number up but not that of the results, so
+    /// that pooling fails with an assertion (llama-context.cpp, `graph_reserve`).
+    fn divisible_ubatch(&self) -> u32 {
+        let mut n_ubatch = self.n_ubatch.min(self.n_batch);
+        if self.n_ctx != 0 {
+            n_ubatch = n_ubatch.min(self.n_ctx.next_multiple_of(256));
+        }
+        // Not below one token for each sequence; `check` has seen to it that a batch has that many.
+        (n_ubatch - n_ubatch % self.n_seq_max).max(self.n_seq_max)
     }
 
     fn check(&self) -> Result<()> {
