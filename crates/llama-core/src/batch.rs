@@ -96,7 +96,7 @@ impl Batch {
     ///
     /// [`ErrorKind::InvalidPosition`] when a position would pass 2147483647.
     pub fn push_prompt(&mut self, tokens: &[Token], seq_id: SeqId, first: Pos) -> Result<()> {
-        let end = i64::from(first.get()) + tokens.len() as i64;
+        let end = i64::from(first.get()).saturating_add(i64::try_from(tokens.len()).unwrap_or(i64::MAX));
         if end > i64::from(i32::MAX) {
             return Err(ErrorKind::InvalidPosition {
                 pos: first.get(),

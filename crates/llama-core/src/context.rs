@@ -82,7 +82,10 @@ impl Context {
             let reason = "it was loaded with vocab_only and has no weights".to_owned();
             return Err(ErrorKind::Unsupported { operation: "creating a context", reason }.into());
         }
-        let raw_params = params.to_raw()?;
+        let mut raw_params = params.to_raw()?;
+        // Cross-attention asserts on batches that are divided by sequences, as those of separate buffers are
+        // (llama-graph.cpp, llm_graph_input_attn_cross).
+        raw_params.kv_unified |= model.has_encoder();
         let raw = log::explain(|| {
             // llama_init_from_model may write to the model's hyperparameters (YaRN).
             let _lock = LOCK.lock();
@@ -265,7 +268,7 @@ impl Context {
     pub(crate) fn check_poison(&self) -> Result<()> {
         match &self.poison {
             None => Ok(()),
-            Some(cause) => Err(ErrorKind::Poisoned { cause: cause.clone() }.into()),
+            Some(cause) => Err(ErrorKind::Poisoned { object: "context", cause: cause.clone() }.into()),
         }
     }
 

@@ -256,10 +256,12 @@ pub enum ErrorKind {
     },
     /// An earlier call on this object failed in a way that leaves it unusable.
     #[error(
-        "this context cannot be used any more: an earlier call failed inside llama.cpp ({cause}). Create a new \
-             context; the model is still good"
+        "this {object} cannot be used any more: an earlier call failed inside llama.cpp ({cause}). Make a new one; \
+         models and other objects are not affected"
     )]
     Poisoned {
+        /// `context` or `sampler chain`.
+        object: &'static str,
         /// The earlier failure.
         cause: String,
     },

@@ -194,7 +194,7 @@ impl<'c> Memory<'c> {
         let seq_id = seq_id.get();
         // SAFETY: the memory is valid and can shift, and the id, the range and the moved positions are checked.
         self.call(|memory| unsafe {
-            llama_sys::llama_memory_seq_add(memory, seq_id, span.start, span.end, delta)
+            llama_sys::llama_memory_seq_add(memory, seq_id, span.start, span.end, delta);
         })
     }
 
@@ -236,7 +236,7 @@ impl<'c> Memory<'c> {
         let seq_id = seq_id.get();
         // SAFETY: the memory is valid and can shift, and the id, the range and the divisor are checked.
         self.call(|memory| unsafe {
-            llama_sys::llama_memory_seq_div(memory, seq_id, span.start, span.end, divisor)
+            llama_sys::llama_memory_seq_div(memory, seq_id, span.start, span.end, divisor);
         })
     }
 

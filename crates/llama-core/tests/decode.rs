@@ -14,6 +14,9 @@ use test_models::Tiny;
 /// for many, and keys and values are rounded to 16 bits in the cache (2^-11 each) either way.
 const TOLERANCE: f32 = 1e-3;
 
+/// The same for a recurrence whose inputs come from matrices of 16 bits: what one token is off by goes on to the next.
+const TOLERANCE_OF_JAMBA: f32 = 5e-3;
+
 const CAUSAL: [Tiny; 7] = [
     Tiny::Llama,
     Tiny::LlamaQ8,
@@ -49,7 +52,8 @@ fn assert_close(found: &[Vec<f32>], expected: &[Vec<f32>], what: &str) {
     assert_eq!(found.len(), expected.len());
     for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
         let difference = difference(expected, found);
-        assert!(difference < TOLERANCE, "{what}: row {index} is off by {difference}");
+        let tolerance = if what == Tiny::Jamba.name() { TOLERANCE_OF_JAMBA } else { TOLERANCE };
+        assert!(difference < tolerance, "{what}: row {index} is off by {difference}");
     }
 }
 
@@ -66,12 +70,18 @@ fn greedy_tokens_of_the_tiny_models() {
     for tiny in CAUSAL {
         let model = load(tiny);
         let expected: [i32; 12] = match tiny {
-            Tiny::Llama => [0; 12],
-            _ => [0; 12],
+            Tiny::Llama => [298, 446, 500, 365, 354, 370, 464, 463, 349, 369, 329, 332],
+            Tiny::LlamaQ8 => [366, 397, 339, 458, 502, 305, 276, 271, 365, 449, 428, 261],
+            Tiny::Qwen2 => [55, 78, 363, 32, 282, 353, 281, 369, 396, 342, 292, 78],
+            Tiny::Qwen3Moe => [67, 368, 67, 368, 67, 368, 385, 35, 281, 345, 274, 39],
+            Tiny::Gemma3 => [383, 437, 473, 393, 487, 437, 354, 437, 473, 475, 284, 503],
+            Tiny::Mamba => [91, 310, 392, 123, 384, 85, 112, 269, 333, 105, 270, 359],
+            Tiny::Jamba => [332, 328, 300, 395, 371, 300, 491, 276, 426, 335, 483, 300],
+            other => unreachable!("{other} is not causal"),
         };
         let prompt = tokens(&model, "Hello world, this is a test.");
-        let found = ids(&fresh_continuation(&model, &prompt, 12));
-        assert_eq!(found, expected, "{tiny}: {:?}", text(&model, &fresh_continuation(&model, &prompt, 12)));
+        let found = fresh_continuation(&model, &prompt, 12);
+        assert_eq!(ids(&found), expected, "{tiny}: {:?}", text(&model, &found));
     }
 }
 
@@ -112,6 +122,9 @@ fn the_same_call_gives_the_same_bits() {
 
 const TEXTS: [&str; 4] = ["Hello world", "The test of it all", "one two", "over and over and over again"];
 
+/// llama.cpp computes sequences that follow each other upwards together, and others one by one.
+const ORDERS: [[usize; 4]; 3] = [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 1, 3]];
+
 /// The last row of each text, in contexts of their own.
 fn rows_alone(model: &Model) -> Vec<Vec<f32>> {
     TEXTS
@@ -123,16 +136,16 @@ fn rows_alone(model: &Model) -> Vec<Vec<f32>> {
         .collect()
 }
 
-/// A batch of all texts in which sequences take turns, the last one first, and the index of each one's last token.
-fn interleaved(model: &Model) -> (Batch, Vec<usize>) {
+/// A batch of all texts in which sequences take turns in this order, and the index of each one's last token.
+fn interleaved(model: &Model, order: [usize; 4]) -> (Batch, Vec<usize>) {
     let texts = TEXTS.map(|text| tokens(model, text));
     let longest = texts.iter().map(Vec::len).max().unwrap();
     let (mut batch, mut last) = (Batch::new(), vec![0; texts.len()]);
     for place in 0..longest {
-        for (sequence, tokens) in texts.iter().enumerate().rev() {
-            let Some(token) = tokens.get(place) else { continue };
+        for sequence in order {
+            let Some(token) = texts[sequence].get(place) else { continue };
             let (pos, seq_id) = (Pos::new(i32::try_from(place).unwrap()), SeqId::new(i32::try_from(sequence).unwrap()));
-            last[sequence] = batch.push(*token, pos, &[seq_id], place + 1 == tokens.len()).unwrap();
+            last[sequence] = batch.push(*token, pos, &[seq_id], place + 1 == texts[sequence].len()).unwrap();
         }
     }
     (batch, last)
@@ -150,11 +163,13 @@ fn sequences_in_one_batch_equal_each_alone() {
     for tiny in CAUSAL {
         let model = load(tiny);
         let expected = rows_alone(&model);
-        let (batch, last) = interleaved(&model);
-        for mut context in shared_contexts(&model) {
-            context.decode(&batch).unwrap();
-            let rows: Vec<Vec<f32>> = last.iter().map(|index| context.logits(*index).unwrap().to_vec()).collect();
-            assert_close(&rows, &expected, tiny.name());
+        for order in ORDERS {
+            let (batch, last) = interleaved(&model, order);
+            for mut context in shared_contexts(&model) {
+                context.decode(&batch).unwrap();
+                let row = |index: &usize| context.logits(*index).unwrap().to_vec();
+                assert_close(&last.iter().map(row).collect::<Vec<_>>(), &expected, tiny.name());
+            }
         }
     }
 }
@@ -165,7 +180,7 @@ fn sequences_in_one_batch_equal_each_alone() {
 fn rows_borrowed_together_stay_what_they_are() {
     for tiny in [Tiny::Mamba, Tiny::Jamba, Tiny::Llama] {
         let model = load(tiny);
-        let (batch, last) = interleaved(&model);
+        let (batch, last) = interleaved(&model, ORDERS[2]);
         for mut context in shared_contexts(&model) {
             context.decode(&batch).unwrap();
             // In mixed order, and each one copied as soon as it is there.
@@ -344,29 +359,34 @@ fn t5_decodes_what_it_encoded() {
     assert_ne!(first, second);
     assert_eq!(answer(&mut context, "Hello world"), first);
     assert_eq!(answer(&mut Context::new(&model, &params()).unwrap(), "Hello world"), first);
-    assert_eq!(first, [0; 8]);
+    assert_eq!(first, [95, 93, 92, 92, 129, 3, 145, 52]);
 }
 
-/// llama.cpp leaves the order of a decoded batch that nobody read lying about, and would apply it to the encoder's rows.
 #[test]
-fn t5_encodes_right_after_rows_that_nobody_read() {
+fn t5_decodes_several_texts_at_once() {
     let model = load(Tiny::T5);
-    let encode = |context: &mut Context| {
-        let mut batch = Batch::new();
-        batch.push_prompt(&tokens(&model, "Hello world"), SEQ, Pos::new(0)).unwrap();
-        context.encode(&batch).unwrap();
-        (0..batch.len()).map(|index| context.embeddings(index).unwrap().to_vec()).collect::<Vec<_>>()
-    };
-    let mut context = Context::new(&model, &params().n_seq_max(4).kv_unified(true).n_ubatch(64)).unwrap();
-    let expected = encode(&mut context);
+    let texts = ["Hello world", "The test of it all, again"];
+    let alone = texts.map(|text| answer(&mut Context::new(&model, &params()).unwrap(), text));
+    let mut context = Context::new(&model, &params().n_seq_max(2)).unwrap();
     let mut batch = Batch::new();
-    for pos in 0..3 {
-        for seq_id in (0..4).rev() {
-            batch.push(Token::new(20 + seq_id), Pos::new(pos), &[SeqId::new(seq_id)], true).unwrap();
+    for (seq_id, text) in (0..).zip(texts) {
+        batch.push_prompt(&tokens(&model, text), SeqId::new(seq_id), Pos::new(0)).unwrap();
+    }
+    context.encode(&batch).unwrap();
+    let mut last = [model.decoder_start_token().unwrap(); 2];
+    let mut found = [Vec::new(), Vec::new()];
+    for pos in 0..8 {
+        batch.clear();
+        for seq_id in [1, 0] {
+            batch.push(last[seq_id], Pos::new(pos), &[SeqId::new(i32::try_from(seq_id).unwrap())], true).unwrap();
+        }
+        context.decode(&batch).unwrap();
+        for (seq_id, index) in [(1, 0), (0, 1)] {
+            last[seq_id] = context.logits(index).unwrap().argmax();
+            found[seq_id].push(last[seq_id].get());
         }
     }
-    context.decode(&batch).unwrap();
-    assert!(encode(&mut context) == expected);
+    assert_eq!(found, alone);
 }
 
 #[test]

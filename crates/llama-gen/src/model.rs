@@ -65,7 +65,6 @@ impl Llama {
     }
 
     /// Begins to describe a generation; [`stream`](Generate::stream) or [`complete`](Generate::complete) runs it.
-    #[must_use]
     pub fn generate(&self, prompt: impl Into<String>) -> Generate {
         Generate::new(self.clone(), prompt.into())
     }

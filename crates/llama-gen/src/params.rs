@@ -126,7 +126,7 @@ impl SamplingParams {
 }
 
 /// What to generate: how to choose tokens, and when to stop.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct GenerationParams {
@@ -141,18 +141,6 @@ pub struct GenerationParams {
     pub parse_special: bool,
     /// Whether to go on after an end-of-generation token, which then is left out of the text. Default: false.
     pub ignore_eos: bool,
-}
-
-impl Default for GenerationParams {
-    fn default() -> Self {
-        Self {
-            sampling: SamplingParams::default(),
-            max_tokens: None,
-            stop: Vec::new(),
-            parse_special: false,
-            ignore_eos: false,
-        }
-    }
 }
 
 impl GenerationParams {

@@ -44,9 +44,6 @@ impl Context {
     fn process(&mut self, batch: &Batch, process: Process) -> Result<()> {
         self.check_poison()?;
         self.check_batch(batch, process)?;
-        if process == Process::Encode {
-            self.apply_order()?;
-        }
         self.outputs.clear();
         self.ordered.set(false);
         let raw_batch = self.raw_batch(batch);
@@ -68,16 +65,6 @@ impl Context {
         let all = self.embeddings || (process == Process::Encode && self.has_memory());
         self.outputs.extend(batch.outputs.iter().map(|output| all || *output != 0));
         Ok(())
-    }
-
-    /// Makes C apply the order that it noted for the rows of the last batch. Decoding drops a note that nobody needed;
-    /// encoding leaves it, and it would be applied to the encoder's rows (llama-context.cpp, `output_swaps`).
-    fn apply_order(&mut self) -> Result<()> {
-        if self.outputs.is_empty() || self.ordered.get() {
-            return Ok(());
-        }
-        // SAFETY: the context is valid.
-        self.call(|raw| unsafe { llama_sys::llama_get_logits(raw) }).map(drop)
     }
 
     /// The batch as C wants it. Valid while `batch` is borrowed and `self` is not used for another.

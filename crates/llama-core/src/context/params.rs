@@ -275,8 +275,8 @@ fn available_threads() -> u32 {
     u32::try_from(available).unwrap_or(MAX_THREADS).min(MAX_THREADS)
 }
 
-fn invalid(name: &'static str, value: impl ToString, reason: String) -> Error {
-    ErrorKind::InvalidParameter { name, value: value.to_string(), reason }.into()
+fn invalid(name: &'static str, value: impl core::fmt::Display, reason: String) -> Error {
+    ErrorKind::InvalidParameter { name, value: format!("{value}"), reason }.into()
 }
 
 fn pooling_to_raw(pooling: Option<PoolingType>) -> llama_sys::llama_pooling_type {

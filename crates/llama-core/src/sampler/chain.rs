@@ -508,7 +508,7 @@ impl SamplerChain {
 
     fn poison_after<R>(&mut self, result: Result<R>) -> Result<R> {
         if let Err(error) = &result {
-            self.poison = Some(format!("in a sampler chain: {}", error.kind()));
+            self.poison = Some(error.kind().to_string());
         }
         result
     }
@@ -516,7 +516,7 @@ impl SamplerChain {
     fn check_poison(&self) -> Result<()> {
         match &self.poison {
             None => Ok(()),
-            Some(cause) => Err(ErrorKind::Poisoned { cause: cause.clone() }.into()),
+            Some(cause) => Err(ErrorKind::Poisoned { object: "sampler chain", cause: cause.clone() }.into()),
         }
     }
 }
