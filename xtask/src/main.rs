@@ -6,6 +6,7 @@ mod bench;
 mod codegen;
 mod demo;
 mod docs;
+mod matrix;
 mod native;
 mod progress;
 mod setup;
@@ -31,6 +32,7 @@ enum Command {
     Codegen(codegen::Args),
     Demo(demo::Args),
     Docs(docs::Args),
+    Matrix(matrix::Args),
     Setup(setup::Args),
     Test(test::Args),
     Tidy(tidy::Args),
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Codegen(args) => codegen::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Docs(args) => docs::run(&args),
+        Command::Matrix(args) => matrix::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Tidy(args) => tidy::run(&args),

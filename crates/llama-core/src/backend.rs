@@ -20,11 +20,23 @@ pub fn init() {
             llama_sys::llama_backend_init();
         }
         #[cfg(feature = "dynamic-backends")]
-        // SAFETY: takes no arguments; loads the modules that lie beside the library or the executable.
-        unsafe {
-            llama_sys::ggml_backend_load_all();
-        }
+        load_modules();
     });
+}
+
+/// Loads the backends' modules from beside the executable, and when there are none, from where they were built.
+/// Corresponds to `ggml_backend_load_all` and `ggml_backend_load_all_from_path`.
+#[cfg(feature = "dynamic-backends")]
+fn load_modules() {
+    // SAFETY: takes no arguments.
+    unsafe { llama_sys::ggml_backend_load_all() };
+    // SAFETY: takes no arguments.
+    let found = unsafe { llama_sys::ggml_backend_dev_count() } > 0;
+    let built = llama_sys::BACKEND_DIR.and_then(|folder| std::ffi::CString::new(folder).ok());
+    if let Some(folder) = built.filter(|_| !found) {
+        // SAFETY: the path is NUL-terminated and lives through the call.
+        unsafe { llama_sys::ggml_backend_load_all_from_path(folder.as_ptr()) };
+    }
 }
 
 /// llama.cpp's version, `major.minor.patch`. Corresponds to `llama_version`.

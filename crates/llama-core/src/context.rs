@@ -2,6 +2,8 @@
 
 mod decode;
 mod params;
+#[cfg(test)]
+mod poison_tests;
 
 use core::cell::Cell;
 use std::ptr::NonNull;

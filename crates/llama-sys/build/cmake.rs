@@ -17,13 +17,19 @@ const CHILD: &str = "LLAMA_SYS_CMAKE_CHILD";
 
 /// A finished build.
 pub(crate) struct Built {
-    /// The build's folder: `lib` beside CMake's `build`.
-    pub(crate) folder: PathBuf,
+    /// `lib` for archives beside CMake's `build`.
+    folder: PathBuf,
 }
 
 impl Built {
-    pub(crate) fn lib_dir(&self, config: &Config) -> PathBuf {
-        if config.features.shared { self.folder.join("build/bin") } else { self.folder.join("lib") }
+    /// Static libraries, and the import libraries of shared ones on Windows.
+    pub(crate) fn archive_dir(&self) -> PathBuf {
+        self.folder.join("lib")
+    }
+
+    /// Shared libraries and loadable backends.
+    pub(crate) fn runtime_dir(&self) -> PathBuf {
+        self.folder.join("build/bin")
     }
 
     pub(crate) fn build_dir(&self) -> PathBuf {

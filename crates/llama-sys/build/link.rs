@@ -71,28 +71,24 @@ pub(crate) fn link_static(config: &Config, lib_dir: &Path, cmake_cache: Option<&
     Ok(())
 }
 
-/// Links shared libraries from a folder.
-pub(crate) fn link_shared(config: &Config, lib_dir: &Path) -> Result<(), String> {
+/// Links shared libraries from a folder. `archive_dir` holds what goes with them: import libraries on Windows, and
+/// the part of `llama-common` that is always static.
+pub(crate) fn link_shared(config: &Config, lib_dir: &Path, archive_dir: &Path) -> Result<(), String> {
     let mut linker = Linker::default();
     linker.search(lib_dir);
-    // Windows keeps the import libraries with the archives.
-    linker.search_existing(&lib_dir.join("../../lib"));
-    let mut libraries = Vec::new();
+    linker.search_existing(archive_dir);
+    let mut libraries = vec!["llama", "ggml", "ggml-base"];
     if config.features.common {
-        libraries.extend(["llama-common"]);
+        libraries.insert(0, "llama-common");
     }
-    libraries.extend(["llama", "ggml", "ggml-base"]);
     if !config.features.dynamic_backends {
         libraries.push("ggml-cpu");
     }
     for library in libraries {
         linker.system(library);
     }
-    if config.features.common {
-        linker.search_existing(&lib_dir.join("../../lib"));
-        if archive_path(&lib_dir.join("../../lib"), "llama-common-base").is_some() {
-            linker.archive("llama-common-base");
-        }
+    if config.features.common && archive_path(archive_dir, "llama-common-base").is_some() {
+        linker.archive("llama-common-base");
     }
     link_system(config, &mut linker);
     Ok(())
@@ -112,7 +108,7 @@ pub(crate) fn link_prebuilt(config: &Config, lib_dir: &Path) -> Result<(), Strin
     if shared
         && archive_path(lib_dir, "llama").is_none_or(|path| path.extension().is_some_and(|e| e == "lib"))
     {
-        return link_shared(config, lib_dir);
+        return link_shared(config, lib_dir, lib_dir);
     }
     if archive_path(lib_dir, "llama").is_none() {
         return Err(format!("{} holds no libllama, neither shared nor static", lib_dir.display()));

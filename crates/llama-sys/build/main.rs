@@ -10,6 +10,7 @@ mod cmake;
 mod compiler;
 mod config;
 mod link;
+mod runtime;
 mod shim;
 mod source;
 mod tools;
@@ -61,12 +62,14 @@ fn run() -> Result<(), String> {
             let marker = config.out_dir.join("native-dir");
             std::fs::write(&marker, built.build_dir().display().to_string())
                 .map_err(|error| format!("{}: {error}", marker.display()))?;
-            finish(&config, &version, &built.lib_dir(&config), &tree.include_dirs())?;
+            let lib_dir =
+                if config.features.shared { runtime::place(&config, &built)? } else { built.archive_dir() };
+            finish(&config, &version, &lib_dir, &tree.include_dirs())?;
             if config.features.shared {
-                link::link_shared(&config, &built.lib_dir(&config))?;
+                link::link_shared(&config, &lib_dir, &built.archive_dir())?;
             } else {
                 let cmake_cache = built.build_dir().join("CMakeCache.txt");
-                link::link_static(&config, &built.lib_dir(&config), Some(&cmake_cache))?;
+                link::link_static(&config, &lib_dir, Some(&cmake_cache))?;
             }
         }
     }

@@ -90,3 +90,7 @@ pub use c::{CEnum, FILE};
 /// The version of llama.cpp's sources that were built; of a prebuilt library, the version that the committed bindings
 /// are for. The library itself answers [`llama_version`].
 pub const LLAMA_CPP_VERSION: &str = env!("LLAMA_CPP_VERSION");
+
+/// With feature `dynamic-backends`, the folder on the building machine that holds the backends. A program that goes to
+/// other machines has them beside its executable, where [`ggml_backend_load_all`] finds them.
+pub const BACKEND_DIR: Option<&str> = option_env!("LLAMA_SYS_BACKEND_DIR");

@@ -1,0 +1,7 @@
+use llama_core::{Batch, Pos, SeqId, Token};
+
+fn main() {
+    let mut batch = Batch::new();
+    batch.push(Token::new(1), Pos::new(0), &[SeqId::new(0)], true).unwrap();
+    assert_eq!(batch.last_output(), Some(0));
+}

@@ -1,0 +1,6 @@
+use llama_core::SamplerChain;
+
+fn main() {
+    let chain = SamplerChain::builder().greedy().build().unwrap();
+    std::thread::spawn(move || drop(chain)).join().unwrap();
+}

@@ -1,0 +1,7 @@
+use llama_core::SamplerChain;
+
+fn share<T: Sync>() {}
+
+fn main() {
+    share::<SamplerChain>();
+}
