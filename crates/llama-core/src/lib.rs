@@ -34,6 +34,7 @@
 //! - **Initialisation is implicit**, and llama.cpp's log goes to [`tracing`], target `llama_cpp`.
 //! - **Errors say what to do**, with llama.cpp's own last words on them.
 
+mod abort;
 mod backend;
 mod batch;
 mod context;
@@ -45,8 +46,11 @@ mod log;
 mod logits;
 mod memory;
 mod model;
+mod numa;
+mod observer;
 mod perf;
 mod sampler;
+mod threadpool;
 mod token;
 mod tokenize;
 mod vocab;
@@ -66,3 +70,12 @@ pub use sampler::*;
 pub use token::{Pos, SeqId, Token, TokenAttributes};
 pub use tokenize::{DetokenizeOptions, TokenizeOptions};
 pub use vocab::{Vocab, VocabKind};
+
+pub use abort::AbortFlag;
+pub use batch::MultiPos;
+pub use context::{ContextType, ResolvedParams, RopeScaling};
+pub use embeddings::normalize_l2;
+pub use llama_gguf::TensorType;
+pub use numa::{NumaStrategy, init_numa, is_numa};
+pub use observer::{Observer, TensorData, TensorInfo};
+pub use threadpool::{ThreadPriority, Threadpool, ThreadpoolParams};

@@ -195,7 +195,9 @@ impl<'c> Memory<'c> {
         // SAFETY: the memory is valid and can shift, and the id, the range and the moved positions are checked.
         self.call(|memory| unsafe {
             llama_sys::llama_memory_seq_add(memory, seq_id, span.start, span.end, delta);
-        })
+        })?;
+        self.context.note_shift();
+        Ok(())
     }
 
     fn check_moved(&mut self, seq_id: SeqId, span: Span, delta: i32) -> Result<()> {
@@ -237,7 +239,9 @@ impl<'c> Memory<'c> {
         // SAFETY: the memory is valid and can shift, and the id, the range and the divisor are checked.
         self.call(|memory| unsafe {
             llama_sys::llama_memory_seq_div(memory, seq_id, span.start, span.end, divisor);
-        })
+        })?;
+        self.context.note_shift();
+        Ok(())
     }
 
     /// The smallest position of a sequence that is in memory, `None` when there is none. Above 0 in sliding-window
