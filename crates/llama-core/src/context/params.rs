@@ -396,7 +396,7 @@ impl ContextParams {
             let reason = format!("each of the {} sequences needs a result", self.n_seq_max);
             return Err(invalid("n_outputs_max", self.n_outputs_max, reason));
         }
-        check_outputs(self.n_outputs_max, n_ubatch, self.embeddings || self.pooling_type.is_some())
+        check_outputs(self.n_outputs_max, n_ubatch, self.embeddings)
     }
 
     fn check_floats(&self) -> Result<()> {
