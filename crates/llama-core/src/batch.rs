@@ -174,6 +174,7 @@ impl Batch {
     }
 
     /// The entries in order: what a check of sequences and positions needs of each.
+    #[inline]
     pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         let mut seq_ids = self.seq_ids.as_slice();
         self.positions.iter().zip(&self.seq_id_counts).map(move |(pos, count)| {

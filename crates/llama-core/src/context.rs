@@ -55,10 +55,7 @@ pub struct Context {
     outputs: Vec<bool>,
     /// Whether the rows of the outputs stand in their final order. llama.cpp moves them at the first access.
     ordered: Cell<bool>,
-    /// Whether each entry of a batch needs a state embedding.
-    needs_states: bool,
-    /// Whether entries of a batch can be embeddings.
-    takes_embeddings: bool,
+    facts: Facts,
     /// Whether keys have to be moved to new positions before the next batch is computed.
     shift_pending: bool,
     /// The batch on its way to C; here so that it is not made anew.
@@ -78,6 +75,20 @@ pub(crate) struct Limits {
     pub(crate) n_ubatch: u32,
     pub(crate) n_seq_max: u32,
     pub(crate) n_outputs_max: u32,
+}
+
+/// What every batch is checked against and never changes; asked of C once.
+struct Facts {
+    /// NULL for models without memory.
+    memory: llama_sys::llama_memory_t,
+    n_vocab: i32,
+    has_encoder: bool,
+    is_recurrent: bool,
+    is_hybrid: bool,
+    /// Whether each entry of a batch needs a state embedding.
+    needs_states: bool,
+    /// Whether entries of a batch can be embeddings.
+    takes_embeddings: bool,
 }
 
 // SAFETY: a llama_context is not tied to the thread that made it: its state is in the object and in backends
@@ -160,6 +171,16 @@ impl Context {
         let (limits, causal) = unsafe {
             (Limits::read(raw.0, &raw_params, model), llama_sys::llama_get_causal_attn(raw.0.as_ptr()))
         };
+        let facts = Facts {
+            // SAFETY: the context is valid; its memory is made with it and freed with it (llama-context.cpp).
+            memory: unsafe { llama_sys::llama_get_memory(raw.0.as_ptr()) },
+            n_vocab: model.vocab().n_tokens_raw(),
+            has_encoder: model.has_encoder(),
+            is_recurrent: model.is_recurrent(),
+            is_hybrid: model.is_hybrid(),
+            needs_states: params.is_mtp(),
+            takes_embeddings: takes_embeddings(model),
+        };
         Ok(Self {
             // SAFETY: the context is valid, and `raw` is freed with `input`.
             input: unsafe { Input::new(raw.0) }?,
@@ -173,8 +194,7 @@ impl Context {
             encoded: false,
             outputs: Vec::new(),
             ordered: Cell::new(false),
-            needs_states: params.is_mtp(),
-            takes_embeddings: takes_embeddings(model),
+            facts,
             shift_pending: false,
             positions: Positions::new(limits.n_seq_max, has_several_dimensions(model)),
             hooks,
@@ -358,6 +378,11 @@ impl Context {
     /// Whether all sequences share one buffer.
     pub(crate) fn is_unified(&self) -> bool {
         self.unified
+    }
+
+    /// The number of floats in a row of logits.
+    pub(crate) fn n_vocab(&self) -> usize {
+        usize::try_from(self.facts.n_vocab).unwrap_or(0)
     }
 
     /// For each token of the last batch whether it has an output.

@@ -77,7 +77,9 @@ fn the_counter_counts() {
 
 #[test]
 fn steps_of_one_token() {
-    for tiny in [Tiny::Llama, Tiny::LlamaQ8, Tiny::Qwen2, Tiny::Qwen3Moe, Tiny::Gemma3, Tiny::Mamba, Tiny::Jamba] {
+    for tiny in
+        [Tiny::Llama, Tiny::LlamaQ8, Tiny::Qwen2, Tiny::Qwen3Moe, Tiny::Gemma3, Tiny::Mamba, Tiny::Jamba]
+    {
         let model = load(tiny);
         let mut context = Context::new(&model, &params()).unwrap();
         let (mut batch, mut next) = (Batch::new(), [Token::new(5)]);

@@ -59,7 +59,8 @@ fn numbers_of_results() {
     assert_eq!(enough.embeddings(0).unwrap().len(), 64);
     // One result of a large batch is what a chat needs.
     let params = params().n_outputs_max(1).n_outputs_max_per_seq(0);
-    let row = logits_after(&mut Context::new(&model, &params).unwrap(), &tokens(&model, "Hello world"), SEQ, 0);
+    let row =
+        logits_after(&mut Context::new(&model, &params).unwrap(), &tokens(&model, "Hello world"), SEQ, 0);
     assert_eq!(row.len(), 507);
 }
 
@@ -82,7 +83,8 @@ fn snapshots_of_states() {
 fn scaling_of_positions() {
     let model = load(Tiny::Llama);
     let prompt = tokens(&model, "Hello world, this is a test");
-    let row = |params: ContextParams| logits_after(&mut Context::new(&model, &params).unwrap(), &prompt, SEQ, 0);
+    let row =
+        |params: ContextParams| logits_after(&mut Context::new(&model, &params).unwrap(), &prompt, SEQ, 0);
     let plain = row(params());
     let half = row(params().rope_freq_scale(0.5));
     assert!(difference(&plain, &half) > 1e-3);
@@ -119,8 +121,13 @@ fn scaling_outside_its_range() {
         assert_invalid(refused(&params().yarn_beta_slow(value)), "yarn_beta_slow", "0 or more");
     }
     assert_invalid(refused(&params().yarn_orig_ctx(1 << 31)), "yarn_orig_ctx", "at most 2147483647");
-    assert_invalid(refused(&params().rope_freq_scale(1e-9)), "rope_freq_scale", "stretched beyond 4294967295");
-    let yarn = params().rope_scaling_type(RopeScaling::Yarn).rope_freq_scale(0.25).yarn_orig_ctx(i32::MAX as u32);
+    assert_invalid(
+        refused(&params().rope_freq_scale(1e-9)),
+        "rope_freq_scale",
+        "stretched beyond 4294967295",
+    );
+    let yarn =
+        params().rope_scaling_type(RopeScaling::Yarn).rope_freq_scale(0.25).yarn_orig_ctx(i32::MAX as u32);
     assert_invalid(refused(&yarn), "rope_freq_scale", "contexts of 2147483647 tokens");
 }
 

@@ -66,7 +66,10 @@ fn no_slot_restores_memory() {
         // And what is left is just what was said to be left.
         let rest = before - if unified { 6 } else { 3 };
         context.decode(&prompt_batch(&text[..rest], SEQ, 103)).unwrap();
-        assert_code(&context.decode(&prompt_batch(&text[..1], SEQ, 103 + rest)).unwrap_err(), DecodeError::NoSlot);
+        assert_code(
+            &context.decode(&prompt_batch(&text[..1], SEQ, 103 + rest)).unwrap_err(),
+            DecodeError::NoSlot,
+        );
     }
 }
 
@@ -127,7 +130,11 @@ fn abort_keeps_the_parts_that_were_computed() {
             assert!(context.logits(63).is_err());
             // Four parts of 16 tokens, which ask equally often.
             let done = times * 4 / (all + 1) * 16;
-            assert_eq!(last(&mut context, SEQ), (done > 0).then(|| place(done).get() - 1), "{tiny} {times} of {all}");
+            assert_eq!(
+                last(&mut context, SEQ),
+                (done > 0).then(|| place(done).get() - 1),
+                "{tiny} {times} of {all}"
+            );
             // They are good to go on with.
             context.clear_abort_callback().unwrap();
             let found = logits_after(&mut context, &text[done..], SEQ, done);
@@ -298,7 +305,10 @@ fn more_results_than_there_is_room_for() {
     };
     let error = context.decode(&batch(3)).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::InvalidParameter { name: "n_outputs_max", .. }), "{error:?}");
-    assert!(error.to_string().contains("n_outputs_max is 2: the batch wants the results of 3 tokens"), "{error}");
+    assert!(
+        error.to_string().contains("n_outputs_max is 2: the batch wants the results of 3 tokens"),
+        "{error}"
+    );
     context.decode(&batch(2)).unwrap();
     let expected = {
         let mut all = Context::new(&model, &params()).unwrap();

@@ -4,8 +4,8 @@ mod greedy;
 
 use greedy::{SEQ, decode, difference, load, logits_after, params, tokens};
 use llama_core::{
-    Batch, Context, ContextParams, DecodeError, Error, ErrorKind, Model, ModelParams, MultiPos, Pos, SeqId, TensorType,
-    Token,
+    Batch, Context, ContextParams, DecodeError, Error, ErrorKind, Model, ModelParams, MultiPos, Pos, SeqId,
+    TensorType, Token,
 };
 use llama_gguf::{Gguf, Value, Writer};
 use test_models::Tiny;
@@ -20,9 +20,10 @@ fn table(tiny: Tiny) -> Vec<Vec<f32>> {
     let width = usize::try_from(info.shape()[0]).unwrap();
     let data = gguf.tensor_data(&bytes, "token_embd.weight").unwrap();
     let values: Vec<f32> = match info.tensor_type() {
-        TensorType::F16 => {
-            data.chunks_exact(2).map(|bytes| half::f16::from_le_bytes([bytes[0], bytes[1]]).to_f32()).collect()
-        }
+        TensorType::F16 => data
+            .chunks_exact(2)
+            .map(|bytes| half::f16::from_le_bytes([bytes[0], bytes[1]]).to_f32())
+            .collect(),
         TensorType::F32 => {
             data.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
         }
@@ -231,7 +232,9 @@ fn rows_that_are_refused() {
 /// Nothing that is finite ends the process, however large.
 #[test]
 fn largest_floats_are_computed() {
-    for tiny in [Tiny::Llama, Tiny::LlamaQ8, Tiny::Qwen3Moe, Tiny::Gemma3, Tiny::Mamba, Tiny::Jamba, Tiny::Bert] {
+    for tiny in
+        [Tiny::Llama, Tiny::LlamaQ8, Tiny::Qwen3Moe, Tiny::Gemma3, Tiny::Mamba, Tiny::Jamba, Tiny::Bert]
+    {
         let model = load(tiny);
         for value in [f32::MAX, f32::MIN, f32::MIN_POSITIVE, 1e-45, 0.0] {
             let mut context = Context::new(&model, &params()).unwrap();

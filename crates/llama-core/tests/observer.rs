@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use greedy::{SEQ, decode, difference, load, logits_after, params, tokens};
 use llama_core::{
-    Batch, Context, ContextParams, DecodeError, ErrorKind, Model, Observer, Pos, TensorData, TensorInfo, TensorType,
-    Token,
+    Batch, Context, ContextParams, DecodeError, ErrorKind, Model, Observer, Pos, TensorData, TensorInfo,
+    TensorType, Token,
 };
 use test_models::Tiny;
 
@@ -96,15 +96,9 @@ fn layers_and_result_of_a_prompt() {
 
 #[test]
 fn observed_models_compute_the_same() {
-    for tiny in [
-        Tiny::Llama,
-        Tiny::LlamaQ8,
-        Tiny::Qwen2,
-        Tiny::Qwen3Moe,
-        Tiny::Gemma3,
-        Tiny::Mamba,
-        Tiny::Jamba,
-    ] {
+    for tiny in
+        [Tiny::Llama, Tiny::LlamaQ8, Tiny::Qwen2, Tiny::Qwen3Moe, Tiny::Gemma3, Tiny::Mamba, Tiny::Jamba]
+    {
         let model = load(tiny);
         let prompt = tokens(&model, "Hello world");
         let expected = logits_after(&mut Context::new(&model, &params()).unwrap(), &prompt, SEQ, 0);
@@ -213,7 +207,10 @@ fn cancelling_leaves_nothing_of_the_batch() {
                 batch.push(*token, Pos::new(pos), &[SEQ], true).unwrap();
             }
             let error = context.decode(&batch).unwrap_err();
-            assert!(matches!(error.kind(), ErrorKind::Decode(DecodeError::Cancelled)), "{tiny} {name} {error:?}");
+            assert!(
+                matches!(error.kind(), ErrorKind::Decode(DecodeError::Cancelled)),
+                "{tiny} {name} {error:?}"
+            );
             assert!(error.to_string().starts_with("decoding was cancelled by the observer"), "{error}");
             assert!(!context.is_poisoned() && context.logits(7).is_err());
             let is_state = matches!(tiny, Tiny::Mamba | Tiny::Jamba);
@@ -245,7 +242,11 @@ fn cancelling_while_positions_are_moved_loses_nothing() {
     let stop = Arc::new(Mutex::new(false));
     let asked = Arc::clone(&stop);
     let observer = move |_: &TensorData<'_>| {
-        if std::mem::take(&mut *asked.lock().unwrap()) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if std::mem::take(&mut *asked.lock().unwrap()) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     };
     let mut context = prepared(Context::with_observer(&model, &params(), observer).unwrap());
     *stop.lock().unwrap() = true;

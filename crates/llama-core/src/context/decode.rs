@@ -90,14 +90,14 @@ impl Context {
 
     /// Hands the batch to C. The code that comes back.
     fn compute(&mut self, batch: &Batch, process: Process) -> Result<i32> {
-        let (raw, input, positions) = (self.raw.0.as_ptr(), &mut self.input, &mut self.positions);
+        let (raw, memory) = (self.raw.0.as_ptr(), self.facts.memory);
+        let (input, positions) = (&mut self.input, &mut self.positions);
         self.threadpools.begin();
         let result = {
             let _pools = self.threadpools.lock();
             self.threadpools.check()?;
             let result = guard(|| {
-                // SAFETY: the context is valid; the function reads a pointer.
-                positions.check(unsafe { llama_sys::llama_get_memory(raw) }, batch)?;
+                positions.check(memory, batch)?;
                 input.fill(batch)?;
                 // SAFETY: the context and its batch are valid, and `check_batch` has refused what C asserts on.
                 Ok(unsafe { llama_sys::llama_process(raw, process.to_raw(), input.raw()) })
@@ -167,24 +167,26 @@ impl Context {
 
     /// Refuses ids outside the vocabulary. Entries that are an embedding have -1.
     fn check_tokens(&self, batch: &Batch) -> Result<()> {
-        let vocab = self.model.vocab();
-        let n_vocab = vocab.n_tokens_raw();
+        let n_vocab = self.facts.n_vocab;
         let is_embedding = |index| batch.places.binary_search_by_key(&index, |place| place.index).is_ok();
-        let wrong = batch.tokens.iter().enumerate().find(|(index, token)| {
-            !(0..n_vocab).contains(*token)
-                && !(**token == llama_sys::LLAMA_TOKEN_NULL && is_embedding(*index))
-        });
-        wrong.map_or(Ok(()), |(_, token)| vocab.check(Token::new(*token)))
+        let is_token = |token: i32| (0..n_vocab).contains(&token);
+        let is_row = |index, token| token == llama_sys::LLAMA_TOKEN_NULL && is_embedding(index);
+        let mut entries = batch.tokens.iter().enumerate();
+        let wrong = entries.find(|(index, token)| !is_token(**token) && !is_row(*index, **token));
+        wrong.map_or(Ok(()), |(_, token)| self.model.vocab().check(Token::new(*token)))
     }
 
     /// Refuses embeddings and states where the graph asserts that there are none, or that there are.
     fn check_rows(&self, batch: &Batch) -> Result<()> {
-        if !self.takes_embeddings && !batch.places.is_empty() {
+        if batch.places.is_empty() && batch.states.is_empty() && !self.facts.needs_states {
+            return Ok(());
+        }
+        if !self.facts.takes_embeddings && !batch.places.is_empty() {
             let reason = "it takes tokens only".to_owned();
             return Err(ErrorKind::Unsupported { operation: "decoding embeddings", reason }.into());
         }
         let (states, len) = (batch.states.len(), batch.len());
-        if (self.needs_states || states > 0) && states != len {
+        if (self.facts.needs_states || states > 0) && states != len {
             let reason =
                 format!("each of the {len} entries of the batch needs a state: see Batch::push_state");
             return Err(
@@ -215,7 +217,7 @@ impl Context {
     /// Refuses tokens of several sequences where C looks for a place for them and finds none, or asserts that there is
     /// one sequence (llama-batch.cpp, `split_equal`; llama-kv-cache.cpp, `find_slot`).
     fn check_shared(&self, batch: &Batch) -> Result<()> {
-        let by_sequences = self.model.is_recurrent() && self.causal && !self.embeddings;
+        let by_sequences = self.facts.is_recurrent && self.causal && !self.embeddings;
         if !self.has_memory() || (self.unified && !by_sequences) || !batch.entries().any(is_shared) {
             return Ok(());
         }
@@ -233,11 +235,11 @@ impl Context {
             Err(ErrorKind::Unsupported { operation, reason: reason.to_owned() }.into())
         };
         match process {
-            Process::Encode if !self.model.has_encoder() && self.has_memory() => {
+            Process::Encode if !self.facts.has_encoder && self.has_memory() => {
                 refuse("encoding", "it has no encoder: use decode")
             }
             // The graph of such a decoder asserts that there is an encoder's output (llama-graph.cpp).
-            Process::Decode if self.model.has_encoder() && self.has_memory() && !self.encoded => refuse(
+            Process::Decode if self.facts.has_encoder && self.has_memory() && !self.encoded => refuse(
                 "decoding before encoding",
                 "its decoder works on the encoder's output: call encode first",
             ),
@@ -261,8 +263,7 @@ impl Context {
     /// Whether the model keeps anything between batches: encoders such as BERT do not. Corresponds to `llama_get_memory`.
     #[must_use]
     pub fn has_memory(&self) -> bool {
-        // SAFETY: the context is valid; the function reads a pointer.
-        !unsafe { llama_sys::llama_get_memory(self.raw()) }.is_null()
+        !self.facts.memory.is_null()
     }
 }
 
