@@ -29,7 +29,7 @@
 //! - **Threads.** [`Model`] is `Send` and `Sync`; [`Context`] and [`SamplerChain`] are `Send`.
 //! - **Safe code does not abort the process.** What llama.cpp asserts on is refused before; an assertion that fails
 //!   all the same is contained and comes back as [`ErrorKind::Internal`], and the context that it happened in is
-//!   poisoned. Two limits: assertions on ggml's own worker threads cannot be contained, and with
+//!   poisoned. Two limits: assertions inside a computation on several threads cannot be contained, and with
 //!   `panic = "abort"` in the profile they abort as in C++.
 //! - **Initialisation is implicit**, and llama.cpp's log goes to [`tracing`], target `llama_cpp`.
 //! - **Errors say what to do**, with llama.cpp's own last words on them.

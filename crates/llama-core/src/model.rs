@@ -102,8 +102,16 @@ impl Model {
         let loaded = log::explain(|| {
             // SAFETY: the path is NUL-terminated, the parameters were made by `to_raw` from llama.cpp's
             // defaults, and the callback's state lives until after this call.
-            let raw =
-                guard(|| unsafe { llama_sys::llama_model_load_from_file(c_path.as_ptr(), raw_params) })?;
+            let raw = guard(|| unsafe { llama_sys::llama_model_load_from_file(c_path.as_ptr(), raw_params) });
+            let raw = match raw {
+                Ok(raw) => raw,
+                Err(error) if matches!(error.kind(), ErrorKind::OutOfMemory { .. }) => return Err(error),
+                // Wrong numbers in the metadata fail assertions: that is the file's fault as well.
+                Err(error) => {
+                    log::keep(error.kind().to_string());
+                    core::ptr::null_mut()
+                }
+            };
             NonNull::new(raw).ok_or_else(|| ErrorKind::Load { path: path.to_owned() }.into())
         });
         let cancelled = state.as_ref().is_some_and(|state| state.closure.cancelled);

@@ -88,9 +88,8 @@ fn loads_that_are_cancelled() {
 
 fn contexts_that_are_refused() {
     let model = load(Tiny::Llama);
-    let quantised = params()
-        .type_v(llama_core::CacheType::Q8_0)
-        .flash_attention(llama_core::FlashAttention::Disabled);
+    let quantised =
+        params().type_v(llama_core::CacheType::Q8_0).flash_attention(llama_core::FlashAttention::Disabled);
     assert_flat(100, 50_000, || {
         Context::new(&model, &quantised).unwrap_err();
     });
