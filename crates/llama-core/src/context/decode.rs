@@ -64,6 +64,9 @@ impl Context {
             DecodeError::from_code(code).map_or(Ok(()), |error| Err(ErrorKind::Decode(error).into()))
         })?;
         self.encoded |= process == Process::Encode;
+        if process == Process::Decode {
+            self.books.settle();
+        }
         // Which tokens C outputs without being asked (llama-context.cpp, encode and decode).
         let all = self.embeddings || (process == Process::Encode && self.has_memory());
         self.outputs.extend(batch.outputs.iter().map(|output| all || *output != 0));
@@ -78,6 +81,13 @@ impl Context {
         }
         // SAFETY: the context is valid.
         self.call(|raw| unsafe { llama_sys::llama_get_logits(raw) }).map(drop)
+    }
+
+    /// Forgets the results of the last batch. Their order is applied first, for the reason that `apply_order` gives.
+    pub(crate) fn discard_outputs(&mut self) -> Result<()> {
+        self.apply_order()?;
+        self.outputs.clear();
+        Ok(())
     }
 
     /// The batch as C wants it. Valid while `batch` is borrowed and `self` is not used for another.
