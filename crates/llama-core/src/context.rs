@@ -1,5 +1,6 @@
 //! Contexts: a model at work, with its memory and its last results.
 
+mod clone;
 mod decode;
 mod params;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use crate::ffi::guard::guard;
 use crate::log;
 use crate::memory::Memory;
 use crate::model::Model;
+use crate::state::Bookkeeping;
 use crate::token::SeqId;
 
 /// A model at work: the memory of its sequences, and the results of the last batch.
@@ -28,6 +30,7 @@ use crate::token::SeqId;
 pub struct Context {
     raw: NonNull<llama_sys::llama_context>,
     model: Model,
+    params: ContextParams,
     limits: Limits,
     causal: bool,
     embeddings: bool,
@@ -41,6 +44,8 @@ pub struct Context {
     /// The array of pointers that C wants for a batch's sequence ids; here so that it is not made anew.
     seq_id_pointers: Vec<*mut llama_sys::llama_seq_id>,
     poison: Option<String>,
+    /// What is known of the context's own states.
+    books: Bookkeeping,
 }
 
 /// What the context was really created with; constant.
@@ -101,9 +106,10 @@ impl Context {
         })?;
         // SAFETY: the context is valid; the functions read numbers.
         let (limits, causal) = unsafe { (Limits::read(raw), llama_sys::llama_get_causal_attn(raw.as_ptr())) };
-        Ok(Self {
+        let mut context = Self {
             raw,
             model: model.clone(),
+            params: params.clone(),
             limits,
             causal,
             embeddings: raw_params.embeddings,
@@ -114,7 +120,10 @@ impl Context {
             ordered: Cell::new(false),
             seq_id_pointers: Vec::new(),
             poison: None,
-        })
+            books: Bookkeeping::default(),
+        };
+        context.books = Bookkeeping::of_empty(&mut context)?;
+        Ok(context)
     }
 
     pub(crate) fn raw(&self) -> *mut llama_sys::llama_context {
@@ -125,6 +134,19 @@ impl Context {
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// What the context was made with.
+    pub(crate) fn params(&self) -> &ContextParams {
+        &self.params
+    }
+
+    pub(crate) fn books(&self) -> &Bookkeeping {
+        &self.books
+    }
+
+    pub(crate) fn books_mut(&mut self) -> &mut Bookkeeping {
+        &mut self.books
     }
 
     /// The size in tokens, of all sequences together. Corresponds to `llama_n_ctx`.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::state::StateError;
+
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
@@ -24,6 +26,12 @@ impl Error {
         if self.0.log.is_empty() {
             self.0.log = log;
         }
+        self
+    }
+
+    /// Puts another kind in place of the one that there is, and leaves the log.
+    pub(crate) fn map_kind(mut self, map: impl FnOnce(ErrorKind) -> ErrorKind) -> Self {
+        self.0.kind = map(self.0.kind);
         self
     }
 
@@ -264,6 +272,17 @@ pub enum ErrorKind {
         object: &'static str,
         /// The earlier failure.
         cause: String,
+    },
+    /// A state was not saved or restored.
+    #[error("the state was not saved or restored: {0}")]
+    State(#[from] StateError),
+    /// A state file was not written, read or restored.
+    #[error("the state file {} was not written, read or restored: {source}", path.display())]
+    StateFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, or with what it was to be restored into.
+        source: StateError,
     },
 }
 

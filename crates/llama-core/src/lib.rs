@@ -32,6 +32,7 @@
 //!   poisoned. Two limits: assertions inside a computation on several threads cannot be contained, and with
 //!   `panic = "abort"` in the profile they abort as in C++.
 //! - **Initialisation is implicit**, and llama.cpp's log goes to [`tracing`], target `llama_cpp`.
+//! - **States** of contexts are saved to memory and to files and restored from them: [`Context::save_state`].
 //! - **Errors say what to do**, with llama.cpp's own last words on them.
 
 mod backend;
@@ -47,6 +48,7 @@ mod memory;
 mod model;
 mod perf;
 mod sampler;
+mod state;
 mod token;
 mod tokenize;
 mod vocab;
@@ -63,6 +65,7 @@ pub use memory::Memory;
 pub use model::{LoadMode, Model, ModelParams, SplitMode};
 pub use perf::Perf;
 pub use sampler::*;
+pub use state::{DeviceState, Removed, StateError, StateInfo, StateKind, StatePart};
 pub use token::{Pos, SeqId, Token, TokenAttributes};
 pub use tokenize::{DetokenizeOptions, TokenizeOptions};
 pub use vocab::{Vocab, VocabKind};

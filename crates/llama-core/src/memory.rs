@@ -138,7 +138,13 @@ impl<'c> Memory<'c> {
         let (from, to) = (from.get(), to.get());
         // SAFETY: the memory is valid, the ids and the range are checked, and a part is only copied inside one
         // buffer (llama-kv-cache.cpp, seq_cp).
-        self.call(|memory| unsafe { llama_sys::llama_memory_seq_cp(memory, from, to, span.start, span.end) })
+        self.call(|memory| unsafe {
+            llama_sys::llama_memory_seq_cp(memory, from, to, span.start, span.end)
+        })?;
+        if !self.context.is_unified() && !self.context.model().is_recurrent() {
+            self.context.books_mut().note_copy();
+        }
+        Ok(())
     }
 
     fn check_partial_copy(&self) -> Result<()> {
@@ -194,8 +200,10 @@ impl<'c> Memory<'c> {
         let seq_id = seq_id.get();
         // SAFETY: the memory is valid and can shift, and the id, the range and the moved positions are checked.
         self.call(|memory| unsafe {
-            llama_sys::llama_memory_seq_add(memory, seq_id, span.start, span.end, delta);
-        })
+            llama_sys::llama_memory_seq_add(memory, seq_id, span.start, span.end, delta)
+        })?;
+        self.note_move();
+        Ok(())
     }
 
     fn check_moved(&mut self, seq_id: SeqId, span: Span, delta: i32) -> Result<()> {
@@ -236,8 +244,17 @@ impl<'c> Memory<'c> {
         let seq_id = seq_id.get();
         // SAFETY: the memory is valid and can shift, and the id, the range and the divisor are checked.
         self.call(|memory| unsafe {
-            llama_sys::llama_memory_seq_div(memory, seq_id, span.start, span.end, divisor);
-        })
+            llama_sys::llama_memory_seq_div(memory, seq_id, span.start, span.end, divisor)
+        })?;
+        self.note_move();
+        Ok(())
+    }
+
+    /// Keys are turned to their new positions when the next batch is decoded; a recurrent state has none.
+    fn note_move(&mut self) {
+        if !self.context.model().is_recurrent() {
+            self.context.books_mut().note_move();
+        }
     }
 
     /// The smallest position of a sequence that is in memory, `None` when there is none. Above 0 in sliding-window

@@ -61,9 +61,29 @@ impl Context {
             DecodeError::from_code(code).map_or(Ok(()), |error| Err(ErrorKind::Decode(error).into()))
         })?;
         self.encoded |= process == Process::Encode;
+        if process == Process::Decode {
+            self.books.settle();
+        }
         // Which tokens C outputs without being asked (llama-context.cpp, encode and decode).
         let all = self.embeddings || (process == Process::Encode && self.has_memory());
         self.outputs.extend(batch.outputs.iter().map(|output| all || *output != 0));
+        Ok(())
+    }
+
+    /// Makes C apply the order that it noted for the rows of the last batch. Decoding drops a note that nobody needed;
+    /// encoding leaves it, and it would be applied to the encoder's rows (llama-context.cpp, `output_swaps`).
+    fn apply_order(&mut self) -> Result<()> {
+        if self.outputs.is_empty() || self.ordered.get() {
+            return Ok(());
+        }
+        // SAFETY: the context is valid.
+        self.call(|raw| unsafe { llama_sys::llama_get_logits(raw) }).map(drop)
+    }
+
+    /// Forgets the results of the last batch. Their order is applied first, for the reason that `apply_order` gives.
+    pub(crate) fn discard_outputs(&mut self) -> Result<()> {
+        self.apply_order()?;
+        self.outputs.clear();
         Ok(())
     }
 

@@ -220,6 +220,20 @@ impl ContextParams {
         (n_ubatch - n_ubatch % self.n_seq_max).max(self.n_seq_max)
     }
 
+    /// The types of cached keys and values.
+    pub(crate) fn cache_types(&self) -> [CacheType; 2] {
+        [self.type_k, self.type_v]
+    }
+
+    /// `RoPE`'s base frequency and scale.
+    pub(crate) fn rope(&self) -> (f32, f32) {
+        (self.rope_freq_base, self.rope_freq_scale)
+    }
+
+    pub(crate) fn is_swa_full(&self) -> bool {
+        self.swa_full
+    }
+
     fn check(&self) -> Result<()> {
         // SAFETY: takes no arguments and returns a constant.
         let most = unsafe { llama_sys::llama_max_parallel_sequences() };

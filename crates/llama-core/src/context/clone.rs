@@ -1,0 +1,42 @@
+//! A second context that goes on from where a first one is.
+
+use super::Context;
+use crate::error::Result;
+
+impl Context {
+    /// Makes another context of the same model, with the same parameters and settings, and with the same sequences in
+    /// memory. The two then go their own ways.
+    ///
+    /// It costs what [`Context::new`] costs, in time and memory, and in addition a copy of the used part of the memory
+    /// to the CPU and back; that copy is held meanwhile. To let sequences part inside one context,
+    /// [`Memory::seq_cp`](crate::Memory::seq_cp) costs next to nothing.
+    ///
+    /// Not copied are the results of the last batch, states that are [kept](Context::keep_seq_state) on the device,
+    /// and an encoder's output: call [`encode`](Context::encode) with the same text before decoding. Adapters and
+    /// whatever else was attached to the context have to be attached to the clone.
+    ///
+    /// The clone has the sequences' tokens one after the other in its memory. Where there were gaps between them,
+    /// numbers are added up in another order, and logits may differ in their last bits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::new`], [`state_data`](Context::state_data) and [`set_state_data`](Context::set_state_data). This
+    /// context is as it was, unless it is [poisoned](Context::is_poisoned).
+    pub fn try_clone(&mut self) -> Result<Self> {
+        let mut state = Vec::new();
+        self.state_data(&mut state)?;
+        let mut clone = Self::new(&self.model, &self.params)?;
+        let threads = (self.n_threads(), self.n_threads_batch());
+        if threads != (clone.n_threads(), clone.n_threads_batch()) {
+            clone.set_n_threads(threads.0, threads.1)?;
+        }
+        if self.embeddings != clone.embeddings {
+            clone.set_embeddings(self.embeddings)?;
+        }
+        if self.causal != clone.causal {
+            clone.set_causal_attention(self.causal)?;
+        }
+        clone.set_state_data(&state)?;
+        Ok(clone)
+    }
+}
