@@ -34,9 +34,11 @@
 //! - **Initialisation is implicit**, and llama.cpp's log goes to [`tracing`], target `llama_cpp`.
 //! - **Errors say what to do**, with llama.cpp's own last words on them.
 
+mod adapter;
 mod backend;
 mod batch;
 mod context;
+mod control_vector;
 mod device;
 mod embeddings;
 mod error;
@@ -51,16 +53,18 @@ mod token;
 mod tokenize;
 mod vocab;
 
+pub use adapter::LoraAdapter;
 pub use backend::{
     init, supports_gpu_offload, supports_mlock, supports_mmap, supports_rpc, system_info, version,
 };
 pub use batch::Batch;
 pub use context::{AttentionType, CacheType, Context, ContextParams, FlashAttention, PoolingType};
+pub use control_vector::ControlVector;
 pub use device::{Device, DeviceKind, DeviceMemory, devices};
 pub use error::{DecodeError, Error, ErrorKind, Result};
 pub use logits::Logits;
 pub use memory::Memory;
-pub use model::{LoadMode, Model, ModelParams, SplitMode};
+pub use model::{LoadMode, Model, ModelParams, SplitMode, TensorView};
 pub use perf::Perf;
 pub use sampler::*;
 pub use token::{Pos, SeqId, Token, TokenAttributes};
