@@ -89,9 +89,9 @@ impl Context {
         }
         let raw_params = params.to_raw()?;
         let raw = log::explain(|| {
+            let _adapters = model.hold_adapters();
             // llama_init_from_model may write to the model's hyperparameters (YaRN).
             let _lock = LOCK.lock();
-            let _adapters = model.hold_adapters();
             // SAFETY: the model is valid; the parameters were made from llama.cpp's defaults, and hold no
             // pointers.
             let raw = guard(|| unsafe { llama_sys::llama_init_from_model(model.raw(), raw_params) })?;

@@ -180,15 +180,23 @@ fn paths_that_cannot_be_written_are_refused() {
     assert_eq!(left.count(), 0);
 }
 
-/// Fills a model from the bytes of a file.
+/// Fills a model from the bytes of a file. Where that has no output matrix it is the table of embeddings.
 fn made(file: &[u8], params: &ModelParams) -> Result<Model, Error> {
     let gguf = Gguf::from_bytes(file).unwrap();
-    let types = gguf.tensors().iter().map(|info| (info.name().to_string(), info.tensor_type()));
+    let source = |name: &str| match gguf.tensor(name) {
+        None if name == "output.weight" => gguf.tensor("token_embd.weight"),
+        found => found,
+    };
+    let names = gguf.tensors().iter().map(|info| info.name().to_string()).chain(["output.weight".to_owned()]);
+    let types = names.map(|name| {
+        let ty = source(&name).unwrap().tensor_type();
+        (name, ty)
+    });
     Model::from_metadata(gguf.metadata(), types, params, |tensor, bytes| {
-        if let Some(info) = gguf.tensor(tensor.name()) {
+        if let Some(info) = source(tensor.name()) {
             assert_eq!((tensor.shape(), tensor.tensor_type()), (info.shape(), info.tensor_type()));
             assert_eq!(tensor.elements(), info.elements());
-            bytes.copy_from_slice(gguf.tensor_data(file, tensor.name()).unwrap());
+            bytes.copy_from_slice(gguf.tensor_data(file, &info.name().to_string()).unwrap());
         }
         Ok::<(), Infallible>(())
     })
@@ -205,6 +213,25 @@ fn a_model_made_in_memory_gives_the_logits_of_its_file() {
     }
     let (model, file) = (made(&Tiny::Bert.bytes(), &plain()).unwrap(), load(Tiny::Bert.path()));
     assert_eq!(embedding(&model), embedding(&file));
+}
+
+/// A real vocabulary, and an output matrix that is the table of embeddings.
+#[test]
+fn a_real_model_is_saved_and_made_in_memory() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("model.gguf");
+    let model = load(test_models::smollm2());
+    let expected = logits(&model);
+    model.save(&path).unwrap();
+    let saved = load(&path);
+    assert_eq!(logits(&saved), expected);
+    assert_eq!((saved.size(), saved.n_params()), (96_576_768, 134_515_008));
+    assert_eq!(saved.chat_template(None).unwrap(), model.chat_template(None).unwrap());
+    assert_eq!(saved.metadata_value("general.basename").unwrap().as_deref(), Some("smollm2"));
+    let text = "Tokenizers 123 \u{1f980} d\u{e9}j\u{e0} vu";
+    assert_eq!(tokens(&saved, text), tokens(&model, text));
+    drop(saved);
+    assert_eq!(logits(&made(&fs::read(&path).unwrap(), &ModelParams::default()).unwrap()), expected);
 }
 
 #[test]

@@ -56,8 +56,10 @@ impl Model {
     ///
     /// llama.cpp makes **all** tensors that the architecture can have, also those that most files leave out. To leave
     /// them without effect the bytes are prepared: zero, and so are biases; but one in F32 for the factors named
-    /// `*.scale`, `*.input_scale` and `rope_f*`. So leave the bytes as they are for what is not there. Some names are
-    /// asked for more than once, as `rope_freqs.weight` for each layer.
+    /// `*.scale`, `*.input_scale` and `rope_f*`. So leave the bytes as they are for what is not there, but for two kinds:
+    /// `output.weight` of a model whose output matrix is its table of embeddings is to be `token_embd.weight` once more,
+    /// and an optional norm has no values without effect. Some names are asked for more than once, as
+    /// `rope_freqs.weight` for each layer.
     ///
     /// Of the parameters, those about reading files have no effect, and weights are not rearranged for the CPU. Such a
     /// model has no [`path`](Model::path), and its [`size`](Model::size) and [`n_params`](Model::n_params) are 0.
