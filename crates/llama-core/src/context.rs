@@ -11,6 +11,7 @@ use std::ptr::NonNull;
 
 pub use params::{AttentionType, CacheType, ContextParams, FlashAttention, PoolingType};
 
+use crate::adapter::LoraAdapter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::guard::guard;
 use crate::log;
@@ -46,6 +47,10 @@ pub struct Context {
     poison: Option<String>,
     /// What is known of the context's own states.
     books: Bookkeeping,
+    /// The adapters that C has pointers to, with their scales.
+    adapters: Vec<(LoraAdapter, f32)>,
+    /// Whether the next batch may make C plan its buffers anew, for which it walks through the model's adapters.
+    may_plan: bool,
 }
 
 /// What the context was really created with; constant.
@@ -66,8 +71,8 @@ unsafe impl Send for Context {}
 
 impl Drop for Context {
     fn drop(&mut self) {
-        // SAFETY: the context is valid and this is its only owner; the model is freed after it, since fields
-        // are dropped after this function.
+        // SAFETY: the context is valid and this is its only owner; the model and the attached adapters are freed
+        // after it, since fields are dropped after this function.
         if let Err(error) = guard(|| unsafe { llama_sys::llama_free(self.raw.as_ptr()) }) {
             tracing::error!("freeing a context failed: {error}");
         }
@@ -94,6 +99,7 @@ impl Context {
         // (llama-graph.cpp, llm_graph_input_attn_cross).
         raw_params.kv_unified |= model.has_encoder();
         let raw = log::explain(|| {
+            let _adapters = model.hold_adapters();
             // llama_init_from_model may write to the model's hyperparameters (YaRN).
             let _lock = LOCK.lock();
             // SAFETY: the model is valid; the parameters were made from llama.cpp's defaults, and hold no
@@ -121,6 +127,8 @@ impl Context {
             seq_id_pointers: Vec::new(),
             poison: None,
             books: Bookkeeping::default(),
+            adapters: Vec::new(),
+            may_plan: false,
         };
         context.books = Bookkeeping::of_empty(&mut context)?;
         Ok(context)
@@ -276,6 +284,8 @@ impl Context {
     /// Runs a call that may change the context. When it is contained the context is poisoned.
     pub(crate) fn call<R>(&mut self, call: impl FnOnce(*mut llama_sys::llama_context) -> R) -> Result<R> {
         self.check_poison()?;
+        // Which changes make C plan anew is its own affair (llama-context.cpp, sched_need_reserve): any may.
+        self.may_plan = true;
         let raw = self.raw();
         let result = log::explain(|| guard(|| call(raw)));
         if let Err(error) = &result {
@@ -294,6 +304,16 @@ impl Context {
             None => Ok(()),
             Some(cause) => Err(ErrorKind::Poisoned { object: "context", cause: cause.clone() }.into()),
         }
+    }
+
+    /// The adapters that C has pointers to.
+    pub(crate) fn attached(&self) -> &[(LoraAdapter, f32)] {
+        &self.adapters
+    }
+
+    /// The same, to change what is kept alive.
+    pub(crate) fn attached_mut(&mut self) -> &mut Vec<(LoraAdapter, f32)> {
+        &mut self.adapters
     }
 
     /// Whether all sequences share one buffer.

@@ -35,9 +35,11 @@
 //! - **States** of contexts are saved to memory and to files and restored from them: [`Context::save_state`].
 //! - **Errors say what to do**, with llama.cpp's own last words on them.
 
+mod adapter;
 mod backend;
 mod batch;
 mod context;
+mod control_vector;
 mod device;
 mod embeddings;
 mod error;
@@ -53,16 +55,18 @@ mod token;
 mod tokenize;
 mod vocab;
 
+pub use adapter::LoraAdapter;
 pub use backend::{
     init, supports_gpu_offload, supports_mlock, supports_mmap, supports_rpc, system_info, version,
 };
 pub use batch::Batch;
 pub use context::{AttentionType, CacheType, Context, ContextParams, FlashAttention, PoolingType};
+pub use control_vector::ControlVector;
 pub use device::{Device, DeviceKind, DeviceMemory, devices};
 pub use error::{DecodeError, Error, ErrorKind, Result};
 pub use logits::Logits;
 pub use memory::Memory;
-pub use model::{LoadMode, Model, ModelParams, SplitMode};
+pub use model::{LoadMode, Model, ModelParams, SplitMode, TensorView};
 pub use perf::Perf;
 pub use sampler::*;
 pub use state::{DeviceState, Removed, StateError, StateInfo, StateKind, StatePart};

@@ -139,7 +139,7 @@ impl<'c> Memory<'c> {
         // SAFETY: the memory is valid, the ids and the range are checked, and a part is only copied inside one
         // buffer (llama-kv-cache.cpp, seq_cp).
         self.call(|memory| unsafe {
-            llama_sys::llama_memory_seq_cp(memory, from, to, span.start, span.end)
+            llama_sys::llama_memory_seq_cp(memory, from, to, span.start, span.end);
         })?;
         if !self.context.is_unified() && !self.context.model().is_recurrent() {
             self.context.books_mut().note_copy();
@@ -200,7 +200,7 @@ impl<'c> Memory<'c> {
         let seq_id = seq_id.get();
         // SAFETY: the memory is valid and can shift, and the id, the range and the moved positions are checked.
         self.call(|memory| unsafe {
-            llama_sys::llama_memory_seq_add(memory, seq_id, span.start, span.end, delta)
+            llama_sys::llama_memory_seq_add(memory, seq_id, span.start, span.end, delta);
         })?;
         self.note_move();
         Ok(())
@@ -244,7 +244,7 @@ impl<'c> Memory<'c> {
         let seq_id = seq_id.get();
         // SAFETY: the memory is valid and can shift, and the id, the range and the divisor are checked.
         self.call(|memory| unsafe {
-            llama_sys::llama_memory_seq_div(memory, seq_id, span.start, span.end, divisor)
+            llama_sys::llama_memory_seq_div(memory, seq_id, span.start, span.end, divisor);
         })?;
         self.note_move();
         Ok(())

@@ -4,6 +4,7 @@ use super::Context;
 use crate::batch::Batch;
 use crate::error::{DecodeError, ErrorKind, Result};
 use crate::log;
+use crate::model::Model;
 use crate::token::{SeqId, Token};
 
 /// Which of the two functions computes the batch.
@@ -47,6 +48,8 @@ impl Context {
         self.outputs.clear();
         self.ordered.set(false);
         let raw_batch = self.raw_batch(batch);
+        let planned = self.may_plan.then(|| self.model.clone());
+        let _adapters = planned.as_ref().map(Model::hold_adapters);
         log::explain(|| {
             let code = self.call(|raw| {
                 // SAFETY: the context is valid, the batch's arrays have its length and live through the call, C
@@ -58,6 +61,7 @@ impl Context {
                     }
                 }
             })?;
+            self.may_plan = code != 0;
             DecodeError::from_code(code).map_or(Ok(()), |error| Err(ErrorKind::Decode(error).into()))
         })?;
         self.encoded |= process == Process::Encode;
