@@ -47,7 +47,10 @@ impl<'b> Cursor<'b> {
                 self.at += length;
                 Ok(())
             }
-            None => Err(self.flaw(format!("{count} rows of {size} bytes are expected and {} bytes are left", self.left()))),
+            None => Err(self.flaw(format!(
+                "{count} rows of {size} bytes are expected and {} bytes are left",
+                self.left()
+            ))),
         }
     }
 

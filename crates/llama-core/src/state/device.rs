@@ -174,7 +174,8 @@ fn refusal(contents: &Contents) -> Option<&'static str> {
     if contents.rows.iter().any(|row| row % alignment as u64 != 0) {
         return Some("rows of keys and values are not aligned as the device needs it: use seq_state_data");
     }
-    (contents.bytes > largest as u64).then_some("it is larger than one allocation of the device: use seq_state_data")
+    (contents.bytes > largest as u64)
+        .then_some("it is larger than one allocation of the device: use seq_state_data")
 }
 
 fn cannot_keep(reason: &str) -> crate::Error {

@@ -46,7 +46,9 @@ pub enum StateError {
         found: u64,
     },
     /// What is in the file is not what was written.
-    #[error("it is damaged: the checksum of its {part} is {computed:#018x} and was {saved:#018x}; copy or save it again")]
+    #[error(
+        "it is damaged: the checksum of its {part} is {computed:#018x} and was {saved:#018x}; copy or save it again"
+    )]
     Checksum {
         /// The part of the file.
         part: &'static str,
@@ -82,18 +84,24 @@ pub enum StateError {
         removed: Removed,
     },
     /// llama.cpp has yet to do what [`Memory`](crate::Memory) functions have ordered.
-    #[error("positions or sequences were moved since the last batch, which llama.cpp does when the next one is decoded: \
-             decode a batch first")]
+    #[error(
+        "positions or sequences were moved since the last batch, which llama.cpp does when the next one is decoded: \
+             decode a batch first"
+    )]
     Unsettled,
     /// A state on the device is not there any more.
-    #[error("a later state of sequence {seq_id} has taken its place on the device: a context keeps one for each \
-             sequence")]
+    #[error(
+        "a later state of sequence {seq_id} has taken its place on the device: a context keeps one for each \
+             sequence"
+    )]
     Superseded {
         /// The sequence that it was made of.
         seq_id: i32,
     },
     /// A state on the device belongs to another context.
-    #[error("it is on the device for another context: such a state can only be restored into the context that made it")]
+    #[error(
+        "it is on the device for another context: such a state can only be restored into the context that made it"
+    )]
     OtherContext,
 }
 

@@ -87,7 +87,12 @@ impl Context {
     /// # Errors
     ///
     /// As [`load_state`](Context::load_state) and [`set_seq_state_data`](Context::set_seq_state_data).
-    pub fn load_seq_state(&mut self, path: impl AsRef<Path>, seq_id: SeqId, part: StatePart) -> Result<Vec<Token>> {
+    pub fn load_seq_state(
+        &mut self,
+        path: impl AsRef<Path>,
+        seq_id: SeqId,
+        part: StatePart,
+    ) -> Result<Vec<Token>> {
         let path = path.as_ref();
         self.check_sequence_state(seq_id, part)?;
         let (info, state) = self.read_state_file(path, part.kind())?;
@@ -139,7 +144,11 @@ pub(super) fn open_file(path: &Path) -> core::result::Result<(File, u64), StateE
 }
 
 /// Reads so many bytes of a file that has been seen to have them, and adds them to those that there are.
-pub(super) fn read_bytes(file: &mut File, length: u64, bytes: &mut Vec<u8>) -> core::result::Result<(), StateError> {
+pub(super) fn read_bytes(
+    file: &mut File,
+    length: u64,
+    bytes: &mut Vec<u8>,
+) -> core::result::Result<(), StateError> {
     let size = usize::try_from(length).unwrap_or(usize::MAX);
     bytes.try_reserve_exact(size).map_err(|error| StateError::io("read")(io::Error::other(error)))?;
     let found = file.take(length).read_to_end(bytes).map_err(StateError::io("read"))? as u64;

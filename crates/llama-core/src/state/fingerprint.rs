@@ -53,7 +53,9 @@ mod tests {
 
     #[test]
     fn models_differ_and_files_do_not_matter() {
-        let of = |path: &std::path::Path| fingerprint(&Model::load(path, &ModelParams::default()).unwrap()).unwrap();
+        let of = |path: &std::path::Path| {
+            fingerprint(&Model::load(path, &ModelParams::default()).unwrap()).unwrap()
+        };
         let all: std::collections::BTreeSet<u64> = Tiny::ALL.iter().map(|tiny| of(&tiny.path())).collect();
         assert_eq!(all.len(), Tiny::ALL.len());
         let copy = tempfile::NamedTempFile::new().unwrap();

@@ -86,7 +86,9 @@ impl StateInfo {
     /// or not complete. The state itself is not looked at.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        read_head(path).map(|(info, _)| info).map_err(|source| ErrorKind::StateFile { path: path.to_owned(), source }.into())
+        read_head(path)
+            .map(|(info, _)| info)
+            .map_err(|source| ErrorKind::StateFile { path: path.to_owned(), source }.into())
     }
 
     /// What it is the state of.
@@ -242,7 +244,9 @@ fn decode(head: &[u8]) -> core::result::Result<StateInfo, StateError> {
     cursor.take(16)?;
     let (length, checksum) = (cursor.u64_le()?, cursor.u64_le()?);
     let count = cursor.u32_le()?;
-    let facts = (0..count).map(|_| Ok((text(&mut cursor)?, text(&mut cursor)?))).collect::<core::result::Result<_, _>>()?;
+    let facts = (0..count)
+        .map(|_| Ok((text(&mut cursor)?, text(&mut cursor)?)))
+        .collect::<core::result::Result<_, _>>()?;
     let count = cursor.u64_le()?;
     // Bounded by the head's length, so that a number alone does not allocate.
     let bytes = usize::try_from(count.saturating_mul(4)).unwrap_or(usize::MAX);

@@ -50,9 +50,13 @@ impl Context {
         self.sequence_size(seq_id.get(), part.flags())
     }
 
-    pub(super) fn sequence_size(&mut self, seq_id: i32, flags: llama_sys::llama_state_seq_flags) -> Result<usize> {
+    pub(super) fn sequence_size(
+        &mut self,
+        seq_id: i32,
+        flags: llama_sys::llama_state_seq_flags,
+    ) -> Result<usize> {
         // SAFETY: the context is valid and the id is checked; the function adds sizes up.
-        self.call(|raw| unsafe { llama_sys::llama_state_seq_get_size_ext(raw, seq_id, flags) })
+        self.size_of_state(|raw| unsafe { llama_sys::llama_state_seq_get_size_ext(raw, seq_id, flags) })
     }
 
     /// Writes the state of one sequence into a vector, in place of what is there. The bytes have no header, as with
@@ -120,7 +124,13 @@ impl Context {
                 // (llama-context.cpp, llama_io_read_host). With the flag for the device, the bytes are those that
                 // this context wrote last for that sequence (`DeviceState`).
                 unsafe {
-                    llama_sys::llama_state_seq_set_data_ext(raw, data.as_ptr(), data.len(), seq_id.get(), flags)
+                    llama_sys::llama_state_seq_set_data_ext(
+                        raw,
+                        data.as_ptr(),
+                        data.len(),
+                        seq_id.get(),
+                        flags,
+                    )
                 }
             })?;
             if read == data.len() && self.restored(seq_id.get()..seq_id.get() + 1)? {
@@ -175,12 +185,18 @@ impl Context {
     }
 
     /// Refuses bytes that are no state of one sequence; what is in it, where it can be taken apart.
-    pub(super) fn check_sequence(&mut self, data: &[u8], part: StatePart, tensors: bool) -> Result<Option<Contents>> {
+    pub(super) fn check_sequence(
+        &mut self,
+        data: &[u8],
+        part: StatePart,
+        tensors: bool,
+    ) -> Result<Option<Contents>> {
         let magic = self.books().layout.magic();
-        let memory = data.get(Layout::SEQUENCE_HEADER..).filter(|_| data.starts_with(&magic)).ok_or_else(|| {
-            let reason = "the magic number of a sequence's state is expected".to_owned();
-            StateError::Corrupt { offset: 0, reason }
-        })?;
+        let memory =
+            data.get(Layout::SEQUENCE_HEADER..).filter(|_| data.starts_with(&magic)).ok_or_else(|| {
+                let reason = "the magic number of a sequence's state is expected".to_owned();
+                StateError::Corrupt { offset: 0, reason }
+            })?;
         let frame = Frame { tensors, ..self.frame() };
         match self.books().layout.sections(part) {
             Some(sections) => payload::check(memory, sections, frame)
