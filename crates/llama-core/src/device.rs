@@ -97,10 +97,8 @@ pub(crate) fn buffer_limits() -> (usize, usize) {
         }
         // SAFETY: the buffer type is valid; the functions read numbers.
         let (align, most) = unsafe {
-            (
-                llama_sys::ggml_backend_buft_get_alignment(buffer),
-                llama_sys::ggml_backend_buft_get_max_size(buffer),
-            )
+            use llama_sys::{ggml_backend_buft_get_alignment, ggml_backend_buft_get_max_size};
+            (ggml_backend_buft_get_alignment(buffer), ggml_backend_buft_get_max_size(buffer))
         };
         (alignment.max(align), largest.min(most))
     })

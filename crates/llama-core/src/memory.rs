@@ -75,7 +75,9 @@ impl<'c> Memory<'c> {
     /// [`ErrorKind::Unsupported`] without memory, [`ErrorKind::Poisoned`].
     pub fn clear(&mut self, data: bool) -> Result<()> {
         // SAFETY: `call` passes the memory of a valid context.
-        self.call(|memory| unsafe { llama_sys::llama_memory_clear(memory, data) })
+        self.call(|memory| unsafe { llama_sys::llama_memory_clear(memory, data) })?;
+        self.context.books_mut().note_clear();
+        Ok(())
     }
 
     /// Removes the positions of a range from a sequence. Corresponds to `llama_memory_seq_rm`.

@@ -1,9 +1,5 @@
 //! Saving and restoring what a context remembers: to memory, to files, and on the device.
 //!
-//! A state is the memory of a context's sequences: keys and values, recurrent states, positions. It has no results
-//! (logits and embeddings are those of the last batch, until the next), and neither the output of an encoder, nor
-//! adapters, nor settings. A context that takes it goes on as the one that gave it would have.
-//!
 //! | | all sequences | one sequence |
 //! |---|---|---|
 //! | to memory and back | [`Context::state_data`], [`Context::set_state_data`] | [`Context::seq_state_data`], [`Context::set_seq_state_data`] |
@@ -64,6 +60,11 @@ impl Bookkeeping {
         self.copies = true;
     }
 
+    /// The memory was cleared. Copies that were noted are made all the same.
+    pub(crate) fn note_clear(&mut self) {
+        self.moves = false;
+    }
+
     /// Positions were moved.
     pub(crate) fn note_move(&mut self) {
         self.moves = true;
@@ -80,7 +81,15 @@ impl Context {
     /// Corresponds to `llama_state_get_size`.
     pub fn state_size(&mut self) -> Result<usize> {
         // SAFETY: the context is valid; the function adds sizes up.
-        self.call(|raw| unsafe { llama_sys::llama_state_get_size(raw) })
+        self.size_of_state(|raw| unsafe { llama_sys::llama_state_get_size(raw) })
+    }
+
+    /// A size that C gives. There is no state of no bytes: C says 0 after an exception, which it has logged.
+    fn size_of_state(&mut self, size: impl FnOnce(*mut llama_sys::llama_context) -> usize) -> Result<usize> {
+        log::explain(|| match self.call(size)? {
+            0 => Err(ErrorKind::Exception { message: "the state has no size".to_owned() }.into()),
+            size => Ok(size),
+        })
     }
 
     /// Writes the state of all sequences into a vector, in place of what is there; the vector's memory is used again.
@@ -88,6 +97,39 @@ impl Context {
     /// The bytes have no header: they are for contexts of the same model, parameters and version of llama.cpp. Use
     /// [`save_state`](Context::save_state) for what is to be kept. A copy of the used part of the memory is made, from
     /// the device if it is there.
+    ///
+    /// A state is the memory of the sequences: keys and values, recurrent states, positions. It has no results of
+    /// batches, no output of an encoder, no adapters and no settings. A context of an encoder-decoder model has to
+    /// encode its text before it takes a state: llama.cpp does not encode positions that are in memory.
+    ///
+    /// A context that takes it goes on as this one would have. Logits are the same to the last bit as long as the
+    /// tokens come to lie in memory as they did here. They may differ in the last bits, because sums are made in
+    /// another order, when there were gaps between the tokens, when a sequence comes to lie beside others, and with
+    /// sliding windows, once the first tokens have left the window: llama.cpp goes on at the first free place, which
+    /// is theirs.
+    ///
+    /// ```
+    /// use llama_core::{Batch, Context, ContextParams, Model, ModelParams, Pos, SeqId, TokenizeOptions};
+    ///
+    /// # fn main() -> Result<(), llama_core::Error> {
+    /// # let path = test_models::Tiny::Llama.path();
+    /// let model = Model::load(path, &ModelParams::default())?;
+    /// let tokens = model.vocab().tokenize("Once upon a time", TokenizeOptions::default())?;
+    /// let params = ContextParams::default();
+    /// let mut context = Context::new(&model, &params)?;
+    /// let mut batch = Batch::new();
+    /// batch.push_prompt(&tokens, SeqId::new(0), Pos::new(0))?;
+    /// context.decode(&batch)?;
+    /// let mut state = Vec::new();
+    /// context.state_data(&mut state)?;
+    ///
+    /// // Later, or elsewhere: the prompt is not computed again.
+    /// let mut other = Context::new(&model, &params)?;
+    /// other.set_state_data(&state)?;
+    /// assert_eq!(other.memory().seq_pos_max(SeqId::new(0))?, context.memory().seq_pos_max(SeqId::new(0))?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -122,7 +164,6 @@ impl Context {
         log::explain(|| {
             let written = self.call(|raw| write(raw, to, size))?;
             if written != size {
-                // 0 after an exception, which C has logged.
                 let message = format!("{written} of {size} bytes of the state were written");
                 return Err(ErrorKind::Exception { message }.into());
             }
@@ -157,12 +198,11 @@ impl Context {
                 unsafe { llama_sys::llama_state_set_data(raw, data.as_ptr(), data.len()) }
             })?;
             if read == data.len() && self.restored(0..self.n_seq_max_raw())? {
-                self.books_mut().moves = false;
+                self.books_mut().note_clear();
                 return Ok(());
             }
             if self.has_memory() {
                 self.memory().clear(true)?;
-                self.books_mut().moves = false;
             }
             Err(StateError::Refused { removed: Removed::All }.into())
         })
@@ -189,7 +229,16 @@ impl Context {
 
     /// What the state of one sequence has to fit.
     fn frame(&self) -> Frame {
-        Frame { n_seq_max: self.n_seq_max(), n_cells: self.n_ctx_seq(), whole: false, tensors: true }
+        use llama_sys::llama_rope_type as Rope;
+        // SAFETY: the model is valid; the function reads a number.
+        let rope = unsafe { llama_sys::llama_model_rope_type(self.model().raw()) };
+        Frame {
+            n_seq_max: self.n_seq_max(),
+            n_cells: self.n_ctx_seq(),
+            whole: false,
+            extended: [Rope::LLAMA_ROPE_TYPE_MROPE, Rope::LLAMA_ROPE_TYPE_IMROPE].contains(&rope),
+            tensors: true,
+        }
     }
 
     /// Whether sequences that were restored have positions that this crate would have let in. For kinds of memory

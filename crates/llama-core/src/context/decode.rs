@@ -77,7 +77,7 @@ impl Context {
     /// Makes C apply the order that it noted for the rows of the last batch. Decoding drops a note that nobody needed;
     /// encoding leaves it, and it would be applied to the encoder's rows (llama-context.cpp, `output_swaps`).
     fn apply_order(&mut self) -> Result<()> {
-        if self.outputs.is_empty() || self.ordered.get() {
+        if self.ordered.get() {
             return Ok(());
         }
         // SAFETY: the context is valid.

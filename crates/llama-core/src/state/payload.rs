@@ -19,6 +19,8 @@ pub(crate) struct Frame {
     pub(crate) n_cells: u32,
     /// Whether it is the state of all sequences, and not that of one.
     pub(crate) whole: bool,
+    /// Whether the model has positions of several dimensions.
+    pub(crate) extended: bool,
     /// Whether the contents of tensors are in it, and not on the device.
     pub(crate) tensors: bool,
 }
@@ -45,13 +47,6 @@ struct Variant {
     values: bool,
 }
 
-const VARIANTS: [Variant; 4] = [
-    Variant { extended: false, values: true },
-    Variant { extended: true, values: true },
-    Variant { extended: false, values: false },
-    Variant { extended: true, values: false },
-];
-
 /// The size of `llama_kv_cell_ext` (llama-kv-cells.h).
 const EXTENSION: usize = 12;
 
@@ -59,25 +54,22 @@ const EXTENSION: usize = 12;
 ///
 /// # Errors
 ///
-/// [`StateError::Corrupt`] with the flaw that is farthest into the state.
+/// [`StateError::Corrupt`] with the flaw that is farthest into the state, as such a model writes it.
 pub(crate) fn check(bytes: &[u8], sections: &[Section], frame: Frame) -> Result<Contents> {
-    let mut farthest: Option<(u64, StateError)> = None;
-    for variant in VARIANTS {
+    let read = |extended, values| {
+        let variant = Variant { extended, values };
         let mut reader = Reader { cursor: Cursor::new(bytes), frame, variant, contents: Contents::default() };
         match reader.read(sections) {
-            Ok(()) => return Ok(reader.contents),
-            Err(error) => {
-                let at = reader.cursor.at();
-                if farthest.as_ref().is_none_or(|(farther, _)| at > *farther) {
-                    farthest = Some((at, error));
-                }
-            }
+            Ok(()) => Ok(reader.contents),
+            Err(error) => Err((reader.cursor.at(), error)),
         }
-    }
-    match farthest {
-        Some((_, error)) => Err(error),
-        None => Ok(Contents::default()),
-    }
+    };
+    let usual = frame.extended;
+    read(usual, true)
+        .or_else(|with| read(usual, false).map_err(|without| if without.0 > with.0 { without } else { with }))
+        // Some architectures have the token for other reasons.
+        .or_else(|first| read(!usual, true).or_else(|_| read(!usual, false)).map_err(|_| first))
+        .map_err(|(_, error)| error)
 }
 
 struct Reader<'b> {

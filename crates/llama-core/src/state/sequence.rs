@@ -56,7 +56,7 @@ impl Context {
         flags: llama_sys::llama_state_seq_flags,
     ) -> Result<usize> {
         // SAFETY: the context is valid and the id is checked; the function adds sizes up.
-        self.call(|raw| unsafe { llama_sys::llama_state_seq_get_size_ext(raw, seq_id, flags) })
+        self.size_of_state(|raw| unsafe { llama_sys::llama_state_seq_get_size_ext(raw, seq_id, flags) })
     }
 
     /// Writes the state of one sequence into a vector, in place of what is there. The bytes have no header, as with

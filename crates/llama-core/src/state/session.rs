@@ -172,3 +172,88 @@ fn moved(error: crate::Error, start: u64) -> crate::Error {
         other => other,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ffi::string::path_to_c;
+    use crate::{Batch, ContextParams, Model, ModelParams, Pos};
+    use test_models::Tiny;
+
+    const TOKENS: [i32; 5] = [300, 301, 302, 303, 304];
+
+    fn started(tiny: Tiny) -> Context {
+        let model = Model::load(tiny.path(), &ModelParams::default()).unwrap();
+        let params = ContextParams::default().n_ctx(512).n_seq_max(2).n_threads(1);
+        let mut context = Context::new(&model, &params).unwrap();
+        let mut batch = Batch::new();
+        batch.push_prompt(&TOKENS.map(Token::new), SeqId::new(1), Pos::new(0)).unwrap();
+        context.decode(&batch).unwrap();
+        context
+    }
+
+    /// C and this module write the same bytes and read each other's.
+    #[test]
+    fn session_files_are_llama_cpp_s() {
+        for tiny in [Tiny::Llama, Tiny::Gemma3, Tiny::Mamba, Tiny::Jamba] {
+            let folder = tempfile::tempdir().unwrap();
+            let (theirs, ours) = (folder.path().join("theirs"), folder.path().join("ours"));
+            let (c_theirs, c_ours) = (path_to_c(&theirs).unwrap(), path_to_c(&ours).unwrap());
+            let mut context = started(tiny);
+            let raw = context.raw();
+            // SAFETY: the context is valid, the path is NUL-terminated, and there are so many tokens.
+            assert!(unsafe {
+                llama_sys::llama_state_save_file(raw, c_theirs.as_ptr(), TOKENS.as_ptr(), TOKENS.len())
+            });
+            context.save_session(&ours, &TOKENS.map(Token::new)).unwrap();
+            assert_eq!(std::fs::read(&theirs).unwrap(), std::fs::read(&ours).unwrap(), "{tiny}");
+            context.memory().clear(true).unwrap();
+            assert_eq!(context.load_session(&theirs).unwrap(), TOKENS.map(Token::new), "{tiny}");
+            assert_eq!(context.memory().seq_pos_max(SeqId::new(1)).unwrap(), Some(Pos::new(4)), "{tiny}");
+            context.memory().clear(true).unwrap();
+            let (mut tokens, mut count) = ([0; 9], 0);
+            // SAFETY: as above, and there is room for nine tokens.
+            assert!(unsafe {
+                llama_sys::llama_state_load_file(raw, c_ours.as_ptr(), tokens.as_mut_ptr(), 9, &raw mut count)
+            });
+            assert_eq!((&tokens[..5], count), (&TOKENS[..], 5), "{tiny}");
+            assert_eq!(context.memory().seq_pos_max(SeqId::new(1)).unwrap(), Some(Pos::new(4)), "{tiny}");
+        }
+    }
+
+    #[test]
+    fn sequence_files_are_llama_cpp_s() {
+        for tiny in [Tiny::Llama, Tiny::Gemma3, Tiny::Mamba, Tiny::Jamba] {
+            let folder = tempfile::tempdir().unwrap();
+            let (theirs, ours) = (folder.path().join("theirs"), folder.path().join("ours"));
+            let (c_theirs, c_ours) = (path_to_c(&theirs).unwrap(), path_to_c(&ours).unwrap());
+            let mut context = started(tiny);
+            let raw = context.raw();
+            // SAFETY: the context is valid, the path is NUL-terminated, and there are so many tokens.
+            let size = unsafe {
+                llama_sys::llama_state_seq_save_file(raw, c_theirs.as_ptr(), 1, TOKENS.as_ptr(), TOKENS.len())
+            };
+            context.save_seq_session(&ours, SeqId::new(1), &TOKENS.map(Token::new)).unwrap();
+            let bytes = std::fs::read(&ours).unwrap();
+            assert_eq!((std::fs::read(&theirs).unwrap() == bytes, bytes.len()), (true, size), "{tiny}");
+            let tokens = context.load_seq_session(&theirs, SeqId::new(0)).unwrap();
+            assert_eq!(tokens, TOKENS.map(Token::new), "{tiny}");
+            assert_eq!(context.memory().seq_pos_max(SeqId::new(0)).unwrap(), Some(Pos::new(4)), "{tiny}");
+            context.memory().clear(true).unwrap();
+            let (mut tokens, mut count) = ([0; 9], 0);
+            // SAFETY: as above, and there is room for nine tokens.
+            let read = unsafe {
+                llama_sys::llama_state_seq_load_file(
+                    raw,
+                    c_ours.as_ptr(),
+                    0,
+                    tokens.as_mut_ptr(),
+                    9,
+                    &raw mut count,
+                )
+            };
+            assert_eq!((&tokens[..5], count, read), (&TOKENS[..], 5, size), "{tiny}");
+            assert_eq!(context.memory().seq_pos_max(SeqId::new(0)).unwrap(), Some(Pos::new(4)), "{tiny}");
+        }
+    }
+}
