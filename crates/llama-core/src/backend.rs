@@ -1,7 +1,10 @@
 //! The library's one-time initialisation. It happens by itself, before the first use.
 
+use core::ffi::{CStr, c_void};
+use std::ptr::NonNull;
 use std::sync::Once;
 
+use crate::error::{ErrorKind, Result};
 use crate::{ffi, log};
 
 static INIT: Once = Once::new();
@@ -11,6 +14,13 @@ static INIT: Once = Once::new();
 /// Every function of this crate that needs it calls it, so that calling it is only of use to move the cost,
 /// some milliseconds without GPUs, to another moment. Corresponds to `llama_backend_init`.
 pub fn init() {
+    init_and(|| ());
+}
+
+/// Initialises, and then does something that has to come before every use of the library. `None` when the library is
+/// in use already.
+pub(crate) fn init_and<R>(then: impl FnOnce() -> R) -> Option<R> {
+    let mut result = None;
     INIT.call_once(|| {
         log::install();
         // SAFETY: both functions take no pointers; `Once` makes this the first use of the library in this
@@ -21,7 +31,31 @@ pub fn init() {
         }
         #[cfg(feature = "dynamic-backends")]
         load_modules();
+        result = Some(then());
     });
+    result
+}
+
+/// The address of a function of the CPU backend, of which not all are linked: with feature `dynamic-backends` it is a
+/// module. Corresponds to `ggml_backend_reg_get_proc_address`, `ggml_backend_dev_by_type` and
+/// `ggml_backend_dev_backend_reg`.
+pub(crate) fn cpu_function(name: &CStr) -> Result<NonNull<c_void>> {
+    let kind = llama_sys::ggml_backend_dev_type::GGML_BACKEND_DEVICE_TYPE_CPU;
+    // SAFETY: takes a number; devices live as long as the process.
+    let device = unsafe { llama_sys::ggml_backend_dev_by_type(kind) };
+    let address = if device.is_null() {
+        core::ptr::null_mut()
+    } else {
+        // SAFETY: the device is valid and so is its registry; the name is NUL-terminated.
+        unsafe {
+            let registry = llama_sys::ggml_backend_dev_backend_reg(device);
+            llama_sys::ggml_backend_reg_get_proc_address(registry, name.as_ptr())
+        }
+    };
+    NonNull::new(address).ok_or_else(|| {
+        let reason = format!("the CPU backend is not there, or has no {}", name.to_string_lossy());
+        ErrorKind::Unsupported { operation: "using the CPU backend", reason }.into()
+    })
 }
 
 /// Loads the backends' modules from beside the executable, and when there are none, from where they were built.

@@ -1,22 +1,38 @@
-//! Batches: the tokens of one call of [`Context::decode`](crate::Context::decode).
+//! Batches: the input of one call of [`Context::decode`](crate::Context::decode).
+
+mod embedding;
+
+pub use embedding::MultiPos;
+pub(crate) use embedding::{Place, Rows};
 
 use crate::error::{ErrorKind, Result};
 use crate::token::{Pos, SeqId, Token};
 
 /// Tokens to compute, each with its position, its sequences, and whether its results are wanted.
 ///
+/// Instead of a token, an entry can be an embedding: a row of floats where the model would look one up, for example a
+/// part of an image that another model has encoded ([`push_embedding`](Batch::push_embedding)).
+///
 /// A batch is Rust's own memory: it grows as needed, and [`clear`](Batch::clear) keeps it for the next use. It
-/// is checked against the context when it is decoded. Corresponds to `llama_batch`.
+/// is checked against the context when it is decoded. Corresponds to `llama_batch` and `llama_batch_ext`.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
+    /// `LLAMA_TOKEN_NULL` for entries that are an embedding only.
     pub(crate) tokens: Vec<llama_sys::llama_token>,
+    /// The position in the sequence, for embeddings the first of their positions.
     pub(crate) positions: Vec<llama_sys::llama_pos>,
-    /// For each token the number of its sequences.
+    /// For each entry the number of its sequences.
     pub(crate) seq_id_counts: Vec<i32>,
-    /// The sequences of all tokens, one after the other.
+    /// The sequences of all entries, one after the other.
     pub(crate) seq_ids: Vec<llama_sys::llama_seq_id>,
-    /// For each token 1 when its results are wanted.
+    /// For each entry 1 when its results are wanted.
     pub(crate) outputs: Vec<i8>,
+    /// The embeddings.
+    pub(crate) rows: Rows,
+    /// For each row of `rows` its entry, in rising order.
+    pub(crate) places: Vec<Place>,
+    /// The state embeddings: of no entry, or of all.
+    pub(crate) states: Rows,
 }
 
 impl Batch {
@@ -29,6 +45,9 @@ impl Batch {
             seq_id_counts: Vec::new(),
             seq_ids: Vec::new(),
             outputs: Vec::new(),
+            rows: Rows::new(),
+            places: Vec::new(),
+            states: Rows::new(),
         }
     }
 
@@ -41,28 +60,32 @@ impl Batch {
             seq_id_counts: Vec::with_capacity(tokens),
             seq_ids: Vec::with_capacity(tokens),
             outputs: Vec::with_capacity(tokens),
+            ..Self::new()
         }
     }
 
-    /// The number of tokens.
+    /// The number of tokens and embeddings.
     #[must_use]
     pub fn len(&self) -> usize {
         self.tokens.len()
     }
 
-    /// Whether there are no tokens.
+    /// Whether there are no tokens and no embeddings.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tokens.is_empty()
     }
 
-    /// Removes all tokens and keeps the memory.
+    /// Removes all tokens and embeddings and keeps the memory. Corresponds to `llama_batch_ext_clear`.
     pub fn clear(&mut self) {
         self.tokens.clear();
         self.positions.clear();
         self.seq_id_counts.clear();
         self.seq_ids.clear();
         self.outputs.clear();
+        self.rows.clear();
+        self.places.clear();
+        self.states.clear();
     }
 
     /// Adds a token at a position of one or more sequences; `output` says whether its logits (and embeddings) are
@@ -72,7 +95,14 @@ impl Batch {
     ///
     /// [`ErrorKind::InvalidParameter`] for no sequence at all. Ids and positions are checked when the batch is
     /// decoded.
+    ///
+    /// Corresponds to `llama_batch_ext_add_token`, `llama_batch_ext_add_seq`, `llama_batch_ext_set_pos` and
+    /// `llama_batch_ext_set_output_logits`.
     pub fn push(&mut self, token: Token, pos: Pos, seq_ids: &[SeqId], output: bool) -> Result<usize> {
+        self.push_entry(token.get(), pos, seq_ids, output)
+    }
+
+    fn push_entry(&mut self, token: i32, pos: Pos, seq_ids: &[SeqId], output: bool) -> Result<usize> {
         let count = i32::try_from(seq_ids.len()).unwrap_or(i32::MAX);
         if count == 0 {
             return Err(ErrorKind::InvalidParameter {
@@ -82,7 +112,7 @@ impl Batch {
             }
             .into());
         }
-        self.tokens.push(token.get());
+        self.tokens.push(token);
         self.positions.push(pos.get());
         self.seq_id_counts.push(count);
         self.seq_ids.extend(seq_ids.iter().map(|seq_id| seq_id.get()));
@@ -138,8 +168,26 @@ impl Batch {
         self.outputs.iter().rposition(|output| *output != 0)
     }
 
-    /// The tokens.
+    /// The tokens. An entry that is an embedding has the id -1.
     pub fn tokens(&self) -> impl ExactSizeIterator<Item = Token> {
         self.tokens.iter().map(|token| Token::new(*token))
     }
+
+    /// The entries in order: what a check of sequences and positions needs of each.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        let mut seq_ids = self.seq_ids.as_slice();
+        self.positions.iter().zip(&self.seq_id_counts).map(move |(pos, count)| {
+            // The counts of all entries add up to the length of `seq_ids` (`push_entry`).
+            let (own, rest) = seq_ids.split_at(usize::try_from(*count).unwrap_or(0).min(seq_ids.len()));
+            seq_ids = rest;
+            Entry { pos: *pos, seq_ids: own }
+        })
+    }
+}
+
+/// An entry's position and sequences.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry<'b> {
+    pub(crate) pos: llama_sys::llama_pos,
+    pub(crate) seq_ids: &'b [llama_sys::llama_seq_id],
 }

@@ -2,14 +2,27 @@
 
 mod clone;
 mod decode;
+mod hooks;
+mod input;
 mod params;
 #[cfg(test)]
 mod poison_tests;
+mod positions;
+mod recover;
+mod resolved;
+mod warm_up;
 
 use core::cell::Cell;
 use std::ptr::NonNull;
 
-pub use params::{AttentionType, CacheType, ContextParams, FlashAttention, PoolingType};
+use hooks::OwnedHooks;
+use input::Input;
+pub(crate) use params::check_threads;
+pub use params::{
+    AttentionType, CacheType, ContextParams, ContextType, FlashAttention, PoolingType, RopeScaling,
+};
+use positions::Positions;
+pub use resolved::ResolvedParams;
 
 use crate::adapter::LoraAdapter;
 use crate::error::{Error, ErrorKind, Result};
@@ -17,7 +30,9 @@ use crate::ffi::guard::guard;
 use crate::log;
 use crate::memory::Memory;
 use crate::model::Model;
+use crate::observer::Observer;
 use crate::state::Bookkeeping;
+use crate::threadpool::Attached;
 use crate::token::SeqId;
 
 /// A model at work: the memory of its sequences, and the results of the last batch.
@@ -29,7 +44,7 @@ use crate::token::SeqId;
 /// After a call that failed inside llama.cpp (an assertion, an exception) the context is poisoned: later calls
 /// return [`ErrorKind::Poisoned`]. The model and other contexts are not affected.
 pub struct Context {
-    raw: NonNull<llama_sys::llama_context>,
+    raw: OwnedRaw,
     model: Model,
     params: ContextParams,
     limits: Limits,
@@ -42,8 +57,17 @@ pub struct Context {
     outputs: Vec<bool>,
     /// Whether the rows of the outputs stand in their final order. llama.cpp moves them at the first access.
     ordered: Cell<bool>,
-    /// The array of pointers that C wants for a batch's sequence ids; here so that it is not made anew.
-    seq_id_pointers: Vec<*mut llama_sys::llama_seq_id>,
+    /// Whether each entry of a batch needs a state embedding.
+    needs_states: bool,
+    /// Whether entries of a batch can be embeddings.
+    takes_embeddings: bool,
+    /// Whether keys have to be moved to new positions before the next batch is computed.
+    shift_pending: bool,
+    /// The batch on its way to C; here so that it is not made anew.
+    input: Input,
+    positions: Positions,
+    hooks: OwnedHooks,
+    threadpools: Attached,
     poison: Option<String>,
     /// What is known of the context's own states.
     books: Bookkeeping,
@@ -61,19 +85,24 @@ pub(crate) struct Limits {
     pub(crate) n_batch: u32,
     pub(crate) n_ubatch: u32,
     pub(crate) n_seq_max: u32,
+    pub(crate) n_outputs_max: u32,
 }
 
 // SAFETY: a llama_context is not tied to the thread that made it: its state is in the object and in backends
 // whose functions may be called from any one thread at a time (llama-context.cpp keeps no thread-local state;
-// ggml's CPU threads belong to the computation or to a pool). `Context` is not `Sync`, so that there is one
-// thread at a time. The pointers in `seq_id_pointers` are only meaningful during a call.
+// ggml's CPU threads belong to the computation or to a pool, which is locked meanwhile). `Context` is not `Sync`, so
+// that there is one thread at a time. What it owns of C's (`input`, `hooks`) is memory without a thread, and the
+// closures in `hooks` are `Send`.
 unsafe impl Send for Context {}
 
-impl Drop for Context {
+/// The owner of the C object.
+struct OwnedRaw(NonNull<llama_sys::llama_context>);
+
+impl Drop for OwnedRaw {
     fn drop(&mut self) {
-        // SAFETY: the context is valid and this is its only owner; the model and the attached adapters are freed
-        // after it, since fields are dropped after this function.
-        if let Err(error) = guard(|| unsafe { llama_sys::llama_free(self.raw.as_ptr()) }) {
+        // SAFETY: the context is valid and this is its only owner. It is the first field of `Context`: what C has the
+        // address of (the model, hooks, thread pools) is dropped after it.
+        if let Err(error) = guard(|| unsafe { llama_sys::llama_free(self.0.as_ptr()) }) {
             tracing::error!("freeing a context failed: {error}");
         }
     }
@@ -85,34 +114,64 @@ impl Context {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidParameter`] for parameters out of range, [`ErrorKind::Unsupported`] for a model that was
-    /// loaded without weights, [`ErrorKind::ContextCreation`] when llama.cpp refuses or memory is short.
+    /// loaded without weights, and for [`ContextType::Mtp`] of one without the layers for it,
+    /// [`ErrorKind::ContextCreation`] when llama.cpp refuses or memory is short.
     ///
     /// Corresponds to `llama_init_from_model`.
     pub fn new(model: &Model, params: &ContextParams) -> Result<Self> {
+        Self::create(model, params, None)
+    }
+
+    /// Makes a context whose computations are shown to an observer. The context owns it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::new`].
+    ///
+    /// Corresponds to `llama_context_params::cb_eval`.
+    pub fn with_observer(model: &Model, params: &ContextParams, observer: impl Observer) -> Result<Self> {
+        Self::create(model, params, Some(Box::new(observer)))
+    }
+
+    fn create(model: &Model, params: &ContextParams, observer: Option<Box<dyn Observer>>) -> Result<Self> {
         static LOCK: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
         if model.params().is_vocab_only() {
             let reason = "it was loaded with vocab_only and has no weights".to_owned();
             return Err(ErrorKind::Unsupported { operation: "creating a context", reason }.into());
         }
+        params.check_for(model)?;
         let mut raw_params = params.to_raw()?;
         // Cross-attention asserts on batches that are divided by sequences, as those of separate buffers are
         // (llama-graph.cpp, llm_graph_input_attn_cross).
         raw_params.kv_unified |= model.has_encoder();
+        let is_observed = observer.is_some();
+        let hooks = OwnedHooks::new(observer);
+        if is_observed {
+            raw_params.cb_eval = Some(hooks::on_tensor);
+            raw_params.cb_eval_user_data = hooks.as_data();
+            raw_params.abort_callback = Some(hooks::on_abort);
+            raw_params.abort_callback_data = hooks.as_data();
+        }
         let raw = log::explain(|| {
             let _adapters = model.hold_adapters();
             // llama_init_from_model may write to the model's hyperparameters (YaRN).
             let _lock = LOCK.lock();
-            // SAFETY: the model is valid; the parameters were made from llama.cpp's defaults, and hold no
-            // pointers.
+            // SAFETY: the model is valid; the parameters were made from llama.cpp's defaults, and the pointers in
+            // them are of the hooks, which live as long as the context.
             let raw = guard(|| unsafe { llama_sys::llama_init_from_model(model.raw(), raw_params) })?;
             NonNull::new(raw).ok_or_else(|| {
                 let (n_ctx, n_batch, n_seq_max) = (params.n_ctx, params.n_batch, params.n_seq_max);
                 ErrorKind::ContextCreation { n_ctx, n_batch, n_seq_max }.into()
             })
         })?;
+        let raw = OwnedRaw(raw);
         // SAFETY: the context is valid; the functions read numbers.
-        let (limits, causal) = unsafe { (Limits::read(raw), llama_sys::llama_get_causal_attn(raw.as_ptr())) };
+        let (limits, causal) = unsafe {
+            (Limits::read(raw.0, &raw_params, model), llama_sys::llama_get_causal_attn(raw.0.as_ptr()))
+        };
         let mut context = Self {
+            // SAFETY: the context is valid, and `raw` is freed with `input`.
+            input: unsafe { Input::new(raw.0) }?,
             raw,
             model: model.clone(),
             params: params.clone(),
@@ -124,7 +183,12 @@ impl Context {
             encoded: false,
             outputs: Vec::new(),
             ordered: Cell::new(false),
-            seq_id_pointers: Vec::new(),
+            needs_states: params.is_mtp(),
+            takes_embeddings: takes_embeddings(model),
+            shift_pending: false,
+            positions: Positions::new(limits.n_seq_max, has_several_dimensions(model)),
+            hooks,
+            threadpools: Attached::default(),
             poison: None,
             books: Bookkeeping::default(),
             adapters: Vec::new(),
@@ -135,7 +199,7 @@ impl Context {
     }
 
     pub(crate) fn raw(&self) -> *mut llama_sys::llama_context {
-        self.raw.as_ptr()
+        self.raw.0.as_ptr()
     }
 
     /// The model that is at work.
@@ -145,7 +209,7 @@ impl Context {
     }
 
     /// What the context was made with.
-    pub(crate) fn params(&self) -> &ContextParams {
+    pub(crate) fn given_params(&self) -> &ContextParams {
         &self.params
     }
 
@@ -212,12 +276,13 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidParameter`] for a number out of range.
+    /// [`ErrorKind::InvalidParameter`] for a number out of range, and for more than an attached thread pool has.
     ///
     /// Corresponds to `llama_set_n_threads`.
     pub fn set_n_threads(&mut self, n_threads: u32, n_threads_batch: u32) -> Result<()> {
-        let n_threads = params::check_threads("n_threads", n_threads)?;
-        let n_threads_batch = params::check_threads("n_threads_batch", n_threads_batch)?;
+        self.threadpools.check_threads(n_threads, n_threads_batch)?;
+        let n_threads = check_threads("n_threads", n_threads)?;
+        let n_threads_batch = check_threads("n_threads_batch", n_threads_batch)?;
         self.call(|raw| {
             // SAFETY: the context is valid and the numbers are in range.
             unsafe { llama_sys::llama_set_n_threads(raw, n_threads, n_threads_batch) }
@@ -228,8 +293,10 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Poisoned`].
+    /// [`ErrorKind::InvalidParameter`] in a context with fewer [`n_outputs_max`](ContextParams::n_outputs_max) than
+    /// `n_ubatch`, [`ErrorKind::Poisoned`].
     pub fn set_embeddings(&mut self, embeddings: bool) -> Result<()> {
+        params::check_outputs(self.limits.n_outputs_max, self.limits.n_ubatch, embeddings)?;
         self.call(|raw| {
             // SAFETY: the context is valid.
             unsafe { llama_sys::llama_set_embeddings(raw, embeddings) }
@@ -287,11 +354,23 @@ impl Context {
         // Which changes make C plan anew is its own affair (llama-context.cpp, sched_need_reserve): any may.
         self.may_plan = true;
         let raw = self.raw();
-        let result = log::explain(|| guard(|| call(raw)));
+        let result = {
+            let _pools = self.threadpools.lock();
+            log::explain(|| guard(|| call(raw)))
+        };
         if let Err(error) = &result {
             self.poison_with(error);
         }
         result
+    }
+
+    pub(crate) fn threadpools_mut(&mut self) -> &mut Attached {
+        &mut self.threadpools
+    }
+
+    /// Notes that positions in memory have changed, and that keys have to follow before the next computation.
+    pub(crate) fn note_shift(&mut self) {
+        self.shift_pending = true;
     }
 
     pub(crate) fn poison_with(&mut self, error: &Error) {
@@ -344,20 +423,42 @@ impl Context {
 impl Limits {
     /// # Safety
     ///
-    /// `raw` is a valid context.
-    unsafe fn read(raw: NonNull<llama_sys::llama_context>) -> Self {
+    /// `raw` is a valid context, made with `params`.
+    unsafe fn read(
+        raw: NonNull<llama_sys::llama_context>,
+        params: &llama_sys::llama_context_params,
+        model: &Model,
+    ) -> Self {
         let raw = raw.as_ptr();
+        // SAFETY: the context is valid; the functions read numbers.
+        let n_batch = unsafe { llama_sys::llama_n_batch(raw) };
+        // As llama-context.cpp resolves it.
+        let all = params.n_outputs_max == 0 || model.has_encoder();
         // SAFETY: the context is valid; the functions read numbers.
         unsafe {
             Self {
                 n_ctx: llama_sys::llama_n_ctx(raw),
                 n_ctx_seq: llama_sys::llama_n_ctx_seq(raw),
-                n_batch: llama_sys::llama_n_batch(raw),
+                n_batch,
                 n_ubatch: llama_sys::llama_n_ubatch(raw),
                 n_seq_max: llama_sys::llama_n_seq_max(raw),
+                n_outputs_max: if all { n_batch } else { params.n_outputs_max },
             }
         }
     }
+}
+
+/// Whether the model's positions have several dimensions (llama-hparams.cpp, `n_pos_per_embd`).
+fn has_several_dimensions(model: &Model) -> bool {
+    use llama_sys::llama_rope_type as Rope;
+    // SAFETY: the model is valid; the function reads a number.
+    let rope = unsafe { llama_sys::llama_model_rope_type(model.raw()) };
+    rope == Rope::LLAMA_ROPE_TYPE_MROPE || rope == Rope::LLAMA_ROPE_TYPE_IMROPE
+}
+
+/// Whether the model's graph takes embeddings: that of granite-switch asserts on tokens (models/granite-switch.cpp).
+fn takes_embeddings(model: &Model) -> bool {
+    model.metadata_value("general.architecture").is_ok_and(|name| name.as_deref() != Some("granite-switch"))
 }
 
 impl core::fmt::Debug for Context {

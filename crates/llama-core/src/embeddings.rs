@@ -5,6 +5,26 @@ use crate::error::{ErrorKind, Result};
 use crate::logits::no_output;
 use crate::token::SeqId;
 
+/// Scales a vector to the length 1 (the root of the sum of squares), so that the dot product of two such vectors is
+/// their cosine similarity. A vector of zeros stays as it is.
+///
+/// ```
+/// let mut row = [3.0, 4.0];
+/// llama_core::normalize_l2(&mut row);
+/// assert_eq!(row, [0.6, 0.8]);
+/// ```
+pub fn normalize_l2(row: &mut [f32]) {
+    let length = row.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>().sqrt();
+    if length > 0.0 {
+        for value in row {
+            #[allow(clippy::cast_possible_truncation, reason = "rounds to the nearest float")]
+            {
+                *value = (f64::from(*value) / length) as f32;
+            }
+        }
+    }
+}
+
 impl Context {
     /// The embedding of the token at `index` in the last batch, `n_embd_out` floats. For contexts with
     /// [`PoolingType::None`] that compute embeddings.
@@ -15,10 +35,7 @@ impl Context {
     ///
     /// Corresponds to `llama_get_embeddings_ith`.
     pub fn embeddings(&self, index: impl Into<Option<usize>>) -> Result<&[f32]> {
-        if self.pooling_type() != PoolingType::None {
-            let reason = "the context pools them: use embeddings_seq".to_owned();
-            return Err(ErrorKind::Unsupported { operation: "the embedding of a token", reason }.into());
-        }
+        self.check_not_pooled()?;
         let index = self.check_output(index.into(), "embeddings")?;
         let raw = self.raw();
         // SAFETY: the context is valid and the index has an output (`check_output`).
@@ -29,6 +46,31 @@ impl Context {
         // SAFETY: the row has n_embd_out floats (llama-context.cpp, get_embeddings_ith) in a buffer that
         // moves or changes only in functions that take `&mut self`.
         Ok(unsafe { core::slice::from_raw_parts(row, self.model().n_embd_out() as usize) })
+    }
+
+    /// The embeddings of all tokens of the last batch that have results, in the batch's order, each with its index in the
+    /// batch. For contexts with [`PoolingType::None`] that compute embeddings.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::embeddings`].
+    ///
+    /// Corresponds to `llama_get_embeddings`.
+    pub fn embeddings_rows(&self) -> Result<impl Iterator<Item = (usize, &[f32])>> {
+        self.check_not_pooled()?;
+        let raw = self.raw();
+        // SAFETY: the context is valid; the function returns the start of its rows, which `rows` has put in order.
+        self.rows("embeddings", self.model().n_embd_out() as usize, move || unsafe {
+            llama_sys::llama_get_embeddings(raw)
+        })
+    }
+
+    fn check_not_pooled(&self) -> Result<()> {
+        if self.pooling_type() == PoolingType::None {
+            return Ok(());
+        }
+        let reason = "the context pools them: use embeddings_seq".to_owned();
+        Err(ErrorKind::Unsupported { operation: "the embedding of a token", reason }.into())
     }
 
     /// The pooled embedding of a sequence of the last batch: `n_embd_out` floats, or the class scores of a reranker.

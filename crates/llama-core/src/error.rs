@@ -357,6 +357,14 @@ pub enum ErrorKind {
         /// Why, or that the log says why.
         reason: String,
     },
+    /// Something that has to be done earlier, or only once.
+    #[error("{operation} is not possible any more: {reason}")]
+    TooLate {
+        /// What was asked.
+        operation: &'static str,
+        /// What was before it, and what to do.
+        reason: &'static str,
+    },
 }
 
 /// Why a batch was not decoded, and what is left in memory.
@@ -369,7 +377,8 @@ pub enum DecodeError {
              sequences, or create the context with a larger n_ctx"
     )]
     NoSlot,
-    /// llama.cpp's code 2.
+    /// llama.cpp's code 2. In recurrent and hybrid models, whose state has no earlier version, the sequences of the
+    /// batch are removed from memory instead.
     #[error(
         "decoding was aborted by the abort callback; the parts of the batch that were complete stay in memory: \
              see Memory::seq_pos_max"
@@ -387,6 +396,10 @@ pub enum DecodeError {
         /// The code: -2 allocation, -3 computation.
         code: i32,
     },
+    /// An [`Observer`](crate::Observer) stopped the computation. Nothing of the batch is left in memory: of recurrent
+    /// and hybrid models the batch's sequences are removed, of others only its positions.
+    #[error("decoding was cancelled by the observer; nothing of the batch is left in memory")]
+    Cancelled,
 }
 
 impl DecodeError {

@@ -35,6 +35,7 @@
 //! - **States** of contexts are saved to memory and to files and restored from them: [`Context::save_state`].
 //! - **Errors say what to do**, with llama.cpp's own last words on them.
 
+mod abort;
 mod adapter;
 mod backend;
 mod batch;
@@ -48,9 +49,12 @@ mod log;
 mod logits;
 mod memory;
 mod model;
+mod numa;
+mod observer;
 mod perf;
 mod sampler;
 mod state;
+mod threadpool;
 mod token;
 mod tokenize;
 mod vocab;
@@ -73,3 +77,12 @@ pub use state::{DeviceState, Removed, StateError, StateInfo, StateKind, StatePar
 pub use token::{Pos, SeqId, Token, TokenAttributes};
 pub use tokenize::{DetokenizeOptions, TokenizeOptions};
 pub use vocab::{Vocab, VocabKind};
+
+pub use abort::AbortFlag;
+pub use batch::MultiPos;
+pub use context::{ContextType, ResolvedParams, RopeScaling};
+pub use embeddings::normalize_l2;
+pub use llama_gguf::TensorType;
+pub use numa::{NumaStrategy, init_numa, is_numa};
+pub use observer::{Observer, TensorData, TensorInfo};
+pub use threadpool::{ThreadPriority, Threadpool, ThreadpoolParams};

@@ -1,5 +1,7 @@
 //! The rows of logits that a batch gave.
 
+mod probability;
+
 use core::ops::Deref;
 
 use crate::context::Context;
@@ -75,6 +77,47 @@ impl Context {
         // SAFETY: the row has n_vocab floats in the context's output buffer (llama-context.cpp,
         // get_logits_ith), which moves or changes only in functions that take `&mut self`.
         Ok(Logits { row: unsafe { core::slice::from_raw_parts(row, n_vocab) } })
+    }
+
+    /// The logits of all tokens of the last batch that have results, in the batch's order, each with its index in the
+    /// batch.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NoOutput`] in a context that computes embeddings only, [`ErrorKind::Poisoned`].
+    ///
+    /// Corresponds to `llama_get_logits`.
+    pub fn logits_rows(&self) -> Result<impl Iterator<Item = (usize, Logits<'_>)>> {
+        let n_vocab = self.model().vocab().n_tokens();
+        let raw = self.raw();
+        // SAFETY: the context is valid; the function returns the start of its rows, which `read` has put in order.
+        let rows = self.rows("logits", n_vocab, move || unsafe { llama_sys::llama_get_logits(raw) })?;
+        Ok(rows.map(|(index, row)| (index, Logits { row })))
+    }
+
+    /// Rows of `width` floats that C has one after the other for all tokens with results.
+    pub(crate) fn rows(
+        &self,
+        what: &'static str,
+        width: usize,
+        start: impl FnOnce() -> *mut f32,
+    ) -> Result<impl Iterator<Item = (usize, &[f32])>> {
+        self.check_poison()?;
+        let with_results =
+            || self.outputs().iter().enumerate().filter(|(_, output)| **output).map(|(index, _)| index);
+        let n_rows = with_results().count();
+        let start = if n_rows == 0 { core::ptr::null_mut() } else { self.read(start)? };
+        if start.is_null() && n_rows > 0 {
+            return Err(no_output(0, what, "this context does not compute them"));
+        }
+        let rows = if start.is_null() {
+            &[]
+        } else {
+            // SAFETY: the buffer has a row of that many floats for each output, in the batch's order (llama-context.cpp,
+            // output_reserve and output_reorder), and moves or changes only in functions that take `&mut self`.
+            unsafe { core::slice::from_raw_parts(start, n_rows * width) }
+        };
+        Ok(with_results().zip(rows.chunks_exact(width.max(1))))
     }
 
     /// Refuses indices that have no row in the output buffer.

@@ -1,8 +1,10 @@
 //! Computing batches: the checks that llama.cpp would assert on, and the calls.
 
 use super::Context;
+use super::positions::is_shared;
 use crate::batch::Batch;
 use crate::error::{DecodeError, ErrorKind, Result};
+use crate::ffi::guard::guard;
 use crate::log;
 use crate::model::Model;
 use crate::token::{SeqId, Token};
@@ -14,18 +16,36 @@ enum Process {
     Encode,
 }
 
+impl Process {
+    fn to_raw(self) -> llama_sys::llama_process_type {
+        match self {
+            Self::Decode => llama_sys::llama_process_type::LLAMA_PROCESS_TYPE_DECODE,
+            Self::Encode => llama_sys::llama_process_type::LLAMA_PROCESS_TYPE_ENCODE,
+        }
+    }
+}
+
 impl Context {
     /// Computes a batch and adds it to the memory. The results of the tokens that asked for them are then to be
     /// had from [`logits`](Context::logits) and [`embeddings`](Context::embeddings).
+    ///
+    /// The positions of each sequence follow what it has in memory, without gaps (with `RoPE` in several dimensions:
+    /// without going back). A token of several sequences needs one buffer for all
+    /// ([`kv_unified`](crate::ContextParams::kv_unified)), and that they have the same positions in memory.
     ///
     /// # Errors
     ///
     /// Before anything is computed: [`ErrorKind::EmptyBatch`], [`ErrorKind::BatchTooLarge`],
     /// [`ErrorKind::InvalidToken`], [`ErrorKind::InvalidSeqId`], [`ErrorKind::InvalidPosition`],
-    /// [`ErrorKind::Unsupported`] for a model without a decoder. From llama.cpp: [`ErrorKind::Decode`], which says
-    /// what is left in memory. Afterwards there are no results until the next batch.
+    /// [`ErrorKind::InvalidParameter`] for embeddings of another width than the model's,
+    /// [`ErrorKind::Unsupported`] for what this model or context cannot do. From llama.cpp:
+    /// [`ErrorKind::Decode`], which says what is left in memory. Afterwards there are no results until the next batch.
     ///
-    /// Corresponds to `llama_decode`.
+    /// # Panics
+    ///
+    /// Goes on with the panic of an abort callback or an observer.
+    ///
+    /// Corresponds to `llama_process` and `llama_decode`.
     pub fn decode(&mut self, batch: &Batch) -> Result<()> {
         self.process(batch, Process::Decode)
     }
@@ -35,9 +55,13 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// As [`Context::decode`]; the whole batch must fit into `n_ubatch`.
+    /// As [`Context::decode`]; the whole batch must fit into `n_ubatch`. Nothing of the memory changes.
     ///
-    /// Corresponds to `llama_encode`.
+    /// # Panics
+    ///
+    /// As [`Context::decode`].
+    ///
+    /// Corresponds to `llama_process` and `llama_encode`.
     pub fn encode(&mut self, batch: &Batch) -> Result<()> {
         self.process(batch, Process::Encode)
     }
@@ -45,33 +69,79 @@ impl Context {
     fn process(&mut self, batch: &Batch, process: Process) -> Result<()> {
         self.check_poison()?;
         self.check_batch(batch, process)?;
+        if process == Process::Encode {
+            self.apply_order()?;
+        }
         self.outputs.clear();
         self.ordered.set(false);
-        let raw_batch = self.raw_batch(batch);
+        // Half-moved keys would be left in memory (llama-kv-cache.cpp, update).
+        self.hooks.begin(!self.shift_pending)?;
         let planned = self.may_plan.then(|| self.model.clone());
         let _adapters = planned.as_ref().map(Model::hold_adapters);
-        log::explain(|| {
-            let code = self.call(|raw| {
-                // SAFETY: the context is valid, the batch's arrays have its length and live through the call, C
-                // only reads them, and `check_batch` has refused what C asserts on.
-                unsafe {
-                    match process {
-                        Process::Decode => llama_sys::llama_decode(raw, raw_batch),
-                        Process::Encode => llama_sys::llama_encode(raw, raw_batch),
-                    }
-                }
-            })?;
-            self.may_plan = code != 0;
-            DecodeError::from_code(code).map_or(Ok(()), |error| Err(ErrorKind::Decode(error).into()))
-        })?;
+        self.may_plan = true;
+        let result = log::explain(|| {
+            let result = self.compute(batch, process);
+            self.settle(batch, process, result)
+        });
+        self.hooks.resume_panic();
+        result?;
+        self.may_plan = false;
         self.encoded |= process == Process::Encode;
         if process == Process::Decode {
             self.books.settle();
         }
         // Which tokens C outputs without being asked (llama-context.cpp, encode and decode).
-        let all = self.embeddings || (process == Process::Encode && self.has_memory());
+        let all = self.outputs_all(process);
         self.outputs.extend(batch.outputs.iter().map(|output| all || *output != 0));
         Ok(())
+    }
+
+    /// Hands the batch to C. The code that comes back.
+    fn compute(&mut self, batch: &Batch, process: Process) -> Result<i32> {
+        let (raw, input, positions) = (self.raw.0.as_ptr(), &mut self.input, &mut self.positions);
+        self.threadpools.begin();
+        let result = {
+            let _pools = self.threadpools.lock();
+            guard(|| {
+                // SAFETY: the context is valid; the function reads a pointer.
+                positions.check(unsafe { llama_sys::llama_get_memory(raw) }, batch)?;
+                input.fill(batch)?;
+                // SAFETY: the context and its batch are valid, and `check_batch` has refused what C asserts on.
+                Ok(unsafe { llama_sys::llama_process(raw, process.to_raw(), input.raw()) })
+            })
+        };
+        result.unwrap_or_else(|error| {
+            self.poison_with(&error);
+            Err(error)
+        })
+    }
+
+    /// Makes a result of the code, and of memory what the result says of it.
+    fn settle(&mut self, batch: &Batch, process: Process, result: Result<i32>) -> Result<()> {
+        let code = result?;
+        let cancelled = self.hooks.is_cancelled();
+        match DecodeError::from_code(code) {
+            None if !cancelled => {
+                self.shift_pending &= process == Process::Encode;
+                self.threadpools.end();
+                return Ok(());
+            }
+            Some(error) if !cancelled && error.memory_is_restored() => {
+                return Err(ErrorKind::Decode(error).into());
+            }
+            _ if process == Process::Encode => {}
+            _ if cancelled => self.remove_batch(batch)?,
+            _ => self.remove_what_was_not_computed(batch)?,
+        }
+        // The keys were moved before the first part was computed.
+        self.shift_pending &= process == Process::Encode;
+        let error = if cancelled { None } else { DecodeError::from_code(code) };
+        Err(ErrorKind::Decode(error.unwrap_or(DecodeError::Cancelled)).into())
+    }
+
+    /// Whether all tokens of a batch have results, asked for or not.
+    fn outputs_all(&self, process: Process) -> bool {
+        self.embeddings || (process == Process::Encode && self.has_memory())
     }
 
     /// Makes C apply the order that it noted for the rows of the last batch. Decoding drops a note that nobody needed;
@@ -91,39 +161,81 @@ impl Context {
         Ok(())
     }
 
-    /// The batch as C wants it. Valid while `batch` is borrowed and `self` is not used for another.
-    fn raw_batch(&mut self, batch: &Batch) -> llama_sys::llama_batch {
-        let mut next = batch.seq_ids.as_ptr().cast_mut();
-        self.seq_id_pointers.clear();
-        for count in &batch.seq_id_counts {
-            self.seq_id_pointers.push(next);
-            // In bounds: the counts of all tokens add up to the length of `seq_ids` (Batch::push).
-            next = next.wrapping_add(usize::try_from(*count).unwrap_or(0));
-        }
-        llama_sys::llama_batch {
-            n_tokens: i32::try_from(batch.len()).unwrap_or(i32::MAX),
-            token: batch.tokens.as_ptr().cast_mut(),
-            embd: core::ptr::null_mut(),
-            pos: batch.positions.as_ptr().cast_mut(),
-            n_seq_id: batch.seq_id_counts.as_ptr().cast_mut(),
-            seq_id: self.seq_id_pointers.as_mut_ptr(),
-            logits: batch.outputs.as_ptr().cast_mut(),
-        }
-    }
-
     fn check_batch(&self, batch: &Batch, process: Process) -> Result<()> {
         if batch.is_empty() {
             return Err(ErrorKind::EmptyBatch.into());
         }
         self.check_process(process)?;
         self.check_size(batch, process)?;
+        self.check_outputs(batch, process)?;
+        self.check_tokens(batch)?;
+        self.check_rows(batch)?;
+        batch.seq_ids.iter().try_for_each(|seq_id| self.check_seq_id(SeqId::new(*seq_id)))?;
+        self.check_shared(batch)?;
+        check_positions(batch, self.model.n_positions())
+    }
+
+    /// Refuses ids outside the vocabulary. Entries that are an embedding have -1.
+    fn check_tokens(&self, batch: &Batch) -> Result<()> {
         let vocab = self.model.vocab();
         let n_vocab = vocab.n_tokens_raw();
-        if let Some(token) = batch.tokens.iter().find(|token| !(0..n_vocab).contains(*token)) {
-            vocab.check(Token::new(*token))?;
+        let is_embedding = |index| batch.places.binary_search_by_key(&index, |place| place.index).is_ok();
+        let wrong = batch.tokens.iter().enumerate().find(|(index, token)| {
+            let embedding = **token == llama_sys::LLAMA_TOKEN_NULL && is_embedding(*index);
+            !embedding && !(0..n_vocab).contains(*token)
+        });
+        wrong.map_or(Ok(()), |(_, token)| vocab.check(Token::new(*token)))
+    }
+
+    /// Refuses embeddings and states where the graph asserts that there are none, or that there are.
+    fn check_rows(&self, batch: &Batch) -> Result<()> {
+        if !self.takes_embeddings && !batch.places.is_empty() {
+            let reason = "it takes tokens only".to_owned();
+            return Err(ErrorKind::Unsupported { operation: "decoding embeddings", reason }.into());
         }
-        batch.seq_ids.iter().try_for_each(|seq_id| self.check_seq_id(SeqId::new(*seq_id)))?;
-        check_positions(batch, self.model.n_positions())
+        let (states, len) = (batch.states.len(), batch.len());
+        if (self.needs_states || states > 0) && states != len {
+            let reason =
+                format!("each of the {len} entries of the batch needs a state: see Batch::push_state");
+            return Err(
+                ErrorKind::InvalidParameter { name: "states", value: states.to_string(), reason }.into()
+            );
+        }
+        Ok(())
+    }
+
+    /// `GGML_ASSERT(n_outputs_max <= cparams.n_outputs_max)` in llama-context.cpp, `output_reserve`.
+    fn check_outputs(&self, batch: &Batch, process: Process) -> Result<()> {
+        let limit = self.limits.n_outputs_max;
+        if limit as usize >= batch.len() {
+            return Ok(());
+        }
+        let wanted = batch.outputs.iter().filter(|output| **output != 0).count();
+        let n_outputs = if self.outputs_all(process) { batch.len() } else { wanted };
+        if n_outputs <= limit as usize {
+            return Ok(());
+        }
+        let reason = format!(
+            "the batch wants the results of {n_outputs} tokens: ask for fewer, or create the context with a larger \
+             n_outputs_max"
+        );
+        Err(ErrorKind::InvalidParameter { name: "n_outputs_max", value: limit.to_string(), reason }.into())
+    }
+
+    /// Refuses tokens of several sequences where C looks for a place for them and finds none, or asserts that there is
+    /// one sequence (llama-batch.cpp, `split_equal`; llama-kv-cache.cpp, `find_slot`).
+    fn check_shared(&self, batch: &Batch) -> Result<()> {
+        let by_sequences = self.model.is_recurrent() && self.causal && !self.embeddings;
+        if !self.has_memory() || (self.unified && !by_sequences) || !batch.entries().any(is_shared) {
+            return Ok(());
+        }
+        let reason = if self.unified {
+            "its memory has a state for each sequence: compute it for one, and copy the sequence with Memory::seq_cp"
+        } else {
+            "its sequences have buffers of their own: create the context with kv_unified(true)"
+        };
+        Err(ErrorKind::Unsupported { operation: "a token of several sequences", reason: reason.to_owned() }
+            .into())
     }
 
     fn check_process(&self, process: Process) -> Result<()> {

@@ -1,6 +1,7 @@
 //! How a context is made.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Model;
 
 /// The most threads that ggml can work with (`GGML_MAX_N_THREADS` of its CPU backend).
 pub(crate) const MAX_THREADS: u32 = 512;
@@ -66,23 +67,67 @@ pub enum CacheType {
     Q4_0,
 }
 
+/// What a context computes. Corresponds to `llama_context_type`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ContextType {
+    /// The model.
+    #[default]
+    Default,
+    /// The layers that predict several tokens at once (MTP, `nextn`), on hidden states of the model: each entry of a
+    /// batch needs one, see [`Batch::push_state`](crate::Batch::push_state). llama.h has no function to read such
+    /// states from a context of the model; those of `llama-ext.h` are C++.
+    Mtp,
+}
+
+/// How `RoPE` is stretched over more positions than the model was trained with. Corresponds to
+/// `llama_rope_scaling_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RopeScaling {
+    /// Not at all, whatever `rope_freq_scale` says.
+    None,
+    /// All frequencies by `rope_freq_scale`.
+    Linear,
+    /// Each frequency in its own way, see the parameters `yarn_*`.
+    Yarn,
+    /// With factors that the model has for each frequency.
+    LongRope,
+}
+
 /// How a context is made. The defaults are llama.cpp's, but for the threads: as many as this process can really
 /// run at once. Corresponds to `llama_context_params`.
+///
+/// Not offered are `defrag_thold`, which llama.cpp does not read any more; `samplers`, which has to do with samplers;
+/// and `ctx_other`, a context whose memory and weights are used too. Only drafts (Gemma 4's assistant, EAGLE-3, `DFlash`)
+/// look at it. The first of them reads and writes the other context's memory while nothing keeps the two from computing
+/// at once, and the others need functions of `llama-ext.h` besides, which are C++.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContextParams {
     pub(crate) n_ctx: u32,
     pub(crate) n_batch: u32,
     pub(crate) n_ubatch: u32,
     pub(crate) n_seq_max: u32,
+    n_rs_seq: u32,
+    n_outputs_max: u32,
+    n_outputs_max_per_seq: u32,
     n_threads: Option<u32>,
     n_threads_batch: Option<u32>,
+    ctx_type: ContextType,
+    rope_scaling_type: Option<RopeScaling>,
     pooling_type: Option<PoolingType>,
     attention_type: Option<AttentionType>,
     flash_attention: FlashAttention,
     rope_freq_base: f32,
     rope_freq_scale: f32,
+    yarn_ext_factor: Option<f32>,
+    yarn_attn_factor: Option<f32>,
+    yarn_beta_fast: Option<f32>,
+    yarn_beta_slow: Option<f32>,
+    yarn_orig_ctx: u32,
     type_k: CacheType,
     type_v: CacheType,
+    moe_cache_size: usize,
     embeddings: bool,
     offload_kqv: bool,
     op_offload: bool,
@@ -98,15 +143,26 @@ impl Default for ContextParams {
             n_batch: 2048,
             n_ubatch: 512,
             n_seq_max: 1,
+            n_rs_seq: 0,
+            n_outputs_max: 0,
+            n_outputs_max_per_seq: 1,
             n_threads: None,
             n_threads_batch: None,
+            ctx_type: ContextType::default(),
+            rope_scaling_type: None,
             pooling_type: None,
             attention_type: None,
             flash_attention: FlashAttention::default(),
             rope_freq_base: 0.0,
             rope_freq_scale: 0.0,
+            yarn_ext_factor: None,
+            yarn_attn_factor: None,
+            yarn_beta_fast: None,
+            yarn_beta_slow: None,
+            yarn_orig_ctx: 0,
             type_k: CacheType::default(),
             type_v: CacheType::default(),
+            moe_cache_size: 0,
             embeddings: false,
             offload_kqv: true,
             op_offload: true,
@@ -145,10 +201,23 @@ setters! {
     n_ubatch: u32;
     /// The number of sequences, 1..=256. Default: 1.
     n_seq_max: u32;
+    /// How many tokens a recurrent sequence can go back with [`Memory::seq_rm`](crate::Memory::seq_rm): that many
+    /// snapshots of its state are kept. Less than `n_ubatch` - 1. For the models that llama.cpp can do it for (`Qwen3.5`,
+    /// `LFM2`, `Nemotron-H`, ...); others count it as 0, see [`ResolvedParams`](crate::ResolvedParams). Default: 0.
+    n_rs_seq: u32;
+    /// The most tokens of a batch whose results are wanted, at least `n_seq_max`: the buffers are made for them. 0: all of
+    /// `n_batch`, the default, and what encoders take in any case. Contexts with embeddings need at least `n_ubatch`.
+    n_outputs_max: u32;
+    /// The most results for one sequence, for samplers that run on a device. 0: `n_outputs_max`. Default: 1.
+    n_outputs_max_per_seq: u32;
     /// Threads for one token at a time, 1..=512. Default: the processors that this process may use.
     n_threads: u32;
     /// Threads for several tokens at a time, 1..=512. Default: as `n_threads`.
     n_threads_batch: u32;
+    /// What is computed. Default: the model.
+    ctx_type: ContextType;
+    /// How `RoPE` is stretched. Default: the model's own.
+    rope_scaling_type: RopeScaling;
     /// How embeddings are pooled. Default: the model's own.
     pooling_type: PoolingType;
     /// Whether tokens see those after them. Default: the model's own.
@@ -157,12 +226,32 @@ setters! {
     flash_attention: FlashAttention;
     /// `RoPE`'s base frequency. 0: the model's own, the default.
     rope_freq_base: f32;
-    /// The factor that `RoPE` frequencies are scaled by. 0: the model's own, the default.
+    /// The factor that `RoPE` frequencies are scaled by: 0.25 for four times the context. 0: the model's own, the
+    /// default. Together with [`RopeScaling::Yarn`] it changes what the model says of itself for as long as it is
+    /// loaded, [`Model::n_ctx_train`](crate::Model::n_ctx_train).
     rope_freq_scale: f32;
+    /// `YaRN`: how much of each frequency is left as it is rather than interpolated, from 0 (linear scaling) to 1.
+    /// Default: the model's own.
+    yarn_ext_factor: f32;
+    /// `YaRN`: the factor of the attention's magnitude; where `yarn_ext_factor` is not 0 it is computed from
+    /// `rope_freq_scale`. Default: the model's own.
+    yarn_attn_factor: f32;
+    /// `YaRN`: frequencies with more rotations than this over the original context are not interpolated. Default: the
+    /// model's own, mostly 32.
+    yarn_beta_fast: f32;
+    /// `YaRN`: frequencies with fewer rotations than this over the original context are interpolated fully. Default: the
+    /// model's own, mostly 1.
+    yarn_beta_slow: f32;
+    /// `YaRN`: the context in tokens that the model was trained with before it was stretched. 0: the model's own, the
+    /// default.
+    yarn_orig_ctx: u32;
     /// The type of cached keys. Default: f16.
     type_k: CacheType;
     /// The type of cached values. Default: f16. Quantised types need flash attention.
     type_v: CacheType;
+    /// Bytes of a cache on the GPUs for experts that are kept in the CPU's memory. Needs a mixture-of-experts model and a
+    /// GPU. Default: 0, none.
+    moe_cache_size: usize;
     /// Whether embeddings are computed too. Default: false.
     embeddings: bool;
     /// Whether attention and its cache are on the GPU. Default: true.
@@ -190,6 +279,13 @@ impl ContextParams {
         raw.n_batch = self.n_batch;
         raw.n_ubatch = self.divisible_ubatch();
         raw.n_seq_max = self.n_seq_max;
+        raw.n_rs_seq = self.n_rs_seq;
+        raw.n_outputs_max = self.n_outputs_max;
+        raw.n_outputs_max_per_seq = self.n_outputs_max_per_seq;
+        raw.ctx_type = match self.ctx_type {
+            ContextType::Default => llama_sys::llama_context_type::LLAMA_CONTEXT_TYPE_DEFAULT,
+            ContextType::Mtp => llama_sys::llama_context_type::LLAMA_CONTEXT_TYPE_MTP,
+        };
         raw.n_threads = check_threads("n_threads", n_threads)?;
         raw.n_threads_batch = check_threads("n_threads_batch", n_threads_batch)?;
         raw.pooling_type = pooling_to_raw(self.pooling_type);
@@ -197,6 +293,8 @@ impl ContextParams {
         raw.flash_attn_type = flash_to_raw(self.flash_attention);
         raw.rope_freq_base = self.rope_freq_base;
         raw.rope_freq_scale = self.rope_freq_scale;
+        self.set_scaling(&mut raw);
+        raw.moe_cache_size = self.moe_cache_size;
         raw.type_k = cache_to_raw(self.type_k);
         raw.type_v = cache_to_raw(self.type_v);
         raw.embeddings = self.embeddings;
@@ -206,6 +304,45 @@ impl ContextParams {
         raw.kv_unified = self.kv_unified;
         raw.no_perf = !self.perf;
         Ok(raw)
+    }
+
+    fn set_scaling(&self, raw: &mut llama_sys::llama_context_params) {
+        use llama_sys::llama_rope_scaling_type as Raw;
+        raw.rope_scaling_type = match self.rope_scaling_type {
+            None => Raw::LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED,
+            Some(RopeScaling::None) => Raw::LLAMA_ROPE_SCALING_TYPE_NONE,
+            Some(RopeScaling::Linear) => Raw::LLAMA_ROPE_SCALING_TYPE_LINEAR,
+            Some(RopeScaling::Yarn) => Raw::LLAMA_ROPE_SCALING_TYPE_YARN,
+            Some(RopeScaling::LongRope) => Raw::LLAMA_ROPE_SCALING_TYPE_LONGROPE,
+        };
+        // Below 0 the model's own (llama-context.cpp).
+        raw.yarn_ext_factor = self.yarn_ext_factor.unwrap_or(-1.0);
+        raw.yarn_attn_factor = self.yarn_attn_factor.unwrap_or(-1.0);
+        raw.yarn_beta_fast = self.yarn_beta_fast.unwrap_or(-1.0);
+        raw.yarn_beta_slow = self.yarn_beta_slow.unwrap_or(-1.0);
+        raw.yarn_orig_ctx = self.yarn_orig_ctx;
+    }
+
+    /// Whether the context is one of [`ContextType::Mtp`].
+    pub(super) fn is_mtp(&self) -> bool {
+        self.ctx_type == ContextType::Mtp
+    }
+
+    /// Refuses what this model cannot do.
+    pub(super) fn check_for(&self, model: &Model) -> Result<()> {
+        // SAFETY: the model is valid; the function reads a number.
+        if self.is_mtp() && unsafe { llama_sys::llama_model_n_layer_nextn(model.raw()) } == 0 {
+            let reason = "it has no layers that predict several tokens (nextn)".to_owned();
+            return Err(ErrorKind::Unsupported { operation: "creating an MTP context", reason }.into());
+        }
+        // llama_init_from_model computes this and makes it an integer.
+        let original = f64::from(self.yarn_orig_ctx.max(model.n_ctx_train()));
+        if self.rope_freq_scale > 0.0 && original / f64::from(self.rope_freq_scale) > f64::from(u32::MAX) {
+            let reason =
+                format!("contexts of {original} tokens would be stretched beyond {} tokens", u32::MAX);
+            return Err(invalid("rope_freq_scale", self.rope_freq_scale, reason));
+        }
+        Ok(())
     }
 
     /// `n_ubatch`, or what is left of it when it is made a multiple of `n_seq_max`. llama.cpp lays out its largest
@@ -249,23 +386,64 @@ impl ContextParams {
             let reason = format!("a batch has to hold a token of each of the {} sequences", self.n_seq_max);
             return Err(invalid("n_batch", self.n_batch, reason));
         }
-        if i32::try_from(self.n_ctx).is_err() {
-            return Err(invalid(
-                "n_ctx",
-                self.n_ctx,
-                format!("it is a number of tokens, at most {}", i32::MAX),
-            ));
+        for (name, value) in [("n_ctx", self.n_ctx), ("yarn_orig_ctx", self.yarn_orig_ctx)] {
+            if i32::try_from(value).is_err() {
+                return Err(invalid(name, value, format!("it is a number of tokens, at most {}", i32::MAX)));
+            }
         }
-        for (name, value) in
-            [("rope_freq_base", self.rope_freq_base), ("rope_freq_scale", self.rope_freq_scale)]
-        {
-            if !value.is_finite() || value < 0.0 {
-                let reason = "it is a positive number, or 0 for the model's own".to_owned();
-                return Err(invalid(name, value, reason));
+        self.check_results()?;
+        self.check_floats()
+    }
+
+    fn check_results(&self) -> Result<()> {
+        let n_ubatch = self.divisible_ubatch();
+        // GGML_ASSERT(n_ubatch > n_keep_tail) in llama-batch.cpp, split_equal.
+        if self.n_rs_seq > 0 && n_ubatch.saturating_sub(1) <= self.n_rs_seq {
+            let reason = format!(
+                "a recurrent sequence goes back in one step: n_ubatch is {n_ubatch} and has to be larger by 2"
+            );
+            return Err(invalid("n_rs_seq", self.n_rs_seq, reason));
+        }
+        if self.n_outputs_max == 0 {
+            return Ok(());
+        }
+        if self.n_outputs_max < self.n_seq_max {
+            let reason = format!("each of the {} sequences needs a result", self.n_seq_max);
+            return Err(invalid("n_outputs_max", self.n_outputs_max, reason));
+        }
+        check_outputs(self.n_outputs_max, n_ubatch, self.embeddings)
+    }
+
+    fn check_floats(&self) -> Result<()> {
+        let rope = [("rope_freq_base", self.rope_freq_base), ("rope_freq_scale", self.rope_freq_scale)];
+        if let Some((name, value)) = rope.iter().find(|(_, value)| !value.is_finite() || *value < 0.0) {
+            let reason = "it is a positive number, or 0 for the model's own".to_owned();
+            return Err(invalid(name, value, reason));
+        }
+        let yarn = [
+            ("yarn_ext_factor", self.yarn_ext_factor),
+            ("yarn_attn_factor", self.yarn_attn_factor),
+            ("yarn_beta_fast", self.yarn_beta_fast),
+            ("yarn_beta_slow", self.yarn_beta_slow),
+        ];
+        for (name, value) in yarn {
+            if let Some(value) = value.filter(|value| !value.is_finite() || *value < 0.0) {
+                return Err(invalid(name, value, "it is 0 or more".to_owned()));
             }
         }
         Ok(())
     }
+}
+
+/// Refuses fewer results than embeddings give: one for each token. llama.cpp lays out its largest computation with
+/// `n_ubatch` tokens and `n_outputs_max` results, and pooling asserts that there are as many.
+pub(super) fn check_outputs(n_outputs_max: u32, n_ubatch: u32, embeddings: bool) -> Result<()> {
+    if !embeddings || n_outputs_max >= n_ubatch {
+        return Ok(());
+    }
+    let reason =
+        format!("embeddings are results of all tokens, of which {n_ubatch} are computed at once (n_ubatch)");
+    Err(invalid("n_outputs_max", n_outputs_max, reason))
 }
 
 /// Refuses thread counts that ggml cannot work with, and warns about those that it should not work with.

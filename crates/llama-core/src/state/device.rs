@@ -151,7 +151,7 @@ impl Context {
             return Err(cannot_keep("its kind of memory was not looked into: use seq_state_data"));
         };
         let cached = sections.iter().any(super::layout::Section::is_cache);
-        if cached && self.params().cache_types().iter().any(is_quantised) {
+        if cached && self.given_params().cache_types().iter().any(is_quantised) {
             return Err(cannot_keep("the cache of keys or values is quantised: use seq_state_data"));
         }
         let size = self.sequence_size(seq_id.get(), part.flags())?;

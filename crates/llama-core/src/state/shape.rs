@@ -9,7 +9,7 @@ use crate::error::Result;
 
 /// The facts of a context that are written beside its states: names and values.
 pub(crate) fn facts(context: &Context) -> Result<[(&'static str, String); 11]> {
-    let (model, params) = (context.model(), context.params());
+    let (model, params) = (context.model(), context.given_params());
     let [type_k, type_v] = params.cache_types().map(cache_name);
     let (base, scale) = params.rope();
     Ok([

@@ -136,10 +136,9 @@ fn positions_that_do_not_follow() {
     let next = i32::try_from(ready.length).unwrap();
     for pos in [next + 1, next - 1, 0, 1000] {
         let error = ready.refused(&one(5, pos, 0));
-        assert!(matches!(error.kind(), ErrorKind::Decode(DecodeError::InvalidBatch)), "{error:?}");
-        assert_says(&error, &["refused the batch as invalid; memory is as before the call"]);
-        assert_llama_cpp_says(&error, "inconsistent sequence positions");
-        assert_llama_cpp_says(&error, &format!("starting position of Y = {pos}"));
+        assert!(matches!(error.kind(), ErrorKind::InvalidPosition { seq_id: 0, .. }), "{error:?}");
+        let last = format!("ends at {} in memory: the next position is {next}", next - 1);
+        assert_says(&error, &[&format!("position {pos} of sequence 0"), &last]);
     }
     ready.assert_untouched();
 }
@@ -150,8 +149,8 @@ fn positions_with_a_gap() {
     let mut batch = many(2, SEQ, ready.length);
     batch.push(Token::new(5), Pos::new(20), &[SEQ], true).unwrap();
     let error = ready.refused(&batch);
-    assert!(matches!(error.kind(), ErrorKind::Decode(kind) if kind.memory_is_restored()), "{error:?}");
-    assert_llama_cpp_says(&error, "sequence 0 positions are not continuous");
+    assert!(matches!(error.kind(), ErrorKind::InvalidPosition { pos: 20, seq_id: 0, .. }), "{error:?}");
+    assert_says(&error, &["positions have no gaps"]);
     ready.assert_untouched();
 }
 
@@ -203,8 +202,8 @@ fn sequences_that_have_gone_apart() {
     let pos = Pos::new(i32::try_from(ready.length).unwrap());
     batch.push(Token::new(5), pos, &[SEQ, SeqId::new(1)], true).unwrap();
     let error = ready.refused(&batch);
-    assert!(matches!(error.kind(), ErrorKind::Decode(DecodeError::InvalidBatch)), "{error:?}");
-    assert!(!error.log().is_empty());
+    assert!(matches!(error.kind(), ErrorKind::InvalidPosition { seq_id: 1, .. }), "{error:?}");
+    assert_says(&error, &["in one token with sequence 0", "sequence 0 has 0..=", "sequence 1 is empty"]);
     ready.assert_untouched();
 }
 
@@ -216,8 +215,8 @@ fn token_of_two_sequences_with_buffers_of_their_own() {
     let pos = Pos::new(i32::try_from(ready.length).unwrap());
     batch.push(Token::new(5), pos, &[SEQ, SeqId::new(1)], true).unwrap();
     let error = ready.refused(&batch);
-    assert!(matches!(error.kind(), ErrorKind::Decode(kind) if kind.memory_is_restored()), "{error:?}");
-    assert_llama_cpp_says(&error, "coupled sequences");
+    assert!(matches!(error.kind(), ErrorKind::Unsupported { .. }), "{error:?}");
+    assert_says(&error, &["a token of several sequences", "buffers of their own", "kv_unified(true)"]);
     ready.assert_untouched();
 }
 

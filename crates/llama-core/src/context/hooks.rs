@@ -1,0 +1,155 @@
+//! What llama.cpp calls back while a context computes: the abort callback and the observer of tensors.
+
+use core::ffi::c_void;
+use core::ops::ControlFlow;
+use std::ptr::NonNull;
+
+use super::Context;
+use crate::abort::Abort;
+use crate::error::{DecodeError, ErrorKind, Result};
+use crate::ffi::callback::Callback;
+use crate::observer::{Observer, TensorInfo};
+
+/// The callbacks of one context. C holds its address, so that it does not move; it is only used by the thread that has
+/// the context: ggml asks whether to abort on its thread 0, which is the one that computes (ggml-cpu.c,
+/// `ggml_graph_compute_thread`; with OpenMP that is the thread that opens the parallel region), Metal and the
+/// scheduler's observer on the calling thread too (ggml-metal-context.m, ggml-backend.cpp).
+pub(super) struct Hooks {
+    abort: Option<Callback<Abort>>,
+    observer: Option<Callback<Box<dyn Observer>>>,
+    /// Copies of tensors that are on other devices; aligned for every type of element.
+    copy: Vec<u64>,
+    /// Whether the computation may be broken off.
+    can_stop: bool,
+    /// Whether the observer has asked for that.
+    cancelled: bool,
+}
+
+/// The owner of the hooks.
+pub(super) struct OwnedHooks(NonNull<Hooks>);
+
+impl OwnedHooks {
+    pub(super) fn new(observer: Option<Box<dyn Observer>>) -> Self {
+        let hooks = Hooks {
+            abort: None,
+            observer: observer.map(Callback::new),
+            copy: Vec::new(),
+            can_stop: true,
+            cancelled: false,
+        };
+        Self(NonNull::from(Box::leak(Box::new(hooks))))
+    }
+
+    /// The pointer to give to C.
+    pub(super) fn as_data(&self) -> *mut c_void {
+        self.0.as_ptr().cast::<c_void>()
+    }
+
+    fn get(&mut self) -> &mut Hooks {
+        // SAFETY: valid until dropped, and only borrowed by C's callbacks during calls, when `self` is not.
+        unsafe { self.0.as_mut() }
+    }
+
+    /// Prepares for a computation, unless there is no need to begin.
+    pub(super) fn begin(&mut self, can_stop: bool) -> Result<()> {
+        let hooks = self.get();
+        if hooks.abort.as_ref().is_some_and(|abort| abort.closure.is_raised()) {
+            return Err(ErrorKind::Decode(DecodeError::Aborted).into());
+        }
+        hooks.can_stop = can_stop;
+        hooks.cancelled = false;
+        Ok(())
+    }
+
+    /// Whether the observer cancelled the last computation.
+    pub(super) fn is_cancelled(&mut self) -> bool {
+        self.get().cancelled
+    }
+
+    /// Goes on with a panic of the last computation's callbacks.
+    pub(super) fn resume_panic(&mut self) {
+        let hooks = self.get();
+        if let Some(abort) = &mut hooks.abort {
+            abort.resume_and_keep();
+        }
+        if let Some(observer) = &mut hooks.observer {
+            observer.resume_and_keep();
+        }
+    }
+}
+
+impl Drop for OwnedHooks {
+    fn drop(&mut self) {
+        // SAFETY: made by `Box::leak`, and the context that held the address is freed (`Context`'s drop).
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
+
+impl Hooks {
+    fn should_abort(&mut self) -> bool {
+        if !self.can_stop {
+            return false;
+        }
+        self.cancelled || self.abort.as_mut().is_some_and(|abort| abort.call(true, Abort::ask))
+    }
+
+    fn wants(&mut self, tensor: &TensorInfo<'_>) -> bool {
+        let Some(observer) = self.observer.as_mut().filter(|_| !self.cancelled) else { return false };
+        let wanted = observer.call(None, |observer| Some(observer.wants(tensor)));
+        // Without an answer it has panicked.
+        self.cancelled |= wanted.is_none();
+        wanted.unwrap_or(false)
+    }
+
+    /// Shows the tensor and says whether to go on.
+    fn show(&mut self, tensor: TensorInfo<'_>) -> bool {
+        let Some(observer) = self.observer.as_mut().filter(|_| !self.cancelled) else {
+            return !self.can_stop;
+        };
+        let copy = &mut self.copy;
+        let flow = observer.call(ControlFlow::Break(()), |observer| match tensor.data(copy) {
+            Ok(Some(data)) => observer.observe(&data),
+            Ok(None) => ControlFlow::Continue(()),
+            Err(error) => {
+                tracing::error!("reading tensor {} failed: {error}", tensor.name());
+                ControlFlow::Break(())
+            }
+        });
+        self.cancelled |= flow.is_break();
+        !(self.cancelled && self.can_stop)
+    }
+}
+
+/// A `ggml_abort_callback`.
+pub(super) unsafe extern "C-unwind" fn on_abort(data: *mut c_void) -> bool {
+    // SAFETY: the context passes its own hooks, which live as long as it and are used by its thread only.
+    unsafe { &mut *data.cast::<Hooks>() }.should_abort()
+}
+
+/// A `ggml_backend_sched_eval_callback`.
+pub(super) unsafe extern "C-unwind" fn on_tensor(
+    tensor: *mut llama_sys::ggml_tensor,
+    ask: bool,
+    data: *mut c_void,
+) -> bool {
+    // SAFETY: as in `on_abort`.
+    let hooks = unsafe { &mut *data.cast::<Hooks>() };
+    // SAFETY: the scheduler passes a node of its graph, which does not change during the call (ggml-backend.cpp,
+    // ggml_backend_sched_compute_splits).
+    let tensor = TensorInfo::new(unsafe { &*tensor });
+    if ask { hooks.wants(&tensor) } else { hooks.show(tensor) }
+}
+
+impl Context {
+    pub(crate) fn set_abort(&mut self, abort: Option<Abort>) -> Result<()> {
+        self.check_poison()?;
+        let stops = abort.is_some() || self.hooks.get().observer.is_some();
+        self.hooks.get().abort = abort.map(Callback::new);
+        let data = self.hooks.as_data();
+        let callback = stops.then_some(on_abort as unsafe extern "C-unwind" fn(*mut c_void) -> bool);
+        self.call(|raw| {
+            // SAFETY: the context is valid, and its hooks are freed after it.
+            unsafe { llama_sys::llama_set_abort_callback(raw, callback, data) }
+        })
+    }
+}

@@ -1,0 +1,120 @@
+//! The C object in which batches are handed to llama.cpp.
+
+use std::ptr::NonNull;
+
+use crate::batch::Batch;
+use crate::error::{DecodeError, ErrorKind, Result};
+use crate::ffi::guard::guard;
+
+/// An owned `llama_batch_ext`, filled anew for each batch. C keeps its arrays between batches; the older `llama_decode`
+/// makes such an object for each call.
+pub(super) struct Input {
+    raw: NonNull<llama_sys::llama_batch_ext>,
+}
+
+impl Input {
+    /// Corresponds to `llama_batch_ext_init`.
+    ///
+    /// # Safety
+    ///
+    /// The context is valid, and lives as long as `fill` and the C functions are given the result.
+    pub(super) unsafe fn new(context: NonNull<llama_sys::llama_context>) -> Result<Self> {
+        // SAFETY: the context is valid by the caller's promise; the function reads numbers and pointers of it.
+        let raw = guard(|| unsafe { llama_sys::llama_batch_ext_init(context.as_ptr()) })?;
+        NonNull::new(raw).map(|raw| Self { raw }).ok_or_else(|| {
+            ErrorKind::OutOfMemory { message: "llama_batch_ext_init returned NULL".to_owned() }.into()
+        })
+    }
+
+    pub(super) fn raw(&self) -> *mut llama_sys::llama_batch_ext {
+        self.raw.as_ptr()
+    }
+
+    /// Copies a batch, whose tokens, sequences and size are checked, into the C object. To be called inside the guard.
+    ///
+    /// # Errors
+    ///
+    /// For embeddings and states of a width that the context does not take.
+    pub(super) fn fill(&mut self, batch: &Batch) -> Result<()> {
+        // SAFETY: the object is valid and nobody else uses it.
+        unsafe { llama_sys::llama_batch_ext_clear(self.raw()) };
+        let mut rows = batch.places.iter().zip(batch.rows.iter()).peekable();
+        for (index, entry) in batch.entries().enumerate() {
+            let row = rows.next_if(|(place, _)| place.index == index);
+            self.add(batch.tokens[index], entry.seq_ids, batch.outputs[index] != 0, index)?;
+            let pos = row.map_or([entry.pos; 4], |(place, _)| place.pos);
+            if let Some((_, row)) = row {
+                self.set_embedding(index, row)?;
+            }
+            // SAFETY: the entry was added, and C reads at most four positions: `LLAMA_TOKEN_NULL` and the model's
+            // kind of `RoPE` decide how many (llama-batch.cpp, set_token_pos).
+            let set = unsafe { llama_sys::llama_batch_ext_set_pos(self.raw(), c_index(index), pos.as_ptr()) };
+            debug_assert!(set);
+        }
+        batch.states.iter().enumerate().try_for_each(|(index, row)| self.set_state(index, row))
+    }
+
+    fn add(&mut self, token: i32, seq_ids: &[i32], output: bool, index: usize) -> Result<()> {
+        let (raw, first) = (self.raw(), seq_ids.first().copied().unwrap_or(-1));
+        // SAFETY: the object is valid; C checks what it is given and pushes to vectors of its own.
+        let added = unsafe {
+            if token == llama_sys::LLAMA_TOKEN_NULL {
+                llama_sys::llama_batch_ext_add(raw, first)
+            } else {
+                llama_sys::llama_batch_ext_add_token(raw, first, token)
+            }
+        };
+        if added != c_index(index) {
+            return Err(ErrorKind::Decode(DecodeError::InvalidBatch).into());
+        }
+        for seq_id in seq_ids.iter().skip(1) {
+            // SAFETY: as above.
+            unsafe { llama_sys::llama_batch_ext_add_seq(raw, added, *seq_id) };
+        }
+        if output {
+            // SAFETY: as above.
+            unsafe { llama_sys::llama_batch_ext_set_output_logits(raw, added, true) };
+        }
+        Ok(())
+    }
+
+    fn set_embedding(&mut self, index: usize, row: &[f32]) -> Result<()> {
+        // SAFETY: C copies as many floats as the row says it has.
+        if unsafe { llama_sys::llama_batch_ext_set_embd_token(self.raw(), c_index(index), embd(row)) } {
+            return Ok(());
+        }
+        let reason = "the model takes another width, see Model::n_embd_inp".to_owned();
+        Err(ErrorKind::InvalidParameter { name: "embedding", value: floats(row), reason }.into())
+    }
+
+    fn set_state(&mut self, index: usize, row: &[f32]) -> Result<()> {
+        // SAFETY: as in `set_embedding`.
+        if unsafe { llama_sys::llama_batch_ext_set_embd_state(self.raw(), c_index(index), embd(row)) } {
+            return Ok(());
+        }
+        let reason = "only contexts of ContextType::Mtp take states, of Model::n_embd_out floats".to_owned();
+        Err(ErrorKind::InvalidParameter { name: "state", value: floats(row), reason }.into())
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        // SAFETY: this is the only owner. The destructor frees C's vectors and does not look at the context.
+        if let Err(error) = guard(|| unsafe { llama_sys::llama_batch_ext_free(self.raw()) }) {
+            tracing::error!("freeing a batch failed: {error}");
+        }
+    }
+}
+
+/// An index as C wants it; batches are not longer than `n_batch`, an `i32`.
+fn c_index(index: usize) -> i32 {
+    i32::try_from(index).unwrap_or(i32::MAX)
+}
+
+fn embd(row: &[f32]) -> llama_sys::llama_embd {
+    llama_sys::llama_embd { data: row.as_ptr(), n_rows: 1, n_embd: row.len() }
+}
+
+fn floats(row: &[f32]) -> String {
+    format!("a row of {} floats", row.len())
+}

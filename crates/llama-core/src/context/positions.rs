@@ -1,0 +1,135 @@
+//! Whether the positions of a batch follow those in memory: what llama.cpp refuses as an invalid batch without saying
+//! which token is the wrong one (llama-batch.cpp, `llama_batch_allocr::init`).
+
+use crate::batch::{Batch, Entry};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The check, and the memory that it needs for each sequence: made once for a context.
+pub(super) struct Positions {
+    sequences: Vec<Sequence>,
+    /// The sequences of the batch, each once.
+    seen: Vec<i32>,
+    /// Whether the model's positions have several dimensions, so that they may leave some out.
+    several_dimensions: bool,
+}
+
+/// What is known of a sequence.
+#[derive(Clone, Copy, Default)]
+struct Sequence {
+    /// Where it is in the batch: its position so far, `None` before its first entry.
+    last: Option<i32>,
+    /// Its last position in memory, -1 for none.
+    memory: i32,
+}
+
+impl Positions {
+    pub(super) fn new(n_seq_max: u32, several_dimensions: bool) -> Self {
+        let n_seq_max = n_seq_max as usize;
+        Self {
+            sequences: vec![Sequence::default(); n_seq_max],
+            seen: Vec::with_capacity(n_seq_max),
+            several_dimensions,
+        }
+    }
+
+    /// Refuses positions that do not follow each other and those in memory. The ids of the batch are checked. To be
+    /// called inside the guard. A memory that is NULL is empty.
+    pub(super) fn check(&mut self, memory: llama_sys::llama_memory_t, batch: &Batch) -> Result<()> {
+        for seq_id in self.seen.drain(..) {
+            self.sequences[slot(seq_id)].last = None;
+        }
+        let mut places = batch.places.iter().peekable();
+        for (index, entry) in batch.entries().enumerate() {
+            let place = places.next_if(|place| place.index == index);
+            let is_embedding = place.is_some() && batch.tokens[index] == llama_sys::LLAMA_TOKEN_NULL;
+            for seq_id in entry.seq_ids {
+                self.check_one(memory, *seq_id, entry.pos, is_embedding)?;
+            }
+            if is_shared(entry) {
+                check_shared(memory, entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_one(
+        &mut self,
+        memory: llama_sys::llama_memory_t,
+        seq_id: i32,
+        pos: i32,
+        row: bool,
+    ) -> Result<()> {
+        let several = self.several_dimensions;
+        let sequence = &mut self.sequences[slot(seq_id)];
+        let possible = if let Some(last) = sequence.last {
+            pos >= last && (several || pos - last <= 1)
+        } else {
+            self.seen.push(seq_id);
+            // SAFETY: the memory is NULL or that of the context, and the id is one of its sequences.
+            sequence.memory = unsafe { llama_sys::llama_memory_seq_pos_max(memory, seq_id) };
+            let last = sequence.memory;
+            // An embedding of an image may begin where the text before it ended.
+            last < 0 || if several { pos > last || (row && pos == last) } else { pos == last + 1 }
+        };
+        if possible {
+            sequence.last = Some(pos);
+            return Ok(());
+        }
+        Err(does_not_follow(sequence, several, seq_id, pos))
+    }
+}
+
+/// Sequences that share a token must have the same positions in memory.
+fn check_shared(memory: llama_sys::llama_memory_t, entry: Entry<'_>) -> Result<()> {
+    // SAFETY: the memory is NULL or that of the context, for which both functions return -1 (llama-context.cpp), and
+    // the ids are of its sequences.
+    let span = |seq_id: i32| unsafe {
+        (
+            llama_sys::llama_memory_seq_pos_min(memory, seq_id),
+            llama_sys::llama_memory_seq_pos_max(memory, seq_id),
+        )
+    };
+    let first = entry.seq_ids[0];
+    let Some(other) = entry.seq_ids.iter().find(|other| span(**other) != span(first)) else {
+        return Ok(());
+    };
+    let say = |seq_id: i32| match span(seq_id) {
+        (_, -1) => format!("sequence {seq_id} is empty"),
+        (start, end) => format!("sequence {seq_id} has {start}..={end}"),
+    };
+    let reason = format!(
+        "it is in one token with sequence {first}, and their positions in memory are not the same ({}, {})",
+        say(first),
+        say(*other)
+    );
+    Err(ErrorKind::InvalidPosition { pos: entry.pos, seq_id: *other, reason }.into())
+}
+
+/// Whether an entry is in several sequences.
+pub(super) fn is_shared(entry: Entry<'_>) -> bool {
+    entry.seq_ids.len() > 1 && entry.seq_ids.iter().any(|seq_id| *seq_id != entry.seq_ids[0])
+}
+
+#[cold]
+fn does_not_follow(sequence: &Sequence, several_dimensions: bool, seq_id: i32, pos: i32) -> Error {
+    let reason = match (sequence.last, sequence.memory) {
+        (Some(last), _) if pos < last => {
+            format!("the token before it is at {last}: positions do not go back")
+        }
+        (Some(last), _) => format!("the token before it is at {last}: positions have no gaps"),
+        (None, last) if several_dimensions => {
+            format!("the sequence ends at {last} in memory: the next position is above that")
+        }
+        (None, last) => format!(
+            "the sequence ends at {last} in memory: the next position is {}. To go back, remove the end with \
+             Memory::seq_rm",
+            i64::from(last) + 1
+        ),
+    };
+    ErrorKind::InvalidPosition { pos, seq_id, reason }.into()
+}
+
+/// The index of a sequence whose id is checked.
+fn slot(seq_id: i32) -> usize {
+    usize::try_from(seq_id).unwrap_or(0)
+}

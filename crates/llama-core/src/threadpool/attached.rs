@@ -1,0 +1,145 @@
+//! The pools of a context.
+
+use std::sync::Arc;
+
+use parking_lot::MutexGuard;
+
+use super::Threadpool;
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The most pools that a context holds: two that are attached, and two that were before.
+const MOST: usize = 4;
+
+/// The pools that a context computes with, and those that its CPU backend may still have the address of: it pauses the
+/// last one that it used when it is given another (ggml-cpu.cpp, `ggml_backend_cpu_set_threadpool`).
+#[derive(Default)]
+pub(crate) struct Attached {
+    current: Option<Pair>,
+    /// Whether a computation has begun with the current ones.
+    used: bool,
+    /// Those of earlier computations, until one has come to its end without them.
+    earlier: Vec<Threadpool>,
+    /// All of them once, in the order of their addresses, in which they are locked: so no two contexts wait for each
+    /// other.
+    all: Vec<Threadpool>,
+}
+
+#[derive(Clone)]
+struct Pair {
+    generation: Threadpool,
+    batch: Threadpool,
+}
+
+/// The right to compute with a context's pools.
+pub(crate) type Locked<'a> = [Option<MutexGuard<'a, ()>>; MOST];
+
+impl Attached {
+    /// Waits until no other context computes with these pools.
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        let mut locks = [const { None }; MOST];
+        for (lock, pool) in locks.iter_mut().zip(&self.all) {
+            *lock = Some(pool.lock());
+        }
+        locks
+    }
+
+    /// Notes that a computation begins.
+    pub(crate) fn begin(&mut self) {
+        self.used |= self.current.is_some();
+    }
+
+    /// Notes that a computation has come to its end, so that the backend has the address of a current pool or of none.
+    pub(crate) fn end(&mut self) {
+        if !self.earlier.is_empty() {
+            self.earlier.clear();
+            self.all = sorted(self.current.as_ref(), &[]);
+        }
+    }
+
+    fn replace(&mut self, pair: Option<Pair>) -> Result<()> {
+        let mut earlier = self.earlier.clone();
+        if let Some(pair) = self.current.as_ref().filter(|_| self.used) {
+            earlier.extend([pair.generation.clone(), pair.batch.clone()]);
+        }
+        let all = sorted(pair.as_ref(), &earlier);
+        if all.len() > MOST {
+            let reason = "the context has yet to compute with those that it was given before".to_owned();
+            return Err(ErrorKind::Unsupported { operation: "attaching another thread pool", reason }.into());
+        }
+        *self = Self { current: pair, used: false, earlier, all };
+        Ok(())
+    }
+
+    /// Refuses more threads than the pools have: with OpenMP, ggml would look for them behind the end of the pool
+    /// (ggml-cpu.c, `ggml_graph_compute`).
+    pub(crate) fn check_threads(&self, n_threads: u32, n_threads_batch: u32) -> Result<()> {
+        self.current.as_ref().map_or(Ok(()), |pair| pair.check_threads(n_threads, n_threads_batch))
+    }
+}
+
+fn sorted(pair: Option<&Pair>, earlier: &[Threadpool]) -> Vec<Threadpool> {
+    let pair = pair.into_iter().flat_map(|pair| [&pair.generation, &pair.batch]);
+    let mut all: Vec<Threadpool> = pair.chain(earlier).cloned().collect();
+    all.sort_by_key(|pool| Arc::as_ptr(&pool.0).addr());
+    all.dedup_by(|one, other| one.is_same(other));
+    all
+}
+
+impl Pair {
+    fn check_threads(&self, n_threads: u32, n_threads_batch: u32) -> Result<()> {
+        let check = |name, threads: u32, pool: &Threadpool| -> Result<()> {
+            if threads <= pool.n_threads() {
+                return Ok(());
+            }
+            let reason = format!(
+                "the thread pool has {}: make it larger, or set fewer threads with Context::set_n_threads",
+                pool.n_threads()
+            );
+            Err(Error::from(ErrorKind::InvalidParameter { name, value: threads.to_string(), reason }))
+        };
+        check("n_threads", n_threads, &self.generation)?;
+        check("n_threads_batch", n_threads_batch, &self.batch)
+    }
+}
+
+impl Context {
+    /// Computes with a pool's threads from now on: single tokens with `generation`, several at a time with `batch`, or
+    /// also with `generation` where that is `None`. As many of them as [`n_threads`](Context::n_threads) and
+    /// [`n_threads_batch`](Context::n_threads_batch) say. The context keeps the pools alive.
+    ///
+    /// While one of two pools is in use the other is paused.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidParameter`] when the context uses more threads than the pools have,
+    /// [`ErrorKind::Unsupported`] when pools are exchanged several times while computations fail,
+    /// [`ErrorKind::Poisoned`].
+    ///
+    /// Corresponds to `llama_attach_threadpool`.
+    pub fn attach_threadpool(&mut self, generation: &Threadpool, batch: Option<&Threadpool>) -> Result<()> {
+        self.check_poison()?;
+        let pair = Pair { generation: generation.clone(), batch: batch.unwrap_or(generation).clone() };
+        pair.check_threads(self.n_threads(), self.n_threads_batch())?;
+        let (generation, batch) = (pair.generation.raw(), pair.batch.raw());
+        // Held before C has the address, and beyond a failure.
+        self.threadpools_mut().replace(Some(pair))?;
+        self.call(|raw| {
+            // SAFETY: the context is valid and keeps the pools.
+            unsafe { llama_sys::llama_attach_threadpool(raw, generation, batch) }
+        })
+    }
+
+    /// Computes without a pool again. Its threads may wait for the next computation before they end.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Poisoned`].
+    ///
+    /// Corresponds to `llama_detach_threadpool`.
+    pub fn detach_threadpool(&mut self) -> Result<()> {
+        // SAFETY: the context is valid.
+        self.call(|raw| unsafe { llama_sys::llama_detach_threadpool(raw) })?;
+        self.threadpools_mut().replace(None)
+    }
+}

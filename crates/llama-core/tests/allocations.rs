@@ -1,0 +1,145 @@
+//! A steady decode step allocates nothing in Rust: batches, checks and results use memory again.
+
+mod greedy;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use greedy::{SEQ, load, params, tokens};
+use llama_core::{AbortFlag, Batch, Context, Pos, SeqId, Token};
+use test_models::Tiny;
+
+thread_local! {
+    /// Allocations of this thread since the last look.
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The system's allocator, which counts. C++ has its own.
+struct Counting;
+
+fn count() {
+    // Nothing is counted while the thread ends and the counter is gone.
+    let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: everything is the system allocator's; counting touches a constant-initialised cell without a destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(run: impl FnOnce()) -> usize {
+    COUNT.set(0);
+    run();
+    COUNT.get()
+}
+
+/// The likeliest next token of a step of one token for each sequence.
+fn step(context: &mut Context, batch: &mut Batch, next: &mut [Token], pos: i32) {
+    batch.clear();
+    for (seq_id, token) in (0..).zip(next.iter()) {
+        batch.push(*token, Pos::new(pos), &[SeqId::new(seq_id)], true).unwrap();
+    }
+    context.decode(batch).unwrap();
+    for (index, token) in next.iter_mut().enumerate() {
+        *token = context.logits(index).unwrap().argmax();
+    }
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| drop(vec![1_u8; 100])), 1);
+    assert_eq!(allocations(|| drop(Vec::<u8>::new())), 0);
+}
+
+#[test]
+fn steps_of_one_token() {
+    for tiny in
+        [Tiny::Llama, Tiny::LlamaQ8, Tiny::Qwen2, Tiny::Qwen3Moe, Tiny::Gemma3, Tiny::Mamba, Tiny::Jamba]
+    {
+        let model = load(tiny);
+        let mut context = Context::new(&model, &params()).unwrap();
+        let (mut batch, mut next) = (Batch::new(), [Token::new(5)]);
+        (0..3).for_each(|pos| step(&mut context, &mut batch, &mut next, pos));
+        let found = allocations(|| (3..103).for_each(|pos| step(&mut context, &mut batch, &mut next, pos)));
+        assert_eq!(found, 0, "{tiny}");
+    }
+}
+
+#[test]
+fn steps_of_several_sequences() {
+    let model = load(Tiny::Llama);
+    for unified in [false, true] {
+        let params = params().n_ctx(1024).n_seq_max(4).kv_unified(unified);
+        let mut context = Context::new(&model, &params).unwrap();
+        context.set_abort_flag(&AbortFlag::new()).unwrap();
+        let (mut batch, mut next) = (Batch::new(), [5, 6, 7, 8].map(Token::new));
+        (0..3).for_each(|pos| step(&mut context, &mut batch, &mut next, pos));
+        let found = allocations(|| (3..53).for_each(|pos| step(&mut context, &mut batch, &mut next, pos)));
+        assert_eq!(found, 0);
+    }
+}
+
+#[test]
+fn prompts_and_probabilities_of_the_size_before() {
+    let model = load(Tiny::Llama);
+    let mut context = Context::new(&model, &params()).unwrap();
+    let prompt = tokens(&model, "Hello world, this is a test");
+    let mut batch = Batch::with_capacity(prompt.len());
+    let (mut top, mut all) = (Vec::new(), Vec::new());
+    let mut run = || {
+        batch.clear();
+        batch.push_prompt(&prompt, SEQ, Pos::new(0)).unwrap();
+        context.memory().clear(false).unwrap();
+        context.decode(&batch).unwrap();
+        let row = context.logits(batch.last_output()).unwrap();
+        row.top_k(40, &mut top);
+        row.log_softmax(&mut all);
+        assert_eq!((top.len(), all.len()), (40, 507));
+        assert_eq!(context.logits_rows().unwrap().count(), 1);
+    };
+    run();
+    assert_eq!(allocations(run), 0);
+}
+
+#[test]
+fn embeddings_of_the_size_before() {
+    let model = load(Tiny::Llama);
+    let mut context = Context::new(&model, &params()).unwrap();
+    let row = vec![0.5; model.n_embd_inp() as usize];
+    let mut batch = Batch::new();
+    let mut run = || {
+        batch.clear();
+        for pos in 0..10 {
+            batch.push_embedding(&row, Pos::new(pos), &[SEQ], true).unwrap();
+        }
+        context.memory().seq_rm(SEQ, ..).unwrap();
+        context.decode(&batch).unwrap();
+        assert!(context.logits(9).unwrap().as_slice()[0].is_finite());
+    };
+    run();
+    assert_eq!(allocations(run), 0);
+}
