@@ -7,6 +7,8 @@ mod input;
 mod params;
 #[cfg(test)]
 mod poison_tests;
+#[cfg(test)]
+mod pool_tests;
 mod positions;
 mod recover;
 mod resolved;

@@ -268,7 +268,7 @@ pub enum ErrorKind {
          models and other objects are not affected"
     )]
     Poisoned {
-        /// `context` or `sampler chain`.
+        /// `context`, `sampler chain` or `thread pool`.
         object: &'static str,
         /// The earlier failure.
         cause: String,

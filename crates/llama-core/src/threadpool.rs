@@ -6,6 +6,7 @@ mod host;
 use core::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use once_cell::sync::OnceCell;
 use parking_lot::{Mutex, MutexGuard};
@@ -147,6 +148,12 @@ impl ThreadpoolParams {
 ///
 /// With feature `openmp` the threads are OpenMP's, and the pool has their priority and processors.
 ///
+/// A failure inside llama.cpp that breaks off a computation may leave the threads in the middle of it. The pool cannot be
+/// used any more then, nor the other contexts that have it: [`ErrorKind::Poisoned`].
+///
+/// Pausing and resuming (`ggml_threadpool_pause`, `ggml_threadpool_resume`) are ggml's own affair: it resumes a pool that
+/// computes, and pauses the one that a context has used before another.
+///
 /// Corresponds to `ggml_threadpool`.
 ///
 /// [`Context::attach_threadpool`]: crate::Context::attach_threadpool
@@ -159,6 +166,9 @@ struct Pool {
     /// Held by the context that computes. A pool has one graph at a time and is not made for two threads
     /// (ggml-cpu.c, `ggml_graph_compute`).
     busy: Mutex<()>,
+    /// Whether a computation with the pool was broken off by a contained failure, which may have left its threads in the
+    /// middle of it, waiting for one that does not come.
+    broken: AtomicBool,
 }
 
 // SAFETY: ggml's pool is a mutex, atomics and threads of its own; it is not tied to the thread that made it. It is used
@@ -185,7 +195,8 @@ impl Threadpool {
         let raw = NonNull::new(raw).ok_or_else(|| ErrorKind::OutOfMemory {
             message: "ggml_threadpool_new returned NULL".to_owned(),
         })?;
-        Ok(Self(Arc::new(Pool { raw, params: params.clone(), busy: Mutex::new(()) })))
+        let (busy, broken) = (Mutex::new(()), AtomicBool::new(false));
+        Ok(Self(Arc::new(Pool { raw, params: params.clone(), busy, broken })))
     }
 
     /// The parameters that the pool was made with.
@@ -223,6 +234,10 @@ impl core::fmt::Debug for Threadpool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        if *self.broken.get_mut() && self.params.n_threads > 1 {
+            tracing::error!("a thread pool is not freed: a computation with it failed inside llama.cpp");
+            return;
+        }
         let Ok(functions) = Functions::get() else { return };
         // SAFETY: this is the last owner, and contexts keep a pool as long as ggml may look at it. The threads are
         // between computations, and are joined.

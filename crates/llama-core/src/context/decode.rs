@@ -102,13 +102,18 @@ impl Context {
         self.threadpools.begin();
         let result = {
             let _pools = self.threadpools.lock();
-            guard(|| {
+            self.threadpools.check()?;
+            let result = guard(|| {
                 // SAFETY: the context is valid; the function reads a pointer.
                 positions.check(unsafe { llama_sys::llama_get_memory(raw) }, batch)?;
                 input.fill(batch)?;
                 // SAFETY: the context and its batch are valid, and `check_batch` has refused what C asserts on.
                 Ok(unsafe { llama_sys::llama_process(raw, process.to_raw(), input.raw()) })
-            })
+            });
+            if result.is_err() {
+                self.threadpools.fail();
+            }
+            result
         };
         result.unwrap_or_else(|error| {
             self.poison_with(&error);

@@ -1,6 +1,7 @@
 //! The pools of a context.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
 
@@ -47,6 +48,20 @@ impl Attached {
     /// Notes that a computation begins.
     pub(crate) fn begin(&mut self) {
         self.used |= self.current.is_some();
+    }
+
+    /// Refuses pools that a contained failure has left in the middle of a computation.
+    pub(crate) fn check(&self) -> Result<()> {
+        if !self.all.iter().any(|pool| pool.0.broken.load(Ordering::Relaxed)) {
+            return Ok(());
+        }
+        let cause = "while another context computed with it".to_owned();
+        Err(ErrorKind::Poisoned { object: "thread pool", cause }.into())
+    }
+
+    /// Notes that a computation has been broken off by a contained failure.
+    pub(crate) fn fail(&self) {
+        self.all.iter().for_each(|pool| pool.0.broken.store(true, Ordering::Relaxed));
     }
 
     /// Notes that a computation has come to its end, so that the backend has the address of a current pool or of none.

@@ -1,0 +1,47 @@
+//! A thread pool that a contained failure has left in the middle of a computation is not used again, and not waited for.
+
+use test_models::Tiny;
+
+use super::{Context, ContextParams};
+use crate::error::ErrorKind;
+use crate::model::{Model, ModelParams};
+use crate::token::{Pos, SeqId, Token};
+use crate::{Batch, Threadpool, ThreadpoolParams};
+
+fn batch(n: i32) -> Batch {
+    let mut batch = Batch::new();
+    for pos in 0..n {
+        batch.push(Token::new(5), Pos::new(pos), &[SeqId::new(0)], true).unwrap();
+    }
+    batch
+}
+
+#[test]
+fn pools_of_failed_computations_are_given_up() {
+    let model = Model::load(Tiny::Llama.path(), &ModelParams::default()).unwrap();
+    let params = ContextParams::default().n_ctx(256).n_threads(2).n_outputs_max(2);
+    let pool = Threadpool::new(&ThreadpoolParams::new(2).poll(0)).unwrap();
+    let [mut first, mut second] = [0, 1].map(|_| {
+        let mut context = Context::new(&model, &params).unwrap();
+        context.attach_threadpool(&pool, None).unwrap();
+        context.decode(&batch(2)).unwrap();
+        context.memory().clear(false).unwrap();
+        context
+    });
+    // More results than llama.cpp has room for, which is otherwise refused.
+    first.limits.n_outputs_max = 100;
+    let error = first.decode(&batch(3)).unwrap_err();
+    let ErrorKind::Internal { message, .. } = error.kind() else { panic!("{error:?}") };
+    assert!(message.contains("n_outputs_max <= cparams.n_outputs_max"), "{message}");
+    assert!(first.is_poisoned());
+
+    let error = second.decode(&batch(2)).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Poisoned { object: "thread pool", .. }), "{error:?}");
+    assert!(!second.is_poisoned());
+    let other = Threadpool::new(&ThreadpoolParams::new(2).poll(0)).unwrap();
+    let error = second.attach_threadpool(&other, None).and_then(|()| second.decode(&batch(2))).unwrap_err();
+    // Its CPU backend still knows the broken one.
+    assert!(matches!(error.kind(), ErrorKind::Poisoned { object: "thread pool", .. }), "{error:?}");
+    // None of these waits for threads that do not end.
+    drop((pool, first, second));
+}
