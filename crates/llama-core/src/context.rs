@@ -1,5 +1,6 @@
 //! Contexts: a model at work, with its memory and its last results.
 
+mod clone;
 mod decode;
 mod hooks;
 mod input;
@@ -25,12 +26,14 @@ pub use params::{
 use positions::Positions;
 pub use resolved::ResolvedParams;
 
+use crate::adapter::LoraAdapter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::guard::guard;
 use crate::log;
 use crate::memory::Memory;
 use crate::model::Model;
 use crate::observer::Observer;
+use crate::state::Bookkeeping;
 use crate::threadpool::Attached;
 use crate::token::SeqId;
 
@@ -45,6 +48,7 @@ use crate::token::SeqId;
 pub struct Context {
     raw: OwnedRaw,
     model: Model,
+    params: ContextParams,
     limits: Limits,
     causal: bool,
     embeddings: bool,
@@ -64,6 +68,12 @@ pub struct Context {
     hooks: OwnedHooks,
     threadpools: Attached,
     poison: Option<String>,
+    /// What is known of the context's own states.
+    books: Bookkeeping,
+    /// The adapters that C has pointers to, with their scales.
+    adapters: Vec<(LoraAdapter, f32)>,
+    /// Whether the next batch may make C plan its buffers anew, for which it walks through the model's adapters.
+    may_plan: bool,
 }
 
 /// What the context was really created with; constant.
@@ -156,6 +166,7 @@ impl Context {
             raw_params.abort_callback_data = hooks.as_data();
         }
         let raw = log::explain(|| {
+            let _adapters = model.hold_adapters();
             // llama_init_from_model may write to the model's hyperparameters (YaRN).
             let _lock = LOCK.lock();
             // SAFETY: the model is valid; the parameters were made from llama.cpp's defaults, and the pointers in
@@ -181,11 +192,12 @@ impl Context {
             needs_states: params.is_mtp(),
             takes_embeddings: takes_embeddings(model),
         };
-        Ok(Self {
+        let mut context = Self {
             // SAFETY: the context is valid, and `raw` is freed with `input`.
             input: unsafe { Input::new(raw.0) }?,
             raw,
             model: model.clone(),
+            params: params.clone(),
             limits,
             causal,
             embeddings: raw_params.embeddings,
@@ -200,7 +212,12 @@ impl Context {
             hooks,
             threadpools: Attached::default(),
             poison: None,
-        })
+            books: Bookkeeping::default(),
+            adapters: Vec::new(),
+            may_plan: false,
+        };
+        context.books = Bookkeeping::of_empty(&mut context)?;
+        Ok(context)
     }
 
     pub(crate) fn raw(&self) -> *mut llama_sys::llama_context {
@@ -211,6 +228,19 @@ impl Context {
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// What the context was made with.
+    pub(crate) fn given_params(&self) -> &ContextParams {
+        &self.params
+    }
+
+    pub(crate) fn books(&self) -> &Bookkeeping {
+        &self.books
+    }
+
+    pub(crate) fn books_mut(&mut self) -> &mut Bookkeeping {
+        &mut self.books
     }
 
     /// The size in tokens, of all sequences together. Corresponds to `llama_n_ctx`.
@@ -343,6 +373,8 @@ impl Context {
     /// Runs a call that may change the context. When it is contained the context is poisoned.
     pub(crate) fn call<R>(&mut self, call: impl FnOnce(*mut llama_sys::llama_context) -> R) -> Result<R> {
         self.check_poison()?;
+        // Which changes make C plan anew is its own affair (llama-context.cpp, sched_need_reserve): any may.
+        self.may_plan = true;
         let raw = self.raw();
         let result = {
             let _pools = self.threadpools.lock();
@@ -373,6 +405,16 @@ impl Context {
             None => Ok(()),
             Some(cause) => Err(ErrorKind::Poisoned { object: "context", cause: cause.clone() }.into()),
         }
+    }
+
+    /// The adapters that C has pointers to.
+    pub(crate) fn attached(&self) -> &[(LoraAdapter, f32)] {
+        &self.adapters
+    }
+
+    /// The same, to change what is kept alive.
+    pub(crate) fn attached_mut(&mut self) -> &mut Vec<(LoraAdapter, f32)> {
+        &mut self.adapters
     }
 
     /// Whether all sequences share one buffer.

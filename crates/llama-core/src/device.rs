@@ -72,6 +72,11 @@ impl Device {
         }
     }
 
+    /// Whether it does not use the system's memory.
+    pub(crate) fn has_own_memory(&self) -> bool {
+        self.kind() == DeviceKind::Gpu
+    }
+
     /// Free and total memory in bytes, as the driver says now. Corresponds to `ggml_backend_dev_memory`.
     #[must_use]
     pub fn memory(&self) -> DeviceMemory {
@@ -80,6 +85,23 @@ impl Device {
         unsafe { llama_sys::ggml_backend_dev_memory(self.raw, &raw mut free, &raw mut total) };
         DeviceMemory { free, total }
     }
+}
+
+/// The largest alignment and the smallest limit of one allocation, in bytes, over the buffers of all devices.
+pub(crate) fn buffer_limits() -> (usize, usize) {
+    devices().iter().fold((1, usize::MAX), |(alignment, largest), device| {
+        // SAFETY: the device lives for ever, and so does its buffer type.
+        let buffer = unsafe { llama_sys::ggml_backend_dev_buffer_type(device.raw) };
+        if buffer.is_null() {
+            return (alignment, largest);
+        }
+        // SAFETY: the buffer type is valid; the functions read numbers.
+        let (align, most) = unsafe {
+            use llama_sys::{ggml_backend_buft_get_alignment, ggml_backend_buft_get_max_size};
+            (ggml_backend_buft_get_alignment(buffer), ggml_backend_buft_get_max_size(buffer))
+        };
+        (alignment.max(align), largest.min(most))
+    })
 }
 
 /// A device's memory in bytes.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::state::StateError;
+
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
@@ -24,6 +26,12 @@ impl Error {
         if self.0.log.is_empty() {
             self.0.log = log;
         }
+        self
+    }
+
+    /// Puts another kind in place of the one that there is, and leaves the log.
+    pub(crate) fn map_kind(mut self, map: impl FnOnce(ErrorKind) -> ErrorKind) -> Self {
+        self.0.kind = map(self.0.kind);
         self
     }
 
@@ -264,6 +272,90 @@ pub enum ErrorKind {
         object: &'static str,
         /// The earlier failure.
         cause: String,
+    },
+    /// A state was not saved or restored.
+    #[error("the state was not saved or restored: {0}")]
+    State(#[from] StateError),
+    /// A state file was not written, read or restored.
+    #[error("the state file {} was not written, read or restored: {source}", path.display())]
+    StateFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, or with what it was to be restored into.
+        source: StateError,
+    },
+    /// The adapter's file is missing, is no GGUF file, or is not complete; refused before llama.cpp sees it.
+    #[error("cannot load the adapter {}: {}", path.display(), source.without_path())]
+    AdapterFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        source: llama_gguf::Error,
+    },
+    /// The adapter's file is whole, but what it says cannot be computed with.
+    #[error("the adapter {} cannot be used with this model: {reason}", path.display())]
+    Adapter {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+    /// llama.cpp could not load the adapter: it is of another kind or for another model; the log says why.
+    #[error("llama.cpp could not load the adapter {} for this model", path.display())]
+    AdapterLoad {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An adapter was given to a context of another model than the one it was loaded for.
+    #[error(
+        "the adapter {} was loaded for another model than the context's: load it again with the context's model",
+        path.display()
+    )]
+    OtherModel {
+        /// The adapter's file.
+        path: PathBuf,
+    },
+    /// A control vector's file is missing, is no GGUF file, or is not complete.
+    #[error("cannot load the control vector {}: {}", path.display(), source.without_path())]
+    ControlVectorFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        source: llama_gguf::Error,
+    },
+    /// The numbers of a control vector are not usable, or not for this model.
+    #[error("the control vector cannot be used: {reason}")]
+    ControlVector {
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+    /// A model could not be written.
+    #[error("cannot save the model as {}: {}", path.display(), source.without_path())]
+    Save {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// What went wrong.
+        source: llama_gguf::Error,
+    },
+    /// The metadata that a model was to be made of is none that llama.cpp reads.
+    #[error("cannot make a model of this metadata: {source}")]
+    Metadata {
+        /// What is wrong.
+        source: llama_gguf::Error,
+    },
+    /// The data of a tensor of a model that is made in memory is missing or not usable.
+    #[error("cannot make the model: tensor \"{tensor}\" has no usable data: {source}")]
+    TensorData {
+        /// The tensor.
+        tensor: String,
+        /// What the callback said, or what is wrong with what it gave.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// llama.cpp could not make a model of metadata and tensors.
+    #[error("llama.cpp could not make a model of the metadata and the tensors' types: {reason}")]
+    FromMetadata {
+        /// Why, or that the log says why.
+        reason: String,
     },
     /// Something that has to be done earlier, or only once.
     #[error("{operation} is not possible any more: {reason}")]

@@ -29,15 +29,18 @@
 //! - **Threads.** [`Model`] is `Send` and `Sync`; [`Context`] and [`SamplerChain`] are `Send`.
 //! - **Safe code does not abort the process.** What llama.cpp asserts on is refused before; an assertion that fails
 //!   all the same is contained and comes back as [`ErrorKind::Internal`], and the context that it happened in is
-//!   poisoned. Two limits: assertions on ggml's own worker threads cannot be contained, and with
+//!   poisoned. Two limits: assertions inside a computation on several threads cannot be contained, and with
 //!   `panic = "abort"` in the profile they abort as in C++.
 //! - **Initialisation is implicit**, and llama.cpp's log goes to [`tracing`], target `llama_cpp`.
+//! - **States** of contexts are saved to memory and to files and restored from them: [`Context::save_state`].
 //! - **Errors say what to do**, with llama.cpp's own last words on them.
 
 mod abort;
+mod adapter;
 mod backend;
 mod batch;
 mod context;
+mod control_vector;
 mod device;
 mod embeddings;
 mod error;
@@ -50,23 +53,27 @@ mod numa;
 mod observer;
 mod perf;
 mod sampler;
+mod state;
 mod threadpool;
 mod token;
 mod tokenize;
 mod vocab;
 
+pub use adapter::LoraAdapter;
 pub use backend::{
     init, supports_gpu_offload, supports_mlock, supports_mmap, supports_rpc, system_info, version,
 };
 pub use batch::Batch;
 pub use context::{AttentionType, CacheType, Context, ContextParams, FlashAttention, PoolingType};
+pub use control_vector::ControlVector;
 pub use device::{Device, DeviceKind, DeviceMemory, devices};
 pub use error::{DecodeError, Error, ErrorKind, Result};
 pub use logits::Logits;
 pub use memory::Memory;
-pub use model::{LoadMode, Model, ModelParams, SplitMode};
+pub use model::{LoadMode, Model, ModelParams, SplitMode, TensorView};
 pub use perf::Perf;
 pub use sampler::*;
+pub use state::{DeviceState, Removed, StateError, StateInfo, StateKind, StatePart};
 pub use token::{Pos, SeqId, Token, TokenAttributes};
 pub use tokenize::{DetokenizeOptions, TokenizeOptions};
 pub use vocab::{Vocab, VocabKind};

@@ -70,7 +70,7 @@ fn capture(level: llama_sys::ggml_log_level, line: &str) {
 }
 
 /// Adds a line to those of the call that is captured, if there is one.
-fn keep(line: String) {
+pub(crate) fn keep(line: String) {
     CAPTURED.with_borrow_mut(|captured| {
         if let Some(lines) = captured {
             if lines.len() == MAX_LINES {

@@ -75,7 +75,9 @@ impl<'c> Memory<'c> {
     /// [`ErrorKind::Unsupported`] without memory, [`ErrorKind::Poisoned`].
     pub fn clear(&mut self, data: bool) -> Result<()> {
         // SAFETY: `call` passes the memory of a valid context.
-        self.call(|memory| unsafe { llama_sys::llama_memory_clear(memory, data) })
+        self.call(|memory| unsafe { llama_sys::llama_memory_clear(memory, data) })?;
+        self.context.books_mut().note_clear();
+        Ok(())
     }
 
     /// Removes the positions of a range from a sequence. Corresponds to `llama_memory_seq_rm`.
@@ -138,7 +140,13 @@ impl<'c> Memory<'c> {
         let (from, to) = (from.get(), to.get());
         // SAFETY: the memory is valid, the ids and the range are checked, and a part is only copied inside one
         // buffer (llama-kv-cache.cpp, seq_cp).
-        self.call(|memory| unsafe { llama_sys::llama_memory_seq_cp(memory, from, to, span.start, span.end) })
+        self.call(|memory| unsafe {
+            llama_sys::llama_memory_seq_cp(memory, from, to, span.start, span.end);
+        })?;
+        if !self.context.is_unified() && !self.context.model().is_recurrent() {
+            self.context.books_mut().note_copy();
+        }
+        Ok(())
     }
 
     fn check_partial_copy(&self) -> Result<()> {
@@ -196,7 +204,7 @@ impl<'c> Memory<'c> {
         self.call(|memory| unsafe {
             llama_sys::llama_memory_seq_add(memory, seq_id, span.start, span.end, delta);
         })?;
-        self.context.note_shift();
+        self.note_move();
         Ok(())
     }
 
@@ -240,8 +248,16 @@ impl<'c> Memory<'c> {
         self.call(|memory| unsafe {
             llama_sys::llama_memory_seq_div(memory, seq_id, span.start, span.end, divisor);
         })?;
-        self.context.note_shift();
+        self.note_move();
         Ok(())
+    }
+
+    /// Keys are turned to their new positions when the next batch is decoded; a recurrent state has none.
+    fn note_move(&mut self) {
+        self.context.note_shift();
+        if !self.context.model().is_recurrent() {
+            self.context.books_mut().note_move();
+        }
     }
 
     /// The smallest position of a sequence that is in memory, `None` when there is none. Above 0 in sliding-window

@@ -1,7 +1,10 @@
 //! Models: weights, vocabulary and metadata, shared by every context made from them.
 
+mod from_metadata;
 mod metadata;
+mod origin;
 mod params;
+mod save;
 
 use core::ffi::c_void;
 use core::ops::ControlFlow;
@@ -9,6 +12,10 @@ use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+pub use from_metadata::TensorView;
+pub(crate) use origin::{Origin, Shape, shape_of};
 pub use params::{LoadMode, ModelParams, SplitMode};
 
 use crate::error::{ErrorKind, Result};
@@ -30,15 +37,20 @@ struct Handle {
     params: ModelParams,
     /// The number of positions that the model has learned an embedding for.
     n_positions: Option<u32>,
+    origin: Origin,
+    /// Guards the model's set of adapters: loading and freeing one changes it, and a context that plans its buffers
+    /// walks through it (llama-context.cpp, `graph_max_nodes`).
+    adapters: RwLock<()>,
 }
 
 // SAFETY: a llama_model has no tie to the thread that loaded it: its destructor frees buffers and memory maps
 // (llama-model.cpp, llama-mmap.cpp), none of which use thread-local state.
 unsafe impl Send for Handle {}
 // SAFETY: after loading, the functions that this crate calls with a shared model only read it; making a context
-// reads hyperparameters and tensors. The one write is llama_init_from_model's adjustment of n_ctx_train for
-// YaRN, which `Context::new` keeps behind a lock (llama-context.cpp, llama_init_from_model). Tokenisation is
-// documented as thread-safe in llama.h and uses per-call sessions (llama-vocab.cpp).
+// reads hyperparameters and tensors. There are two writes: llama_init_from_model's adjustment of n_ctx_train for
+// YaRN, which `Context::new` keeps behind a lock (llama-context.cpp, llama_init_from_model), and the set of
+// adapters, which has the lock `adapters` (llama-adapter.cpp). Tokenisation is documented as thread-safe in llama.h
+// and uses per-call sessions (llama-vocab.cpp).
 unsafe impl Sync for Handle {}
 
 impl Drop for Handle {
@@ -92,6 +104,7 @@ impl Model {
         let c_path = path_to_c(path)?;
         let gguf = llama_gguf::validate_file(path)
             .map_err(|source| ErrorKind::File { path: path.to_owned(), source })?;
+        let origin = Origin::of_file(path, &gguf)?;
         let mut raw_params = params.to_raw()?;
         raw_params.use_extra_bufts &= !multiplies_in_batches(&gguf);
         let mut state = progress.map(|closure| Callback::new(ProgressState { closure, cancelled: false }));
@@ -102,8 +115,16 @@ impl Model {
         let loaded = log::explain(|| {
             // SAFETY: the path is NUL-terminated, the parameters were made by `to_raw` from llama.cpp's
             // defaults, and the callback's state lives until after this call.
-            let raw =
-                guard(|| unsafe { llama_sys::llama_model_load_from_file(c_path.as_ptr(), raw_params) })?;
+            let raw = guard(|| unsafe { llama_sys::llama_model_load_from_file(c_path.as_ptr(), raw_params) });
+            let raw = match raw {
+                Ok(raw) => raw,
+                Err(error) if matches!(error.kind(), ErrorKind::OutOfMemory { .. }) => return Err(error),
+                // Wrong numbers in the metadata fail assertions: that is the file's fault as well.
+                Err(error) => {
+                    log::keep(error.kind().to_string());
+                    core::ptr::null_mut()
+                }
+            };
             NonNull::new(raw).ok_or_else(|| ErrorKind::Load { path: path.to_owned() }.into())
         });
         let cancelled = state.as_ref().is_some_and(|state| state.closure.cancelled);
@@ -113,9 +134,13 @@ impl Model {
         if cancelled {
             return Err(ErrorKind::LoadCancelled { path: path.to_owned() }.into());
         }
-        let raw = loaded?;
-        let n_positions = learned_positions(&gguf);
-        Ok(Self(Arc::new(Handle { raw, path: path.to_owned(), params: params.clone(), n_positions })))
+        Ok(Self::own(loaded?, path, params, origin))
+    }
+
+    /// Takes ownership of a model that C has made.
+    fn own(raw: NonNull<llama_sys::llama_model>, path: &Path, params: &ModelParams, origin: Origin) -> Self {
+        let (path, params, n_positions) = (path.to_owned(), params.clone(), learned_positions(&origin));
+        Self(Arc::new(Handle { raw, path, params, n_positions, origin, adapters: RwLock::new(()) }))
     }
 
     /// The C object, for the calls of this crate.
@@ -128,7 +153,22 @@ impl Model {
         self.0.n_positions
     }
 
-    /// The file that the model was loaded from.
+    /// What the model was made from.
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.0.origin
+    }
+
+    /// Keeps adapters from being loaded and freed. For calls in which C walks through the model's adapters.
+    pub(crate) fn hold_adapters(&self) -> RwLockReadGuard<'_, ()> {
+        self.0.adapters.read()
+    }
+
+    /// For calls that load or free an adapter.
+    pub(crate) fn change_adapters(&self) -> RwLockWriteGuard<'_, ()> {
+        self.0.adapters.write()
+    }
+
+    /// The file that the model was loaded from. Empty for a model [made in memory](Model::from_metadata).
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0.path
@@ -349,8 +389,8 @@ fn multiplies_in_batches(gguf: &llama_gguf::Gguf) -> bool {
 }
 
 /// The rows of the table of learned position embeddings (llama-arch.cpp, `LLM_TENSOR_POS_EMBD`).
-fn learned_positions(gguf: &llama_gguf::Gguf) -> Option<u32> {
-    let rows = *gguf.tensor("position_embd.weight")?.shape().get(1)?;
+fn learned_positions(origin: &Origin) -> Option<u32> {
+    let [_, rows, ..] = origin.shape("position_embd.weight")?;
     Some(u32::try_from(rows).unwrap_or(u32::MAX))
 }
 

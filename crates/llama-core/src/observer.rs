@@ -110,6 +110,7 @@ impl<'t> TensorInfo<'t> {
 
     /// The type of the elements, `None` for one that this version does not know.
     #[must_use]
+    #[allow(clippy::useless_conversion, reason = "the enum's integer is signed on some platforms")]
     pub fn tensor_type(&self) -> Option<TensorType> {
         #[allow(clippy::useless_conversion, reason = "the enum's integer is signed on some platforms")]
         TensorType::from_id(u32::try_from(self.raw.type_.0).ok()?)

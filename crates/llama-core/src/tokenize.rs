@@ -78,8 +78,8 @@ impl Vocab<'_> {
         self.check_has_tokenizer(OPERATION)?;
         let length = i32::try_from(text.len())
             .map_err(|_| tokenize_error(OPERATION, format!("{} bytes are more than 2 GiB", text.len())))?;
-        // One token for two bytes is more than enough for most texts; otherwise C says how many there are.
-        let mut tokens = vec![0; text.len() / 2 + 16];
+        // A token for each byte and some for the ends: C works through the text again when there is too little room.
+        let mut tokens = vec![0; text.len() + 16];
         loop {
             let capacity = i32::try_from(tokens.len()).unwrap_or(i32::MAX);
             let count = log::explain(|| {

@@ -17,15 +17,8 @@ const TOLERANCE: f32 = 1e-3;
 /// The same for a recurrence whose inputs come from matrices of 16 bits: what one token is off by goes on to the next.
 const TOLERANCE_OF_JAMBA: f32 = 5e-3;
 
-const CAUSAL: [Tiny; 7] = [
-    Tiny::Llama,
-    Tiny::LlamaQ8,
-    Tiny::Qwen2,
-    Tiny::Qwen3Moe,
-    Tiny::Gemma3,
-    Tiny::Mamba,
-    Tiny::Jamba,
-];
+const CAUSAL: [Tiny; 7] =
+    [Tiny::Llama, Tiny::LlamaQ8, Tiny::Qwen2, Tiny::Qwen3Moe, Tiny::Gemma3, Tiny::Mamba, Tiny::Jamba];
 
 /// Longer than Gemma's window of 16.
 const PROMPT: &str = "Hello world, this is a test of the model.";
@@ -144,7 +137,8 @@ fn interleaved(model: &Model, order: [usize; 4]) -> (Batch, Vec<usize>) {
     for place in 0..longest {
         for sequence in order {
             let Some(token) = texts[sequence].get(place) else { continue };
-            let (pos, seq_id) = (Pos::new(i32::try_from(place).unwrap()), SeqId::new(i32::try_from(sequence).unwrap()));
+            let (pos, seq_id) =
+                (Pos::new(i32::try_from(place).unwrap()), SeqId::new(i32::try_from(sequence).unwrap()));
             last[sequence] = batch.push(*token, pos, &[seq_id], place + 1 == texts[sequence].len()).unwrap();
         }
     }
@@ -215,7 +209,10 @@ fn rows_know_their_tokens() {
     let best = row.argmax();
     assert_eq!((row.len(), row.as_slice().len()), (507, 507));
     assert_eq!(row.get(best), row.iter().copied().reduce(f32::max));
-    assert_eq!((row.get(Token::new(-1)), row.get(Token::new(507)), row.get(Token::new(i32::MAX))), (None, None, None));
+    assert_eq!(
+        (row.get(Token::new(-1)), row.get(Token::new(507)), row.get(Token::new(i32::MAX))),
+        (None, None, None)
+    );
 }
 
 #[test]
@@ -281,7 +278,11 @@ fn pooled(model: &Model, params: &ContextParams, texts: &[&str], encode: bool) -
     for (seq_id, text) in (0..).zip(texts) {
         batch.push_prompt(&tokens(model, text), SeqId::new(seq_id), Pos::new(0)).unwrap();
     }
-    if encode { context.encode(&batch).unwrap() } else { context.decode(&batch).unwrap() }
+    if encode {
+        context.encode(&batch).unwrap();
+    } else {
+        context.decode(&batch).unwrap();
+    }
     (0..).zip(texts).map(|(seq_id, _)| context.embeddings_seq(SeqId::new(seq_id)).unwrap().to_vec()).collect()
 }
 
@@ -308,7 +309,8 @@ fn bert_pools_as_it_is_told() {
     let mut context =
         Context::new(&model, &params().embeddings(true).pooling_type(PoolingType::None)).unwrap();
     decode(&mut context, &prompt, SEQ, 0);
-    let rows: Vec<Vec<f32>> = (0..prompt.len()).map(|index| context.embeddings(index).unwrap().to_vec()).collect();
+    let rows: Vec<Vec<f32>> =
+        (0..prompt.len()).map(|index| context.embeddings(index).unwrap().to_vec()).collect();
     assert!(matches!(context.embeddings_seq(SEQ).unwrap_err().kind(), ErrorKind::Unsupported { .. }));
     let pool = |pooling| pooled(&model, &params().pooling_type(pooling), &["hello world"], true);
     assert_close(&pool(PoolingType::Cls), &rows[..1], "first");
@@ -337,7 +339,10 @@ fn reranker_scores_pairs() {
     let scores = pooled(&model, &params(), &texts, true);
     assert!(scores.iter().all(|score| score.len() == 1 && score[0].is_finite()), "{scores:?}");
     assert_eq!(scores, pooled(&model, &params(), &texts, true));
-    assert!((scores[0][0] - scores[2][0]).abs() < 1e-5 && (scores[0][0] - scores[1][0]).abs() > 1e-4, "{scores:?}");
+    assert!(
+        (scores[0][0] - scores[2][0]).abs() < 1e-5 && (scores[0][0] - scores[1][0]).abs() > 1e-4,
+        "{scores:?}"
+    );
 }
 
 /// The continuation that T5's decoder gives to an encoded text.
@@ -378,7 +383,9 @@ fn t5_decodes_several_texts_at_once() {
     for pos in 0..8 {
         batch.clear();
         for seq_id in [1, 0] {
-            batch.push(last[seq_id], Pos::new(pos), &[SeqId::new(i32::try_from(seq_id).unwrap())], true).unwrap();
+            batch
+                .push(last[seq_id], Pos::new(pos), &[SeqId::new(i32::try_from(seq_id).unwrap())], true)
+                .unwrap();
         }
         context.decode(&batch).unwrap();
         for (seq_id, index) in [(1, 0), (0, 1)] {

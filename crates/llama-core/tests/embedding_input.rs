@@ -5,8 +5,8 @@ mod variant;
 
 use greedy::{SEQ, decode, difference, load, logits_after, params, tokens};
 use llama_core::{
-    Batch, Context, ContextParams, DecodeError, Error, ErrorKind, Model, MultiPos, Pos, SeqId,
-    TensorType, Token,
+    Batch, Context, ContextParams, DecodeError, Error, ErrorKind, Model, MultiPos, Pos, SeqId, TensorType,
+    Token,
 };
 use llama_gguf::Gguf;
 use test_models::Tiny;

@@ -6,7 +6,7 @@ mod greedy;
 mod resident;
 
 use greedy::{SEQ, decode, load, params, tokens};
-use llama_core::{Batch, Context, Model, ModelParams, Pos};
+use llama_core::{Batch, Context, Model, ModelParams, Pos, StatePart};
 use resident::assert_flat;
 use test_models::Tiny;
 
@@ -21,6 +21,7 @@ fn memory_stays_flat() {
     loads_that_are_cancelled();
     contexts_that_are_refused();
     batches_that_are_refused();
+    states_that_come_and_go();
 }
 
 /// What a small context takes at least: its cache and its buffers.
@@ -88,9 +89,8 @@ fn loads_that_are_cancelled() {
 
 fn contexts_that_are_refused() {
     let model = load(Tiny::Llama);
-    let quantised = params()
-        .type_v(llama_core::CacheType::Q8_0)
-        .flash_attention(llama_core::FlashAttention::Disabled);
+    let quantised =
+        params().type_v(llama_core::CacheType::Q8_0).flash_attention(llama_core::FlashAttention::Disabled);
     assert_flat(100, 50_000, || {
         Context::new(&model, &quantised).unwrap_err();
     });
@@ -106,4 +106,26 @@ fn batches_that_are_refused() {
     assert_flat(2000, 5_000, || {
         context.decode(&gap).unwrap_err();
     });
+}
+
+fn states_that_come_and_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    for tiny in [Tiny::Llama, Tiny::Jamba] {
+        let model = load(tiny);
+        let mut context = Context::new(&model, &params()).unwrap();
+        let prompt = tokens(&model, "Hello world");
+        decode(&mut context, &prompt, SEQ, 0);
+        let mut state = Vec::new();
+        assert_flat(100, 20_000, || {
+            context.save_state(&path, &prompt).unwrap();
+            assert_eq!(context.load_state(&path).unwrap(), prompt);
+            context.state_data(&mut state).unwrap();
+            context.set_state_data(&state[1..]).unwrap_err();
+            context.set_state_data(&state).unwrap();
+            let kept = context.keep_seq_state(SEQ, StatePart::Partial);
+            assert_eq!(kept.is_ok(), tiny == Tiny::Jamba);
+        });
+        assert_flat(50, CONTEXT, || drop(context.try_clone().unwrap()));
+    }
 }

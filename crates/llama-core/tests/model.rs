@@ -107,7 +107,9 @@ fn smollm2_has_its_special_tokens() {
     assert_eq!((vocab.adds_bos(), vocab.adds_eos(), vocab.adds_sep()), (false, false, false));
     let end = Token::new(2);
     assert_eq!(vocab.text(end).unwrap(), "<|im_end|>");
-    assert!(vocab.is_eog(end) && vocab.is_control(end).unwrap() && vocab.attributes(end).unwrap().is_control());
+    assert!(
+        vocab.is_eog(end) && vocab.is_control(end).unwrap() && vocab.attributes(end).unwrap().is_control()
+    );
     let paris = Token::new(7042);
     assert_eq!(vocab.text(paris).unwrap(), "\u{120}Paris");
     assert!(!vocab.is_eog(paris) && vocab.attributes(paris).unwrap().is_normal());
@@ -141,7 +143,9 @@ fn chat_templates_are_found_by_name() {
     let template = model.chat_template(None).unwrap().unwrap();
     // Longer than any fixed buffer that one would think of.
     assert_eq!(Some(&template), model.metadata_value("tokenizer.chat_template").unwrap().as_ref());
-    assert!(template.starts_with("{% for message in messages %}") && template.contains("<|im_start|>assistant"));
+    assert!(
+        template.starts_with("{% for message in messages %}") && template.contains("<|im_start|>assistant")
+    );
     assert_eq!(model.chat_template(Some("tool_use")).unwrap(), None);
     assert_eq!(load(Tiny::Mamba).chat_template(None).unwrap(), None);
 }
@@ -217,7 +221,8 @@ fn ways_to_load_give_the_same_model() {
 
 #[test]
 fn several_models_live_side_by_side() {
-    let models: Vec<Model> = [Tiny::Llama, Tiny::Qwen2, Tiny::Mamba, Tiny::Llama].into_iter().map(load).collect();
+    let models: Vec<Model> =
+        [Tiny::Llama, Tiny::Qwen2, Tiny::Mamba, Tiny::Llama].into_iter().map(load).collect();
     let alone: Vec<Vec<Token>> = models
         .iter()
         .map(|model| {

@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, mpsc};
 use std::thread;
 
 use greedy::{SEQ, continuation, decode, fresh_continuation, load, load_smollm2, params, tokens};
-use llama_core::{Batch, Context, Logits, Memory, Model, Token, Vocab};
+use llama_core::{Batch, Context, Logits, Memory, Model, SamplerChain, Token, Vocab};
 use test_models::Tiny;
 
 /// Lets two threads compute at once: there are two processors, and ggml's threads wait by spinning.
@@ -146,6 +146,21 @@ fn what_may_go_to_other_threads() {
     sync::<Logits<'_>>();
     send::<Batch>();
     sync::<Batch>();
+    send::<SamplerChain>();
     send::<llama_core::Error>();
     sync::<llama_core::Error>();
+}
+
+/// What may not: for a type that is `Sync` the call below is ambiguous and does not compile. Says the same as
+/// tests/ui/context_is_not_sync.rs, in words that do not depend on the compiler's.
+#[test]
+fn what_may_not_be_shared_with_other_threads() {
+    trait NotSync<Which> {
+        fn assert() {}
+    }
+    struct IsSync;
+    impl<T: ?Sized> NotSync<()> for T {}
+    impl<T: ?Sized + Sync> NotSync<IsSync> for T {}
+    <Context as NotSync<_>>::assert();
+    <SamplerChain as NotSync<_>>::assert();
 }

@@ -63,7 +63,9 @@ fn special_tokens_are_parsed_only_on_request() {
 
 #[test]
 fn every_control_token_needs_the_request() {
-    for model in [test_models::smollm2(), Tiny::Llama.path(), Tiny::Qwen2.path(), Tiny::T5.path()].map(vocabulary) {
+    for model in
+        [test_models::smollm2(), Tiny::Llama.path(), Tiny::Qwen2.path(), Tiny::T5.path()].map(vocabulary)
+    {
         let vocab = model.vocab();
         let mut seen = 0;
         for token in (0..vocab.n_tokens()).map(|id| Token::new(i32::try_from(id).unwrap())) {
@@ -138,7 +140,12 @@ fn pieces_of_the_whole_vocabulary_joined_are_its_text() {
             }
             let options = DetokenizeOptions::default().unparse_special(special);
             let whole = vocab.detokenize_bytes(&all, options).unwrap();
-            assert!(whole == joined, "{model:?} special {special}: {} and {} bytes", whole.len(), joined.len());
+            assert!(
+                whole == joined,
+                "{model:?} special {special}: {} and {} bytes",
+                whole.len(),
+                joined.len()
+            );
         }
     }
 }

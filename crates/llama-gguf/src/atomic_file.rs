@@ -6,8 +6,23 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A temporary file beside its target; removed when dropped before [`AtomicFile::commit`].
-pub(crate) struct AtomicFile {
+/// A file that appears under its name only when it is whole: a temporary one beside its target, which is removed when
+/// this is dropped before [`AtomicFile::commit`].
+///
+/// ```
+/// use std::io::Write;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("a");
+/// let file = llama_gguf::AtomicFile::create(&path)?;
+/// file.as_file().write_all(b"all of it")?;
+/// assert!(!path.exists());
+/// file.commit()?;
+/// assert_eq!(std::fs::read(&path)?, b"all of it");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct AtomicFile {
     /// `None` only while committing: some systems do not rename files that are open.
     file: Option<File>,
     temporary: PathBuf,
@@ -15,7 +30,11 @@ pub(crate) struct AtomicFile {
 }
 
 impl AtomicFile {
-    pub(crate) fn create(target: &Path) -> io::Result<Self> {
+    /// Makes the temporary file. A file that there is under the target's name stays until [`AtomicFile::commit`].
+    ///
+    /// # Errors
+    /// Those of the system, and if the path has no file name.
+    pub fn create(target: &Path) -> io::Result<Self> {
         let name = target.file_name().ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidInput, "the path does not end in a file name")
         })?;
@@ -29,12 +48,20 @@ impl AtomicFile {
         Ok(Self { file: Some(file), temporary, target: target.to_owned() })
     }
 
-    pub(crate) fn as_file(&self) -> &File {
+    /// The temporary file, for writing.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn as_file(&self) -> &File {
         self.file.as_ref().expect("the file is taken only by `commit`, which consumes `self`")
     }
 
-    /// Makes the contents durable, then gives the file its name.
-    pub(crate) fn commit(mut self) -> io::Result<()> {
+    /// Makes the contents durable, then gives the file its name, in place of one that may have it.
+    ///
+    /// # Errors
+    /// Those of the system; the temporary file is removed then.
+    pub fn commit(mut self) -> io::Result<()> {
         if let Some(file) = self.file.take() {
             file.sync_all()?;
         }

@@ -15,6 +15,7 @@ mod validate;
 mod value;
 mod writer;
 
+pub use atomic_file::AtomicFile;
 pub use error::Error;
 pub use flaw::Flaw;
 pub use metadata::Metadata;

@@ -7,6 +7,11 @@
 #include <exception>
 #include <new>
 
+#if defined(__GNUC__)
+// From the OpenMP runtime, when there is one.
+extern "C" __attribute__((weak)) int omp_in_parallel(void);
+#endif
+
 namespace {
 
 // Depth and not a flag: a body may call back into Rust, and that code may enter the guard again.
@@ -27,8 +32,17 @@ void copy_message(char * to, const char * from) {
     std::snprintf(to, LLAMA_SHIM_MESSAGE_SIZE, "%s", from);
 }
 
+// An exception that leaves a parallel region makes the other threads of the team wait for this one for ever.
+bool in_parallel_region() {
+#if defined(__GNUC__)
+    return omp_in_parallel != nullptr && omp_in_parallel() != 0;
+#else
+    return false;
+#endif
+}
+
 void on_abort(const char * message) {
-    if (guard_depth > 0) {
+    if (guard_depth > 0 && !in_parallel_region()) {
         assertion_failure failure;
         copy_message(failure.message, message);
         throw failure;

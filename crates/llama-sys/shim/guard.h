@@ -25,8 +25,9 @@ typedef void (*llama_shim_body)(void * data);
 // written, NUL-terminated, only when the outcome is not COMPLETED. A Rust panic in body passes through.
 enum llama_shim_outcome llama_shim_guard(llama_shim_body body, void * data, char * message);
 
-// Makes a failed assertion throw when the failing thread is inside llama_shim_guard. Elsewhere it prints and
-// aborts as without the callback. Process-wide; call it once, before other threads use ggml.
+// Makes a failed assertion throw when the failing thread is inside llama_shim_guard and not in a parallel region of
+// OpenMP. Elsewhere it prints and aborts as without the callback. Process-wide; call it once, before other threads
+// use ggml.
 void llama_shim_install_abort_callback(void);
 
 // Whether the calling thread is inside llama_shim_guard.

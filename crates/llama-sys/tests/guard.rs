@@ -36,7 +36,10 @@ fn assert_contained((outcome, message): (Outcome, String), file: &str, text: &st
     assert!(assertion.contains(text), "{assertion}");
     assert!(!path.starts_with('/') && !path.contains(":\\"), "{path} is a path of this machine");
     let here = env!("CARGO_MANIFEST_DIR").trim_end_matches("crates/llama-sys");
-    assert!(!message.contains(here) && !message.contains("/home/") && !message.contains("/root/"), "{message}");
+    assert!(
+        !message.contains(here) && !message.contains("/home/") && !message.contains("/root/"),
+        "{message}"
+    );
     // SAFETY: takes no arguments.
     assert!(!unsafe { llama_sys::llama_shim_is_guarded() });
 }
@@ -116,14 +119,19 @@ impl Context<'_> {
     fn decode(&self, tokens: &mut [i32]) -> i32 {
         let count = i32::try_from(tokens.len()).unwrap();
         // SAFETY: the context is valid and the batch has that many tokens, which outlive the call.
-        unsafe { llama_sys::llama_decode(self.raw, llama_sys::llama_batch_get_one(tokens.as_mut_ptr(), count)) }
+        unsafe {
+            llama_sys::llama_decode(self.raw, llama_sys::llama_batch_get_one(tokens.as_mut_ptr(), count))
+        }
     }
 
     fn likeliest(&self) -> i32 {
         // SAFETY: the last token of a batch of `llama_batch_get_one` has logits, one for each token.
         let row = unsafe {
             let n_vocab = llama_sys::llama_vocab_n_tokens(llama_sys::llama_model_get_vocab(self._model.0));
-            core::slice::from_raw_parts(llama_sys::llama_get_logits_ith(self.raw, -1), usize::try_from(n_vocab).unwrap())
+            core::slice::from_raw_parts(
+                llama_sys::llama_get_logits_ith(self.raw, -1),
+                usize::try_from(n_vocab).unwrap(),
+            )
         };
         (0..).zip(row).max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0
     }
@@ -166,7 +174,11 @@ fn batch_that_is_larger_than_allowed() {
         let outcome = guard(|| {
             context.decode(&mut [5; 17]);
         });
-        assert_contained(outcome, "src/llama-context.cpp", "GGML_ASSERT(n_tokens_all <= cparams.n_batch) failed");
+        assert_contained(
+            outcome,
+            "src/llama-context.cpp",
+            "GGML_ASSERT(n_tokens_all <= cparams.n_batch) failed",
+        );
         drop(context);
         assert_eq!(model.continuation(), before);
     }

@@ -1,7 +1,13 @@
 //! Where models are kept.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use llama_gguf::Writer;
+
+use crate::tiny::GENERATOR_VERSION;
 
 /// The environment variable that names another folder for the downloaded models.
 pub(crate) const FOLDER_VARIABLE: &str = "LLAMA_TEST_MODELS";
@@ -20,7 +26,30 @@ pub(crate) fn downloaded() -> PathBuf {
 }
 
 /// The folder of the generated models, in cargo's target folder wherever that is.
-pub(crate) fn generated() -> PathBuf {
+fn generated() -> PathBuf {
     let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     workspace_root().join(target).join("models/tiny")
+}
+
+/// The path of a generated file, which is written if it is not there.
+///
+/// Safe in several threads and processes at once: whoever is second replaces the file by an equal one.
+///
+/// # Panics
+/// If the file cannot be written.
+pub(crate) fn written(name: &str, writer: impl FnOnce() -> Writer<'static>) -> PathBuf {
+    // Threads of one process wait for each other rather than write the same bytes many times.
+    static WRITING: Mutex<()> = Mutex::new(());
+    let folder = generated();
+    let path = folder.join(format!("{name}-v{GENERATOR_VERSION}.gguf"));
+    if !path.exists() {
+        // A panic of another thread while it held the lock left nothing half-done.
+        let _guard = WRITING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !path.exists() {
+            fs::create_dir_all(&folder)
+                .unwrap_or_else(|error| panic!("cannot create {}: {error}", folder.display()));
+            writer().write_file(&path).unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
+    path
 }

@@ -4,6 +4,9 @@
 //! use. Their text is nonsense, but it is the same nonsense every time: weights depend on nothing but the
 //! names of model and tensor, and are computed with operations that IEEE 754 rounds exactly.
 //!
+//! [`Tuned`] are files around fine-tuning: adapters for the `llama` among them, the same model with the adapters
+//! merged, a control vector.
+//!
 //! [`smollm2`] and [`minilm_dir`] find the real models that `cargo xtask setup` downloads.
 //!
 //! ```
@@ -16,12 +19,15 @@
 
 mod arch;
 mod folder;
+mod lora;
 mod model;
 mod quantize;
 mod real;
 mod rng;
 mod tiny;
+mod tuned;
 mod vocab;
 
 pub use real::{minilm_dir, smollm2};
 pub use tiny::{GENERATOR_VERSION, Tiny};
+pub use tuned::Tuned;

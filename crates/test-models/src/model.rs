@@ -1,5 +1,7 @@
 //! What all tiny models have in common: how weights are drawn and written.
 
+use std::collections::HashMap;
+
 use llama_gguf::{TensorType, Value, Writer};
 
 use crate::quantize::encode;
@@ -25,6 +27,8 @@ pub(crate) struct Model {
     arch: &'static str,
     matrices: TensorType,
     writer: Writer<'static>,
+    /// What is added to matrices after they were drawn.
+    changes: HashMap<String, Vec<f32>>,
 }
 
 impl Model {
@@ -35,10 +39,18 @@ impl Model {
             .set("general.architecture", arch)
             .set("general.name", format!("tiny {name}"))
             .set("general.quantization_version", 2u32);
-        let mut model = Self { name, arch, matrices, writer };
+        let mut model = Self { name, arch, matrices, writer, changes: HashMap::new() };
         model.key("context_length", N_CTX);
         model.key("embedding_length", narrow(N_EMBD));
         model
+    }
+
+    /// Adds to a matrix that is written later; several changes of one matrix add up.
+    pub(crate) fn change(&mut self, name: &str, values: &[f32]) {
+        let sum = self.changes.entry(name.to_owned()).or_insert_with(|| vec![0.0; values.len()]);
+        for (sum, value) in sum.iter_mut().zip(values) {
+            *sum += value;
+        }
     }
 
     /// Sets a key of the architecture.
@@ -79,7 +91,12 @@ impl Model {
     /// A matrix that keeps the size of what it multiplies, times `gain`.
     pub(crate) fn matrix(&mut self, name: &str, shape: &[u64], gain: f32) {
         let n_in = u16::try_from(shape[0]).expect("tiny models are small");
-        let weights = self.draw(name, shape.iter().product(), gain / f32::from(n_in).sqrt());
+        let mut weights = self.draw(name, shape.iter().product(), gain / f32::from(n_in).sqrt());
+        if let Some(change) = self.changes.get(name) {
+            for (weight, change) in weights.iter_mut().zip(change) {
+                *weight += change;
+            }
+        }
         self.tensor(name, self.matrices, shape, &weights);
     }
 

@@ -1,8 +1,6 @@
 //! The generated models.
 
-use std::fs;
 use std::path::PathBuf;
-use std::sync::Mutex;
 
 use llama_gguf::Writer;
 
@@ -70,20 +68,7 @@ impl Tiny {
     /// If the file cannot be written.
     #[must_use]
     pub fn path(self) -> PathBuf {
-        // Threads of one process wait for each other rather than write the same bytes many times.
-        static WRITING: Mutex<()> = Mutex::new(());
-        let folder = folder::generated();
-        let path = folder.join(format!("{}-v{GENERATOR_VERSION}.gguf", self.name()));
-        if !path.exists() {
-            // A panic of another thread while it held the lock left nothing half-done.
-            let _guard = WRITING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if !path.exists() {
-                fs::create_dir_all(&folder)
-                    .unwrap_or_else(|error| panic!("cannot create {}: {error}", folder.display()));
-                self.writer().write_file(&path).unwrap_or_else(|error| panic!("{error}"));
-            }
-        }
-        path
+        folder::written(self.name(), || self.writer())
     }
 
     /// The bytes of the file, without writing it.

@@ -4,7 +4,7 @@ use std::fs;
 use std::thread;
 
 use llama_gguf::{TensorType, validate_file};
-use test_models::Tiny;
+use test_models::{Tiny, Tuned};
 
 /// FNV-1a of each file: raise `GENERATOR_VERSION` when one changes.
 const FINGERPRINTS: &[(Tiny, u64)] = &[
@@ -18,6 +18,18 @@ const FINGERPRINTS: &[(Tiny, u64)] = &[
     (Tiny::Bert, 0x598c_4736_1dce_4b7a),
     (Tiny::BertReranker, 0xe59f_ff02_1ec4_fabf),
     (Tiny::T5, 0x2434_69ca_25a0_fe23),
+];
+
+/// The same of the files around fine-tuning.
+const TUNED_FINGERPRINTS: &[(Tuned, u64)] = &[
+    (Tuned::Base, 0x3904_ec03_b0e7_8826),
+    (Tuned::Lora, 0x3fda_af21_9ed1_9358),
+    (Tuned::SecondLora, 0x58f5_c4ea_5efa_8e59),
+    (Tuned::ActivatedLora, 0x5159_9230_49a6_a2d5),
+    (Tuned::WrongArchitecture, 0xf479_97be_4147_16ae),
+    (Tuned::Merged, 0xc3ff_403b_1c0c_223f),
+    (Tuned::MergedBoth, 0xa66c_ad9d_1e3b_0923),
+    (Tuned::ControlVector, 0xd7ca_8c06_aaa4_713a),
 ];
 
 fn fingerprint(bytes: &[u8]) -> u64 {
@@ -44,6 +56,44 @@ fn files_are_the_same_on_every_machine() {
     for &tiny in Tiny::ALL {
         assert_eq!(fs::read(tiny.path()).unwrap(), tiny.bytes(), "{tiny}");
     }
+}
+
+#[test]
+fn tuned_files_are_valid_and_the_same_on_every_machine() {
+    let found: Vec<_> = Tuned::ALL.iter().map(|&tuned| (tuned, fingerprint(&tuned.bytes()))).collect();
+    assert_eq!(found, TUNED_FINGERPRINTS);
+    for &tuned in Tuned::ALL {
+        validate_file(tuned.path()).unwrap();
+        assert_eq!(fs::read(tuned.path()).unwrap(), tuned.bytes(), "{tuned}");
+    }
+}
+
+/// Row 3 of the first layer's queries, times what the adapters say of it, by hand.
+#[test]
+fn merged_models_differ_by_the_product_of_the_adapters() {
+    let floats = |tuned: Tuned, name: &str| -> Vec<f32> {
+        let bytes = tuned.bytes();
+        let gguf = llama_gguf::Gguf::from_bytes(&bytes).unwrap();
+        let (numbers, _) = gguf.tensor_data(&bytes, name).unwrap().as_chunks::<4>();
+        numbers.iter().map(|number| f32::from_le_bytes(*number)).collect()
+    };
+    let name = "blk.0.attn_q.weight";
+    let [base, merged, both] =
+        [Tuned::Base, Tuned::Merged, Tuned::MergedBoth].map(|tuned| floats(tuned, name));
+    let product = |tuned, rank: usize, row: usize, column: usize| -> f32 {
+        let (a, b) = (floats(tuned, &format!("{name}.lora_a")), floats(tuned, &format!("{name}.lora_b")));
+        (0..rank).map(|r| b[row * rank + r] * a[r * 64 + column]).sum()
+    };
+    for column in [0, 17, 63] {
+        let at = 3 * 64 + column;
+        let first = 8.0 / 4.0 * product(Tuned::Lora, 4, 3, column);
+        let second = 0.5 * product(Tuned::SecondLora, 2, 3, column);
+        assert!((merged[at] - base[at] - first).abs() < 1e-6, "{column}");
+        assert!((both[at] - base[at] - first - second).abs() < 1e-6, "{column}");
+    }
+    // What has no adapter is the same.
+    let others = |tuned| ["output.weight", "blk.1.ffn_up.weight"].map(|name| floats(tuned, name));
+    assert_eq!(others(Tuned::Base), others(Tuned::MergedBoth));
 }
 
 #[test]

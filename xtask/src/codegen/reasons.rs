@@ -25,7 +25,6 @@ const SCHEDULING: &str = "graphs, their buffers and their scheduling are llama.c
 const BACKENDS: &str = "llama.cpp creates its backends itself and drives them";
 const DROPPED: &str = "done when the Rust value is dropped";
 const DEFAULTS: &str = "where the Rust parameters start from";
-const WHOLE_ARRAY: &str = "an array without bounds; its rows are reached one by one, checked";
 const GGUF: &str = "GGUF files are read and written by `llama_gguf`, in Rust";
 const TRAINING: &str = "planned: training has its own issue";
 const QUANTISING: &str = "planned: quantising has its own issue";
@@ -52,8 +51,6 @@ pub(super) const REASONS: &[Reason] = &[
     reason("llama.h", "llama_model_default_params", DEFAULTS),
     reason("llama.h", "llama_context_default_params", DEFAULTS),
     reason("llama.h", "llama_sampler_chain_default_params", DEFAULTS),
-    reason("llama.h", "llama_get_logits", WHOLE_ARRAY),
-    reason("llama.h", "llama_get_embeddings", WHOLE_ARRAY),
     reason("llama.h", "llama_log_get", "the callback is `llama_core`'s own"),
     reason("llama.h", "llama_time_us", "`std::time::Instant` is Rust's clock"),
     reason("llama.h", "llama_model_quantize*", QUANTISING),
@@ -95,7 +92,6 @@ pub(super) const REASONS: &[Reason] = &[
     reason("ggml-backend.h", "ggml_backend_dev_host_buffer_type", SCHEDULING),
     reason("ggml-backend.h", "ggml_backend_dev_supports_*", BACKENDS),
     reason("ggml-backend.h", "ggml_backend_dev_offload_op", BACKENDS),
-    reason("ggml-backend.h", "ggml_backend_reg_get_proc_address", "an untyped door for C code"),
     reason("ggml-backend.h", "ggml_backend_register", "for the authors of backends"),
     reason("ggml-backend.h", "ggml_backend_device_register", "for the authors of backends"),
     reason("ggml-backend.h", "ggml_backend_compare_graph_backend", GRAPHS),

@@ -6,6 +6,7 @@ use crate::batch::Batch;
 use crate::error::{DecodeError, ErrorKind, Result};
 use crate::ffi::guard::guard;
 use crate::log;
+use crate::model::Model;
 use crate::token::{SeqId, Token};
 
 /// Which of the two functions computes the batch.
@@ -75,13 +76,20 @@ impl Context {
         self.ordered.set(false);
         // Half-moved keys would be left in memory (llama-kv-cache.cpp, update).
         self.hooks.begin(!self.shift_pending)?;
+        let planned = self.may_plan.then(|| self.model.clone());
+        let _adapters = planned.as_ref().map(Model::hold_adapters);
+        self.may_plan = true;
         let result = log::explain(|| {
             let result = self.compute(batch, process);
             self.settle(batch, process, result)
         });
         self.hooks.resume_panic();
         result?;
+        self.may_plan = false;
         self.encoded |= process == Process::Encode;
+        if process == Process::Decode {
+            self.books.settle();
+        }
         // Which tokens C outputs without being asked (llama-context.cpp, encode and decode).
         let all = self.outputs_all(process);
         self.outputs.extend(batch.outputs.iter().map(|output| all || *output != 0));
@@ -144,11 +152,18 @@ impl Context {
     /// Makes C apply the order that it noted for the rows of the last batch. Decoding drops a note that nobody needed;
     /// encoding leaves it, and it would be applied to the encoder's rows (llama-context.cpp, `output_swaps`).
     fn apply_order(&mut self) -> Result<()> {
-        if self.outputs.is_empty() || self.ordered.get() {
+        if self.ordered.get() {
             return Ok(());
         }
         // SAFETY: the context is valid.
         self.call(|raw| unsafe { llama_sys::llama_get_logits(raw) }).map(drop)
+    }
+
+    /// Forgets the results of the last batch. Their order is applied first, for the reason that `apply_order` gives.
+    pub(crate) fn discard_outputs(&mut self) -> Result<()> {
+        self.apply_order()?;
+        self.outputs.clear();
+        Ok(())
     }
 
     fn check_batch(&self, batch: &Batch, process: Process) -> Result<()> {

@@ -193,7 +193,7 @@ setters! {
     /// The size in tokens, of all sequences together; llama.cpp rounds it up to a multiple of 256 for each sequence, see
     /// [`Context::n_ctx`](crate::Context::n_ctx). 0: what the model was trained with. Default: 512.
     n_ctx: u32;
-    /// The most tokens in one batch. Default: 2048, at most `n_ctx`.
+    /// The most tokens in one batch, at least `n_seq_max`. Default: 2048, at most `n_ctx`.
     n_batch: u32;
     /// The most tokens that are computed at once; a batch is divided into such parts. Models that see the whole
     /// text at once (encoders, non-causal attention) need it as large as the text. Rounded to a multiple of
@@ -261,7 +261,8 @@ setters! {
     /// Whether sliding-window layers keep the whole context, so that positions before the window can be gone back
     /// to. Default: true.
     swa_full: bool;
-    /// Whether all sequences share one buffer: better when they have a long common prefix. Default: false.
+    /// Whether all sequences share one buffer: better when they have a long common prefix. Always so for models with
+    /// an encoder and a decoder. Default: false.
     kv_unified: bool;
     /// Whether to keep the times of [`Context::perf`](crate::Context::perf). Default: false.
     perf: bool;
@@ -354,6 +355,20 @@ impl ContextParams {
         }
         // Not below one token for each sequence; `check` has seen to it that a batch has that many.
         (n_ubatch - n_ubatch % self.n_seq_max).max(self.n_seq_max)
+    }
+
+    /// The types of cached keys and values.
+    pub(crate) fn cache_types(&self) -> [CacheType; 2] {
+        [self.type_k, self.type_v]
+    }
+
+    /// `RoPE`'s base frequency and scale.
+    pub(crate) fn rope(&self) -> (f32, f32) {
+        (self.rope_freq_base, self.rope_freq_scale)
+    }
+
+    pub(crate) fn is_swa_full(&self) -> bool {
+        self.swa_full
     }
 
     fn check(&self) -> Result<()> {

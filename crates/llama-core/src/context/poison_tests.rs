@@ -40,10 +40,16 @@ fn fail(context: &mut Context) -> Error {
 #[track_caller]
 fn assert_poisoned<T>(result: Result<T, Error>) {
     let Err(error) = result else { panic!("a poisoned context worked") };
-    let ErrorKind::Poisoned { cause } = error.kind() else { panic!("{error:?}") };
-    assert!(cause.contains("src/llama-kv-cache.cpp:") && cause.contains("GGML_ASSERT(seq_id == -1"), "{cause}");
+    let ErrorKind::Poisoned { cause, .. } = error.kind() else { panic!("{error:?}") };
+    assert!(
+        cause.contains("src/llama-kv-cache.cpp:") && cause.contains("GGML_ASSERT(seq_id == -1"),
+        "{cause}"
+    );
     let text = error.to_string();
-    assert!(text.contains("Create a new context; the model is still good"), "{text}");
+    assert!(
+        text.starts_with("this context cannot be used any more") && text.contains("Make a new one"),
+        "{text}"
+    );
 }
 
 #[test]

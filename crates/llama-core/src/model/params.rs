@@ -45,6 +45,7 @@ pub struct ModelParams {
     load_mode: LoadMode,
     vocab_only: bool,
     check_tensors: bool,
+    extra_buffers: bool,
 }
 
 impl Default for ModelParams {
@@ -56,6 +57,7 @@ impl Default for ModelParams {
             load_mode: LoadMode::default(),
             vocab_only: false,
             check_tensors: false,
+            extra_buffers: true,
         }
     }
 }
@@ -103,10 +105,23 @@ impl ModelParams {
         self
     }
 
+    /// Rearrange weights for the instructions of this CPU where that is faster. Such weights cannot be read back,
+    /// as [`Model::save`](crate::Model::save) has to. Default: true.
+    #[must_use]
+    pub fn extra_buffers(mut self, extra: bool) -> Self {
+        self.extra_buffers = extra;
+        self
+    }
+
     /// Whether only the vocabulary is loaded.
     #[must_use]
     pub fn is_vocab_only(&self) -> bool {
         self.vocab_only
+    }
+
+    /// Whether weights may be rearranged.
+    pub(crate) fn has_extra_buffers(&self) -> bool {
+        self.extra_buffers
     }
 
     pub(crate) fn to_raw(&self) -> Result<llama_sys::llama_model_params> {
@@ -135,6 +150,7 @@ impl ModelParams {
         };
         raw.vocab_only = self.vocab_only;
         raw.check_tensors = self.check_tensors;
+        raw.use_extra_bufts = self.extra_buffers;
         Ok(raw)
     }
 }

@@ -160,7 +160,10 @@ fn more_tokens_than_n_batch() {
     for n in [17, 10_000] {
         let error = ready.refused(&many(n, SEQ, ready.length));
         assert!(matches!(error.kind(), ErrorKind::BatchTooLarge { limit: 16, which: "n_batch", .. }));
-        assert_says(&error, &[&format!("the batch has {n} tokens"), "takes 16 (n_batch)", "decode it in parts"]);
+        assert_says(
+            &error,
+            &[&format!("the batch has {n} tokens"), "takes 16 (n_batch)", "decode it in parts"],
+        );
     }
     ready.assert_untouched();
 }
@@ -221,7 +224,10 @@ fn token_of_two_sequences_with_buffers_of_their_own() {
 fn rows_that_are_not_there() {
     let model = load(Tiny::Llama);
     let mut context = Context::new(&model, &params()).unwrap();
-    assert_says(&context.logits(0).unwrap_err(), &["token 0 of the last batch has no logits", "there is none"]);
+    assert_says(
+        &context.logits(0).unwrap_err(),
+        &["token 0 of the last batch has no logits", "there is none"],
+    );
     let mut batch = many(3, SEQ, 0);
     context.decode(&batch).unwrap();
     assert_eq!(context.logits(batch.last_output()).unwrap().len(), 507);
@@ -233,7 +239,10 @@ fn rows_that_are_not_there() {
     assert_says(&context.logits(1).unwrap_err(), &["token 1", "did not ask for results", "output true"]);
     assert_says(&context.embeddings(2).unwrap_err(), &["token 2", "no embeddings", "embeddings(true)"]);
     assert_says(&context.embeddings_seq(SEQ).unwrap_err(), &["does not pool"]);
-    assert_says(&context.embeddings_seq(SeqId::new(1)).unwrap_err(), &["sequence id 1", "1 sequences (0..1)"]);
+    assert_says(
+        &context.embeddings_seq(SeqId::new(1)).unwrap_err(),
+        &["sequence id 1", "1 sequences (0..1)"],
+    );
     // A batch that fails takes the results with it.
     context.decode(&one(5, 77, 0)).unwrap_err();
     assert_says(&context.logits(2).unwrap_err(), &["fewer tokens, or there is none"]);
@@ -242,7 +251,10 @@ fn rows_that_are_not_there() {
     batch.set_output(0, false).unwrap();
     context.decode(&batch).unwrap();
     assert_eq!(batch.last_output(), None);
-    assert_says(&context.logits(batch.last_output()).unwrap_err(), &["no token of the batch asked for results"]);
+    assert_says(
+        &context.logits(batch.last_output()).unwrap_err(),
+        &["no token of the batch asked for results"],
+    );
     assert_says(&batch.set_output(1, true).unwrap_err(), &["index is 1: the batch has 1 tokens"]);
     assert!(!context.is_poisoned());
 }
@@ -267,7 +279,10 @@ fn encoders_need_the_whole_text_at_once() {
     let model = load(Tiny::Bert);
     let mut context = Context::new(&model, &params().n_batch(64).n_ubatch(16)).unwrap();
     let error = context.decode(&many_of(5, 17)).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::BatchTooLarge { limit: 16, which: "n_ubatch", .. }), "{error:?}");
+    assert!(
+        matches!(error.kind(), ErrorKind::BatchTooLarge { limit: 16, which: "n_ubatch", .. }),
+        "{error:?}"
+    );
     assert_says(&error, &["17 tokens", "takes 16 (n_ubatch)"]);
     let error = context.encode(&many_of(5, 65)).unwrap_err();
     assert_says(&error, &["65 tokens"]);

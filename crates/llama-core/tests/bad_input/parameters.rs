@@ -36,7 +36,10 @@ fn threads() {
 fn threads_of_a_context() {
     let model = load(Tiny::Llama);
     let mut context = Context::new(&model, &params()).unwrap();
-    assert_says(&context.set_n_threads(0, 1).unwrap_err(), &["n_threads is 0: ggml works with 1 to 512 threads"]);
+    assert_says(
+        &context.set_n_threads(0, 1).unwrap_err(),
+        &["n_threads is 0: ggml works with 1 to 512 threads"],
+    );
     assert_says(&context.set_n_threads(1, 4096).unwrap_err(), &["n_threads_batch is 4096: "]);
     assert_eq!((context.n_threads(), context.n_threads_batch()), (1, 1));
     context.set_n_threads(1, 2).unwrap();

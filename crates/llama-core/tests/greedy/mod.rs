@@ -43,7 +43,13 @@ pub(crate) fn logits_after(context: &mut Context, tokens: &[Token], seq_id: SeqI
 }
 
 /// The likeliest continuation of what was decoded up to `next`, of which `token` is the first.
-pub(crate) fn go_on(context: &mut Context, seq_id: SeqId, mut next: usize, mut token: Token, n: usize) -> Vec<Token> {
+pub(crate) fn go_on(
+    context: &mut Context,
+    seq_id: SeqId,
+    mut next: usize,
+    mut token: Token,
+    n: usize,
+) -> Vec<Token> {
     let mut found = vec![token];
     while found.len() < n {
         decode(context, &[token], seq_id, next);

@@ -13,15 +13,21 @@ fn resident_bytes() -> Option<u64> {
 }
 
 /// Runs `round` so often, and asserts that memory has not grown by a tenth of what it would have grown if each
-/// round had lost `lost_each` bytes. A few rounds before the count fill the caches of allocators.
+/// round had lost `lost_each` bytes. Allocators spread out at first; what is lost is lost in every try.
 #[track_caller]
 pub(crate) fn assert_flat(rounds: u64, lost_each: u64, mut round: impl FnMut()) {
-    (0..10).for_each(|_| round());
-    let before = resident_bytes();
-    (0..rounds).for_each(|_| round());
-    let (Some(before), Some(after)) = (before, resident_bytes()) else {
-        return;
-    };
-    let (grown, limit) = (after.saturating_sub(before), rounds * lost_each / 10);
-    assert!(grown < limit, "{rounds} rounds took {grown} bytes more memory; less than {limit} are allowed");
+    let limit = rounds * lost_each / 10;
+    let mut grown = 0;
+    for _try in 0..3 {
+        let before = resident_bytes();
+        (0..rounds).for_each(|_| round());
+        let (Some(before), Some(after)) = (before, resident_bytes()) else {
+            return;
+        };
+        grown = after.saturating_sub(before);
+        if grown < limit {
+            return;
+        }
+    }
+    panic!("{rounds} rounds took {grown} bytes more memory; less than {limit} are allowed");
 }

@@ -2,6 +2,7 @@
 
 use llama_gguf::{TensorType, Writer};
 
+use crate::lora::Lora;
 use crate::model::{HEAD, Model, N_EMBD, N_FF, N_HEAD, N_HEAD_KV};
 use crate::vocab::Vocab;
 
@@ -15,8 +16,20 @@ pub(crate) fn q8_0() -> Writer<'static> {
     write("llama-q8_0", TensorType::Q8_0)
 }
 
+/// In F32, with adapters of these scales merged into its matrices.
+pub(crate) fn merged(adapters: &[(Lora, f32)]) -> Writer<'static> {
+    let mut model = Model::new("llama-f32", "llama", TensorType::F32);
+    for (adapter, scale) in adapters {
+        adapter.merge(&mut model, *scale);
+    }
+    fill(model)
+}
+
 fn write(name: &'static str, matrices: TensorType) -> Writer<'static> {
-    let mut model = Model::new(name, "llama", matrices);
+    fill(Model::new(name, "llama", matrices))
+}
+
+fn fill(mut model: Model) -> Writer<'static> {
     model.keys(&[
         ("block_count", LAYERS),
         ("feed_forward_length", N_FF),

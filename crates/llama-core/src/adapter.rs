@@ -1,0 +1,337 @@
+//! LoRA adapters: small changes of a model's matrices, loaded beside the model and switched on in contexts.
+
+mod check;
+
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use crate::context::Context;
+use crate::error::{ErrorKind, Result};
+use crate::ffi::guard::guard;
+use crate::ffi::string::{path_to_c, read_buffer, to_c};
+use crate::log;
+use crate::model::Model;
+use crate::token::Token;
+
+/// A LoRA adapter, loaded for one model. Cheap to clone: clones share the weights, which are freed with the last of
+/// them and of the contexts that they are [attached](Context::set_adapters) to. It keeps its model alive.
+///
+/// Loading and freeing wait for contexts of the same model that are being made or that are planning their buffers,
+/// and the other way round. So do neither in a callback that runs during such a call: it would wait for itself.
+///
+/// ```
+/// use llama_core::{Context, ContextParams, LoraAdapter, Model, ModelParams};
+///
+/// # fn main() -> Result<(), llama_core::Error> {
+/// # let (base, lora) = (test_models::Tiny::Llama.path(), test_models::Tuned::Lora.path());
+/// let model = Model::load(base, &ModelParams::default())?;
+/// let adapter = LoraAdapter::load(&model, lora)?;
+/// let mut context = Context::new(&model, &ContextParams::default())?;
+/// context.set_adapters(&[(&adapter, 1.0)])?; // for the batches from here on
+/// context.set_adapters(&[])?; // without again
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Corresponds to `llama_adapter_lora` and `llama_adapter_lora_free`.
+#[derive(Clone)]
+pub struct LoraAdapter(Arc<Handle>);
+
+/// The owner of the C object.
+struct Handle {
+    raw: NonNull<llama_sys::llama_adapter_lora>,
+    model: Model,
+    path: PathBuf,
+    alpha: f32,
+    invocation_tokens: Vec<Token>,
+    /// Whether it changes the embeddings of tokens.
+    changes_embeddings: bool,
+}
+
+// SAFETY: a llama_adapter_lora has no tie to the thread that loaded it: it is maps, vectors and buffers
+// (llama-adapter.h), and freeing it changes the model's set of adapters, which has a lock.
+unsafe impl Send for Handle {}
+// SAFETY: once loaded it is only read: its metadata by the functions below, its weights while contexts build and compute
+// their graphs (llama-graph.cpp).
+unsafe impl Sync for Handle {}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let _lock = self.model.change_adapters();
+        // SAFETY: this is the last owner: contexts that the adapter is attached to hold an `Arc` of their own. The model
+        // is alive, since it is a field, and so has not freed the adapter itself, which it does with all that are left
+        // when it is freed (llama-model.cpp, ~llama_model); here the adapter is taken out of the model's set.
+        let freed = guard(|| unsafe { llama_sys::llama_adapter_lora_free(self.raw.as_ptr()) });
+        if let Err(error) = freed {
+            tracing::error!("freeing the adapter {} failed: {error}", self.path.display());
+        }
+    }
+}
+
+impl LoraAdapter {
+    /// Loads an adapter for a model from a GGUF file. Its weights are placed beside the model's.
+    ///
+    /// The file is checked before llama.cpp sees it: a missing, truncated or malformed file is refused with the offset
+    /// and the reason. Tensors whose names end in `_norm.weight` are passed over by llama.cpp, as are those of
+    /// matrices that the model's computation does not adapt.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::AdapterFile`] when the file is not a complete GGUF file or a value has the wrong type,
+    /// [`ErrorKind::Adapter`] for weights that llama.cpp could not compute with, [`ErrorKind::AdapterLoad`] with
+    /// llama.cpp's reason when the file is no LoRA, is for another architecture or for a model of other sizes,
+    /// [`ErrorKind::Unsupported`] for a model without weights.
+    ///
+    /// Corresponds to `llama_adapter_lora_init`.
+    pub fn load(model: &Model, path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        if model.params().is_vocab_only() {
+            let reason = "it was loaded with vocab_only and has no weights".to_owned();
+            return Err(ErrorKind::Unsupported { operation: "loading an adapter", reason }.into());
+        }
+        let c_path = path_to_c(path)?;
+        let file_error = |source| ErrorKind::AdapterFile { path: path.to_owned(), source };
+        let gguf = llama_gguf::validate_structure(path).map_err(file_error)?;
+        let alpha = check::keys(gguf.metadata()).map_err(file_error)?.unwrap_or(0.0);
+        let refused = |reason| ErrorKind::Adapter { path: path.to_owned(), reason };
+        check::alpha(alpha).map_err(refused)?;
+        let pairs = check::pairs(&gguf).map_err(refused)?;
+        pairs.check_against(model).map_err(refused)?;
+        let raw = log::explain(|| {
+            let _lock = model.change_adapters();
+            // SAFETY: the model is valid and has weights, and the lock is held for its set of adapters; the path is
+            // NUL-terminated.
+            let raw = guard(|| unsafe { llama_sys::llama_adapter_lora_init(model.raw(), c_path.as_ptr()) })?;
+            NonNull::new(raw).ok_or_else(|| ErrorKind::AdapterLoad { path: path.to_owned() }.into())
+        })?;
+        let mut handle = Handle {
+            raw,
+            model: model.clone(),
+            path: path.to_owned(),
+            alpha,
+            invocation_tokens: Vec::new(),
+            changes_embeddings: pairs.changes_embeddings(),
+        };
+        // C refuses tensors that it does not have either; one that it made up would be one of unknown shape.
+        if let Some(name) = pairs.unknown_to(model) {
+            return Err(refused(format!("the model's file has no tensor \"{name}\"")).into());
+        }
+        handle.invocation_tokens = handle.read_invocation_tokens()?;
+        Ok(Self(Arc::new(handle)))
+    }
+
+    /// The model that the adapter was loaded for.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.0.model
+    }
+
+    /// The file that the adapter was loaded from.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// The number that, divided by the rank of a pair of matrices, scales what they add; 0 when the file has none, and
+    /// they are not scaled. [`Context::set_adapters`]' scale comes on top.
+    #[must_use]
+    pub fn alpha(&self) -> f32 {
+        self.0.alpha
+    }
+
+    /// Whether two handles are of the same loaded adapter.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The invocation tokens of an activated LoRA (aLoRA), empty for any other.
+    ///
+    /// Such an adapter is trained to change the model only from these tokens on. llama.cpp keeps the tokens and leaves
+    /// the rest to its callers: look for the last place where they stand in the prompt, decode what is before it without
+    /// the adapter, attach the adapter, and decode from there on. What is before is then the base model's own memory and
+    /// can be shared with sequences of other adapters.
+    ///
+    /// The ids are those of the file: llama.cpp does not check that the vocabulary has them.
+    ///
+    /// Corresponds to `llama_adapter_get_alora_n_invocation_tokens` and `llama_adapter_get_alora_invocation_tokens`.
+    #[must_use]
+    pub fn alora_invocation_tokens(&self) -> &[Token] {
+        &self.0.invocation_tokens
+    }
+
+    /// The metadata value of a key as text, `None` when there is no such key or its value is an array. Of use are
+    /// `general.name`, `adapter.lora.task_name` and `adapter.lora.prompt_prefix`. Corresponds to
+    /// `llama_adapter_meta_val_str`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InteriorNul`] for a key with a NUL byte.
+    pub fn metadata_value(&self, key: &str) -> Result<Option<String>> {
+        let key = to_c("metadata key", key)?;
+        let raw = self.raw();
+        guard(|| {
+            // SAFETY: the adapter is valid, the key is NUL-terminated, the buffer has the length that is passed.
+            read_buffer(|buffer, size| unsafe {
+                llama_sys::llama_adapter_meta_val_str(raw, key.as_ptr(), buffer, size)
+            })
+        })
+    }
+
+    /// All scalar metadata: keys and values as text, sorted by key. Corresponds to `llama_adapter_meta_count`,
+    /// `llama_adapter_meta_key_by_index` and `llama_adapter_meta_val_str_by_index`.
+    ///
+    /// # Errors
+    ///
+    /// None is expected; an exception inside llama.cpp is reported.
+    pub fn metadata(&self) -> Result<Vec<(String, String)>> {
+        let raw = self.raw();
+        // SAFETY: the adapter is valid, every index is below the count, buffers have the length that is passed.
+        guard(|| unsafe {
+            let key =
+                |index, buffer, size| llama_sys::llama_adapter_meta_key_by_index(raw, index, buffer, size);
+            let value = |index, buffer, size| {
+                llama_sys::llama_adapter_meta_val_str_by_index(raw, index, buffer, size)
+            };
+            let mut pairs: Vec<(String, String)> = (0..llama_sys::llama_adapter_meta_count(raw))
+                .filter_map(|index| {
+                    let key = read_buffer(|buffer, size| key(index, buffer, size))?;
+                    Some((key, read_buffer(|buffer, size| value(index, buffer, size))?))
+                })
+                .collect();
+            pairs.sort();
+            pairs
+        })
+    }
+
+    fn raw(&self) -> *mut llama_sys::llama_adapter_lora {
+        self.0.raw.as_ptr()
+    }
+
+    /// Refuses what the context cannot compute with.
+    fn check_for(&self, context: &Context, scale: f32) -> Result<()> {
+        let invalid = |reason: &str| {
+            let reason = reason.to_owned();
+            Err(ErrorKind::InvalidParameter { name: "scale", value: scale.to_string(), reason }.into())
+        };
+        if !self.model().is_same(context.model()) {
+            return Err(ErrorKind::OtherModel { path: self.0.path.clone() }.into());
+        }
+        if !scale.is_finite() {
+            return invalid("the scale of an adapter is a finite number: 0.0 for none of it, 1.0 for all");
+        }
+        if !(scale * self.0.alpha).is_finite() {
+            return invalid(
+                "multiplied with the adapter's alpha it is too large for a 32-bit float: use a smaller one",
+            );
+        }
+        // Such a model multiplies with the table of embeddings at its end too, and C would do so with the adapter's
+        // matrices, which stand the other way round there (llama-graph.cpp, build_lora_mm and build_inp_embd).
+        if self.0.changes_embeddings && context.has_memory() && context.model().origin().ties_embeddings() {
+            let reason = "it uses its table of embeddings as output matrix too, and the adapter changes it: llama.cpp \
+                          cannot compute that. Merge the adapter into the model"
+                .to_owned();
+            return Err(ErrorKind::Unsupported { operation: "attaching this adapter", reason }.into());
+        }
+        Ok(())
+    }
+}
+
+impl Handle {
+    fn read_invocation_tokens(&self) -> Result<Vec<Token>> {
+        let raw = self.raw.as_ptr();
+        // SAFETY: the adapter is valid; the array has that many tokens and belongs to it (llama-adapter.cpp).
+        guard(|| unsafe {
+            let count = llama_sys::llama_adapter_get_alora_n_invocation_tokens(raw);
+            let first = llama_sys::llama_adapter_get_alora_invocation_tokens(raw);
+            match usize::try_from(count) {
+                Ok(count) if count > 0 && !first.is_null() => {
+                    core::slice::from_raw_parts(first, count).iter().map(|token| Token::new(*token)).collect()
+                }
+                _ => Vec::new(),
+            }
+        })
+    }
+}
+
+impl core::fmt::Debug for LoraAdapter {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("LoraAdapter")
+            .field("path", &self.0.path)
+            .field("model", &self.0.model)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// Sets which adapters are active, each with its scale: 1.0 adds all of it, 0.0 nothing, and several add up. The list
+    /// given is the list active: those that are not in it are no longer. An empty list is the model as it was.
+    ///
+    /// It takes effect for tokens that are decoded later. What the memory holds stays as it was computed, so that
+    /// sequences that go on over a change mix both; clear or decode again what should not. Results of the last batch are
+    /// not touched.
+    ///
+    /// A change of the list makes llama.cpp plan its buffers anew at the next batch, which takes milliseconds; the same
+    /// list again costs nothing. The context keeps what is attached alive: handles may be dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::OtherModel`] for an adapter of another model, [`ErrorKind::InvalidParameter`] for a scale that is
+    /// not finite and for an adapter that is in the list twice, [`ErrorKind::Unsupported`] for an adapter of the
+    /// embeddings of a model that uses them as output too, [`ErrorKind::Poisoned`]. The list stays as it was then.
+    ///
+    /// Corresponds to `llama_set_adapters_lora`.
+    pub fn set_adapters(&mut self, adapters: &[(&LoraAdapter, f32)]) -> Result<()> {
+        self.check_poison()?;
+        for (index, (adapter, scale)) in adapters.iter().enumerate() {
+            adapter.check_for(self, *scale)?;
+            if adapters[..index].iter().any(|(other, _)| other.is_same(adapter)) {
+                return Err(ErrorKind::InvalidParameter {
+                    name: "adapters",
+                    value: adapter.0.path.display().to_string(),
+                    reason: "the adapter is in the list twice: give it once, with the sum of the scales"
+                        .to_owned(),
+                }
+                .into());
+            }
+        }
+        if same_list(adapters, self.attached()) {
+            return Ok(());
+        }
+        let mut handles: Vec<_> = adapters.iter().map(|(adapter, _)| adapter.raw()).collect();
+        let mut scales: Vec<f32> = adapters.iter().map(|(_, scale)| *scale).collect();
+        let kept = adapters.iter().map(|(adapter, scale)| ((*adapter).clone(), *scale));
+        let set = self.call(|raw| {
+            // SAFETY: the context is valid, both arrays have that length and are copied, and the adapters are of the
+            // context's model. Nothing computes with the adapters of before any more once C has synchronised.
+            unsafe {
+                llama_sys::llama_synchronize(raw);
+                llama_sys::llama_set_adapters_lora(
+                    raw,
+                    handles.as_mut_ptr(),
+                    handles.len(),
+                    scales.as_mut_ptr(),
+                );
+            }
+        });
+        match set {
+            Ok(()) => *self.attached_mut() = kept.collect(),
+            // C may hold any of them now; the context is poisoned and only freed.
+            Err(_) => self.attached_mut().extend(kept),
+        }
+        set
+    }
+
+    /// The active adapters with their scales, as they were set.
+    pub fn adapters(&self) -> impl ExactSizeIterator<Item = (&LoraAdapter, f32)> {
+        self.attached().iter().map(|(adapter, scale)| (adapter, *scale))
+    }
+}
+
+fn same_list(new: &[(&LoraAdapter, f32)], old: &[(LoraAdapter, f32)]) -> bool {
+    new.len() == old.len()
+        && new.iter().zip(old).all(|((new, scale), (old, old_scale))| {
+            new.is_same(old) && scale.to_bits() == old_scale.to_bits()
+        })
+}

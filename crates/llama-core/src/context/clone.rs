@@ -1,0 +1,53 @@
+//! A second context that goes on from where a first one is.
+
+use super::Context;
+use crate::error::{ErrorKind, Result};
+
+impl Context {
+    /// Makes another context of the same model, with the same parameters and settings, and with the same sequences in
+    /// memory. The two then go their own ways.
+    ///
+    /// It costs what [`Context::new`] costs, in time and memory, and in addition a copy of the used part of the memory
+    /// to the CPU and back; that copy is held meanwhile. To let sequences part inside one context,
+    /// [`Memory::seq_cp`](crate::Memory::seq_cp) costs next to nothing.
+    ///
+    /// Not copied are the results of the last batch, observers, abort flags and callbacks, thread pools, and states that are [kept](Context::keep_seq_state) on the device.
+    /// LoRA adapters are attached to the clone too; a control vector has to be set again.
+    ///
+    /// The clone has the sequences' tokens one after the other in its memory. Where there were gaps between them,
+    /// numbers are added up in another order, and logits may differ in their last bits.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] when there is an encoder's output, which cannot be copied. As [`Context::new`],
+    /// [`state_data`](Context::state_data) and [`set_state_data`](Context::set_state_data). This
+    /// context is as it was, unless it is [poisoned](Context::is_poisoned).
+    pub fn try_clone(&mut self) -> Result<Self> {
+        if self.encoded && self.has_memory() {
+            let reason =
+                "the encoder's output is no part of a state: create a context, encode the same text, and \
+                          restore the memory with set_state_data"
+                    .to_owned();
+            return Err(ErrorKind::Unsupported { operation: "cloning the context", reason }.into());
+        }
+        let mut state = Vec::new();
+        self.state_data(&mut state)?;
+        let mut clone = Self::new(&self.model, &self.params)?;
+        let threads = (self.n_threads(), self.n_threads_batch());
+        if threads != (clone.n_threads(), clone.n_threads_batch()) {
+            clone.set_n_threads(threads.0, threads.1)?;
+        }
+        if self.embeddings != clone.embeddings {
+            clone.set_embeddings(self.embeddings)?;
+        }
+        if self.causal != clone.causal {
+            clone.set_causal_attention(self.causal)?;
+        }
+        let adapters: Vec<_> = self.adapters().collect();
+        if !adapters.is_empty() {
+            clone.set_adapters(&adapters)?;
+        }
+        clone.set_state_data(&state)?;
+        Ok(clone)
+    }
+}

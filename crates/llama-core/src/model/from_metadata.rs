@@ -1,0 +1,295 @@
+//! Models made in memory, of metadata and a function that writes the tensors.
+
+use core::ffi::c_void;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::ptr::NonNull;
+
+use llama_gguf::{Metadata, TensorType, Writer};
+
+use super::{Model, ModelParams, Origin, Shape};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::callback::Callback;
+use crate::ffi::guard::guard;
+use crate::{backend, log};
+
+/// A tensor that llama.cpp asks the data of: its name, shape and type.
+#[derive(Debug)]
+pub struct TensorView<'t> {
+    name: &'t str,
+    shape: &'t [u64],
+    tensor_type: TensorType,
+}
+
+impl TensorView<'_> {
+    /// The name, as in a file: `blk.0.attn_q.weight`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.name
+    }
+
+    /// Elements per dimension, the fastest-running one first, without trailing dimensions of 1.
+    #[must_use]
+    pub fn shape(&self) -> &[u64] {
+        self.shape
+    }
+
+    /// How the elements are stored: [`TensorType::F32`] unless another type was asked for.
+    #[must_use]
+    pub fn tensor_type(&self) -> TensorType {
+        self.tensor_type
+    }
+
+    /// The number of elements.
+    #[must_use]
+    pub fn elements(&self) -> u64 {
+        self.shape.iter().product()
+    }
+}
+
+impl Model {
+    /// Makes a model of metadata, as it stands in a GGUF file, and of tensors that `fill` writes. `types` names the
+    /// tensors that are not in F32.
+    ///
+    /// `fill` is called once for each tensor that llama.cpp makes, on the calling thread, with the bytes to write, in
+    /// the layout of GGUF files (little-endian, rows one after the other). An error of it ends the loading.
+    ///
+    /// llama.cpp makes **all** tensors that the architecture can have, also those that most files leave out. To leave
+    /// them without effect the bytes are prepared: zero, and so are biases; but one in F32 for the factors named
+    /// `*.scale`, `*.input_scale` and `rope_f*`. So leave the bytes as they are for what is not there, but for two kinds:
+    /// `output.weight` of a model whose output matrix is its table of embeddings is to be `token_embd.weight` once more,
+    /// and an optional norm has no values without effect. Some names are asked for more than once, as
+    /// `rope_freqs.weight` for each layer.
+    ///
+    /// Of the parameters, those about reading files have no effect, and weights are not rearranged for the CPU. Such a
+    /// model has no [`path`](Model::path), and its [`size`](Model::size) and [`n_params`](Model::n_params) are 0.
+    ///
+    /// ```
+    /// use llama_core::{Model, ModelParams};
+    /// use llama_gguf::Gguf;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let file = test_models::Tiny::Llama.bytes();
+    /// let gguf = Gguf::from_bytes(&file)?; // could be made of anything
+    /// let types = gguf.tensors().iter().map(|info| (info.name().to_str_lossy(), info.tensor_type()));
+    /// let model = Model::from_metadata(gguf.metadata(), types, &ModelParams::default(), |tensor, bytes| {
+    ///     if gguf.tensor(tensor.name()).is_some() {
+    ///         bytes.copy_from_slice(gguf.tensor_data(&file, tensor.name())?);
+    ///     }
+    ///     Ok::<(), llama_gguf::Error>(())
+    /// })?;
+    /// # assert_eq!(model.n_layer(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TensorData`] with the error of `fill`, or for a type that the tensor cannot have, or, with
+    /// [`check_tensors`](ModelParams::check_tensors), for data with NaN or infinities; [`ErrorKind::Metadata`] for
+    /// metadata that is no GGUF; [`ErrorKind::FromMetadata`] with llama.cpp's reason when it is not that of a model;
+    /// [`ErrorKind::OutOfMemory`].
+    ///
+    /// # Panics
+    ///
+    /// A panic of `fill` ends the loading and is resumed when llama.cpp has returned.
+    ///
+    /// Corresponds to `llama_model_init_from_user`.
+    pub fn from_metadata<N: AsRef<str>, E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+        metadata: &Metadata,
+        types: impl IntoIterator<Item = (N, TensorType)>,
+        params: &ModelParams,
+        mut fill: impl FnMut(&TensorView<'_>, &mut [u8]) -> Result<(), E>,
+    ) -> Result<Self> {
+        let mut fill =
+            |tensor: &TensorView<'_>, bytes: &mut [u8]| fill(tensor, bytes).map_err(Into::<BoxedError>::into);
+        Self::make(
+            metadata,
+            types.into_iter().map(|(name, ty)| (name.as_ref().to_owned(), ty)).collect(),
+            params,
+            &mut fill,
+        )
+    }
+
+    fn make(
+        metadata: &Metadata,
+        types: BTreeMap<String, TensorType>,
+        params: &ModelParams,
+        fill: Fill<'_>,
+    ) -> Result<Self> {
+        backend::init();
+        let raw_params = params.to_raw()?;
+        let head = RawHead::new(metadata, types)?;
+        let origin = Origin::of_metadata(metadata);
+        let check = raw_params.check_tensors;
+        let mut filling = Callback::new(Filling { fill, origin, check, bytes: Vec::new(), failed: None });
+        let data = core::ptr::from_mut(&mut filling).cast::<c_void>();
+        let made = log::explain(|| {
+            // SAFETY: the head is valid and lives until after the call, after which C does not use it any more; the
+            // callback is given the pointer that it expects, to what lives as long; the parameters were made by `to_raw`.
+            let raw = guard(|| unsafe {
+                llama_sys::llama_model_init_from_user(head.0.as_ptr(), Some(on_tensor), data, raw_params)
+            })
+            .map_err(expected)?;
+            NonNull::new(raw).ok_or_else(refused)
+        });
+        // Before anything returns, so that the model is owned, and freed when it is not wanted.
+        let (failed, origin) = (filling.closure.failed.take(), core::mem::take(&mut filling.closure.origin));
+        let model =
+            made.map(|raw| Self::own(raw, Path::new(""), &params.clone().extra_buffers(false), origin));
+        filling.resume();
+        match failed {
+            Some(error) => Err(error),
+            None => model,
+        }
+    }
+}
+
+fn refused() -> Error {
+    ErrorKind::FromMetadata { reason: "its log says why".to_owned() }.into()
+}
+
+/// Assertions of C are its answer to some metadata and types, and what it had begun is gone when they unwind.
+fn expected(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Internal { message, .. } => ErrorKind::FromMetadata { reason: message.clone() }.into(),
+        _ => error,
+    }
+}
+
+type BoxedError = Box<dyn std::error::Error + Send + Sync>;
+type Fill<'f> = &'f mut dyn FnMut(&TensorView<'_>, &mut [u8]) -> core::result::Result<(), BoxedError>;
+
+/// C's form of metadata and of the types of tensors.
+struct RawHead(NonNull<llama_sys::gguf_context>);
+
+impl RawHead {
+    /// Goes through the bytes of a file of metadata and no weights: C's reader checks them, and texts may hold NUL bytes,
+    /// which C's setters would cut off.
+    fn new(metadata: &Metadata, types: BTreeMap<String, TensorType>) -> Result<Self> {
+        let invalid = |source| Error::from(ErrorKind::Metadata { source });
+        let mut writer = Writer::new();
+        *writer.metadata_mut() = metadata.clone();
+        for (name, ty) in types {
+            // Of these C looks at the types; one block is the smallest tensor that there can be.
+            let zeros = vec![0; usize::try_from(ty.block_bytes()).unwrap_or(0)];
+            writer.tensor(name, ty, &[ty.block_size()], zeros).map_err(invalid)?;
+        }
+        let mut bytes = Vec::new();
+        writer.write_to(&mut bytes).map_err(invalid)?;
+        let params = llama_sys::gguf_init_params { no_alloc: true, ctx: core::ptr::null_mut() };
+        log::explain(|| {
+            // SAFETY: the buffer has the length that is passed and is only read during the call (gguf.cpp).
+            let raw = guard(|| unsafe {
+                llama_sys::gguf_init_from_buffer(bytes.as_ptr().cast::<c_void>(), bytes.len(), params)
+            })?;
+            NonNull::new(raw).map(Self).ok_or_else(refused)
+        })
+    }
+}
+
+impl Drop for RawHead {
+    fn drop(&mut self) {
+        // SAFETY: valid, and this is its only owner.
+        unsafe { llama_sys::gguf_free(self.0.as_ptr()) };
+    }
+}
+
+/// The state of the callback.
+struct Filling<'f> {
+    fill: Fill<'f>,
+    origin: Origin,
+    check: bool,
+    /// Of the tensor that is being filled; kept for the next.
+    bytes: Vec<u8>,
+    failed: Option<Error>,
+}
+
+unsafe extern "C-unwind" fn on_tensor(tensor: *mut llama_sys::ggml_tensor, data: *mut c_void) {
+    // SAFETY: `make` passes its own callback, which nobody else uses during the call; llama.cpp calls back on the loading
+    // thread (llama-model-loader.cpp, load_all_data).
+    let callback = unsafe { &mut *data.cast::<Callback<Filling<'_>>>() };
+    callback.call((), |filling| {
+        if filling.failed.is_some() {
+            return;
+        }
+        // SAFETY: C passes a tensor of the model that it loads.
+        if let Err(error) = unsafe { filling.tensor(tensor) } {
+            filling.failed = Some(error);
+        }
+    });
+}
+
+impl Filling<'_> {
+    /// Has the user write the bytes of a tensor, and gives them to C.
+    ///
+    /// # Safety
+    ///
+    /// `tensor` is valid and has a buffer.
+    unsafe fn tensor(&mut self, tensor: *mut llama_sys::ggml_tensor) -> Result<()> {
+        // SAFETY: the tensor is valid, its name is an array with a NUL in it (ggml.c, ggml_set_name).
+        let (name, id, ne, size) = unsafe {
+            let name = core::ffi::CStr::from_ptr(llama_sys::ggml_get_name(tensor)).to_string_lossy();
+            (name, (*tensor).type_, (*tensor).ne, llama_sys::ggml_nbytes(tensor))
+        };
+        let unusable = |source: BoxedError| ErrorKind::TensorData { tensor: name.to_string(), source };
+        let shape: Shape = ne.map(|n| u64::try_from(n).unwrap_or(0));
+        let dimensions = shape.iter().rposition(|n| *n != 1).map_or(1, |last| last + 1);
+        let tensor_type = tensor_type(id).ok_or_else(|| unusable("its type is unknown".into()))?;
+        let view = TensorView { name: &name, shape: &shape[..dimensions], tensor_type };
+        check_type(&view).map_err(|reason| unusable(reason.into()))?;
+        self.origin.add_shape(name.as_bytes(), shape);
+        prepare(&mut self.bytes, &view, size)?;
+        (self.fill)(&view, &mut self.bytes).map_err(unusable)?;
+        let bytes = self.bytes.as_ptr().cast::<c_void>();
+        // SAFETY: the buffer has that many bytes; the function reads them.
+        if self.check && !unsafe { llama_sys::ggml_validate_row_data(id, bytes, size) } {
+            return Err(unusable("there are NaN or infinities in it, or blocks that cannot be".into()).into());
+        }
+        // In a guard of its own: an exception must not pass through the frames of the callback.
+        // SAFETY: the tensor has a buffer and that many bytes, and so has the source (llama-model.cpp, load_tensors).
+        guard(|| unsafe { llama_sys::ggml_backend_tensor_set(tensor, bytes, 0, size) })
+    }
+}
+
+fn tensor_type(id: llama_sys::ggml_type) -> Option<TensorType> {
+    #[allow(clippy::useless_conversion, reason = "the enum's integer is signed on some platforms")]
+    u32::try_from(id.0).ok().and_then(TensorType::from_id)
+}
+
+/// Refuses types that ggml would fail on while computing, on threads where that cannot be contained.
+fn check_type(tensor: &TensorView<'_>) -> core::result::Result<(), String> {
+    let (ty, row) = (tensor.tensor_type, tensor.shape.first().copied().unwrap_or(1));
+    if ty == TensorType::F32 {
+        return Ok(());
+    }
+    if tensor.shape.len() < 2 {
+        return Err(format!("a vector must be in f32, not in {ty}"));
+    }
+    if !matches!(ty, TensorType::F16 | TensorType::BF16) && !ty.is_quantized() {
+        return Err(format!("{ty} is no type of weights"));
+    }
+    match row % ty.block_size() {
+        0 => Ok(()),
+        _ => Err(format!(
+            "a row of {row} elements is not a multiple of the {} in a block of {ty}",
+            ty.block_size()
+        )),
+    }
+}
+
+/// Makes room for a tensor, with the values that have no effect where it is optional.
+fn prepare(bytes: &mut Vec<u8>, tensor: &TensorView<'_>, size: usize) -> Result<()> {
+    bytes.clear();
+    bytes.try_reserve_exact(size).map_err(|error| ErrorKind::OutOfMemory {
+        message: format!("{size} bytes for the tensor {}: {error}", tensor.name),
+    })?;
+    bytes.resize(size, 0);
+    let name = tensor.name;
+    let factor = name.ends_with(".scale") || name.ends_with(".input_scale") || name.starts_with("rope_f");
+    if factor && tensor.tensor_type == TensorType::F32 {
+        let (ones, _) = bytes.as_chunks_mut::<4>();
+        ones.fill(1_f32.to_ne_bytes());
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! Writing a loaded model to a file.
+
+use std::collections::hash_map::RandomState;
+use std::ffi::OsString;
+use std::fs::File;
+use std::hash::{BuildHasher, Hasher};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+
+use llama_gguf::{Gguf, Writer};
+
+use super::{LoadMode, Model, ModelParams};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::guard::guard;
+use crate::ffi::string::path_to_c;
+use crate::log;
+
+impl Model {
+    /// Writes the model as it is in memory to a GGUF file: one file, also of a model that was loaded from several.
+    ///
+    /// The file appears under its name only when it is whole and llama.cpp has read its head back. That takes twice the
+    /// model's size on the disk meanwhile, and holding its largest tensor in memory. An existing file is replaced; it may
+    /// be the one that the model was loaded from.
+    ///
+    /// llama.cpp writes what it computes with: hyperparameters, vocabulary, tensors. What else stood under `general.` and
+    /// `tokenizer.` in the metadata, such as licences and chat templates, is added here, other than arrays. Tensors that
+    /// llama.cpp did not load are not written, and LoRA adapters are not merged.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] for a model without weights; for one that was loaded with
+    /// [`extra_buffers`](ModelParams::extra_buffers), the default, since llama.cpp cannot read such weights back; for an
+    /// architecture or a vocabulary that llama.cpp cannot write, or writes without all of its tensors.
+    /// [`ErrorKind::Save`] when the file system fails. The target is then as it was.
+    ///
+    /// Corresponds to `llama_model_save_to_file`.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        self.check_savable()?;
+        let failed =
+            |source: llama_gguf::Error| Error::from(ErrorKind::Save { path: path.to_owned(), source });
+        let written = Temporary::create(path).map_err(|cause| failed(llama_gguf::Error::Write { cause }))?;
+        log::explain(|| {
+            self.write_raw(&written.0)?;
+            // C does not say whether it could write all.
+            let gguf = llama_gguf::validate_file(&written.0).map_err(failed)?;
+            check_readable(&written.0)?;
+            self.copy_with_remarks(&written.0, &gguf, path).map_err(failed)
+        })
+    }
+
+    fn check_savable(&self) -> Result<()> {
+        let reason = if self.params().is_vocab_only() {
+            "it was loaded with vocab_only and has no weights"
+        } else if self.params().has_extra_buffers() {
+            "its weights may have been rearranged for this CPU, and llama.cpp cannot read those back: load it with \
+             ModelParams::extra_buffers(false)"
+        } else {
+            return Ok(());
+        };
+        Err(ErrorKind::Unsupported { operation: "saving", reason: reason.to_owned() }.into())
+    }
+
+    fn write_raw(&self, path: &Path) -> Result<()> {
+        let c_path = path_to_c(path)?;
+        // SAFETY: the model is valid and has weights that can be read back (`check_savable`), C only reads it, and the
+        // path is NUL-terminated.
+        let saved = guard(|| unsafe { llama_sys::llama_model_save_to_file(self.raw(), c_path.as_ptr()) });
+        saved.map_err(|error| match error.kind() {
+            // What the writer asserts is that it knows the architecture and the kinds of metadata (llama-model-saver.cpp);
+            // it has changed nothing in the model.
+            ErrorKind::Internal { message, .. } => {
+                let reason = format!("llama.cpp's writer does not know all of it ({message})");
+                ErrorKind::Unsupported { operation: "saving", reason }.into()
+            }
+            _ => error,
+        })
+    }
+
+    /// Writes the final file: what C wrote, and what it left out of the metadata.
+    fn copy_with_remarks(&self, from: &Path, gguf: &Gguf, to: &Path) -> Result<(), llama_gguf::Error> {
+        let file = File::open(from).map_err(|cause| llama_gguf::Error::Read { offset: 0, cause })?;
+        let mut writer = Writer::new();
+        *writer.metadata_mut() = gguf.metadata().clone();
+        for (key, value) in self.origin().remarks().iter() {
+            if !gguf.metadata().contains(key) {
+                writer.set(key.clone(), value.clone());
+            }
+        }
+        for info in gguf.tensors() {
+            let (mut file, start) = (&file, gguf.tensor_range(info).start);
+            writer.tensor_with(info.name().clone(), info.tensor_type(), info.shape(), move |out| {
+                file.seek(SeekFrom::Start(start))?;
+                io::copy(&mut file.take(info.bytes()), out).map(drop)
+            })?;
+        }
+        writer.write_file(to)
+    }
+}
+
+/// Has llama.cpp load a file without its weights: its writer leaves out what it does not know, and says nothing.
+fn check_readable(path: &Path) -> Result<()> {
+    let c_path = path_to_c(path)?;
+    let mut params = ModelParams::default().load_mode(LoadMode::Read).n_gpu_layers(Some(0)).to_raw()?;
+    params.no_alloc = true;
+    // SAFETY: the path is NUL-terminated and the parameters were made from llama.cpp's defaults.
+    let raw = guard(|| unsafe { llama_sys::llama_model_load_from_file(c_path.as_ptr(), params) })?;
+    let Some(raw) = NonNull::new(raw) else {
+        let reason =
+            "llama.cpp's writer does not write all of it, and llama.cpp could not load the file".to_owned();
+        return Err(ErrorKind::Unsupported { operation: "saving", reason }.into());
+    };
+    // SAFETY: valid, and nobody else has it.
+    guard(|| unsafe { llama_sys::llama_model_free(raw.as_ptr()) })
+}
+
+/// A file beside the target; removed when dropped.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn create(target: &Path) -> io::Result<Self> {
+        let name = target.file_name().ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, "the path does not end in a file name")
+        })?;
+        // The standard library's hash keys are random.
+        let number = RandomState::new().build_hasher().finish();
+        let mut temporary = OsString::from(".");
+        temporary.push(name);
+        temporary.push(format!(".{number:016x}.raw.tmp"));
+        let temporary = target.with_file_name(temporary);
+        File::create_new(&temporary)?;
+        Ok(Self(temporary))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // After an error there is no one to tell.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}

@@ -1,0 +1,294 @@
+//! Saving and restoring what a context remembers: to memory, to files, and on the device.
+//!
+//! | | all sequences | one sequence |
+//! |---|---|---|
+//! | to memory and back | [`Context::state_data`], [`Context::set_state_data`] | [`Context::seq_state_data`], [`Context::set_seq_state_data`] |
+//! | to a file and back | [`Context::save_state`], [`Context::load_state`] | [`Context::save_seq_state`], [`Context::load_seq_state`] |
+//! | on the device | | [`Context::keep_seq_state`], [`Context::restore_seq_state`] |
+//! | llama.cpp's own files | [`Context::save_session`], [`Context::load_session`] | [`Context::save_seq_session`], [`Context::load_seq_session`] |
+//! | as another context | [`Context::try_clone`] | |
+
+mod cursor;
+mod device;
+mod error;
+mod file;
+mod fingerprint;
+mod header;
+mod layout;
+mod payload;
+mod sequence;
+mod session;
+mod shape;
+
+pub use device::DeviceState;
+pub use error::{Removed, StateError};
+pub use header::{StateInfo, StateKind};
+pub use sequence::StatePart;
+
+use crate::context::Context;
+use crate::error::{ErrorKind, Result};
+use crate::log;
+use device::Kept;
+use layout::Layout;
+use payload::Frame;
+
+/// What a context knows of its own states.
+#[derive(Debug, Default)]
+pub(crate) struct Bookkeeping {
+    layout: Layout,
+    kept: Kept,
+    /// Whether sequences were copied from buffer to buffer since the last batch: llama.cpp notes it, and copies when
+    /// the next batch is decoded (llama-kv-cache.cpp, `seq_cp` and `update`).
+    copies: bool,
+    /// The same for positions that were moved (`seq_add`, `seq_div`).
+    moves: bool,
+}
+
+impl Bookkeeping {
+    /// What is to be known of a context without anything in its memory.
+    pub(crate) fn of_empty(context: &mut Context) -> Result<Self> {
+        Ok(Self { layout: Layout::read(context)?, kept: Kept::new(), ..Self::default() })
+    }
+
+    /// A batch was decoded: all that was noted is done.
+    pub(crate) fn settle(&mut self) {
+        (self.copies, self.moves) = (false, false);
+    }
+
+    /// A sequence was copied to another's buffer.
+    pub(crate) fn note_copy(&mut self) {
+        self.copies = true;
+    }
+
+    /// The memory was cleared. Copies that were noted are made all the same.
+    pub(crate) fn note_clear(&mut self) {
+        self.moves = false;
+    }
+
+    /// Positions were moved.
+    pub(crate) fn note_move(&mut self) {
+        self.moves = true;
+    }
+}
+
+impl Context {
+    /// The size in bytes of the state of all sequences.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Poisoned`].
+    ///
+    /// Corresponds to `llama_state_get_size`.
+    pub fn state_size(&mut self) -> Result<usize> {
+        // SAFETY: the context is valid; the function adds sizes up.
+        self.size_of_state(|raw| unsafe { llama_sys::llama_state_get_size(raw) })
+    }
+
+    /// A size that C gives. There is no state of no bytes: C says 0 after an exception, which it has logged.
+    fn size_of_state(&mut self, size: impl FnOnce(*mut llama_sys::llama_context) -> usize) -> Result<usize> {
+        log::explain(|| match self.call(size)? {
+            0 => Err(ErrorKind::Exception { message: "the state has no size".to_owned() }.into()),
+            size => Ok(size),
+        })
+    }
+
+    /// Writes the state of all sequences into a vector, in place of what is there; the vector's memory is used again.
+    ///
+    /// The bytes have no header: they are for contexts of the same model, parameters and version of llama.cpp. Use
+    /// [`save_state`](Context::save_state) for what is to be kept. A copy of the used part of the memory is made, from
+    /// the device if it is there.
+    ///
+    /// A state is the memory of the sequences: keys and values, recurrent states, positions. It has no results of
+    /// batches, no output of an encoder, no adapters and no settings. A context of an encoder-decoder model has to
+    /// encode its text before it takes a state: llama.cpp does not encode positions that are in memory.
+    ///
+    /// A context that takes it goes on as this one would have. Logits are the same to the last bit as long as the
+    /// tokens come to lie in memory as they did here. They may differ in the last bits, because sums are made in
+    /// another order, when there were gaps between the tokens, when a sequence comes to lie beside others, and with
+    /// sliding windows, once the first tokens have left the window: llama.cpp goes on at the first free place, which
+    /// is theirs.
+    ///
+    /// ```
+    /// use llama_core::{Batch, Context, ContextParams, Model, ModelParams, Pos, SeqId, TokenizeOptions};
+    ///
+    /// # fn main() -> Result<(), llama_core::Error> {
+    /// # let path = test_models::Tiny::Llama.path();
+    /// let model = Model::load(path, &ModelParams::default())?;
+    /// let tokens = model.vocab().tokenize("Once upon a time", TokenizeOptions::default())?;
+    /// let params = ContextParams::default();
+    /// let mut context = Context::new(&model, &params)?;
+    /// let mut batch = Batch::new();
+    /// batch.push_prompt(&tokens, SeqId::new(0), Pos::new(0))?;
+    /// context.decode(&batch)?;
+    /// let mut state = Vec::new();
+    /// context.state_data(&mut state)?;
+    ///
+    /// // Later, or elsewhere: the prompt is not computed again.
+    /// let mut other = Context::new(&model, &params)?;
+    /// other.set_state_data(&state)?;
+    /// assert_eq!(other.memory().seq_pos_max(SeqId::new(0))?, context.memory().seq_pos_max(SeqId::new(0))?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Unsettled`] after [`Memory::seq_cp`](crate::Memory::seq_cp) between buffers,
+    /// [`seq_add`](crate::Memory::seq_add) or [`seq_div`](crate::Memory::seq_div) until a batch is decoded, since what
+    /// they promise is not in memory yet. [`ErrorKind::OutOfMemory`], [`ErrorKind::Poisoned`].
+    ///
+    /// Corresponds to `llama_state_get_data`.
+    pub fn state_data(&mut self, data: &mut Vec<u8>) -> Result<()> {
+        self.check_settled()?;
+        self.write_state(data)
+    }
+
+    pub(crate) fn write_state(&mut self, data: &mut Vec<u8>) -> Result<()> {
+        let size = self.state_size()?;
+        self.fill(data, size, |raw, to, size| {
+            // SAFETY: the context is valid and there is room for that many bytes (`fill`).
+            unsafe { llama_sys::llama_state_get_data(raw, to, size) }
+        })
+    }
+
+    /// Fills a vector with what a C function writes of a state.
+    fn fill(
+        &mut self,
+        data: &mut Vec<u8>,
+        size: usize,
+        write: impl FnOnce(*mut llama_sys::llama_context, *mut u8, usize) -> usize,
+    ) -> Result<()> {
+        data.clear();
+        reserve(data, size)?;
+        let to = data.as_mut_ptr();
+        log::explain(|| {
+            let written = self.call(|raw| write(raw, to, size))?;
+            if written != size {
+                let message = format!("{written} of {size} bytes of the state were written");
+                return Err(ErrorKind::Exception { message }.into());
+            }
+            // SAFETY: C says that it has written that many bytes from the start on, all of them (llama-context.cpp,
+            // llama_io_write_host), and there is room for them.
+            unsafe { data.set_len(written) };
+            Ok(())
+        })
+    }
+
+    /// Replaces all sequences in memory by those of a state that [`state_data`](Context::state_data) gave. The
+    /// results of the last batch are gone then.
+    ///
+    /// The bytes are checked before llama.cpp sees them, so that any may be given: lengths, positions, sequences.
+    /// What cannot be checked is that they are of the same model; the sizes of another are noticed.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Corrupt`] and [`StateError::Unsettled`] leave the context as it was.
+    /// [`StateError::Refused`] when llama.cpp finds that something does not fit, such as the type of cached keys: the
+    /// memory is empty then. [`ErrorKind::Poisoned`].
+    ///
+    /// Corresponds to `llama_state_set_data`.
+    pub fn set_state_data(&mut self, data: &[u8]) -> Result<()> {
+        self.check_no_copies()?;
+        self.check_whole(data)?;
+        self.discard_outputs()?;
+        log::explain(|| {
+            let read = self.call(|raw| {
+                // SAFETY: the context is valid and C reads no more than that many bytes (llama-context.cpp,
+                // llama_io_read_host).
+                unsafe { llama_sys::llama_state_set_data(raw, data.as_ptr(), data.len()) }
+            })?;
+            if read == data.len() && self.restored(0..self.n_seq_max_raw())? {
+                self.books_mut().note_clear();
+                return Ok(());
+            }
+            if self.has_memory() {
+                self.memory().clear(true)?;
+            }
+            Err(StateError::Refused { removed: Removed::All }.into())
+        })
+    }
+
+    /// Refuses bytes that are no state of all sequences of this context.
+    fn check_whole(&mut self, data: &[u8]) -> Result<()> {
+        let layout = &self.books().layout;
+        // C reads a length and allocates as much, up to 4 GiB, before it compares (llama-io.cpp, read_string).
+        let Some(memory) = data.strip_prefix(layout.architecture()) else {
+            let architecture = layout.architecture().get(4..).unwrap_or_default().escape_ascii();
+            let reason = format!("the name of the architecture, {architecture}, is expected");
+            return Err(StateError::Corrupt { offset: 0, reason }.into());
+        };
+        let start = layout.architecture().len() as u64;
+        let frame = Frame { whole: true, ..self.frame() };
+        match self.books().layout.sections(StatePart::All) {
+            Some(sections) => {
+                payload::check(memory, sections, frame).map(drop).map_err(|error| error.moved(start).into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What the state of one sequence has to fit.
+    fn frame(&self) -> Frame {
+        use llama_sys::llama_rope_type as Rope;
+        // SAFETY: the model is valid; the function reads a number.
+        let rope = unsafe { llama_sys::llama_model_rope_type(self.model().raw()) };
+        Frame {
+            n_seq_max: self.n_seq_max(),
+            n_cells: self.n_ctx_seq(),
+            whole: false,
+            extended: [Rope::LLAMA_ROPE_TYPE_MROPE, Rope::LLAMA_ROPE_TYPE_IMROPE].contains(&rope),
+            tensors: true,
+        }
+    }
+
+    /// Whether sequences that were restored have positions that this crate would have let in. For kinds of memory
+    /// whose states are not taken apart, this is the check of positions.
+    fn restored(&mut self, mut ids: core::ops::Range<i32>) -> Result<bool> {
+        if !self.has_memory() {
+            return Ok(true);
+        }
+        self.call(|raw| {
+            ids.all(|id| {
+                // SAFETY: the context is valid and has a memory, and the ids are below n_seq_max.
+                let (first, last) = unsafe {
+                    let memory = llama_sys::llama_get_memory(raw);
+                    (
+                        llama_sys::llama_memory_seq_pos_min(memory, id),
+                        llama_sys::llama_memory_seq_pos_max(memory, id),
+                    )
+                };
+                (first, last) == (-1, -1) || (0 <= first && first <= last && last < i32::MAX)
+            })
+        })
+    }
+
+    fn n_seq_max_raw(&self) -> i32 {
+        i32::try_from(self.n_seq_max()).unwrap_or(i32::MAX)
+    }
+
+    /// Refuses to save what llama.cpp has yet to compute.
+    fn check_settled(&mut self) -> Result<()> {
+        self.check_poison()?;
+        let books = self.books();
+        if books.copies || books.moves {
+            return Err(StateError::Unsettled.into());
+        }
+        Ok(())
+    }
+
+    /// Refuses to restore what a copy that llama.cpp has noted would overwrite, or be made of.
+    fn check_no_copies(&mut self) -> Result<()> {
+        self.check_poison()?;
+        if self.books().copies {
+            return Err(StateError::Unsettled.into());
+        }
+        Ok(())
+    }
+}
+
+/// Makes room in an empty vector, or says that there is none.
+fn reserve(data: &mut Vec<u8>, size: usize) -> Result<()> {
+    data.try_reserve_exact(size).map_err(|error| {
+        ErrorKind::OutOfMemory { message: format!("{size} bytes for a state: {error}") }.into()
+    })
+}
