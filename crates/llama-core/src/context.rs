@@ -89,8 +89,7 @@ pub(crate) struct Limits {
 
 /// What every batch is checked against and never changes; asked of C once.
 struct Facts {
-    /// NULL for models without memory.
-    memory: llama_sys::llama_memory_t,
+    has_memory: bool,
     n_vocab: i32,
     has_encoder: bool,
     is_recurrent: bool,
@@ -184,7 +183,7 @@ impl Context {
         };
         let facts = Facts {
             // SAFETY: the context is valid; its memory is made with it and freed with it (llama-context.cpp).
-            memory: unsafe { llama_sys::llama_get_memory(raw.0.as_ptr()) },
+            has_memory: !unsafe { llama_sys::llama_get_memory(raw.0.as_ptr()) }.is_null(),
             n_vocab: model.vocab().n_tokens_raw(),
             has_encoder: model.has_encoder(),
             is_recurrent: model.is_recurrent(),

@@ -98,14 +98,14 @@ impl Context {
 
     /// Hands the batch to C. The code that comes back.
     fn compute(&mut self, batch: &Batch, process: Process) -> Result<i32> {
-        let (raw, memory) = (self.raw.0.as_ptr(), self.facts.memory);
-        let (input, positions) = (&mut self.input, &mut self.positions);
+        let (raw, input, positions) = (self.raw.0.as_ptr(), &mut self.input, &mut self.positions);
         self.threadpools.begin();
         let result = {
             let _pools = self.threadpools.lock();
             self.threadpools.check()?;
             let result = guard(|| {
-                positions.check(memory, batch)?;
+                // SAFETY: the context is valid; the function reads a pointer.
+                positions.check(unsafe { llama_sys::llama_get_memory(raw) }, batch)?;
                 input.fill(batch)?;
                 // SAFETY: the context and its batch are valid, and `check_batch` has refused what C asserts on.
                 Ok(unsafe { llama_sys::llama_process(raw, process.to_raw(), input.raw()) })
@@ -278,7 +278,7 @@ impl Context {
     /// Whether the model keeps anything between batches: encoders such as BERT do not. Corresponds to `llama_get_memory`.
     #[must_use]
     pub fn has_memory(&self) -> bool {
-        !self.facts.memory.is_null()
+        self.facts.has_memory
     }
 }
 
