@@ -60,8 +60,6 @@ pub struct Context {
     /// Whether the rows of the outputs stand in their final order. llama.cpp moves them at the first access.
     ordered: Cell<bool>,
     facts: Facts,
-    /// Whether keys have to be moved to new positions before the next batch is computed.
-    shift_pending: bool,
     /// The batch on its way to C; here so that it is not made anew.
     input: Input,
     positions: Positions,
@@ -206,7 +204,6 @@ impl Context {
             outputs: Vec::new(),
             ordered: Cell::new(false),
             facts,
-            shift_pending: false,
             positions: Positions::new(limits.n_seq_max, has_several_dimensions(model)),
             hooks,
             threadpools: Attached::default(),
@@ -387,11 +384,6 @@ impl Context {
 
     pub(crate) fn threadpools_mut(&mut self) -> &mut Attached {
         &mut self.threadpools
-    }
-
-    /// Notes that positions in memory have changed, and that keys have to follow before the next computation.
-    pub(crate) fn note_shift(&mut self) {
-        self.shift_pending = true;
     }
 
     pub(crate) fn poison_with(&mut self, error: &Error) {

@@ -75,7 +75,7 @@ impl Context {
         self.outputs.clear();
         self.ordered.set(false);
         // Half-moved keys would be left in memory (llama-kv-cache.cpp, update).
-        self.hooks.begin(!self.shift_pending)?;
+        self.hooks.begin(!self.books.has_moves())?;
         let planned = self.may_plan.then(|| self.model.clone());
         let _adapters = planned.as_ref().map(Model::hold_adapters);
         self.may_plan = true;
@@ -87,9 +87,6 @@ impl Context {
         result?;
         self.may_plan = false;
         self.encoded |= process == Process::Encode;
-        if process == Process::Decode {
-            self.books.settle();
-        }
         // Which tokens C outputs without being asked (llama-context.cpp, encode and decode).
         let all = self.outputs_all(process);
         self.outputs.extend(batch.outputs.iter().map(|output| all || *output != 0));
@@ -127,7 +124,9 @@ impl Context {
         let cancelled = self.hooks.is_cancelled();
         match DecodeError::from_code(code) {
             None if !cancelled => {
-                self.shift_pending &= process == Process::Encode;
+                if process == Process::Decode {
+                    self.books.settle();
+                }
                 self.threadpools.end();
                 return Ok(());
             }
@@ -138,8 +137,10 @@ impl Context {
             _ if cancelled => self.remove_batch(batch)?,
             _ => self.remove_what_was_not_computed(batch)?,
         }
-        // The keys were moved before the first part was computed.
-        self.shift_pending &= process == Process::Encode;
+        // What was noted was done before the first part was computed.
+        if process == Process::Decode {
+            self.books.settle();
+        }
         let error = if cancelled { None } else { DecodeError::from_code(code) };
         Err(ErrorKind::Decode(error.unwrap_or(DecodeError::Cancelled)).into())
     }
