@@ -220,7 +220,7 @@ impl Context {
         self.raw.0.as_ptr()
     }
 
-    /// The model that is at work.
+    /// The model that is at work. Corresponds to `llama_get_model`.
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.model
