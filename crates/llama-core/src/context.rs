@@ -13,6 +13,7 @@ use crate::ffi::guard::guard;
 use crate::log;
 use crate::memory::Memory;
 use crate::model::Model;
+use crate::plan;
 use crate::token::SeqId;
 
 /// A model at work: the memory of its sequences, and the results of the last batch.
@@ -73,15 +74,25 @@ impl Context {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidParameter`] for parameters out of range, [`ErrorKind::Unsupported`] for a model that was
-    /// loaded without weights, [`ErrorKind::ContextCreation`] when llama.cpp refuses or memory is short.
+    /// loaded without weights, [`ErrorKind::DoesNotFit`] when memory is short, [`ErrorKind::ContextCreation`] when
+    /// llama.cpp refuses.
     ///
     /// Corresponds to `llama_init_from_model`.
     pub fn new(model: &Model, params: &ContextParams) -> Result<Self> {
-        static LOCK: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
-        if model.params().is_vocab_only() {
-            let reason = "it was loaded with vocab_only and has no weights".to_owned();
+        if !model.has_weights() {
+            let parameter = if model.params().is_vocab_only() { "vocab_only" } else { "no_alloc" };
+            let reason = format!("it was loaded with {parameter} and has no weights");
             return Err(ErrorKind::Unsupported { operation: "creating a context", reason }.into());
         }
+        params.to_raw()?;
+        plan::refuse_context(model, params)?;
+        Self::create(model, params).map_err(|error| plan::explain_context(model, params, error))
+    }
+
+    /// Makes a context, also of a model without weights: that one can tell how much memory it would take, and nothing
+    /// else.
+    pub(crate) fn create(model: &Model, params: &ContextParams) -> Result<Self> {
+        static LOCK: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
         let raw_params = params.to_raw()?;
         let raw = log::explain(|| {
             // llama_init_from_model may write to the model's hyperparameters (YaRN).
