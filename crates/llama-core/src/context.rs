@@ -17,6 +17,7 @@ use crate::ffi::guard::guard;
 use crate::log;
 use crate::memory::Memory;
 use crate::model::Model;
+use crate::plan;
 use crate::state::Bookkeeping;
 use crate::token::SeqId;
 
@@ -85,15 +86,28 @@ impl Context {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidParameter`] for parameters out of range, [`ErrorKind::Unsupported`] for a model that was
-    /// loaded without weights, [`ErrorKind::ContextCreation`] when llama.cpp refuses or memory is short.
+    /// loaded without weights, [`ErrorKind::DoesNotFit`] when memory is short, [`ErrorKind::ContextCreation`] when
+    /// llama.cpp refuses.
     ///
     /// Corresponds to `llama_init_from_model`.
     pub fn new(model: &Model, params: &ContextParams) -> Result<Self> {
-        static LOCK: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
-        if model.params().is_vocab_only() {
-            let reason = "it was loaded with vocab_only and has no weights".to_owned();
+        if !model.has_weights() {
+            let parameter = if model.params().is_vocab_only() { "vocab_only" } else { "no_alloc" };
+            let reason = format!("it was loaded with {parameter} and has no weights");
             return Err(ErrorKind::Unsupported { operation: "creating a context", reason }.into());
         }
+        params.to_raw()?;
+        plan::refuse_context(model, params)?;
+        let mut context =
+            Self::create(model, params).map_err(|error| plan::explain_context(model, params, error))?;
+        context.books = Bookkeeping::of_empty(&mut context)?;
+        Ok(context)
+    }
+
+    /// Makes a context, also of a model without weights: that one can tell how much memory it would take, and nothing
+    /// else. What is known of its states is left out: there is nothing to read them from.
+    pub(crate) fn create(model: &Model, params: &ContextParams) -> Result<Self> {
+        static LOCK: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
         let mut raw_params = params.to_raw()?;
         // Cross-attention asserts on batches that are divided by sequences, as those of separate buffers are
         // (llama-graph.cpp, llm_graph_input_attn_cross).
@@ -112,7 +126,7 @@ impl Context {
         })?;
         // SAFETY: the context is valid; the functions read numbers.
         let (limits, causal) = unsafe { (Limits::read(raw), llama_sys::llama_get_causal_attn(raw.as_ptr())) };
-        let mut context = Self {
+        Ok(Self {
             raw,
             model: model.clone(),
             params: params.clone(),
@@ -129,9 +143,7 @@ impl Context {
             books: Bookkeeping::default(),
             adapters: Vec::new(),
             may_plan: false,
-        };
-        context.books = Bookkeeping::of_empty(&mut context)?;
-        Ok(context)
+        })
     }
 
     pub(crate) fn raw(&self) -> *mut llama_sys::llama_context {
