@@ -94,7 +94,6 @@ pub(super) const REASONS: &[Reason] = &[
     reason("ggml-backend.h", "ggml_backend_dev_host_buffer_type", SCHEDULING),
     reason("ggml-backend.h", "ggml_backend_dev_supports_*", BACKENDS),
     reason("ggml-backend.h", "ggml_backend_dev_offload_op", BACKENDS),
-    reason("ggml-backend.h", "ggml_backend_reg_get_proc_address", "an untyped door for C code"),
     reason("ggml-backend.h", "ggml_backend_register", "for the authors of backends"),
     reason("ggml-backend.h", "ggml_backend_device_register", "for the authors of backends"),
     reason("ggml-backend.h", "ggml_backend_compare_graph_backend", GRAPHS),
