@@ -35,7 +35,6 @@ const FLOATS: &str = "conversion of floats is the `half` crate's subject";
 /// Where several match a function, the longest `functions` wins. Deprecated functions and those that
 /// `build/bindings.rs` lists as undefined need none.
 pub(super) const REASONS: &[Reason] = &[
-    reason("llama.h", "llama_model_load_from_file_ptr", FILE),
     reason("llama.h", "llama_adapter_lora_init_from_file_ptr", FILE),
     reason(
         "llama.h",
@@ -110,6 +109,9 @@ pub(super) const REASONS: &[Reason] = &[
     reason("ggml-opt.h", "*", TRAINING),
     reason("gguf.h", "*", GGUF),
     reason("guard.h", "*", "the containment inside `llama_core`: calls that can fail go through it"),
+    reason("breakdown.h", "*", "what `LoadPlan` and `Context::memory_use` are computed with"),
+    reason("file.h", "*", "what `Model::load_embedded` gives llama.cpp a part of a file with"),
+    reason("regex.h", "*", "checks the patterns of `ModelParams::tensor_override`"),
 ];
 
 /// The reason for each bound function that has no item, as far as there is one.
