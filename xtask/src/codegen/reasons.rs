@@ -27,12 +27,13 @@ const TRAINING: &str = "planned: training has its own issue";
 const QUANTISING: &str = "planned: quantising has its own issue";
 const FILE: &str = "a C `FILE` has no portable counterpart in Rust; there is a function that takes a path";
 const PRINTING: &str = "prints to stderr; the same figures are available as values";
+const BACKENDS: &str = "for those who write backends, in C";
+const FEATURES: &str = "`Backend::features` lists them, also where the CPU backend is a loadable module";
 const FLOATS: &str = "conversion of floats is the `half` crate's subject";
 
 /// Where several match a function, the longest `functions` wins. Deprecated functions and those that
 /// `build/bindings.rs` lists as undefined need none.
 pub(super) const REASONS: &[Reason] = &[
-    reason("llama.h", "llama_model_load_from_file_ptr", FILE),
     reason("llama.h", "llama_adapter_lora_init_from_file_ptr", FILE),
     reason(
         "llama.h",
@@ -40,6 +41,7 @@ pub(super) const REASONS: &[Reason] = &[
         "borrows a mutable token array without a lifetime; `Batch` owns its tokens",
     ),
     reason("llama.h", "llama_time_us", "`std::time::Instant` is Rust's clock"),
+    reason("llama.h", "llama_flash_attn_type_name", "`FlashAttention` names its values itself"),
     reason("llama.h", "llama_model_quantize*", QUANTISING),
     reason("llama.h", "llama_opt_*", TRAINING),
     reason("llama.h", "llama_perf_context_print", PRINTING),
@@ -65,10 +67,15 @@ pub(super) const REASONS: &[Reason] = &[
     reason("ggml-backend.h", "ggml_backend_event_*", SCHEDULING),
     reason("ggml-backend.h", "ggml_backend_sched_*", SCHEDULING),
     reason("ggml-backend.h", "ggml_backend_meta_*", SCHEDULING),
+    reason("ggml-backend.h", "ggml_backend_dev_*", SCHEDULING),
+    reason("ggml-backend.h", "ggml_backend_register", BACKENDS),
+    reason("ggml-backend.h", "ggml_backend_device_register", BACKENDS),
     reason("ggml-cpu.h", "ggml_new_*", GRAPHS),
     reason("ggml-cpu.h", "ggml_set_*", GRAPHS),
     reason("ggml-cpu.h", "ggml_get_*", GRAPHS),
     reason("ggml-cpu.h", "ggml_graph_*", GRAPHS),
+    reason("ggml-cpu.h", "ggml_cpu_has_*", FEATURES),
+    reason("ggml-cpu.h", "ggml_cpu_get_*", FEATURES),
     reason("ggml-cpu.h", "ggml_cpu_fp32_*", FLOATS),
     reason("ggml-cpu.h", "ggml_cpu_fp16_*", FLOATS),
     reason("ggml-cpu.h", "ggml_cpu_bf16_*", FLOATS),

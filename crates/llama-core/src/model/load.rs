@@ -117,7 +117,7 @@ pub(super) fn load(
     plan::refuse_weights(&source, params, &checked.tensors)?;
     let loaded = call_with_progress(&source, params, &checked, &mut raw_params, progress);
     match loaded {
-        Ok(raw) => Ok(model(raw, source, params, &checked)),
+        Ok(raw) => Ok(model(raw, source, params, checked)),
         Err(error) if plan::is_out_of_memory(&error) => Err(match weights(&source, params) {
             Some(plan) => {
                 Error::from(ErrorKind::DoesNotFit { what: "model", plan }).with_log(error.log().to_vec())
@@ -137,7 +137,7 @@ pub(crate) fn load_to_plan(source: &ModelSource, params: &ModelParams) -> Result
     let checked = source.check(&params)?;
     let raw = call(source, &params, &checked, &mut raw_params)?;
     let maps = maps && is_aligned(source, &checked);
-    Ok((model(raw, source.clone(), &params, &checked), maps))
+    Ok((model(raw, source.clone(), &params, checked), maps))
 }
 
 /// The plan of the weights, for an error that has happened already.
@@ -145,20 +145,15 @@ fn weights(source: &ModelSource, params: &ModelParams) -> Option<LoadPlan> {
     plan::weights(source, params).inspect_err(|error| tracing::debug!("no plan for {source}: {error}")).ok()
 }
 
-fn model(raw: Raw, source: ModelSource, params: &ModelParams, checked: &Checked) -> Model {
+fn model(
+    raw: NonNull<llama_sys::llama_model>,
+    source: ModelSource,
+    params: &ModelParams,
+    checked: Checked,
+) -> Model {
     let n_positions = learned_positions(&checked.head);
-    let tensors = checked.tensors.clone().into();
-    let raw = raw.into_inner();
+    let tensors = checked.tensors.into();
     Model(Arc::new(Handle { raw, source, params: params.clone(), n_positions, tensors }))
-}
-
-/// A model that nobody else owns yet.
-struct Raw(NonNull<llama_sys::llama_model>);
-
-impl Raw {
-    fn into_inner(self) -> NonNull<llama_sys::llama_model> {
-        self.0
-    }
 }
 
 fn call_with_progress(
@@ -167,7 +162,7 @@ fn call_with_progress(
     checked: &Checked,
     raw_params: &mut RawModelParams,
     progress: Option<Progress<'_>>,
-) -> Result<Raw> {
+) -> Result<NonNull<llama_sys::llama_model>> {
     let Some(closure) = progress else {
         return call(source, params, checked, raw_params);
     };
@@ -188,12 +183,12 @@ fn call(
     params: &ModelParams,
     checked: &Checked,
     raw_params: &mut RawModelParams,
-) -> Result<Raw> {
+) -> Result<NonNull<llama_sys::llama_model>> {
     let opener = Opener::new(source, params, checked, raw_params)?;
     log::explain(|| {
         let raw_params = raw_params.as_raw();
         let raw = guard(|| opener.open(raw_params))?;
-        NonNull::new(raw).map(Raw).ok_or_else(|| ErrorKind::Load { path: path(source) }.into())
+        NonNull::new(raw).ok_or_else(|| ErrorKind::Load { path: path(source) }.into())
     })
 }
 
@@ -251,10 +246,10 @@ fn check_alignment(
     checked: &Checked,
     raw_params: &mut RawModelParams,
 ) -> Result<()> {
-    if is_aligned(source, checked) || params.is_no_alloc() || !params.maps_files() {
+    if is_aligned(source, checked) || params.is_no_alloc() {
         return Ok(());
     }
-    if params.load_mode == LoadMode::Auto {
+    if params.load_mode == LoadMode::Auto || !params.maps_files() {
         raw_params.without_mapping();
         return Ok(());
     }
