@@ -76,7 +76,7 @@ impl Device {
         self.raw
     }
 
-    /// The type of buffer that tensors are put into by default.
+    /// The type of buffer that tensors are put into by default. Corresponds to `ggml_backend_dev_buffer_type`.
     pub(crate) fn buffer_type(&self) -> llama_sys::ggml_backend_buffer_type_t {
         // SAFETY: the device lives for ever, and so do its buffer types.
         unsafe { llama_sys::ggml_backend_dev_buffer_type(self.raw) }

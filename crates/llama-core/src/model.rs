@@ -45,7 +45,7 @@ use crate::vocab::Vocab;
 #[derive(Clone)]
 pub struct Model(Arc<Handle>);
 
-/// The owner of the C object.
+/// The owner of the C object. Corresponds to `llama_model_free`, when it is dropped.
 struct Handle {
     raw: NonNull<llama_sys::llama_model>,
     source: Option<ModelSource>,

@@ -44,10 +44,8 @@ pub(super) const REASONS: &[Reason] = &[
     reason("llama.h", "llama_batch_init", "`Batch` keeps its arrays in Rust"),
     reason("llama.h", "llama_batch_free", "`Batch` keeps its arrays in Rust"),
     reason("llama.h", "llama_backend_free", "the backend lives as long as the process"),
-    reason("llama.h", "llama_model_free", DROPPED),
     reason("llama.h", "llama_free", DROPPED),
     reason("llama.h", "llama_sampler_free", DROPPED),
-    reason("llama.h", "llama_model_default_params", DEFAULTS),
     reason("llama.h", "llama_context_default_params", DEFAULTS),
     reason("llama.h", "llama_sampler_chain_default_params", DEFAULTS),
     reason("llama.h", "llama_log_get", "the callback is `llama_core`'s own"),
@@ -109,9 +107,6 @@ pub(super) const REASONS: &[Reason] = &[
     reason("ggml-opt.h", "*", TRAINING),
     reason("gguf.h", "*", GGUF),
     reason("guard.h", "*", "the containment inside `llama_core`: calls that can fail go through it"),
-    reason("breakdown.h", "*", "what `LoadPlan` and `Context::memory_use` are computed with"),
-    reason("file.h", "*", "what `Model::load_embedded` gives llama.cpp a part of a file with"),
-    reason("regex.h", "*", "checks the patterns of `ModelParams::tensor_override`"),
 ];
 
 /// The reason for each bound function that has no item, as far as there is one.

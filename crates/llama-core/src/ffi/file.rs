@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io;
 use std::ptr::NonNull;
 
-/// A stream of C for reading. Closed when dropped.
+/// A stream of C for reading. Closed when dropped. Corresponds to `llama_shim_file_close`.
 pub(crate) struct CFile(NonNull<llama_sys::FILE>);
 
 impl CFile {
     /// Makes a stream of the file that stands at `offset`. The position of the handle, and of its clones, moves.
+    /// Corresponds to `llama_shim_file_open`.
     pub(crate) fn open(file: File, offset: u64) -> io::Result<Self> {
         // SAFETY: the handle is open and owned here, and given away: C closes it, with the stream or at once.
         let raw = unsafe { llama_sys::llama_shim_file_open(into_handle(file), offset) };

@@ -144,18 +144,14 @@ fn weights(source: &ModelSource, params: &ModelParams) -> Option<LoadPlan> {
     plan::weights(source, params).inspect_err(|error| tracing::debug!("no plan for {source}: {error}")).ok()
 }
 
-fn model(raw: Raw, source: ModelSource, params: &ModelParams, checked: Checked) -> Model {
+fn model(
+    raw: NonNull<llama_sys::llama_model>,
+    source: ModelSource,
+    params: &ModelParams,
+    checked: Checked,
+) -> Model {
     let origin = Origin::of_files(checked.head.metadata(), &checked.tensors);
-    Model::own(raw.into_inner(), Some(source), params, checked.tensors.into(), origin)
-}
-
-/// A model that nobody else owns yet.
-struct Raw(NonNull<llama_sys::llama_model>);
-
-impl Raw {
-    fn into_inner(self) -> NonNull<llama_sys::llama_model> {
-        self.0
-    }
+    Model::own(raw, Some(source), params, checked.tensors.into(), origin)
 }
 
 fn call_with_progress(
@@ -164,7 +160,7 @@ fn call_with_progress(
     checked: &Checked,
     raw_params: &mut RawModelParams,
     progress: Option<Progress<'_>>,
-) -> Result<Raw> {
+) -> Result<NonNull<llama_sys::llama_model>> {
     let Some(closure) = progress else {
         return call(source, params, checked, raw_params);
     };
@@ -185,7 +181,7 @@ fn call(
     params: &ModelParams,
     checked: &Checked,
     raw_params: &mut RawModelParams,
-) -> Result<Raw> {
+) -> Result<NonNull<llama_sys::llama_model>> {
     let opener = Opener::new(source, params, checked, raw_params)?;
     forbid_wrong_layouts(params, checked, raw_params);
     log::explain(|| {
@@ -199,7 +195,7 @@ fn call(
                 core::ptr::null_mut()
             }
         };
-        NonNull::new(raw).map(Raw).ok_or_else(|| ErrorKind::Load { path: path(source) }.into())
+        NonNull::new(raw).ok_or_else(|| ErrorKind::Load { path: path(source) }.into())
     })
 }
 
@@ -257,10 +253,10 @@ fn check_alignment(
     checked: &Checked,
     raw_params: &mut RawModelParams,
 ) -> Result<()> {
-    if is_aligned(source, checked) || params.is_no_alloc() || !params.maps_files() {
+    if is_aligned(source, checked) || params.is_no_alloc() {
         return Ok(());
     }
-    if params.load_mode == LoadMode::Auto {
+    if params.load_mode == LoadMode::Auto || !params.maps_files() {
         raw_params.without_mapping();
         return Ok(());
     }

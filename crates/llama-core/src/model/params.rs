@@ -199,7 +199,7 @@ impl ModelParams {
     /// a text; the value is of the type that the file and llama.cpp have for the key. Overrides are not seen in
     /// [`Model::metadata`](crate::Model::metadata). Of several for one key the first counts.
     ///
-    /// Nobody checks that the model makes sense with the value: it may compute nonsense.
+    /// Nobody checks that the model makes sense with the value: it may compute nonsense, or compute for ever.
     #[must_use]
     pub fn kv_override(mut self, key: impl Into<String>, value: impl Into<KvValue>) -> Self {
         self.kv_overrides.push(KvOverride { key: key.into(), value: value.into() });

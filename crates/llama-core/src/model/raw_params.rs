@@ -71,12 +71,17 @@ impl RawModelParams {
         self.raw.use_extra_bufts = false;
     }
 
-    /// Reads the file instead of mapping it.
+    /// Maps nothing: what would be mapped is read, and tensors that would be read on demand, by mapping, are read too.
     pub(super) fn without_mapping(&mut self) {
-        self.raw.load_mode = llama_sys::llama_load_mode::LLAMA_LOAD_MODE_NONE;
+        use llama_sys::llama_load_mode as Load;
+        if matches!(self.raw.load_mode, Load::LLAMA_LOAD_MODE_AUTO | Load::LLAMA_LOAD_MODE_MMAP) {
+            self.raw.load_mode = Load::LLAMA_LOAD_MODE_NONE;
+        }
+        self.raw.lazy_mode = llama_sys::llama_lazy_mode::LLAMA_LAZY_MODE_OFF;
     }
 }
 
+/// The parameters that are numbers and switches. Corresponds to `llama_model_default_params`.
 fn scalars(params: &ModelParams) -> Result<llama_sys::llama_model_params> {
     use llama_sys::{llama_lazy_mode as Lazy, llama_load_mode as Load, llama_split_mode as Split};
     // SAFETY: takes no arguments and returns a struct of constants.

@@ -35,7 +35,7 @@ pub(super) struct TensorOverride {
 }
 
 impl TensorOverride {
-    /// The pattern for C, of which is known that C++ can read it.
+    /// The pattern for C, of which is known that C++ can read it. Corresponds to `llama_shim_check_regex`.
     pub(super) fn pattern(&self) -> Result<CString> {
         let pattern = to_c("pattern of a tensor_override", &self.pattern)?;
         if self.pattern.len() > MAX_PATTERN {

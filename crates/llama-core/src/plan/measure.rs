@@ -52,7 +52,7 @@ impl Measured {
     }
 }
 
-/// Whether the library that is linked can tell.
+/// Whether the library that is linked can tell. Corresponds to `llama_shim_has_memory_breakdown`.
 pub(super) fn check_available() -> Result<()> {
     // SAFETY: takes no arguments and returns a constant.
     if unsafe { llama_sys::llama_shim_has_memory_breakdown() } {
@@ -151,7 +151,7 @@ pub(super) fn buffers(context: &Context) -> Result<Vec<Measured>> {
     Ok(measured)
 }
 
-/// What the shim reports, one entry for each buffer type.
+/// What the shim reports, one entry for each buffer type. Corresponds to `llama_shim_memory_breakdown`.
 fn raw_buffers(context: &Context) -> Result<Vec<llama_sys::llama_shim_buffer_use>> {
     let empty = llama_sys::llama_shim_buffer_use {
         buffer_type: core::ptr::null_mut(),
