@@ -132,7 +132,8 @@ fn states_that_come_and_go() {
             let kept = context.keep_seq_state(SEQ, StatePart::Partial);
             assert_eq!(kept.is_ok(), tiny == Tiny::Jamba);
         });
-        assert_flat(50, CONTEXT, || drop(context.try_clone().unwrap()));
+        // So many, since what the allocator keeps for itself rises and falls by a few megabytes.
+        assert_flat(200, CONTEXT, || drop(context.try_clone().unwrap()));
     }
 }
 
