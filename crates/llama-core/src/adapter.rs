@@ -86,8 +86,9 @@ impl LoraAdapter {
     /// Corresponds to `llama_adapter_lora_init`.
     pub fn load(model: &Model, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        if model.params().is_vocab_only() {
-            let reason = "it was loaded with vocab_only and has no weights".to_owned();
+        if !model.has_weights() {
+            let parameter = if model.params().is_vocab_only() { "vocab_only" } else { "no_alloc" };
+            let reason = format!("it was loaded with {parameter} and has no weights");
             return Err(ErrorKind::Unsupported { operation: "loading an adapter", reason }.into());
         }
         let c_path = path_to_c(path)?;

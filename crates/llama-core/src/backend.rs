@@ -122,3 +122,17 @@ pub fn supports_rpc() -> bool {
     // SAFETY: takes no arguments; reads the registry that `init` has filled.
     unsafe { llama_sys::llama_supports_rpc() }
 }
+
+/// The most devices that one model can be divided among. Corresponds to `llama_max_devices`.
+#[must_use]
+pub fn max_devices() -> usize {
+    // SAFETY: takes no arguments and returns a constant.
+    unsafe { llama_sys::llama_max_devices() }
+}
+
+/// The most patterns that tensors of one model can be placed by. Corresponds to `llama_max_tensor_buft_overrides`.
+#[must_use]
+pub fn max_tensor_overrides() -> usize {
+    // SAFETY: takes no arguments and returns a constant.
+    unsafe { llama_sys::llama_max_tensor_buft_overrides() }
+}

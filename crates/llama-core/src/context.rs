@@ -33,6 +33,7 @@ use crate::log;
 use crate::memory::Memory;
 use crate::model::Model;
 use crate::observer::Observer;
+use crate::plan;
 use crate::state::Bookkeeping;
 use crate::threadpool::Attached;
 use crate::token::SeqId;
@@ -124,12 +125,12 @@ impl Context {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidParameter`] for parameters out of range, [`ErrorKind::Unsupported`] for a model that was
-    /// loaded without weights, and for [`ContextType::Mtp`] of one without the layers for it,
-    /// [`ErrorKind::ContextCreation`] when llama.cpp refuses or memory is short.
+    /// loaded without weights, and for [`ContextType::Mtp`] of one without the layers for it, [`ErrorKind::DoesNotFit`]
+    /// when memory is short, [`ErrorKind::ContextCreation`] when llama.cpp refuses.
     ///
     /// Corresponds to `llama_init_from_model`.
     pub fn new(model: &Model, params: &ContextParams) -> Result<Self> {
-        Self::create(model, params, None)
+        Self::of_weights(model, params, None)
     }
 
     /// Makes a context whose computations are shown to an observer. The context owns it.
@@ -140,15 +141,36 @@ impl Context {
     ///
     /// Corresponds to `llama_context_params::cb_eval`.
     pub fn with_observer(model: &Model, params: &ContextParams, observer: impl Observer) -> Result<Self> {
-        Self::create(model, params, Some(Box::new(observer)))
+        Self::of_weights(model, params, Some(Box::new(observer)))
     }
 
-    fn create(model: &Model, params: &ContextParams, observer: Option<Box<dyn Observer>>) -> Result<Self> {
-        static LOCK: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
-        if model.params().is_vocab_only() {
-            let reason = "it was loaded with vocab_only and has no weights".to_owned();
+    fn of_weights(
+        model: &Model,
+        params: &ContextParams,
+        observer: Option<Box<dyn Observer>>,
+    ) -> Result<Self> {
+        if !model.has_weights() {
+            let parameter = if model.params().is_vocab_only() { "vocab_only" } else { "no_alloc" };
+            let reason = format!("it was loaded with {parameter} and has no weights");
             return Err(ErrorKind::Unsupported { operation: "creating a context", reason }.into());
         }
+        params.check_for(model)?;
+        params.to_raw()?;
+        plan::refuse_context(model, params)?;
+        let mut context = Self::create(model, params, observer)
+            .map_err(|error| plan::explain_context(model, params, error))?;
+        context.books = Bookkeeping::of_empty(&mut context)?;
+        Ok(context)
+    }
+
+    /// Makes a context, also of a model without weights: that one can tell how much memory it would take, and nothing
+    /// else. What is known of its states is left out: there is nothing to read them from.
+    pub(crate) fn create(
+        model: &Model,
+        params: &ContextParams,
+        observer: Option<Box<dyn Observer>>,
+    ) -> Result<Self> {
+        static LOCK: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
         params.check_for(model)?;
         let mut raw_params = params.to_raw()?;
         // Cross-attention asserts on batches that are divided by sequences, as those of separate buffers are
@@ -189,7 +211,7 @@ impl Context {
             needs_states: params.is_mtp(),
             takes_embeddings: takes_embeddings(model),
         };
-        let mut context = Self {
+        Ok(Self {
             // SAFETY: the context is valid, and `raw` is freed with `input`.
             input: unsafe { Input::new(raw.0) }?,
             raw,
@@ -211,9 +233,7 @@ impl Context {
             books: Bookkeeping::default(),
             adapters: Vec::new(),
             may_plan: false,
-        };
-        context.books = Bookkeeping::of_empty(&mut context)?;
-        Ok(context)
+        })
     }
 
     pub(crate) fn raw(&self) -> *mut llama_sys::llama_context {

@@ -2,10 +2,13 @@
 
 use core::fmt;
 
+use crate::backend_reg::Backend;
+use crate::host_memory::HostMemory;
 use crate::{backend, ffi};
 
 /// What kind of hardware a device is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum DeviceKind {
     /// The CPU with the system's memory.
@@ -44,6 +47,41 @@ pub fn devices() -> Vec<Device> {
 }
 
 impl Device {
+    /// The device of that name, `None` when there is none or the name has a NUL byte. Corresponds to
+    /// `ggml_backend_dev_by_name`.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        backend::init();
+        let name = std::ffi::CString::new(name).ok()?;
+        // SAFETY: the name is NUL-terminated; the result is NULL or an entry of the registry.
+        Self::from_raw(unsafe { llama_sys::ggml_backend_dev_by_name(name.as_ptr()) })
+    }
+
+    /// The CPU, `None` when its backend is a module that could not be loaded. Corresponds to
+    /// `ggml_backend_dev_by_type`.
+    #[must_use]
+    pub fn cpu() -> Option<Self> {
+        use llama_sys::ggml_backend_dev_type as Type;
+        backend::init();
+        // SAFETY: takes a number; the result is NULL or an entry of the registry.
+        Self::from_raw(unsafe { llama_sys::ggml_backend_dev_by_type(Type::GGML_BACKEND_DEVICE_TYPE_CPU) })
+    }
+
+    /// A device that C has returned; NULL is none.
+    pub(crate) fn from_raw(raw: llama_sys::ggml_backend_dev_t) -> Option<Self> {
+        (!raw.is_null()).then_some(Self { raw })
+    }
+
+    pub(crate) fn raw(&self) -> llama_sys::ggml_backend_dev_t {
+        self.raw
+    }
+
+    /// The type of buffer that tensors are put into by default. Corresponds to `ggml_backend_dev_buffer_type`.
+    pub(crate) fn buffer_type(&self) -> llama_sys::ggml_backend_buffer_type_t {
+        // SAFETY: the device lives for ever, and so do its buffer types.
+        unsafe { llama_sys::ggml_backend_dev_buffer_type(self.raw) }
+    }
+
     /// A short name, for example `CPU` or `CUDA0`. Corresponds to `ggml_backend_dev_name`.
     #[must_use]
     pub fn name(&self) -> String {
@@ -77,13 +115,86 @@ impl Device {
         self.kind() == DeviceKind::Gpu
     }
 
-    /// Free and total memory in bytes, as the driver says now. Corresponds to `ggml_backend_dev_memory`.
+    /// Free and total memory in bytes now. For the CPU it is what this process can get: on Linux, what the system calls
+    /// available, within the limits of control groups. Corresponds to `ggml_backend_dev_memory`.
     #[must_use]
     pub fn memory(&self) -> DeviceMemory {
+        if self.kind() != DeviceKind::Cpu {
+            return self.reported_memory();
+        }
+        let host = HostMemory::now();
+        let limit = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        DeviceMemory { free: limit(host.available), total: limit(host.total) }
+    }
+
+    /// What ggml says.
+    pub(crate) fn reported_memory(&self) -> DeviceMemory {
         let (mut free, mut total) = (0, 0);
         // SAFETY: the device lives for ever and both pointers are valid for the call.
         unsafe { llama_sys::ggml_backend_dev_memory(self.raw, &raw mut free, &raw mut total) };
         DeviceMemory { free, total }
+    }
+
+    /// What identifies the hardware, for a PCI device its address, for example `0000:c1:00.0`. Corresponds to
+    /// `ggml_backend_dev_get_props`.
+    #[must_use]
+    pub fn id(&self) -> Option<String> {
+        // SAFETY: the id is NULL or a NUL-terminated string of the device, which lives for ever.
+        unsafe { ffi::string::from_c(self.props().device_id) }
+    }
+
+    /// What the device can do beside computing.
+    #[must_use]
+    pub fn capabilities(&self) -> DeviceCapabilities {
+        let caps = self.props().caps;
+        DeviceCapabilities {
+            asynchronous: caps.async_,
+            host_buffer: caps.host_buffer,
+            buffer_from_host_ptr: caps.buffer_from_host_ptr,
+            events: caps.events,
+            mmap: caps.mmap_support,
+        }
+    }
+
+    /// The backend that the device belongs to. Corresponds to `ggml_backend_dev_backend_reg`.
+    #[must_use]
+    pub fn backend(&self) -> Option<Backend> {
+        // SAFETY: the device lives for ever; the result is NULL or an entry of the registry.
+        Backend::from_raw(unsafe { llama_sys::ggml_backend_dev_backend_reg(self.raw) })
+    }
+
+    fn props(&self) -> llama_sys::ggml_backend_dev_props {
+        let mut props = core::mem::MaybeUninit::zeroed();
+        // SAFETY: the device lives for ever; the function fills the struct (ggml-backend.cpp), for which zeros are
+        // valid, as it consists of pointers, numbers and booleans.
+        unsafe {
+            llama_sys::ggml_backend_dev_get_props(self.raw, props.as_mut_ptr());
+            props.assume_init()
+        }
+    }
+}
+
+/// What a device can do beside computing. Corresponds to `ggml_backend_dev_caps`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct DeviceCapabilities {
+    /// Computes while the caller goes on.
+    pub asynchronous: bool,
+    /// Has pinned memory of the system to copy from.
+    pub host_buffer: bool,
+    /// Computes on memory of the caller.
+    pub buffer_from_host_ptr: bool,
+    /// Can be waited for at points in its work.
+    pub events: bool,
+    /// Computes on mapped files.
+    pub mmap: bool,
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Device {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.name())
     }
 }
 
@@ -106,6 +217,7 @@ pub(crate) fn buffer_limits() -> (usize, usize) {
 
 /// A device's memory in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct DeviceMemory {
     /// Bytes not in use by anybody.
     pub free: usize,

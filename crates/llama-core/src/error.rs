@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::plan::LoadPlan;
 use crate::state::StateError;
 
 /// The result of this crate's functions.
@@ -365,6 +366,40 @@ pub enum ErrorKind {
         /// What was before it, and what to do.
         reason: &'static str,
     },
+    /// A file of a split model is missing from the others, out of order, or of another model.
+    #[error("cannot load the split model {}: {reason}", path.display())]
+    Split {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no complete GGUF file at that place of a larger file, or it cannot be read. Places count from there.
+    #[error("cannot load the model at {model}: {source}")]
+    Embedded {
+        /// The place and the file.
+        model: String,
+        /// What is wrong with it, and where.
+        source: llama_gguf::Error,
+    },
+    /// The weights of a model, or a context, take more memory than there is.
+    #[error("the {what} does not fit into memory, it takes {plan}. Use a smaller one, or {}", way_out(what))]
+    DoesNotFit {
+        /// `model` or `context`.
+        what: &'static str,
+        /// What it takes, and what there is.
+        plan: LoadPlan,
+    },
+}
+
+/// What else helps against the lack of memory.
+fn way_out(what: &str) -> &'static str {
+    match what {
+        "context" => {
+            "fewer tokens (n_ctx, n_ubatch) or sequences (n_seq_max), or a quantised cache (type_k, type_v)"
+        }
+        _ => "LoadMode::Mmap, or other devices",
+    }
 }
 
 /// Why a batch was not decoded, and what is left in memory.

@@ -38,6 +38,7 @@
 mod abort;
 mod adapter;
 mod backend;
+mod backend_reg;
 mod batch;
 mod context;
 mod control_vector;
@@ -45,6 +46,7 @@ mod device;
 mod embeddings;
 mod error;
 mod ffi;
+mod host_memory;
 mod log;
 mod logits;
 mod memory;
@@ -52,8 +54,10 @@ mod model;
 mod numa;
 mod observer;
 mod perf;
+mod plan;
 mod sampler;
 mod state;
+mod system;
 mod threadpool;
 mod token;
 mod tokenize;
@@ -61,19 +65,26 @@ mod vocab;
 
 pub use adapter::LoraAdapter;
 pub use backend::{
-    init, supports_gpu_offload, supports_mlock, supports_mmap, supports_rpc, system_info, version,
+    init, max_devices, max_tensor_overrides, supports_gpu_offload, supports_mlock, supports_mmap,
+    supports_rpc, system_info, version,
 };
+pub use backend_reg::{Backend, BackendFeature, backends};
 pub use batch::Batch;
 pub use context::{AttentionType, CacheType, Context, ContextParams, FlashAttention, PoolingType};
 pub use control_vector::ControlVector;
-pub use device::{Device, DeviceKind, DeviceMemory, devices};
+pub use device::{Device, DeviceCapabilities, DeviceKind, DeviceMemory, devices};
 pub use error::{DecodeError, Error, ErrorKind, Result};
 pub use logits::Logits;
 pub use memory::Memory;
-pub use model::{LoadMode, Model, ModelParams, SplitMode, TensorView};
+pub use model::{
+    KvValue, LazyMode, LoadMode, Model, ModelKind, ModelParams, ModelSource, RopeType, SamplingKey,
+    SplitMode, TensorPlace, TensorView, split_path, split_prefix,
+};
 pub use perf::Perf;
+pub use plan::{DevicePlan, LoadPlan, MemoryUse};
 pub use sampler::*;
 pub use state::{DeviceState, Removed, StateError, StateInfo, StateKind, StatePart};
+pub use system::{BackendReport, DeviceReport, SystemReport};
 pub use token::{Pos, SeqId, Token, TokenAttributes};
 pub use tokenize::{DetokenizeOptions, TokenizeOptions};
 pub use vocab::{Vocab, VocabKind};

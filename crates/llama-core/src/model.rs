@@ -1,42 +1,59 @@
 //! Models: weights, vocabulary and metadata, shared by every context made from them.
 
+mod chat_template;
+mod classifier;
 mod from_metadata;
+mod kind;
+mod kv_override;
+mod load;
 mod metadata;
 mod origin;
 mod params;
+mod raw_params;
+mod sampling_key;
 mod save;
+mod source;
+mod split;
+mod tensor_override;
 
-use core::ffi::c_void;
-use core::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use llama_gguf::TensorInfo;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use from_metadata::TensorView;
-pub(crate) use origin::{Origin, Shape, shape_of};
-pub use params::{LoadMode, ModelParams, SplitMode};
 
-use crate::error::{ErrorKind, Result};
-use crate::ffi::callback::Callback;
+pub use kind::{ModelKind, RopeType};
+pub use kv_override::KvValue;
+pub(crate) use load::load_to_plan;
+pub(crate) use origin::{Origin, Shape, shape_of};
+pub use params::{LazyMode, LoadMode, ModelParams, SplitMode};
+pub use sampling_key::SamplingKey;
+pub use source::ModelSource;
+pub use split::{split_path, split_prefix};
+pub use tensor_override::TensorPlace;
+
+use crate::error::Result;
 use crate::ffi::guard::guard;
-use crate::ffi::string::{from_c, path_to_c, read_buffer, to_c};
+use crate::ffi::string::{from_c, read_buffer};
 use crate::vocab::Vocab;
-use crate::{backend, log};
 
 /// A loaded model. Cheap to clone: clones share the weights, which are freed with the last of them and of the
 /// contexts, samplers and adapters that use them.
 #[derive(Clone)]
 pub struct Model(Arc<Handle>);
 
-/// The owner of the C object.
+/// The owner of the C object. Corresponds to `llama_model_free`, when it is dropped.
 struct Handle {
     raw: NonNull<llama_sys::llama_model>,
-    path: PathBuf,
+    source: Option<ModelSource>,
     params: ModelParams,
     /// The number of positions that the model has learned an embedding for.
     n_positions: Option<u32>,
+    /// What the files say of their tensors: some hundred bytes for each.
+    tensors: Box<[TensorInfo]>,
     origin: Origin,
     /// Guards the model's set of adapters: loading and freeing one changes it, and a context that plans its buffers
     /// walks through it (llama-context.cpp, `graph_max_nodes`).
@@ -58,89 +75,23 @@ impl Drop for Handle {
         // SAFETY: this is the last owner: contexts, samplers and adapters hold an `Arc` of their own.
         let freed = guard(|| unsafe { llama_sys::llama_model_free(self.raw.as_ptr()) });
         if let Err(error) = freed {
-            tracing::error!("freeing the model {} failed: {error}", self.path.display());
+            tracing::error!("freeing the model {} failed: {error}", source_name(self.source.as_ref()));
         }
     }
 }
 
 impl Model {
-    /// Loads a model from a GGUF file. Of a model in several files, give the first.
-    ///
-    /// The file is checked before llama.cpp sees it: a missing, truncated or malformed file is refused with
-    /// the offset and the reason.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::File`] when the file is not a complete GGUF file, [`ErrorKind::Load`] when llama.cpp
-    /// cannot use it (an architecture that it does not know, a missing tensor), [`ErrorKind::InvalidParameter`].
-    ///
-    /// Corresponds to `llama_model_load_from_file`.
-    pub fn load(path: impl AsRef<Path>, params: &ModelParams) -> Result<Self> {
-        Self::load_inner(path.as_ref(), params, None)
-    }
-
-    /// Loads a model and reports the progress, from 0.0 to 1.0. The callback can stop the loading with
-    /// [`ControlFlow::Break`]. It runs on the calling thread.
-    ///
-    /// # Errors
-    ///
-    /// As [`Model::load`], and [`ErrorKind::LoadCancelled`] when the callback broke it off.
-    ///
-    /// # Panics
-    ///
-    /// A panic of the callback stops the loading and is resumed when llama.cpp has returned.
-    ///
-    /// Corresponds to `llama_progress_callback`.
-    pub fn load_with_progress(
-        path: impl AsRef<Path>,
+    /// Takes ownership of a model that C has made. `tensors` are those of its files.
+    fn own(
+        raw: NonNull<llama_sys::llama_model>,
+        source: Option<ModelSource>,
         params: &ModelParams,
-        mut progress: impl FnMut(f32) -> ControlFlow<()>,
-    ) -> Result<Self> {
-        Self::load_inner(path.as_ref(), params, Some(&mut progress))
-    }
-
-    fn load_inner(path: &Path, params: &ModelParams, progress: Option<Progress<'_>>) -> Result<Self> {
-        backend::init();
-        let c_path = path_to_c(path)?;
-        let gguf = llama_gguf::validate_file(path)
-            .map_err(|source| ErrorKind::File { path: path.to_owned(), source })?;
-        let origin = Origin::of_file(path, &gguf)?;
-        let mut raw_params = params.to_raw()?;
-        raw_params.use_extra_bufts &= !multiplies_in_batches(&gguf);
-        let mut state = progress.map(|closure| Callback::new(ProgressState { closure, cancelled: false }));
-        if let Some(state) = &mut state {
-            raw_params.progress_callback = Some(on_progress);
-            raw_params.progress_callback_user_data = core::ptr::from_mut(state).cast::<c_void>();
-        }
-        let loaded = log::explain(|| {
-            // SAFETY: the path is NUL-terminated, the parameters were made by `to_raw` from llama.cpp's
-            // defaults, and the callback's state lives until after this call.
-            let raw = guard(|| unsafe { llama_sys::llama_model_load_from_file(c_path.as_ptr(), raw_params) });
-            let raw = match raw {
-                Ok(raw) => raw,
-                Err(error) if matches!(error.kind(), ErrorKind::OutOfMemory { .. }) => return Err(error),
-                // Wrong numbers in the metadata fail assertions: that is the file's fault as well.
-                Err(error) => {
-                    log::keep(error.kind().to_string());
-                    core::ptr::null_mut()
-                }
-            };
-            NonNull::new(raw).ok_or_else(|| ErrorKind::Load { path: path.to_owned() }.into())
-        });
-        let cancelled = state.as_ref().is_some_and(|state| state.closure.cancelled);
-        if let Some(state) = state {
-            state.resume();
-        }
-        if cancelled {
-            return Err(ErrorKind::LoadCancelled { path: path.to_owned() }.into());
-        }
-        Ok(Self::own(loaded?, path, params, origin))
-    }
-
-    /// Takes ownership of a model that C has made.
-    fn own(raw: NonNull<llama_sys::llama_model>, path: &Path, params: &ModelParams, origin: Origin) -> Self {
-        let (path, params, n_positions) = (path.to_owned(), params.clone(), learned_positions(&origin));
-        Self(Arc::new(Handle { raw, path, params, n_positions, origin, adapters: RwLock::new(()) }))
+        tensors: Box<[TensorInfo]>,
+        origin: Origin,
+    ) -> Self {
+        let (params, n_positions) = (params.clone(), learned_positions(&origin));
+        let adapters = RwLock::new(());
+        Self(Arc::new(Handle { raw, source, params, n_positions, tensors, origin, adapters }))
     }
 
     /// The C object, for the calls of this crate.
@@ -168,10 +119,30 @@ impl Model {
         self.0.adapters.write()
     }
 
-    /// The file that the model was loaded from. Empty for a model [made in memory](Model::from_metadata).
+    /// Where the model came from; `None` for a model [made in memory](Model::from_metadata).
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.0.path
+    pub fn source(&self) -> Option<&ModelSource> {
+        self.0.source.as_ref()
+    }
+
+    /// The file that the model was loaded from, of several the first; `None` when it was loaded from an open file or made
+    /// in memory.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.source()?.path()
+    }
+
+    /// Whether the weights are loaded: without them there are no contexts.
+    #[must_use]
+    pub fn has_weights(&self) -> bool {
+        !self.0.params.is_vocab_only() && !self.0.params.is_no_alloc()
+    }
+
+    /// The tensors as the file or files have them, with their names, shapes and types: which part of the model is
+    /// quantised how. Empty for a model made in memory.
+    #[must_use]
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.0.tensors
     }
 
     /// The parameters that the model was loaded with.
@@ -220,11 +191,20 @@ impl Model {
         count(unsafe { llama_sys::llama_model_n_embd_out(self.raw()) })
     }
 
-    /// The number of layers. Corresponds to `llama_model_n_layer`.
+    /// The number of layers, without those of [`n_layer_nextn`](Model::n_layer_nextn). Corresponds to
+    /// `llama_model_n_layer`.
     #[must_use]
     pub fn n_layer(&self) -> u32 {
         // SAFETY: as in `n_ctx_train`.
         count(unsafe { llama_sys::llama_model_n_layer(self.raw()) })
+    }
+
+    /// The number of layers at the end that predict further tokens, 0 for most models; they are loaded with
+    /// [`ModelParams::load_mtp`]. Corresponds to `llama_model_n_layer_nextn`.
+    #[must_use]
+    pub fn n_layer_nextn(&self) -> u32 {
+        // SAFETY: as in `n_ctx_train`.
+        count(unsafe { llama_sys::llama_model_n_layer_nextn(self.raw()) })
     }
 
     /// The number of attention heads of the first layer. Corresponds to `llama_model_n_head`.
@@ -339,53 +319,20 @@ impl Model {
         // SAFETY: as in `n_ctx_train`.
         unsafe { llama_sys::llama_model_is_diffusion(self.raw()) }
     }
-
-    /// The chat template of that name, or the default one: a Jinja text. Corresponds to
-    /// `llama_model_chat_template`.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::InteriorNul`] for a name with a NUL byte.
-    pub fn chat_template(&self, name: Option<&str>) -> Result<Option<String>> {
-        let name = name.map(|name| to_c("template name", name)).transpose()?;
-        let name = name.as_ref().map_or(core::ptr::null(), |name| name.as_ptr());
-        // SAFETY: the name is NULL or NUL-terminated, and the result is NULL or a string of the model.
-        Ok(unsafe { from_c(llama_sys::llama_model_chat_template(self.raw(), name)) })
-    }
 }
 
 impl core::fmt::Debug for Model {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Model").field("path", &self.0.path).field("description", &self.description()).finish()
+        f.debug_struct("Model")
+            .field("source", &self.0.source)
+            .field("description", &self.description())
+            .finish_non_exhaustive()
     }
 }
 
-type Progress<'a> = &'a mut dyn FnMut(f32) -> ControlFlow<()>;
-
-struct ProgressState<'a> {
-    closure: Progress<'a>,
-    cancelled: bool,
-}
-
-unsafe extern "C-unwind" fn on_progress(progress: f32, data: *mut c_void) -> bool {
-    // SAFETY: `load_inner` passes its own `Callback`, which nobody else uses during the load; llama.cpp calls
-    // back on the loading thread (llama-model-loader.cpp).
-    let callback = unsafe { &mut *data.cast::<Callback<ProgressState<'_>>>() };
-    callback.call(false, |state| {
-        let go_on = (state.closure)(progress).is_continue();
-        state.cancelled |= !go_on;
-        go_on
-    })
-}
-
-/// Whether weights are multiplied with several matrices at once: with one of each sequence in recurrent layers, with
-/// one of each head in multi-head latent attention. ggml's AMX kernels take such a product for one with as many weights,
-/// and read and write outside of their buffers (ggml-cpu/amx/mmq.cpp, `ggml_batch_offset`): the weights of such models
-/// have to stay in the plain layout.
-fn multiplies_in_batches(gguf: &llama_gguf::Gguf) -> bool {
-    const KEYS: [&str; 4] =
-        [".ssm.conv_kernel", ".wkv.head_size", ".shortconv.l_cache", ".attention.kv_lora_rank"];
-    gguf.metadata().iter().any(|(key, _)| KEYS.iter().any(|end| key.as_bytes().ends_with(end.as_bytes())))
+/// What messages call a model that came from there.
+fn source_name(source: Option<&ModelSource>) -> String {
+    source.map_or_else(|| "made in memory".to_owned(), ToString::to_string)
 }
 
 /// The rows of the table of learned position embeddings (llama-arch.cpp, `LLM_TENSOR_POS_EMBD`).

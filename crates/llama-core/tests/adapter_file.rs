@@ -41,12 +41,19 @@ fn what_is_no_adapter_for_the_model_is_refused_with_the_reason() {
     assert!(vector.contains("expect general.type to be 'adapter'"), "{vector}");
     let error = LoraAdapter::load(&load(Tiny::Gemma3), Tuned::Lora.path()).unwrap_err();
     assert!(error.log().iter().any(|line| line.contains("arch mismatch")), "{error}");
-    let vocabulary = Model::load(Tuned::Base.path(), &ModelParams::default().vocab_only(true)).unwrap();
-    let error = LoraAdapter::load(&vocabulary, Tuned::Lora.path()).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "loading an adapter is not possible with this model: it was loaded with vocab_only and has no weights"
-    );
+    for (params, parameter) in [
+        (ModelParams::default().vocab_only(true), "vocab_only"),
+        (ModelParams::default().no_alloc(true), "no_alloc"),
+    ] {
+        let model = Model::load(Tuned::Base.path(), &params).unwrap();
+        let error = LoraAdapter::load(&model, Tuned::Lora.path()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "loading an adapter is not possible with this model: it was loaded with {parameter} and has no weights"
+            )
+        );
+    }
 }
 
 #[test]

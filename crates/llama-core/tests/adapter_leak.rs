@@ -85,6 +85,6 @@ fn models_made_in_memory() {
 fn saved_models() {
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("model.gguf");
-    let model = Model::load(Tiny::LlamaQ8.path(), &ModelParams::default().extra_buffers(false)).unwrap();
+    let model = Model::load(Tiny::LlamaQ8.path(), &ModelParams::default().use_extra_bufts(false)).unwrap();
     assert_returned(50, SLACK, || model.save(&path).unwrap());
 }

@@ -16,7 +16,7 @@ use test_models::{Tiny, Tuned};
 
 /// Parameters for models that can be saved.
 fn plain() -> ModelParams {
-    ModelParams::default().extra_buffers(false)
+    ModelParams::default().use_extra_bufts(false)
 }
 
 fn load(path: impl AsRef<Path>) -> Model {
@@ -141,9 +141,11 @@ fn what_cannot_be_saved_is_refused_and_the_target_stays() {
         assert_eq!(names(&folder), ["model.gguf"]);
     };
     let rearranged = Model::load(Tiny::LlamaQ8.path(), &ModelParams::default()).unwrap();
-    refused(&rearranged, "load it with ModelParams::extra_buffers(false)");
+    refused(&rearranged, "load it with ModelParams::use_extra_bufts(false)");
     let vocabulary = Model::load(Tiny::Llama.path(), &plain().vocab_only(true)).unwrap();
     refused(&vocabulary, "it was loaded with vocab_only and has no weights");
+    let unallocated = Model::load(Tiny::Llama.path(), &plain().no_alloc(true)).unwrap();
+    refused(&unallocated, "it was loaded with no_alloc and has no weights");
     // `llama_arch_supports_save`.
     let t5 = load(Tiny::T5.path());
     refused(&t5, "llama.cpp's writer does not know all of it");
@@ -209,7 +211,8 @@ fn a_model_made_in_memory_gives_the_logits_of_its_file() {
         assert_eq!(logits(&model), logits(&file), "{tiny}");
         assert_eq!(model.metadata().unwrap(), file.metadata().unwrap(), "{tiny}");
         assert_eq!(model.vocab().n_tokens(), file.vocab().n_tokens());
-        assert_eq!((model.path(), model.size(), model.n_params()), (Path::new(""), 0, 0));
+        assert_eq!((model.path(), model.size(), model.n_params()), (None, 0, 0));
+        assert!(model.source().is_none() && model.tensors().is_empty());
     }
     let (model, file) = (made(&Tiny::Bert.bytes(), &plain()).unwrap(), load(Tiny::Bert.path()));
     assert_eq!(embedding(&model), embedding(&file));
@@ -232,6 +235,25 @@ fn a_real_model_is_saved_and_made_in_memory() {
     assert_eq!(tokens(&saved, text), tokens(&model, text));
     drop(saved);
     assert_eq!(logits(&made(&fs::read(&path).unwrap(), &ModelParams::default()).unwrap()), expected);
+}
+
+#[test]
+fn a_model_made_in_memory_cannot_be_planned_and_is_not_read_lazily() {
+    let lazy = ModelParams::default().lazy_mode(llama_core::LazyMode::On);
+    for tiny in [Tiny::Llama, Tiny::Gemma3] {
+        let model = made(&tiny.bytes(), &lazy).unwrap();
+        assert_eq!(logits(&model), logits(&load(tiny.path())), "{tiny}");
+        let error = model.plan_context(&params()).unwrap_err();
+        assert!(
+            matches!(error.kind(), ErrorKind::Unsupported { operation: "planning memory", .. }),
+            "{error}"
+        );
+    }
+    let empty = made(&Tiny::Llama.bytes(), &ModelParams::default().no_alloc(true)).unwrap();
+    assert!(!empty.has_weights() && Context::new(&empty, &params()).is_err());
+    let wrong = ModelParams::default().kv_override("llama.block_count", "two");
+    let error = made(&Tiny::Llama.bytes(), &wrong).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::InvalidParameter { name: "kv_override", .. }), "{error}");
 }
 
 #[test]

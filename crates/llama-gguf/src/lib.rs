@@ -24,6 +24,6 @@ pub use split::Split;
 pub use tensor::{MAX_DIMENSIONS, MAX_NAME, TensorInfo};
 pub use tensor_type::TensorType;
 pub use text::Text;
-pub use validate::{validate_file, validate_structure};
+pub use validate::{validate_embedded, validate_file, validate_structure};
 pub use value::{Array, FromValue, Value, ValueType};
 pub use writer::Writer;

@@ -1,6 +1,6 @@
 //! Checking a whole file before anything else trusts it.
 
-use std::io::BufReader;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::error::Error;
@@ -45,6 +45,36 @@ pub fn validate_file(path: impl AsRef<Path>) -> Result<Gguf, Error> {
 pub fn validate_structure(path: impl AsRef<Path>) -> Result<Gguf, Error> {
     let path = path.as_ref();
     check_structure(path).map_err(|error| error.in_file(path))
+}
+
+/// Checks the GGUF file that begins at byte `offset` of a larger file and may be followed by anything; returns its
+/// head. Places, in the head as in errors, count from `offset`.
+///
+/// # Errors
+/// As [`validate_file`], without the path around them; [`Error::Empty`] if there is nothing at `offset`.
+///
+/// ```
+/// use std::io::Cursor;
+///
+/// let mut writer = llama_gguf::Writer::new();
+/// writer.set("general.architecture", "demo");
+/// let mut file = b"something else".to_vec();
+/// writer.write_to(&mut file)?;
+/// let gguf = llama_gguf::validate_embedded(&mut Cursor::new(file), 14)?;
+/// assert_eq!(gguf.metadata().get::<&str>("general.architecture")?, "demo");
+/// # Ok::<(), llama_gguf::Error>(())
+/// ```
+pub fn validate_embedded(file: &mut (impl Read + Seek), offset: u64) -> Result<Gguf, Error> {
+    let failed = |cause| Error::Read { offset: 0, cause };
+    let length = file.seek(SeekFrom::End(0)).map_err(failed)?.saturating_sub(offset);
+    if length == 0 {
+        return Err(Error::Empty);
+    }
+    file.seek(SeekFrom::Start(offset)).map_err(failed)?;
+    let gguf = Gguf::read_sized(BufReader::new(file), length)?;
+    check_length(&gguf, length)?;
+    check_architecture(&gguf)?;
+    Ok(gguf)
 }
 
 fn check_structure(path: &Path) -> Result<Gguf, Error> {

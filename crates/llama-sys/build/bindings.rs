@@ -59,6 +59,10 @@ const fn upstream(file: &'static str, module: &'static str) -> Header {
     Header { file, module, tree: Tree::LlamaCpp, linked: Linked::Always }
 }
 
+const fn shim(file: &'static str, module: &'static str) -> Header {
+    Header { file, module, tree: Tree::Shim, linked: Linked::Always }
+}
+
 /// Every header that is bound. The headers of single backends are not among them: which of them can be
 /// linked depends on the build, and ggml-backend.h reaches every backend through its registry.
 pub(crate) const HEADERS: &[Header] = &[
@@ -69,7 +73,10 @@ pub(crate) const HEADERS: &[Header] = &[
     Header { linked: Linked::CpuBackend, ..upstream("ggml-cpu.h", "ggml_cpu") },
     upstream("ggml-opt.h", "ggml_opt"),
     upstream("gguf.h", "gguf"),
-    Header { file: "guard.h", module: "shim", tree: Tree::Shim, linked: Linked::Always },
+    shim("guard.h", "shim"),
+    shim("breakdown.h", "shim_breakdown"),
+    shim("file.h", "shim_file"),
+    shim("regex.h", "shim_regex"),
     Header { file: "common.h", module: "shim_common", tree: Tree::Shim, linked: Linked::Common },
 ];
 

@@ -10,7 +10,10 @@ pub(crate) fn compile(config: &Config, include_dirs: &[PathBuf]) {
     let mut build = cc::Build::new();
     // The C++ runtime is named by `link`, after everything that needs it.
     build.cpp(true).std("c++17").cpp_link_stdlib(None).warnings(true).includes(include_dirs);
-    build.opt_level(2).file(folder.join("guard.cpp"));
+    build.opt_level(2);
+    for file in ["guard.cpp", "breakdown.cpp", "file.cpp", "regex.cpp"] {
+        build.file(folder.join(file));
+    }
     if config.features.common {
         build.file(folder.join("common.cpp"));
     }

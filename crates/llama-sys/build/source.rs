@@ -45,7 +45,7 @@ impl Tree {
 
     /// The folders whose headers the bindings and the shim need.
     pub(crate) fn include_dirs(&self) -> Vec<PathBuf> {
-        ["include", "ggml/include", "common", "vendor"].iter().map(|dir| self.root.join(dir)).collect()
+        ["include", "ggml/include", "common", "vendor", "src"].iter().map(|dir| self.root.join(dir)).collect()
     }
 }
 

@@ -15,6 +15,9 @@
 //! | `ggml-opt.h` | [`ggml_opt`] |
 //! | `gguf.h` | [`gguf`] |
 //! | this crate's `shim/guard.h` | [`shim`] |
+//! | this crate's `shim/breakdown.h` | [`shim_breakdown`] |
+//! | this crate's `shim/file.h` | [`shim_file`] |
+//! | this crate's `shim/regex.h` | [`shim_regex`] |
 //! | this crate's `shim/common.h` | `shim_common`, with feature `common` |
 //!
 //! Every item is at the root of the crate too, and there alone with feature `bindgen`, which generates the

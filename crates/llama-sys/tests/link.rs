@@ -955,6 +955,28 @@ fn shim() {
     assert_linked(&functions);
 }
 
+#[test]
+fn shim_breakdown() {
+    let functions: [*const (); 2] = [
+        llama_sys::llama_shim_has_memory_breakdown as *const (),
+        llama_sys::llama_shim_memory_breakdown as *const (),
+    ];
+    assert_linked(&functions);
+}
+
+#[test]
+fn shim_file() {
+    let functions: [*const (); 2] =
+        [llama_sys::llama_shim_file_open as *const (), llama_sys::llama_shim_file_close as *const ()];
+    assert_linked(&functions);
+}
+
+#[test]
+fn shim_regex() {
+    let functions: [*const (); 1] = [llama_sys::llama_shim_check_regex as *const ()];
+    assert_linked(&functions);
+}
+
 #[cfg(feature = "common")]
 #[test]
 fn shim_common() {

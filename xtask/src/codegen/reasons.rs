@@ -37,7 +37,6 @@ const FLOATS: &str = "conversion of floats is the `half` crate's subject";
 /// Where several match a function, the longest `functions` wins. Deprecated functions and those that
 /// `build/bindings.rs` lists as undefined need none.
 pub(super) const REASONS: &[Reason] = &[
-    reason("llama.h", "llama_model_load_from_file_ptr", FILE),
     reason("llama.h", "llama_adapter_lora_init_from_file_ptr", FILE),
     reason(
         "llama.h",
@@ -50,10 +49,8 @@ pub(super) const REASONS: &[Reason] = &[
     reason("llama.h", "llama_flash_attn_type_name", NAMES),
     reason("llama.h", "llama_max_parallel_sequences", "`ContextParams::n_seq_max` is checked against it"),
     reason("llama.h", "llama_backend_free", "the backend lives as long as the process"),
-    reason("llama.h", "llama_model_free", DROPPED),
     reason("llama.h", "llama_free", DROPPED),
     reason("llama.h", "llama_sampler_free", DROPPED),
-    reason("llama.h", "llama_model_default_params", DEFAULTS),
     reason("llama.h", "llama_context_default_params", DEFAULTS),
     reason("llama.h", "llama_sampler_chain_default_params", DEFAULTS),
     reason("llama.h", "llama_log_get", "the callback is `llama_core`'s own"),

@@ -2,12 +2,11 @@
 
 use core::ffi::c_void;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::ptr::NonNull;
 
 use llama_gguf::{Metadata, TensorType, Writer};
 
-use super::{Model, ModelParams, Origin, Shape};
+use super::{LazyMode, Model, ModelParams, Origin, Shape};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::callback::Callback;
 use crate::ffi::guard::guard;
@@ -61,8 +60,9 @@ impl Model {
     /// and an optional norm has no values without effect. Some names are asked for more than once, as
     /// `rope_freqs.weight` for each layer.
     ///
-    /// Of the parameters, those about reading files have no effect, and weights are not rearranged for the CPU. Such a
-    /// model has no [`path`](Model::path), and its [`size`](Model::size) and [`n_params`](Model::n_params) are 0.
+    /// Of the parameters, those about reading files have no effect, and weights are not rearranged for the CPU. With
+    /// [`no_alloc`](ModelParams::no_alloc) and [`vocab_only`](ModelParams::vocab_only) nothing is asked of `fill`. Such a
+    /// model has no [`source`](Model::source), and its [`size`](Model::size) and [`n_params`](Model::n_params) are 0.
     ///
     /// ```
     /// use llama_core::{Model, ModelParams};
@@ -118,13 +118,17 @@ impl Model {
         fill: Fill<'_>,
     ) -> Result<Self> {
         backend::init();
-        let raw_params = params.to_raw()?;
+        // There is no file to read tensors from later: C looks for it and throws.
+        let params = params.clone().use_extra_bufts(false).lazy_mode(LazyMode::Off);
+        params.check_types(metadata)?;
+        let mut raw_params = params.to_raw()?;
         let head = RawHead::new(metadata, types)?;
         let origin = Origin::of_metadata(metadata);
-        let check = raw_params.check_tensors;
+        let check = params.check_tensors;
         let mut filling = Callback::new(Filling { fill, origin, check, bytes: Vec::new(), failed: None });
         let data = core::ptr::from_mut(&mut filling).cast::<c_void>();
         let made = log::explain(|| {
+            let raw_params = raw_params.as_raw();
             // SAFETY: the head is valid and lives until after the call, after which C does not use it any more; the
             // callback is given the pointer that it expects, to what lives as long; the parameters were made by `to_raw`.
             let raw = guard(|| unsafe {
@@ -135,8 +139,7 @@ impl Model {
         });
         // Before anything returns, so that the model is owned, and freed when it is not wanted.
         let (failed, origin) = (filling.closure.failed.take(), core::mem::take(&mut filling.closure.origin));
-        let model =
-            made.map(|raw| Self::own(raw, Path::new(""), &params.clone().extra_buffers(false), origin));
+        let model = made.map(|raw| Self::own(raw, None, &params, Box::default(), origin));
         filling.resume();
         match failed {
             Some(error) => Err(error),

@@ -15,9 +15,9 @@ impl Model {
     pub fn metadata_value(&self, key: &str) -> Result<Option<String>> {
         let key = to_c("metadata key", key)?;
         guard(|| {
-            // SAFETY: the model is valid, the key is NUL-terminated, the buffer has the length that is passed.
-            read_buffer(|buffer, size| unsafe {
-                llama_sys::llama_model_meta_val_str(self.raw(), key.as_ptr(), buffer, size)
+            read_buffer(|buffer, size| {
+                // SAFETY: the model is valid, the key is NUL-terminated, the buffer has the length that is passed.
+                unsafe { llama_sys::llama_model_meta_val_str(self.raw(), key.as_ptr(), buffer, size) }
             })
         })
     }

@@ -2,11 +2,8 @@
 //! model's tensors nor the types of its metadata.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 
-use llama_gguf::{Gguf, Metadata, Split, TensorInfo, Text, Value};
-
-use crate::error::{ErrorKind, Result};
+use llama_gguf::{Metadata, TensorInfo, Text, Value};
 
 /// The elements of each dimension, 1 for those that are not there.
 pub(crate) type Shape = [u64; 4];
@@ -20,25 +17,15 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// That of a file, of which `gguf` is the head, and of the files that it is continued in.
-    pub(crate) fn of_file(path: &Path, gguf: &Gguf) -> Result<Self> {
-        let mut origin = Self { shapes: HashMap::new(), remarks: remarks(gguf.metadata()) };
-        origin.add_shapes(gguf);
-        for part in later_parts(path, gguf.metadata()) {
-            let gguf = llama_gguf::validate_structure(&part)
-                .map_err(|source| ErrorKind::File { path: path.to_owned(), source })?;
-            origin.add_shapes(&gguf);
-        }
-        Ok(origin)
+    /// That of files: the metadata of the first and the tensors of all.
+    pub(crate) fn of_files(metadata: &Metadata, tensors: &[TensorInfo]) -> Self {
+        let shapes = tensors.iter().map(|info| (info.name().clone(), shape_of(info))).collect();
+        Self { shapes, remarks: remarks(metadata) }
     }
 
     /// That of a model made in memory; its tensors are added as llama.cpp makes them.
     pub(crate) fn of_metadata(metadata: &Metadata) -> Self {
         Self { shapes: HashMap::new(), remarks: remarks(metadata) }
-    }
-
-    fn add_shapes(&mut self, gguf: &Gguf) {
-        self.shapes.extend(gguf.tensors().iter().map(|info| (info.name().clone(), shape_of(info))));
     }
 
     pub(crate) fn add_shape(&mut self, name: &[u8], shape: Shape) {
@@ -79,17 +66,4 @@ fn remarks(metadata: &Metadata) -> Metadata {
         }
     }
     remarks
-}
-
-/// The second and later files of a model in several, by the names that llama.cpp expects (llama.cpp,
-/// `llama_get_list_splits`). None for a name that does not follow the pattern: llama.cpp then refuses it.
-fn later_parts(path: &Path, metadata: &Metadata) -> Vec<PathBuf> {
-    let Ok(Some(split)) = Split::of(metadata) else { return Vec::new() };
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let Some(prefix) = name.strip_suffix(&format!("-00001-of-{:05}.gguf", split.count)) else {
-        return Vec::new();
-    };
-    (2..=split.count)
-        .map(|number| path.with_file_name(format!("{prefix}-{number:05}-of-{:05}.gguf", split.count)))
-        .collect()
 }

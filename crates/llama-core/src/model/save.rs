@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 
 use llama_gguf::{Gguf, Writer};
 
-use super::{LoadMode, Model, ModelParams};
+use super::{Model, ModelParams};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::guard::guard;
 use crate::ffi::string::path_to_c;
@@ -30,7 +30,7 @@ impl Model {
     /// # Errors
     ///
     /// [`ErrorKind::Unsupported`] for a model without weights; for one that was loaded with
-    /// [`extra_buffers`](ModelParams::extra_buffers), the default, since llama.cpp cannot read such weights back; for an
+    /// [`use_extra_bufts`](ModelParams::use_extra_bufts), the default, since llama.cpp cannot read such weights back; for an
     /// architecture or a vocabulary that llama.cpp cannot write, or writes without all of its tensors.
     /// [`ErrorKind::Save`] when the file system fails. The target is then as it was.
     ///
@@ -53,9 +53,11 @@ impl Model {
     fn check_savable(&self) -> Result<()> {
         let reason = if self.params().is_vocab_only() {
             "it was loaded with vocab_only and has no weights"
-        } else if self.params().has_extra_buffers() {
+        } else if self.params().is_no_alloc() {
+            "it was loaded with no_alloc and has no weights"
+        } else if self.params().use_extra_bufts {
             "its weights may have been rearranged for this CPU, and llama.cpp cannot read those back: load it with \
-             ModelParams::extra_buffers(false)"
+             ModelParams::use_extra_bufts(false)"
         } else {
             return Ok(());
         };
@@ -102,10 +104,9 @@ impl Model {
 /// Has llama.cpp load a file without its weights: its writer leaves out what it does not know, and says nothing.
 fn check_readable(path: &Path) -> Result<()> {
     let c_path = path_to_c(path)?;
-    let mut params = ModelParams::default().load_mode(LoadMode::Read).n_gpu_layers(Some(0)).to_raw()?;
-    params.no_alloc = true;
+    let mut params = ModelParams::default().n_gpu_layers(Some(0)).no_alloc(true).to_raw()?;
     // SAFETY: the path is NUL-terminated and the parameters were made from llama.cpp's defaults.
-    let raw = guard(|| unsafe { llama_sys::llama_model_load_from_file(c_path.as_ptr(), params) })?;
+    let raw = guard(|| unsafe { llama_sys::llama_model_load_from_file(c_path.as_ptr(), params.as_raw()) })?;
     let Some(raw) = NonNull::new(raw) else {
         let reason =
             "llama.cpp's writer does not write all of it, and llama.cpp could not load the file".to_owned();

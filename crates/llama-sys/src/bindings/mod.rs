@@ -18,9 +18,15 @@ pub mod gguf;
 pub mod llama;
 /// The items of `shim/guard.h`.
 pub mod shim;
+/// The items of `shim/breakdown.h`.
+pub mod shim_breakdown;
 /// The items of `shim/common.h`.
 #[cfg(feature = "common")]
 pub mod shim_common;
+/// The items of `shim/file.h`.
+pub mod shim_file;
+/// The items of `shim/regex.h`.
+pub mod shim_regex;
 
 pub use ggml::*;
 pub use ggml_alloc::*;
@@ -30,5 +36,8 @@ pub use ggml_opt::*;
 pub use gguf::*;
 pub use llama::*;
 pub use shim::*;
+pub use shim_breakdown::*;
 #[cfg(feature = "common")]
 pub use shim_common::*;
+pub use shim_file::*;
+pub use shim_regex::*;

@@ -1,0 +1,46 @@
+//! Models that end in a classifier: rerankers and others that answer with scores.
+
+use super::Model;
+use crate::error::Result;
+use crate::ffi::guard::guard;
+use crate::ffi::string::from_c;
+
+impl Model {
+    /// The number of scores of a classifier, as [`PoolingType::Rank`](crate::PoolingType::Rank) gives them; `None` for
+    /// a model that has no classifier. Corresponds to `llama_model_n_cls_out`, which has no meaning for those.
+    ///
+    /// # Errors
+    ///
+    /// None is expected; an exception inside llama.cpp is reported.
+    pub fn n_classifier_outputs(&self) -> Result<Option<u32>> {
+        if !self.is_classifier()? {
+            return Ok(None);
+        }
+        // SAFETY: the handle owns a valid model; the function reads a number.
+        Ok(Some(unsafe { llama_sys::llama_model_n_cls_out(self.raw()) }))
+    }
+
+    /// The names of a classifier's scores, in their order; empty when the file names none. Corresponds to
+    /// `llama_model_cls_label`.
+    #[must_use]
+    pub fn classifier_labels(&self) -> Vec<String> {
+        // SAFETY: the handle owns a valid model; the function checks the index, and a label is a string of the model.
+        (0..)
+            .map_while(|index| unsafe { from_c(llama_sys::llama_model_cls_label(self.raw(), index)) })
+            .collect()
+    }
+
+    /// Whether the file has a classifier's tensors, names its outputs, or wants its pooling.
+    fn is_classifier(&self) -> Result<bool> {
+        let has_tensors =
+            || self.tensors().iter().any(|tensor| tensor.name().as_bytes().starts_with(b"cls."));
+        // SAFETY: as in `classifier_labels`.
+        let has_label = guard(|| !unsafe { llama_sys::llama_model_cls_label(self.raw(), 0) }.is_null())?;
+        if has_label || has_tensors() {
+            return Ok(true);
+        }
+        let pooling = self.metadata_value(&format!("{}.pooling_type", self.architecture()?))?;
+        let rank = llama_sys::llama_pooling_type::LLAMA_POOLING_TYPE_RANK.0.to_string();
+        Ok(pooling.is_some_and(|pooling| pooling == rank))
+    }
+}

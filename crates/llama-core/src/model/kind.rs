@@ -1,0 +1,112 @@
+//! What kind of model it is, from its architecture.
+
+use super::Model;
+use crate::error::Result;
+use crate::ffi::guard::guard;
+
+/// How a model works, which decides what can be done with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ModelKind {
+    /// Continues text, with a cache of keys and values: most models.
+    Decoder,
+    /// Reads its whole input at once and keeps nothing between batches: BERT and other embedding models.
+    Encoder,
+    /// An encoder whose output a decoder attends to, as T5.
+    EncoderDecoder,
+    /// Continues text with a state of fixed size, as Mamba and RWKV.
+    Recurrent,
+    /// Some layers of a [`Decoder`](ModelKind::Decoder) and some [`Recurrent`](ModelKind::Recurrent) ones, as Jamba.
+    Hybrid,
+    /// Fills in text in any order, as LLaDA and Dream; keeps nothing between batches.
+    Diffusion,
+}
+
+/// How positions enter attention. Corresponds to `llama_rope_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RopeType {
+    /// Not by rotation.
+    None,
+    /// Rotated pairs are neighbours.
+    Norm,
+    /// Rotated pairs are half a head apart.
+    Neox,
+    /// As [`Neox`](RopeType::Neox), with a position of several dimensions.
+    Mrope,
+    /// As [`Mrope`](RopeType::Mrope), with the dimensions interleaved.
+    Imrope,
+    /// For images.
+    Vision,
+    /// A type that this version does not know, with llama.cpp's number.
+    Other(i32),
+}
+
+/// The architectures that llama.cpp makes no memory for and does not count as diffusion (llama-model.cpp,
+/// `llama_model::create_memory`). No function of its says so before there is a context.
+const WITHOUT_MEMORY: &[&str] = &[
+    "bert",
+    "clef",
+    "eurobert",
+    "gemma-embedding",
+    "gemma-embedding2",
+    "jina-bert-v2",
+    "jina-bert-v3",
+    "modern-bert",
+    "neo-bert",
+    "nomic-bert",
+    "nomic-bert-moe",
+    "wavtokenizer-dec",
+];
+
+impl Model {
+    /// The architecture's name in the file, for example `llama` or `qwen3moe`; empty when it has none.
+    ///
+    /// # Errors
+    ///
+    /// None is expected; an exception inside llama.cpp is reported.
+    pub fn architecture(&self) -> Result<String> {
+        Ok(self.metadata_value("general.architecture")?.unwrap_or_default())
+    }
+
+    /// What kind of model it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::architecture`].
+    pub fn kind(&self) -> Result<ModelKind> {
+        Ok(if self.is_diffusion() {
+            ModelKind::Diffusion
+        } else if self.is_recurrent() {
+            ModelKind::Recurrent
+        } else if self.is_hybrid() {
+            ModelKind::Hybrid
+        } else if self.has_encoder() && self.has_decoder() {
+            ModelKind::EncoderDecoder
+        } else if self.has_encoder() || WITHOUT_MEMORY.contains(&self.architecture()?.as_str()) {
+            ModelKind::Encoder
+        } else {
+            ModelKind::Decoder
+        })
+    }
+
+    /// How positions enter attention. Corresponds to `llama_model_rope_type`.
+    ///
+    /// # Errors
+    ///
+    /// None is expected; an assertion inside llama.cpp is reported instead of aborting.
+    pub fn rope_type(&self) -> Result<RopeType> {
+        use llama_sys::llama_rope_type as Raw;
+        // SAFETY: the handle owns a valid model; guarded because the function aborts for unknown architectures.
+        let raw = guard(|| unsafe { llama_sys::llama_model_rope_type(self.raw()) })?;
+        Ok(match raw {
+            Raw::LLAMA_ROPE_TYPE_NONE => RopeType::None,
+            Raw::LLAMA_ROPE_TYPE_NORM => RopeType::Norm,
+            Raw::LLAMA_ROPE_TYPE_NEOX => RopeType::Neox,
+            Raw::LLAMA_ROPE_TYPE_MROPE => RopeType::Mrope,
+            Raw::LLAMA_ROPE_TYPE_IMROPE => RopeType::Imrope,
+            Raw::LLAMA_ROPE_TYPE_VISION => RopeType::Vision,
+            other => RopeType::Other(other.0),
+        })
+    }
+}

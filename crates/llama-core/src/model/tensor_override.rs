@@ -1,0 +1,78 @@
+//! Where single tensors are put, by the pattern of their name.
+
+use std::ffi::CString;
+
+use super::params::invalid;
+use crate::device::{Device, DeviceKind};
+use crate::error::{ErrorKind, Result};
+use crate::ffi::guard::guard;
+use crate::ffi::string::to_c;
+
+/// The longest pattern in bytes. C++ reads patterns by recursion, and nested ones would exhaust the stack.
+const MAX_PATTERN: usize = 256;
+
+/// Where a tensor is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TensorPlace {
+    /// The CPU, in whichever arrangement suits it.
+    Cpu,
+    /// A device that the model uses.
+    Device(Device),
+}
+
+impl From<Device> for TensorPlace {
+    fn from(device: Device) -> Self {
+        if device.kind() == DeviceKind::Cpu { Self::Cpu } else { Self::Device(device) }
+    }
+}
+
+/// A pattern and a place. Corresponds to `llama_model_tensor_buft_override`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct TensorOverride {
+    pub(super) pattern: String,
+    pub(super) place: TensorPlace,
+}
+
+impl TensorOverride {
+    /// The pattern for C, of which is known that C++ can read it. Corresponds to `llama_shim_check_regex`.
+    pub(super) fn pattern(&self) -> Result<CString> {
+        let pattern = to_c("pattern of a tensor_override", &self.pattern)?;
+        if self.pattern.len() > MAX_PATTERN {
+            let excerpt: String = self.pattern.chars().take(40).collect();
+            let reason =
+                format!("the pattern has {} bytes, at most {MAX_PATTERN} are allowed", self.pattern.len());
+            return Err(invalid("tensor_override", &format!("{excerpt}…"), reason));
+        }
+        // SAFETY: the pattern is NUL-terminated and outlives the call.
+        guard(|| unsafe { llama_sys::llama_shim_check_regex(pattern.as_ptr()) }).map_err(
+            |error| match error.kind() {
+                ErrorKind::Exception { message } => invalid(
+                    "tensor_override",
+                    &self.pattern,
+                    format!("it is no regular expression: {message}"),
+                ),
+                _ => error,
+            },
+        )?;
+        Ok(pattern)
+    }
+
+    /// The buffer type of the place. `devices` are those that the model is to use, if they were named.
+    pub(super) fn buffer_type(
+        &self,
+        devices: Option<&[Device]>,
+    ) -> Result<llama_sys::ggml_backend_buffer_type_t> {
+        match self.place {
+            // SAFETY: takes no arguments and returns a constant that is always there (ggml-backend.cpp).
+            TensorPlace::Cpu => Ok(unsafe { llama_sys::ggml_backend_cpu_buffer_type() }),
+            TensorPlace::Device(device) => {
+                if devices.is_some_and(|devices| !devices.contains(&device)) {
+                    let reason = format!("the model does not use {}: add it to devices", device.name());
+                    return Err(invalid("tensor_override", &self.pattern, reason));
+                }
+                Ok(device.buffer_type())
+            }
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! How much memory a model and a context take, before they take it.
+
+mod guess;
+mod limits;
+mod measure;
+
+use core::fmt;
+
+pub(crate) use limits::{explain_context, is_out_of_memory, refuse_context, refuse_weights};
+use measure::Measured;
+
+use crate::context::{Context, ContextParams};
+use crate::device::Device;
+use crate::error::{Error, ErrorKind, Result};
+use crate::host_memory::HostMemory;
+use crate::model::{Model, ModelParams, ModelSource, load_to_plan};
+
+/// What a model and a context take of every device's memory, and what there is. Computed by llama.cpp itself, which
+/// lays everything out and allocates nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct LoadPlan {
+    devices: Vec<DevicePlan>,
+    estimated: bool,
+}
+
+/// The part of a [`LoadPlan`] that is about one device. All numbers are bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct DevicePlan {
+    /// The device. The CPU's memory is the system's, with what is pinned there for other devices.
+    pub device: Device,
+    /// The weights.
+    pub weights: u64,
+    /// The part of the weights that stays in the mapped file, from where the system can read it again.
+    pub mapped: u64,
+    /// The memory of the sequences: the cache of keys and values, or the recurrent state.
+    pub memory: u64,
+    /// The intermediate results of one micro-batch.
+    pub compute: u64,
+    /// What llama.cpp allocates beside its buffers, estimated: the bookkeeping of the cache, the first rows of results.
+    /// Larger batches of results take more.
+    pub overhead: u64,
+    /// What nobody uses now.
+    pub free: u64,
+    /// All that the device has.
+    pub total: u64,
+}
+
+/// What a context and its model take of one device's memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct MemoryUse {
+    /// The device.
+    pub device: Device,
+    /// The model's weights, which all its contexts share.
+    pub weights: u64,
+    /// The memory of the sequences.
+    pub memory: u64,
+    /// The intermediate results.
+    pub compute: u64,
+}
+
+impl Model {
+    /// How much memory a model and a context of these parameters would take, and whether that fits. Reads the metadata
+    /// and allocates no weights and no cache; takes as long as loading the vocabulary.
+    ///
+    /// ```
+    /// use llama_core::{ContextParams, Model, ModelParams};
+    ///
+    /// # let path = test_models::Tiny::Llama.path();
+    /// let plan = Model::plan(&path, &ModelParams::default(), &ContextParams::default().n_ctx(4096))?;
+    /// assert!(plan.fits());
+    /// for device in plan.devices() {
+    ///     println!("{}: {} of {} bytes", device.device.name(), device.required(), device.free);
+    /// }
+    /// # Ok::<(), llama_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::load`] and [`Context::new`], but not for lack of memory. [`ErrorKind::Unsupported`] for parameters
+    /// that load no weights, and when a prebuilt library was linked without llama.cpp's own headers.
+    pub fn plan(
+        source: impl Into<ModelSource>,
+        model: &ModelParams,
+        context: &ContextParams,
+    ) -> Result<LoadPlan> {
+        let source = source.into();
+        check_possible(model)?;
+        context.to_raw()?;
+        let (planned, maps) = load_to_plan(&source, model)?;
+        let (measured, estimated) = measure::measure(&planned, context)?;
+        Ok(LoadPlan::new(measured, maps, estimated))
+    }
+
+    /// How much memory another context would take of what is free now. The weights are loaded already and count as 0.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::plan`]; the file that the model came from has to be there still. [`ErrorKind::Unsupported`] for a model
+    /// made in memory.
+    pub fn plan_context(&self, context: &ContextParams) -> Result<LoadPlan> {
+        let Some(source) = self.source() else {
+            let reason = "it was made in memory, and there is no file to lay it out from".to_owned();
+            return Err(ErrorKind::Unsupported { operation: "planning memory", reason }.into());
+        };
+        let mut plan = Self::plan(source.clone(), self.params(), context)?;
+        plan.devices.iter_mut().for_each(|device| (device.weights, device.mapped) = (0, 0));
+        Ok(plan)
+    }
+}
+
+impl Context {
+    /// What this context and its model take of every device's memory: the sizes of llama.cpp's own buffers.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Poisoned`]; [`ErrorKind::Unsupported`] when a prebuilt library was linked without llama.cpp's own
+    /// headers.
+    pub fn memory_use(&self) -> Result<Vec<MemoryUse>> {
+        self.check_poison()?;
+        let uses = measure::buffers(self)?;
+        Ok(uses.into_iter().map(Measured::into_use).collect())
+    }
+}
+
+/// The plan of a model's weights alone.
+pub(crate) fn weights(source: &ModelSource, params: &ModelParams) -> Result<LoadPlan> {
+    check_possible(params)?;
+    let (planned, maps) = load_to_plan(source, params)?;
+    let smallest = ContextParams::default().n_ctx(1).n_batch(1).n_ubatch(1).n_threads(1);
+    let (mut measured, _) = measure::measure(&planned, &smallest)?;
+    measured.iter_mut().for_each(Measured::keep_weights);
+    Ok(LoadPlan::new(measured, maps, false))
+}
+
+fn check_possible(params: &ModelParams) -> Result<()> {
+    if params.is_vocab_only() {
+        let reason = "it is loaded with vocab_only and has no weights".to_owned();
+        return Err(ErrorKind::Unsupported { operation: "planning memory", reason }.into());
+    }
+    measure::check_available()
+}
+
+impl LoadPlan {
+    fn new(measured: Vec<Measured>, maps: bool, estimated: bool) -> Self {
+        let host = HostMemory::now();
+        let devices = measured.into_iter().map(|device| device.into_plan(&host, maps)).collect();
+        Self { devices, estimated }
+    }
+
+    /// Every device that anything is put on; the CPU is last.
+    #[must_use]
+    pub fn devices(&self) -> &[DevicePlan] {
+        &self.devices
+    }
+
+    /// Bytes of weights on all devices.
+    #[must_use]
+    pub fn weights(&self) -> u64 {
+        self.sum(|device| device.weights)
+    }
+
+    /// Bytes of the sequences' memory on all devices.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.sum(|device| device.memory)
+    }
+
+    /// Bytes of intermediate results on all devices.
+    #[must_use]
+    pub fn compute(&self) -> u64 {
+        self.sum(|device| device.compute)
+    }
+
+    /// Bytes of everything on all devices.
+    #[must_use]
+    pub fn required(&self) -> u64 {
+        self.sum(DevicePlan::required)
+    }
+
+    /// Whether every device has room for its part.
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        self.devices.iter().all(DevicePlan::fits)
+    }
+
+    /// Whether every device has room for what cannot be read again from the model's file. A model of which this is
+    /// true and [`fits`](LoadPlan::fits) is not runs slowly: the system reads parts of it over and over.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.devices.iter().all(|device| device.required() - device.mapped <= device.free)
+    }
+
+    /// Whether the numbers were computed from those of a smaller context, because llama.cpp needs too much memory to lay
+    /// out so large a one: over a million tokens, or over 4096 at a time. They are a lower bound then.
+    #[must_use]
+    pub fn is_estimated(&self) -> bool {
+        self.estimated
+    }
+
+    fn sum(&self, bytes: impl Fn(&DevicePlan) -> u64) -> u64 {
+        self.devices.iter().map(bytes).fold(0, u64::saturating_add)
+    }
+}
+
+impl DevicePlan {
+    /// Bytes of everything on this device.
+    #[must_use]
+    pub fn required(&self) -> u64 {
+        [self.weights, self.memory, self.compute, self.overhead].into_iter().fold(0, u64::saturating_add)
+    }
+
+    /// Whether the device has room for it.
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        self.required() <= self.free
+    }
+}
+
+impl fmt::Display for LoadPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.estimated {
+            write!(f, "at least ")?;
+        }
+        for (index, device) in self.devices.iter().enumerate() {
+            if index > 0 {
+                write!(f, "; ")?;
+            }
+            write!(f, "{device}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for DevicePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {} (", Bytes(self.required()), self.device.name())?;
+        let parts = [
+            ("weights", self.weights),
+            ("memory", self.memory),
+            ("compute", self.compute),
+            ("overhead", self.overhead),
+        ];
+        for (index, (name, bytes)) in parts.into_iter().filter(|(_, bytes)| *bytes > 0).enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{name} {}", Bytes(bytes))?;
+        }
+        write!(f, "), where {} of {} are free", Bytes(self.free), Bytes(self.total))
+    }
+}
+
+/// A number of bytes for people.
+pub(crate) struct Bytes(pub(crate) u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut unit = "B";
+        let (mut scale, mut tenths) = (1_u128, u128::from(self.0) * 10);
+        for next in ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
+            if tenths / scale < 10_240 {
+                break;
+            }
+            (unit, scale) = (next, scale * 1024);
+        }
+        if scale == 1 {
+            return write!(f, "{} B", self.0);
+        }
+        tenths /= scale;
+        write!(f, "{}.{} {unit}", tenths / 10, tenths % 10)
+    }
+}
+
+/// A context that does not fit.
+fn too_large(plan: LoadPlan) -> Error {
+    ErrorKind::DoesNotFit { what: "context", plan }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Bytes;
+
+    #[test]
+    fn bytes_are_written_for_people() {
+        let text = |bytes| Bytes(bytes).to_string();
+        assert_eq!(text(0), "0 B");
+        assert_eq!(text(1023), "1023 B");
+        assert_eq!(text(1024), "1.0 KiB");
+        assert_eq!(text(1536 << 20), "1.5 GiB");
+        assert_eq!(text(u64::MAX), "15.9 EiB");
+    }
+}

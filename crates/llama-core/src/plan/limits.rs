@@ -1,0 +1,100 @@
+//! Refusing what cannot fit, before the system ends the process for it.
+
+use llama_gguf::TensorInfo;
+
+use super::{guess, too_large};
+use crate::context::ContextParams;
+use crate::device::DeviceKind;
+use crate::error::{Error, ErrorKind, Result};
+use crate::host_memory::HostMemory;
+use crate::model::{Model, ModelParams, ModelSource};
+use crate::plan::{Bytes, LoadPlan};
+
+/// What llama.cpp and ggml log when memory could not be allocated.
+const FAILURES: &[&str] = &[
+    "failed to allocate",
+    "unable to allocate",
+    "insufficient memory",
+    "bad_alloc",
+    "out of memory",
+    "failed to reserve initial output buffer",
+];
+
+/// Refuses to load weights into the system's memory that are more than it can hold. Linux grants such memory and ends
+/// the process when it is written to.
+pub(crate) fn refuse_weights(
+    source: &ModelSource,
+    params: &ModelParams,
+    tensors: &[TensorInfo],
+) -> Result<()> {
+    if params.is_vocab_only() || params.is_no_alloc() {
+        return Ok(());
+    }
+    let room = HostMemory::now().room();
+    let bytes = tensors.iter().map(TensorInfo::bytes).fold(0, u64::saturating_add);
+    if bytes <= room {
+        return Ok(());
+    }
+    match super::weights(source, params) {
+        Ok(plan) if on_host(&plan) > room => Err(ErrorKind::DoesNotFit { what: "model", plan }.into()),
+        Ok(_) => Ok(()),
+        Err(error) => {
+            // What is wrong will be said better by the loading itself.
+            tracing::debug!("no plan for {source}: {error}");
+            Ok(())
+        }
+    }
+}
+
+/// Refuses a context that the system's memory cannot hold. A plan is only made for contexts that may be too large.
+pub(crate) fn refuse_context(model: &Model, params: &ContextParams) -> Result<()> {
+    let room = HostMemory::now().room();
+    if guess::upper_bound(model, params) <= u128::from(room / 4) {
+        return Ok(());
+    }
+    match model.plan_context(params) {
+        Ok(plan) if on_host(&plan) > room => Err(too_large(plan)),
+        Ok(_) => Ok(()),
+        Err(error) => {
+            tracing::debug!("no plan for a context of {model:?}: {error}");
+            refuse_overhead(model, params, room)
+        }
+    }
+}
+
+/// Without a plan, what llama.cpp fills at once and whatever the model is.
+fn refuse_overhead(model: &Model, params: &ContextParams, room: u64) -> Result<()> {
+    let overhead = guess::overhead(model, params);
+    if overhead <= room {
+        return Ok(());
+    }
+    let reason = format!(
+        "the bookkeeping alone takes {}, and {} are free: use a smaller one",
+        Bytes(overhead),
+        Bytes(room)
+    );
+    Err(ErrorKind::InvalidParameter { name: "n_ctx", value: params.n_ctx.to_string(), reason }.into())
+}
+
+/// What a plan takes of the system's memory and cannot be read again from a file.
+fn on_host(plan: &LoadPlan) -> u64 {
+    let host = plan.devices().iter().filter(|device| device.device.kind() == DeviceKind::Cpu);
+    host.map(|device| device.required() - device.mapped).fold(0, u64::saturating_add)
+}
+
+/// Whether a call failed for lack of memory.
+pub(crate) fn is_out_of_memory(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::OutOfMemory { .. })
+        || error.log().iter().any(|line| FAILURES.iter().any(|failure| line.contains(failure)))
+}
+
+/// Adds the plan to the error of a context that could not be made for lack of memory.
+pub(crate) fn explain_context(model: &Model, params: &ContextParams, error: Error) -> Error {
+    if !is_out_of_memory(&error) {
+        return error;
+    }
+    match model.plan_context(params) {
+        Ok(plan) => too_large(plan).with_log(error.log().to_vec()),
+        Err(_) => error,
+    }
+}

@@ -1,0 +1,210 @@
+//! What this library is, was built with, and has found on this machine: the first page of a bug report.
+
+use core::fmt;
+
+use crate::backend_reg::{Backend, BackendFeature, backends};
+use crate::device::{Device, DeviceCapabilities, DeviceKind, DeviceMemory};
+use crate::ffi::string::from_c;
+use crate::plan::Bytes;
+use crate::{backend, max_devices};
+
+/// What this library is, was built with, and has found on this machine. [`Display`](fmt::Display) prints it for people;
+/// with feature `serde` it can be serialised.
+///
+/// ```
+/// let report = llama_core::SystemReport::new();
+/// assert_eq!(report.llama_cpp, llama_core::version());
+/// println!("{report}");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct SystemReport {
+    /// The version of this crate.
+    pub llama_core: String,
+    /// The version of llama.cpp.
+    pub llama_cpp: String,
+    /// The version of ggml.
+    pub ggml: String,
+    /// The commit that ggml was built from, `unknown` when it was built from a package.
+    pub ggml_commit: String,
+    /// The platform, for example `linux x86_64`.
+    pub target: String,
+    /// Whether this crate was compiled with debug assertions.
+    pub debug: bool,
+    /// The cargo features that decide what llama.cpp is built with.
+    pub features: Vec<&'static str>,
+    /// The processors that this process may use.
+    pub processors: usize,
+    /// Whether model files can be memory-mapped.
+    pub mmap: bool,
+    /// Whether memory can be locked against swapping.
+    pub mlock: bool,
+    /// Whether there is a device that layers can be put on.
+    pub gpu_offload: bool,
+    /// Whether devices of other machines can be used.
+    pub rpc: bool,
+    /// The most devices that one model can be divided among.
+    pub max_devices: usize,
+    /// The backends, in ggml's order.
+    pub backends: Vec<BackendReport>,
+}
+
+/// The part of a [`SystemReport`] that is about one backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct BackendReport {
+    /// Its name, for example `CPU`.
+    pub name: String,
+    /// What it was compiled with and found: for the CPU, the instruction sets.
+    pub features: Vec<BackendFeature>,
+    /// Its devices.
+    pub devices: Vec<DeviceReport>,
+}
+
+/// The part of a [`SystemReport`] that is about one device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct DeviceReport {
+    /// The short name, for example `CPU` or `CUDA0`.
+    pub name: String,
+    /// The hardware's name.
+    pub description: String,
+    /// What kind of hardware it is.
+    pub kind: DeviceKind,
+    /// What identifies it, where there is something.
+    pub id: Option<String>,
+    /// Its memory in bytes.
+    pub memory: DeviceMemory,
+    /// What it can do beside computing.
+    pub capabilities: DeviceCapabilities,
+}
+
+impl SystemReport {
+    /// Looks at this machine now. Corresponds to `ggml_version` and `ggml_commit`, and to the functions of its parts.
+    #[must_use]
+    pub fn new() -> Self {
+        backend::init();
+        // SAFETY: both return string literals (ggml.c).
+        let (ggml, commit) = unsafe { (from_c(llama_sys::ggml_version()), from_c(llama_sys::ggml_commit())) };
+        Self {
+            llama_core: env!("CARGO_PKG_VERSION").to_owned(),
+            llama_cpp: crate::version(),
+            ggml: ggml.unwrap_or_default(),
+            ggml_commit: commit.unwrap_or_default(),
+            target: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            debug: cfg!(debug_assertions),
+            features: features(),
+            processors: std::thread::available_parallelism().map_or(1, core::num::NonZero::get),
+            mmap: crate::supports_mmap(),
+            mlock: crate::supports_mlock(),
+            gpu_offload: crate::supports_gpu_offload(),
+            rpc: crate::supports_rpc(),
+            max_devices: max_devices(),
+            backends: backends().iter().map(BackendReport::new).collect(),
+        }
+    }
+
+    /// The devices of all backends.
+    pub fn devices(&self) -> impl Iterator<Item = &DeviceReport> {
+        self.backends.iter().flat_map(|backend| &backend.devices)
+    }
+}
+
+impl Default for SystemReport {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl BackendReport {
+    fn new(backend: &Backend) -> Self {
+        let devices = backend.devices().iter().map(DeviceReport::new).collect();
+        Self { name: backend.name(), features: backend.features(), devices }
+    }
+}
+
+impl DeviceReport {
+    fn new(device: &Device) -> Self {
+        Self {
+            name: device.name(),
+            description: device.description(),
+            kind: device.kind(),
+            id: device.id(),
+            memory: device.memory(),
+            capabilities: device.capabilities(),
+        }
+    }
+}
+
+/// The features of this crate that llama-sys passes on to llama.cpp's build.
+fn features() -> Vec<&'static str> {
+    let all = [
+        ("cuda", cfg!(feature = "cuda")),
+        ("hip", cfg!(feature = "hip")),
+        ("vulkan", cfg!(feature = "vulkan")),
+        ("metal", cfg!(feature = "metal")),
+        ("blas", cfg!(feature = "blas")),
+        ("rpc", cfg!(feature = "rpc")),
+        ("openmp", cfg!(feature = "openmp")),
+        ("native", cfg!(feature = "native")),
+        ("shared", cfg!(feature = "shared")),
+        ("dynamic-backends", cfg!(feature = "dynamic-backends")),
+    ];
+    all.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect()
+}
+
+impl fmt::Display for SystemReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let debug = if self.debug { ", with debug assertions" } else { "" };
+        writeln!(f, "llama-core {} on {}{debug}", self.llama_core, self.target)?;
+        writeln!(f, "llama.cpp {}, ggml {} ({})", self.llama_cpp, self.ggml, self.ggml_commit)?;
+        writeln!(f, "built with: {}", or_none(&self.features.join(", ")))?;
+        let supported = [
+            ("mmap", self.mmap),
+            ("mlock", self.mlock),
+            ("GPU offload", self.gpu_offload),
+            ("RPC", self.rpc),
+        ];
+        let supported: Vec<_> = supported.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
+        writeln!(f, "supports: {}", or_none(&supported.join(", ")))?;
+        write!(f, "processors: {}", self.processors)?;
+        self.backends.iter().try_for_each(|backend| write!(f, "\n{backend}"))
+    }
+}
+
+impl fmt::Display for BackendReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "backend {}", self.name)?;
+        for (index, feature) in self.features.iter().enumerate() {
+            write!(f, "{} {feature}", if index == 0 { ":" } else { "," })?;
+        }
+        self.devices.iter().try_for_each(|device| write!(f, "\n  {device}"))
+    }
+}
+
+impl fmt::Display for BackendFeature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.value.as_str() {
+            "1" => write!(f, "{}", self.name),
+            value => write!(f, "{}={value}", self.name),
+        }
+    }
+}
+
+impl fmt::Display for DeviceReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, description, memory, .. } = self;
+        write!(f, "{name}: {description}, ")?;
+        if let Some(id) = &self.id {
+            write!(f, "{id}, ")?;
+        }
+        write!(f, "{} of {} free", Bytes(memory.free as u64), Bytes(memory.total as u64))
+    }
+}
+
+fn or_none(list: &str) -> &str {
+    if list.is_empty() { "nothing" } else { list }
+}

@@ -1,0 +1,21 @@
+// C's FILE for a file that Rust has opened. Made here, so that it belongs to the C runtime that llama.cpp uses.
+
+#pragma once
+
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Makes a stream for reading that stands at `offset`. `handle` is a file descriptor, or on Windows a HANDLE; it is
+// the stream's from now on, and closed when the result is NULL. errno says why.
+FILE * llama_shim_file_open(intptr_t handle, uint64_t offset);
+
+// Closes the stream and the file.
+void llama_shim_file_close(FILE * file);
+
+#ifdef __cplusplus
+}
+#endif
