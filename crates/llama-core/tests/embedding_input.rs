@@ -5,8 +5,8 @@ mod variant;
 
 use greedy::{SEQ, decode, difference, load, logits_after, params, tokens};
 use llama_core::{
-    Batch, Context, ContextParams, DecodeError, Error, ErrorKind, Model, MultiPos, Pos, SeqId, TensorType,
-    Token,
+    Batch, Context, ContextParams, DecodeError, Error, ErrorKind, Model, ModelParams, MultiPos, Pos, SeqId,
+    TensorType, Token,
 };
 use llama_gguf::Gguf;
 use test_models::Tiny;
@@ -274,7 +274,7 @@ fn states_are_for_contexts_that_take_them() {
 fn qwen2_vl(folder: &tempfile::TempDir) -> Model {
     let mut parts = Parts::new(Tiny::Qwen2, "qwen2vl");
     parts.set("qwen2vl.rope.dimension_sections", vec![2_i32, 7, 7, 0]);
-    parts.load(folder)
+    parts.load(folder, &ModelParams::default())
 }
 
 #[test]

@@ -63,7 +63,7 @@ impl Parts {
     }
 
     /// Writes the file and loads it.
-    pub(crate) fn load(self, folder: &TempDir) -> Model {
+    pub(crate) fn load(self, folder: &TempDir, params: &ModelParams) -> Model {
         let mut writer = Writer::new();
         for (key, value) in self.metadata {
             writer.set(key.as_str(), value);
@@ -73,6 +73,6 @@ impl Parts {
         }
         let path = folder.path().join("variant.gguf");
         writer.write_file(&path).unwrap();
-        Model::load(&path, &ModelParams::default()).unwrap()
+        Model::load(&path, params).unwrap()
     }
 }
