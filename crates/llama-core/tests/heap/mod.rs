@@ -24,15 +24,20 @@ fn allocated_bytes() -> Option<usize> {
 }
 
 /// Runs `round` so often, and asserts that in the end no more is allocated than before, but for `allowed` bytes in all.
-/// A few rounds before the count fill what is kept for later.
+/// What allocators keep for later fills up in the first rounds; what is lost is lost in every try.
 #[track_caller]
 pub(crate) fn assert_returned(rounds: usize, allowed: usize, mut round: impl FnMut()) {
-    (0..10).for_each(|_| round());
-    let before = allocated_bytes();
-    (0..rounds).for_each(|_| round());
-    let (Some(before), Some(after)) = (before, allocated_bytes()) else {
-        return;
-    };
-    let lost = after.saturating_sub(before);
-    assert!(lost <= allowed, "{rounds} rounds lost {lost} bytes; at most {allowed} are allowed");
+    let mut lost = 0;
+    for _try in 0..3 {
+        let before = allocated_bytes();
+        (0..rounds).for_each(|_| round());
+        let (Some(before), Some(after)) = (before, allocated_bytes()) else {
+            return;
+        };
+        lost = after.saturating_sub(before);
+        if lost <= allowed {
+            return;
+        }
+    }
+    panic!("{rounds} rounds lost {lost} bytes; at most {allowed} are allowed");
 }
