@@ -8,6 +8,7 @@ mod candidates;
 mod chain;
 mod check;
 mod create;
+mod fast;
 mod grammar;
 mod kind;
 mod large_stack;
@@ -18,6 +19,7 @@ mod raw;
 pub use builder::SamplerChainBuilder;
 pub use candidates::{Candidate, Candidates};
 pub use chain::SamplerChain;
+pub use fast::RowSampler;
 pub use kind::Sampler;
 pub use params::{
     AdaptiveP, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Penalties, Xtc,
