@@ -19,7 +19,7 @@ mod raw;
 pub use builder::SamplerChainBuilder;
 pub use candidates::{Candidate, Candidates};
 pub use chain::SamplerChain;
-pub use fast::RowSampler;
+pub use fast::{Choice, RowSampler, RowSamplerPool};
 pub use kind::Sampler;
 pub use params::{
     AdaptiveP, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Penalties, Xtc,

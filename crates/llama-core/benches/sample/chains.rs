@@ -46,9 +46,7 @@ pub(crate) const CHAINS: &[Chain] = &[
     Chain {
         name: "penalties, top-k 40, top-p, min-p, temperature, dist",
         theirs: &[PENALISE, TOP_K, TOP_P, MIN_P, TEMPERATURE, DIST],
-        ours: |it| {
-            it.penalties(PENALTIES).top_k(40).top_p(0.95).min_p(0.05).temperature(0.8).dist(SEED)
-        },
+        ours: |it| it.penalties(PENALTIES).top_k(40).top_p(0.95).min_p(0.05).temperature(0.8).dist(SEED),
     },
     Chain {
         name: "min-p, temperature, dist",

@@ -1,43 +1,50 @@
 //! Passes over whole rows, compiled for several sets of vector instructions, one of which is taken at run time.
 //!
-//! All of them compute the same: no operation is fused or put in another order than is written here.
+//! All of them compute the same: no operation is fused or put in another order than is written here. The innermost
+//! loops go over the lanes of a block, so that the compiler makes vectors of them; `cargo xtask bench sample` shows at
+//! once when it does not.
 
 use multiversion::multiversion;
 
 use super::exp::exp;
-use super::ordered_sum::{OrderedSum, SIZE};
+use super::ordered_sum::OrderedSum;
 
 /// Rows are looked at in blocks of this many logits.
-pub(super) const BLOCK: usize = 256;
+pub(super) const BLOCK: usize = LANES * LANES;
 /// The logits of a block whose index is the same modulo this number are a lane.
 pub(super) const LANES: usize = 16;
-/// The widest sums and maxima.
-const WIDE: usize = 64;
 
-/// Finds the largest logit of each block and of each of its lanes, and whether there is NaN, which is passed over.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-pub(super) fn maxima(row: &[f32], lanes: &mut [f32], blocks: &mut [f32]) -> bool {
-    let mut bits = [0_u32; WIDE];
+/// The blocks of a row; the last one is filled up.
+#[inline(always)]
+fn blocks<'a>(
+    row: &'a [f32],
+    last: &'a mut [f32; BLOCK],
+) -> impl Iterator<Item = &'a [f32; BLOCK]> + use<'a> {
     let (whole, rest) = row.as_chunks::<BLOCK>();
-    let mut last = [f32::NEG_INFINITY; BLOCK];
     last[..rest.len()].copy_from_slice(rest);
-    let all = whole.iter().chain(core::iter::once(&last));
-    for ((block, lanes), max) in all.zip(lanes.as_chunks_mut::<LANES>().0).zip(blocks) {
-        let mut wide = [f32::NEG_INFINITY; WIDE];
-        for part in block.as_chunks::<WIDE>().0 {
-            for lane in 0..WIDE {
-                wide[lane] = larger(part[lane], wide[lane]);
-                bits[lane] = bits[lane].max(part[lane].to_bits() & 0x7fff_ffff);
+    whole.iter().chain(core::iter::once(&*last))
+}
+
+/// Finds the largest logit of each lane of each block, and whether there is NaN, which is passed over.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+pub(super) fn maxima(row: &[f32], lanes: &mut [f32]) -> bool {
+    let mut not_numbers = 0;
+    let mut last = [f32::NEG_INFINITY; BLOCK];
+    for (block, maxima) in blocks(row, &mut last).zip(lanes.as_chunks_mut::<LANES>().0) {
+        let mut largest = [f32::NEG_INFINITY; LANES];
+        let mut nan = [0; LANES];
+        for part in block.as_chunks::<LANES>().0 {
+            for lane in 0..LANES {
+                largest[lane] = larger(part[lane], largest[lane]);
+                nan[lane] |= u32::from(part[lane].is_nan());
             }
         }
-        for lane in 0..LANES {
-            let first = larger(wide[lane], wide[lane + LANES]);
-            let second = larger(wide[lane + 2 * LANES], wide[lane + 3 * LANES]);
-            lanes[lane] = larger(first, second);
+        *maxima = largest;
+        for nan in nan {
+            not_numbers |= nan;
         }
-        *max = lanes.iter().fold(f32::NEG_INFINITY, |max, lane| larger(*lane, max));
     }
-    bits.iter().any(|bits| *bits > f32::INFINITY.to_bits())
+    not_numbers != 0
 }
 
 /// The larger one; the right one if the left one is NaN.
@@ -46,21 +53,48 @@ fn larger(left: f32, right: f32) -> f32 {
     if left > right { left } else { right }
 }
 
-/// Calls `found` for the logits that are at least `limit`, in order, with their indices.
+/// Joins the maxima of the lanes of 16 blocks.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-pub(super) fn at_least(row: &[f32], blocks: &[f32], limit: f32, found: &mut dyn FnMut(usize, f32)) {
-    for (block, _) in blocks.iter().enumerate().filter(|(_, max)| **max >= limit) {
-        let start = block * BLOCK;
-        let logits = &row[start..row.len().min(start + BLOCK)];
-        for (part, start) in logits.chunks(LANES).zip((start..).step_by(LANES)) {
-            if !part.iter().fold(false, |any, logit| any | (*logit >= limit)) {
-                continue;
-            }
-            for (index, logit) in (start..).zip(part).filter(|(_, logit)| **logit >= limit) {
-                found(index, *logit);
+pub(super) fn join_maxima(lanes: &[f32], joined: &mut [f32]) {
+    let mut last = [f32::NEG_INFINITY; BLOCK];
+    for (block, maxima) in blocks(lanes, &mut last).zip(joined.as_chunks_mut::<LANES>().0) {
+        let mut largest = [f32::NEG_INFINITY; LANES];
+        for part in block.as_chunks::<LANES>().0 {
+            for lane in 0..LANES {
+                largest[lane] = larger(part[lane], largest[lane]);
             }
         }
+        *maxima = largest;
     }
+}
+
+/// Calls `found` for the logits that are at least `limit`, in order, with their indices.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+pub(super) fn at_least(row: &[f32], lanes: &[f32], limit: f32, found: &mut dyn FnMut(usize, f32)) {
+    for (block, maxima) in lanes.as_chunks::<LANES>().0.iter().enumerate() {
+        if !any_at_least(maxima, limit) {
+            continue;
+        }
+        let start = block * BLOCK;
+        let (parts, rest) = row[start..row.len().min(start + BLOCK)].as_chunks::<LANES>();
+        for (part, start) in parts.iter().zip((start..).step_by(LANES)) {
+            if any_at_least(part, limit) {
+                let logits = (start..).zip(part).filter(|(_, logit)| **logit >= limit);
+                logits.for_each(|(index, logit)| found(index, *logit));
+            }
+        }
+        let logits = (start + parts.len() * LANES..).zip(rest).filter(|(_, logit)| **logit >= limit);
+        logits.for_each(|(index, logit)| found(index, *logit));
+    }
+}
+
+#[inline(always)]
+fn any_at_least(part: &[f32; LANES], limit: f32) -> bool {
+    let mut any = 0;
+    for logit in part {
+        any |= u32::from(*logit >= limit);
+    }
+    any != 0
 }
 
 /// Divides a row.
@@ -73,49 +107,49 @@ pub(super) fn divide(row: &mut [f32], divisor: f32) {
 /// divided logits.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn exponential_sums(row: &[f32], divisor: f32, max: f32, sums: &mut [f64]) {
-    let (whole, rest) = row.as_chunks::<BLOCK>();
+    if divisor == 1.0 {
+        sums_of::<false>(row, divisor, max, sums);
+    } else {
+        sums_of::<true>(row, divisor, max, sums);
+    }
+}
+
+#[inline(always)]
+fn sums_of<const DIVIDE: bool>(row: &[f32], divisor: f32, max: f32, sums: &mut [f64]) {
     let mut last = [f32::NEG_INFINITY; BLOCK];
-    last[..rest.len()].copy_from_slice(rest);
-    for (block, sum) in whole.iter().chain(core::iter::once(&last)).zip(sums) {
-        let mut wide = [0.0_f32; WIDE];
-        for part in block.as_chunks::<WIDE>().0 {
-            if divisor == 1.0 {
-                for lane in 0..WIDE {
-                    wide[lane] += exp(part[lane] - max);
-                }
-            } else {
-                for lane in 0..WIDE {
-                    wide[lane] += exp(part[lane] / divisor - max);
+    for (block, sum) in blocks(row, &mut last).zip(sums) {
+        let mut lanes = [0.0_f64; LANES];
+        for parts in block.as_chunks::<{ 4 * LANES }>().0 {
+            let mut few = [0.0_f32; LANES];
+            for part in parts.as_chunks::<LANES>().0 {
+                for lane in 0..LANES {
+                    let logit = if DIVIDE { part[lane] / divisor } else { part[lane] };
+                    few[lane] += exp(logit - max);
                 }
             }
+            for lane in 0..LANES {
+                lanes[lane] += f64::from(few[lane]);
+            }
         }
-        let mut narrow = [0.0_f64; LANES];
-        for lane in 0..LANES {
-            let first = f64::from(wide[lane]) + f64::from(wide[lane + LANES]);
-            let second = f64::from(wide[lane + 2 * LANES]) + f64::from(wide[lane + 3 * LANES]);
-            narrow[lane] = first + second;
-        }
-        *sum = narrow.iter().sum();
+        *sum = lanes.iter().sum();
     }
 }
 
 /// The sum of the same exponentials in single precision, from the first to the last.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn exponential_sum_in_order(row: &[f32], divisor: f32, max: f32) -> f32 {
+    if divisor == 1.0 { sum_of::<false>(row, divisor, max) } else { sum_of::<true>(row, divisor, max) }
+}
+
+#[inline(always)]
+fn sum_of<const DIVIDE: bool>(row: &[f32], divisor: f32, max: f32) -> f32 {
     let mut sum = OrderedSum::default();
-    let (whole, rest) = row.as_chunks::<SIZE>();
-    let mut last = [f32::NEG_INFINITY; SIZE];
-    last[..rest.len()].copy_from_slice(rest);
-    for block in whole.iter().chain(core::iter::once(&last)) {
-        let mut values = [0.0; SIZE];
-        if divisor == 1.0 {
-            for lane in 0..SIZE {
-                values[lane] = exp(block[lane] - max);
-            }
-        } else {
-            for lane in 0..SIZE {
-                values[lane] = exp(block[lane] / divisor - max);
-            }
+    let mut last = [f32::NEG_INFINITY; BLOCK];
+    for block in blocks(row, &mut last) {
+        let mut values = [0.0; BLOCK];
+        for index in 0..BLOCK {
+            let logit = if DIVIDE { block[index] / divisor } else { block[index] };
+            values[index] = exp(logit - max);
         }
         sum.add(&values);
     }
@@ -126,20 +160,21 @@ pub(super) fn exponential_sum_in_order(row: &[f32], divisor: f32, max: f32) -> f
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn sum_in_order(row: &[f32]) -> (f32, usize) {
     let mut sum = OrderedSum::default();
-    let mut masked = 0;
-    for block in row.chunks(SIZE) {
-        let mut values = [0.0; SIZE];
-        values[..block.len()].copy_from_slice(block);
-        let mut count = 0_u32;
-        for value in &mut values {
-            let is_masked = *value == f32::NEG_INFINITY;
+    let (mut blocks_seen, mut masked) = (0, 0);
+    let mut last = [f32::NEG_INFINITY; BLOCK];
+    for block in blocks(row, &mut last) {
+        let mut values = [0.0; BLOCK];
+        let mut count = 0;
+        for index in 0..BLOCK {
+            let is_masked = block[index] == f32::NEG_INFINITY;
             count += u32::from(is_masked);
-            *value = if is_masked { 0.0 } else { *value };
+            values[index] = if is_masked { 0.0 } else { block[index] };
         }
+        blocks_seen += 1;
         masked += count as usize;
         sum.add_signed(&values);
     }
-    (sum.get(), row.len() - masked)
+    (sum.get(), blocks_seen * BLOCK - masked)
 }
 
 /// The sum of the squares of the distances of logits that are not masked to `mean`, from the first to the last, in
@@ -147,11 +182,12 @@ pub(super) fn sum_in_order(row: &[f32]) -> (f32, usize) {
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn squares_in_order(row: &[f32], mean: f32) -> f32 {
     let mut sum = OrderedSum::default();
-    for block in row.chunks(SIZE) {
-        let mut values = [mean; SIZE];
-        values[..block.len()].copy_from_slice(block);
-        for value in &mut values {
-            *value = if *value == f32::NEG_INFINITY { 0.0 } else { *value - mean };
+    let mut last = [f32::NEG_INFINITY; BLOCK];
+    for block in blocks(row, &mut last) {
+        let mut values = [0.0; BLOCK];
+        for index in 0..BLOCK {
+            let logit = block[index];
+            values[index] = if logit == f32::NEG_INFINITY { 0.0 } else { logit - mean };
         }
         sum.add_squares(&values);
     }

@@ -123,7 +123,13 @@ impl List {
 
     /// The logit that others are compared with: the first when they are sorted, otherwise the largest.
     fn max_logit(&self) -> f32 {
-        if self.sorted && let Some(first) = self.items.first() { first.logit } else { self.true_max() }
+        if self.sorted
+            && let Some(first) = self.items.first()
+        {
+            first.logit
+        } else {
+            self.true_max()
+        }
     }
 
     fn true_max(&self) -> f32 {

@@ -188,7 +188,11 @@ pub(super) fn bucket_sort(items: &[Item], count: usize, buckets: &mut Vec<u8>, s
 fn bucket(logit: f32) -> u8 {
     // 128 buckets over 20; what is outside goes into the outermost ones.
     let value = 6.4 * logit + 64.0;
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is cut to 0 to 127")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the range is cut to 0 to 127"
+    )]
     let bucket = value.clamp(0.0, 127.0) as u8;
     bucket
 }

@@ -7,16 +7,26 @@ use super::random::Random;
 use crate::error::{ErrorKind, Result};
 use crate::sampler::kind::Sampler;
 use crate::sampler::params::Xtc;
+use crate::token::Token;
 
 /// A sampler that does not select, with its state.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     TopK(usize),
-    TopP { p: f32, min_keep: usize },
-    MinP { p: f32, min_keep: usize },
+    TopP {
+        p: f32,
+        min_keep: usize,
+    },
+    MinP {
+        p: f32,
+        min_keep: usize,
+    },
     Temperature(f32),
     TopNSigma(f32),
-    Xtc { params: Xtc, random: Random },
+    Xtc {
+        params: Xtc,
+        random: Random,
+    },
     Penalties(History),
     /// Indices of tokens, sorted, and what is added to their logits.
     LogitBias(Arc<[(usize, f32)]>),
@@ -61,6 +71,29 @@ impl Plan {
         Err(ErrorKind::Sampler { name, reason }.into())
     }
 
+    /// Tells the samplers that the sequence goes on with this token.
+    pub(super) fn accept(&mut self, token: Token) {
+        for step in &mut self.steps {
+            if let Step::Penalties(history) = step {
+                history.accept(token);
+            }
+        }
+    }
+
+    /// Puts the samplers into the state that they began with.
+    pub(super) fn reset(&mut self) {
+        for step in &mut self.steps {
+            match step {
+                Step::Penalties(history) => history.clear(),
+                Step::Xtc { random, .. } => random.restart(),
+                _ => {}
+            }
+        }
+        if let End::Dist(random) = &mut self.end {
+            random.restart();
+        }
+    }
+
     /// The seed of the last sampler that uses random numbers.
     pub(super) fn seed(&self) -> Option<u32> {
         match &self.end {
@@ -94,8 +127,7 @@ fn step(sampler: &Sampler) -> Option<Option<Step>> {
         }
         Sampler::LogitBias { biases, .. } => {
             let index = |token: i32| usize::try_from(token).unwrap_or(usize::MAX);
-            let mut biases: Vec<_> =
-                biases.iter().map(|(token, bias)| (index(token.get()), *bias)).collect();
+            let mut biases: Vec<_> = biases.iter().map(|(token, bias)| (index(token.get()), *bias)).collect();
             biases.sort_unstable_by_key(|(index, _)| *index);
             (!biases.is_empty()).then(|| Step::LogitBias(biases.into()))
         }

@@ -14,13 +14,13 @@ pub(super) struct Random {
     given: u32,
     /// The seed that is used: another one when the given one stands for a drawn one.
     used: u32,
-    generator: Mt,
+    generator: Box<Mt>,
 }
 
 impl Random {
     pub(super) fn new(seed: u32) -> Self {
         let used = if seed == SamplerChain::RANDOM_SEED { drawn() } else { seed };
-        Self { given: seed, used, generator: Mt::new(used) }
+        Self { given: seed, used, generator: Box::new(Mt::new(used)) }
     }
 
     /// Begins again; a drawn seed is drawn anew.

@@ -1,6 +1,7 @@
 //! A row of logits as it is, before anything has been removed from it: what samplers do to it without making an
 //! array of candidates of it.
 
+mod describe;
 mod draw;
 mod sigma;
 mod truncate;
@@ -20,8 +21,8 @@ pub(super) struct Memory {
     copy: Vec<f32>,
     /// The largest logit of each lane of each block.
     lanes: Vec<f32>,
-    /// The largest logit of each block.
-    blocks: Vec<f32>,
+    /// The largest logit of each lane of 16 blocks.
+    joined: Vec<f32>,
     /// Maxima, to be put into order.
     order: Vec<f32>,
     /// The exponentials of each block.
@@ -75,14 +76,16 @@ impl<'a> Row<'a> {
         if let Some(max) = self.max {
             return Ok(max);
         }
-        let row = if self.is_copied { &self.memory.copy } else { self.given };
-        let n_blocks = row.len() / BLOCK + 1;
-        self.memory.blocks.resize(n_blocks, f32::NEG_INFINITY);
-        self.memory.lanes.resize(n_blocks * LANES, f32::NEG_INFINITY);
-        if kernels::maxima(row, &mut self.memory.lanes, &mut self.memory.blocks) {
+        let memory = &mut *self.memory;
+        let row = if self.is_copied { &memory.copy } else { self.given };
+        let n_lanes = (row.len() / BLOCK + 1) * LANES;
+        memory.lanes.resize(n_lanes, f32::NEG_INFINITY);
+        memory.joined.resize((n_lanes / BLOCK + 1) * LANES, f32::NEG_INFINITY);
+        if kernels::maxima(row, &mut memory.lanes) {
             return Err(selection::not_a_number());
         }
-        let max = self.memory.blocks.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        kernels::join_maxima(&memory.lanes, &mut memory.joined);
+        let max = memory.joined.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         if max == f32::NEG_INFINITY {
             return Err(selection::all_masked(self.is_copied));
         }
@@ -102,7 +105,7 @@ impl<'a> Row<'a> {
     /// A logit that at least `count` logits reach, and not many more.
     fn limit(&mut self, count: usize) -> f32 {
         let memory = &mut *self.memory;
-        let maxima = if memory.blocks.len() >= 2 * count { &memory.blocks } else { &memory.lanes };
+        let maxima = if memory.joined.len() >= 2 * count { &memory.joined } else { &memory.lanes };
         if maxima.len() <= count || count == 0 {
             return f32::NEG_INFINITY;
         }
@@ -128,6 +131,6 @@ impl<'a> Row<'a> {
         let divisor = self.divisor;
         list.items.clear();
         let mut found = |index, logit: f32| list.items.push(list::item(index, logit / divisor));
-        kernels::at_least(self.logits(), &self.memory.blocks, limit, &mut found);
+        kernels::at_least(self.logits(), &self.memory.lanes, limit, &mut found);
     }
 }

@@ -1,5 +1,6 @@
 //! One selection: the samplers, one after the other, on the row and then on what is left of it.
 
+use super::choice::Choice;
 use super::list::{self, List};
 use super::plan::{End, Plan, Step};
 use super::row::{Memory, Row};
@@ -28,6 +29,13 @@ impl Work {
             run.apply(step)?;
         }
         run.end(&mut plan.end)?.check()
+    }
+
+    /// What is to be said about a selection.
+    pub(super) fn describe(&mut self, row: &[f32], selected: Selected, n_top: usize, choice: &mut Choice) {
+        (choice.token, choice.probability) = (selected.token, selected.p);
+        let mut row = Row::new(row, &mut self.row);
+        choice.log_probability = row.describe(selected.token, n_top, &mut choice.top, &mut self.list);
     }
 }
 

@@ -32,7 +32,7 @@ impl Row<'_> {
         if !max.is_finite() {
             return Ok(Selection::NotNumbers);
         }
-        self.memory.sums.resize(self.memory.blocks.len(), 0.0);
+        self.memory.sums.resize(self.given.len() / BLOCK + 1, 0.0);
         let logits = if self.is_copied { &self.memory.copy } else { self.given };
         kernels::exponential_sums(logits, self.divisor, max, &mut self.memory.sums);
         let sum: f64 = self.memory.sums.iter().sum();

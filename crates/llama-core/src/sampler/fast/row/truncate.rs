@@ -12,9 +12,13 @@ const SUM_ERROR: f32 = 4e-6;
 
 impl Row<'_> {
     /// Divides the logits; by 0, masks all but the first of the largest: true then, and the list has it.
-    pub(in crate::sampler::fast) fn temperature(&mut self, temperature: f32, list: &mut List) -> Result<bool> {
+    pub(in crate::sampler::fast) fn temperature(
+        &mut self,
+        temperature: f32,
+        list: &mut List,
+    ) -> Result<bool> {
         if temperature > 0.0 {
-            if self.divisor != 1.0 || temperature > LARGEST_DIVISOR {
+            if self.divisor != 1.0 {
                 self.copy();
             }
             self.divisor = temperature;
