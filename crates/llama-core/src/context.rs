@@ -1,5 +1,6 @@
 //! Contexts: a model at work, with its memory and its last results.
 
+mod cache_types;
 mod clone;
 mod decode;
 mod hooks;
@@ -54,10 +55,14 @@ pub struct Context {
     causal: bool,
     embeddings: bool,
     unified: bool,
-    /// Whether there is an encoder's output for the decoder of an encoder-decoder model.
-    encoded: bool,
+    /// Whether cached keys can be turned to other positions.
+    rotates_keys: bool,
+    /// The sequences whose encoder's output the decoder of an encoder-decoder model can work on.
+    encoded: Vec<llama_sys::llama_seq_id>,
     /// For each token of the last batch whether it has an output; empty when there is no last batch.
     outputs: Vec<bool>,
+    /// What the outputs are rows of.
+    rows: Rows,
     /// Whether the rows of the outputs stand in their final order. llama.cpp moves them at the first access.
     ordered: Cell<bool>,
     /// Whether each entry of a batch needs a state embedding.
@@ -78,6 +83,13 @@ pub struct Context {
     adapters: Vec<(LoraAdapter, f32)>,
     /// Whether the next batch may make C plan its buffers anew, for which it walks through the model's adapters.
     may_plan: bool,
+}
+
+/// What the last batch has computed. llama.cpp's buffers also have rows of what it has not, with what was there before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rows {
+    pub(crate) logits: bool,
+    pub(crate) embeddings: bool,
 }
 
 /// What the context was really created with; constant.
@@ -164,7 +176,10 @@ impl Context {
     ) -> Result<Self> {
         static LOCK: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
         params.check_for(model)?;
-        let mut raw_params = params.to_raw()?;
+        let mut raw_params = params.resolved_for(model).to_raw()?;
+        cache_types::check_values(model, raw_params.type_v)?;
+        let rotates_keys = cache_types::can_turn_keys(model, raw_params.type_k)?;
+        raw_params.pooling_type = params.pooling_for(model)?;
         // Cross-attention asserts on batches that are divided by sequences, as those of separate buffers are
         // (llama-graph.cpp, llm_graph_input_attn_cross).
         raw_params.kv_unified |= model.has_encoder();
@@ -204,8 +219,10 @@ impl Context {
             embeddings: raw_params.embeddings,
             // With one sequence there is one buffer either way.
             unified: raw_params.kv_unified || params.n_seq_max == 1,
-            encoded: false,
+            rotates_keys,
+            encoded: Vec::new(),
             outputs: Vec::new(),
+            rows: Rows::default(),
             ordered: Cell::new(false),
             needs_states: params.is_mtp(),
             takes_embeddings: takes_embeddings(model),
@@ -422,9 +439,19 @@ impl Context {
         self.unified
     }
 
+    /// Whether cached keys can be turned to other positions.
+    pub(crate) fn rotates_keys(&self) -> bool {
+        self.rotates_keys
+    }
+
     /// For each token of the last batch whether it has an output.
     pub(crate) fn outputs(&self) -> &[bool] {
         &self.outputs
+    }
+
+    /// What the last batch has computed.
+    pub(crate) fn rows(&self) -> Rows {
+        self.rows
     }
 
     /// Whether the rows of outputs stand in their final order.

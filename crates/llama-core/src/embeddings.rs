@@ -37,6 +37,9 @@ impl Context {
     pub fn embeddings(&self, index: impl Into<Option<usize>>) -> Result<&[f32]> {
         self.check_not_pooled()?;
         let index = self.check_output(index.into(), "embeddings")?;
+        if !self.rows().embeddings {
+            return Err(no_output(index, "embeddings", "create the context with embeddings(true)"));
+        }
         let raw = self.raw();
         // SAFETY: the context is valid and the index has an output (`check_output`).
         let row = self.read(|| unsafe { llama_sys::llama_get_embeddings_ith(raw, index) })?;

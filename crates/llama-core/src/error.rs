@@ -390,6 +390,14 @@ pub enum ErrorKind {
         /// What it takes, and what there is.
         plan: LoadPlan,
     },
+    /// The file's vocabulary is one that llama.cpp's tokenizers do not work with; refused before llama.cpp sees it.
+    #[error("cannot use the vocabulary of {}: {reason}", path.display())]
+    Vocabulary {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 /// What else helps against the lack of memory.

@@ -67,6 +67,9 @@ impl Context {
     /// [`Batch::last_output`]: crate::Batch::last_output
     pub fn logits(&self, index: impl Into<Option<usize>>) -> Result<Logits<'_>> {
         let index = self.check_output(index.into(), "logits")?;
+        if !self.rows().logits {
+            return Err(no_output(index, "logits", "the last batch computed embeddings only"));
+        }
         let n_vocab = self.model().vocab().n_tokens();
         let raw = self.raw();
         // SAFETY: the context is valid and the index has an output (`check_output`).

@@ -15,6 +15,7 @@ mod save;
 mod source;
 mod split;
 mod tensor_override;
+mod vocabulary;
 
 use std::path::Path;
 use std::ptr::NonNull;
@@ -207,22 +208,28 @@ impl Model {
         count(unsafe { llama_sys::llama_model_n_layer_nextn(self.raw()) })
     }
 
-    /// The number of attention heads of the first layer. Corresponds to `llama_model_n_head`.
+    /// The number of attention heads of the first layer, 0 without weights. Corresponds to `llama_model_n_head`.
     ///
     /// # Errors
     ///
     /// None is expected; an assertion inside llama.cpp is reported instead of aborting.
     pub fn n_head(&self) -> Result<u32> {
+        if self.n_layer() == 0 {
+            return Ok(0);
+        }
         // SAFETY: as in `n_ctx_train`; guarded because hparams.n_head asserts on the layer.
         guard(|| count(unsafe { llama_sys::llama_model_n_head(self.raw()) }))
     }
 
-    /// The number of key and value heads of the first layer. Corresponds to `llama_model_n_head_kv`.
+    /// The number of key and value heads of the first layer, 0 without weights. Corresponds to `llama_model_n_head_kv`.
     ///
     /// # Errors
     ///
     /// As [`Model::n_head`].
     pub fn n_head_kv(&self) -> Result<u32> {
+        if self.n_layer() == 0 {
+            return Ok(0);
+        }
         // SAFETY: as in `n_head`.
         guard(|| count(unsafe { llama_sys::llama_model_n_head_kv(self.raw()) }))
     }

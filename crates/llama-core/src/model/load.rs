@@ -113,6 +113,7 @@ pub(super) fn load(
     backend::init();
     let mut raw_params = params.to_raw()?;
     let checked = source.check(params)?;
+    vocabulary::check(&source, checked.head.metadata())?;
     plan::refuse_weights(&source, params, &checked.tensors)?;
     let loaded = call_with_progress(&source, params, &checked, &mut raw_params, progress);
     match loaded {
