@@ -62,15 +62,10 @@ pub struct Context {
     /// For each token of the last batch whether it has an output; empty when there is no last batch.
     outputs: Vec<bool>,
     /// What the outputs are rows of.
-    rows: Rows,
+    computed: Computed,
     /// Whether the rows of the outputs stand in their final order. llama.cpp moves them at the first access.
     ordered: Cell<bool>,
-    /// Whether each entry of a batch needs a state embedding.
-    needs_states: bool,
-    /// Whether entries of a batch can be embeddings.
-    takes_embeddings: bool,
-    /// Whether keys have to be moved to new positions before the next batch is computed.
-    shift_pending: bool,
+    facts: Facts,
     /// The batch on its way to C; here so that it is not made anew.
     input: Input,
     positions: Positions,
@@ -87,7 +82,7 @@ pub struct Context {
 
 /// What the last batch has computed. llama.cpp's buffers also have rows of what it has not, with what was there before.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Rows {
+pub(crate) struct Computed {
     pub(crate) logits: bool,
     pub(crate) embeddings: bool,
 }
@@ -101,6 +96,24 @@ pub(crate) struct Limits {
     pub(crate) n_ubatch: u32,
     pub(crate) n_seq_max: u32,
     pub(crate) n_outputs_max: u32,
+}
+
+/// What every batch is checked against and never changes; asked of C once.
+struct Facts {
+    has_memory: bool,
+    n_vocab: i32,
+    has_encoder: bool,
+    has_decoder: bool,
+    /// Whether the model ends in logits. Of those without memory, encoders such as BERT do not, diffusion models do, and
+    /// the hybrids that read a whole text at once do (llama-model.cpp, create_memory).
+    gives_logits: bool,
+    pooling: PoolingType,
+    is_recurrent: bool,
+    is_hybrid: bool,
+    /// Whether each entry of a batch needs a state embedding.
+    needs_states: bool,
+    /// Whether entries of a batch can be embeddings.
+    takes_embeddings: bool,
 }
 
 // SAFETY: a llama_context is not tied to the thread that made it: its state is in the object and in backends
@@ -208,6 +221,21 @@ impl Context {
         let (limits, causal) = unsafe {
             (Limits::read(raw.0, &raw_params, model), llama_sys::llama_get_causal_attn(raw.0.as_ptr()))
         };
+        // SAFETY: the context is valid; its memory is made with it and freed with it (llama-context.cpp).
+        let has_memory = !unsafe { llama_sys::llama_get_memory(raw.0.as_ptr()) }.is_null();
+        let facts = Facts {
+            has_memory,
+            n_vocab: model.vocab().n_tokens_raw(),
+            has_encoder: model.has_encoder(),
+            has_decoder: model.has_decoder(),
+            gives_logits: has_memory || model.is_diffusion() || model.is_hybrid(),
+            // SAFETY: the context is valid; the function reads a number that nothing changes.
+            pooling: params::pooling_from_raw(unsafe { llama_sys::llama_pooling_type_fn(raw.0.as_ptr()) }),
+            is_recurrent: model.is_recurrent(),
+            is_hybrid: model.is_hybrid(),
+            needs_states: params.is_mtp(),
+            takes_embeddings: takes_embeddings(model),
+        };
         Ok(Self {
             // SAFETY: the context is valid, and `raw` is freed with `input`.
             input: unsafe { Input::new(raw.0) }?,
@@ -222,11 +250,9 @@ impl Context {
             rotates_keys,
             encoded: Vec::new(),
             outputs: Vec::new(),
-            rows: Rows::default(),
+            computed: Computed::default(),
             ordered: Cell::new(false),
-            needs_states: params.is_mtp(),
-            takes_embeddings: takes_embeddings(model),
-            shift_pending: false,
+            facts,
             positions: Positions::new(limits.n_seq_max, has_several_dimensions(model)),
             hooks,
             threadpools: Attached::default(),
@@ -241,7 +267,7 @@ impl Context {
         self.raw.0.as_ptr()
     }
 
-    /// The model that is at work.
+    /// The model that is at work. Corresponds to `llama_get_model`.
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.model
@@ -293,8 +319,7 @@ impl Context {
     /// How embeddings are pooled. Corresponds to `llama_pooling_type`.
     #[must_use]
     pub fn pooling_type(&self) -> PoolingType {
-        // SAFETY: the context is valid; the function reads a number.
-        params::pooling_from_raw(unsafe { llama_sys::llama_pooling_type_fn(self.raw()) })
+        self.facts.pooling
     }
 
     /// Threads for one token at a time. Corresponds to `llama_n_threads`.
@@ -407,11 +432,6 @@ impl Context {
         &mut self.threadpools
     }
 
-    /// Notes that positions in memory have changed, and that keys have to follow before the next computation.
-    pub(crate) fn note_shift(&mut self) {
-        self.shift_pending = true;
-    }
-
     pub(crate) fn poison_with(&mut self, error: &Error) {
         self.outputs.clear();
         self.poison = Some(error.kind().to_string());
@@ -444,14 +464,19 @@ impl Context {
         self.rotates_keys
     }
 
+    /// The number of floats in a row of logits.
+    pub(crate) fn n_vocab(&self) -> usize {
+        usize::try_from(self.facts.n_vocab).unwrap_or(0)
+    }
+
     /// For each token of the last batch whether it has an output.
     pub(crate) fn outputs(&self) -> &[bool] {
         &self.outputs
     }
 
     /// What the last batch has computed.
-    pub(crate) fn rows(&self) -> Rows {
-        self.rows
+    pub(crate) fn computed(&self) -> Computed {
+        self.computed
     }
 
     /// Whether the rows of outputs stand in their final order.

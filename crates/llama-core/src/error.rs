@@ -390,12 +390,20 @@ pub enum ErrorKind {
         /// What it takes, and what there is.
         plan: LoadPlan,
     },
-    /// The file's vocabulary is one that llama.cpp's tokenizers do not work with; refused before llama.cpp sees it.
-    #[error("cannot use the vocabulary of {}: {reason}", path.display())]
+    /// The vocabulary is one that llama.cpp's tokenizers do not work with; refused before llama.cpp sees it.
+    #[error("cannot use the vocabulary of {model}: {reason}")]
     Vocabulary {
-        /// The file.
-        path: PathBuf,
+        /// The file, and where in it.
+        model: String,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// A number or a tensor's type is one that llama.cpp takes and cannot compute with; refused before llama.cpp sees it.
+    #[error("cannot compute {model}: {reason}")]
+    Hyperparameter {
+        /// The file, and where in it.
+        model: String,
+        /// The key or tensor, and what it can be.
         reason: String,
     },
 }

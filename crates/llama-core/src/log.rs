@@ -31,7 +31,9 @@ pub(crate) fn explain<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
     let lines = CAPTURED.with_borrow_mut(|captured| core::mem::replace(captured, outer)).unwrap_or_default();
     match result {
         Ok(value) => {
-            lines.into_iter().for_each(keep);
+            if !lines.is_empty() {
+                lines.into_iter().for_each(keep);
+            }
             Ok(value)
         }
         Err(error) => Err(error.with_log(lines)),

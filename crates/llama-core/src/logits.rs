@@ -67,10 +67,10 @@ impl Context {
     /// [`Batch::last_output`]: crate::Batch::last_output
     pub fn logits(&self, index: impl Into<Option<usize>>) -> Result<Logits<'_>> {
         let index = self.check_output(index.into(), "logits")?;
-        if !self.rows().logits {
+        if !self.computed().logits {
             return Err(no_output(index, "logits", "the last batch computed embeddings only"));
         }
-        let n_vocab = self.model().vocab().n_tokens();
+        let n_vocab = self.n_vocab();
         let raw = self.raw();
         // SAFETY: the context is valid and the index has an output (`check_output`).
         let row = self.read(|| unsafe { llama_sys::llama_get_logits_ith(raw, index) })?;
@@ -91,7 +91,10 @@ impl Context {
     ///
     /// Corresponds to `llama_get_logits`.
     pub fn logits_rows(&self) -> Result<impl Iterator<Item = (usize, Logits<'_>)>> {
-        let n_vocab = self.model().vocab().n_tokens();
+        if !self.outputs().is_empty() && !self.computed().logits {
+            return Err(no_output(0, "logits", "the last batch computed embeddings only"));
+        }
+        let n_vocab = self.n_vocab();
         let raw = self.raw();
         // SAFETY: the context is valid; the function returns the start of its rows, which `read` has put in order.
         let rows = self.rows("logits", n_vocab, move || unsafe { llama_sys::llama_get_logits(raw) })?;
@@ -150,12 +153,15 @@ impl Context {
     /// because the batch was computed with `&mut self`.
     pub(crate) fn read<R>(&self, read: impl FnOnce() -> R) -> Result<R> {
         let raw = self.raw();
-        if !self.ordered().replace(true) {
-            // SAFETY: the context is valid. Orders all rows, logits and embeddings (llama-context.cpp,
-            // output_reorder), and leaves nothing to reorder for later calls.
-            guard(|| unsafe { llama_sys::llama_get_logits(raw) })?;
-        }
-        guard(read)
+        let is_ordered = self.ordered().replace(true);
+        guard(|| {
+            if !is_ordered {
+                // SAFETY: the context is valid. Orders all rows, logits and embeddings (llama-context.cpp,
+                // output_reorder), and leaves nothing to reorder for later calls.
+                unsafe { llama_sys::llama_get_logits(raw) };
+            }
+            read()
+        })
     }
 }
 

@@ -15,6 +15,7 @@ mod save;
 mod source;
 mod split;
 mod tensor_override;
+mod hyperparameters;
 mod vocabulary;
 
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Computing batches: the checks that llama.cpp would assert on, and the calls.
 
 use super::positions::is_shared;
-use super::{Context, PoolingType, Rows};
+use super::{Context, PoolingType, Computed};
 use crate::batch::Batch;
 use crate::error::{DecodeError, ErrorKind, Result};
 use crate::ffi::guard::guard;
@@ -75,7 +75,7 @@ impl Context {
         self.outputs.clear();
         self.ordered.set(false);
         // Half-moved keys would be left in memory (llama-kv-cache.cpp, update).
-        self.hooks.begin(!self.shift_pending)?;
+        self.hooks.begin(!self.books.has_moves())?;
         let planned = self.may_plan.then(|| self.model.clone());
         let _adapters = planned.as_ref().map(Model::hold_adapters);
         self.may_plan = true;
@@ -86,9 +86,6 @@ impl Context {
         self.hooks.resume_panic();
         result?;
         self.may_plan = false;
-        if process == Process::Decode {
-            self.books.settle();
-        }
         self.keep_results(batch, process);
         Ok(())
     }
@@ -103,19 +100,13 @@ impl Context {
             self.encoded.sort_unstable();
             self.encoded.dedup();
         }
-        let pools = self.embeddings && self.pooling_type() != PoolingType::None;
-        self.rows = Rows {
-            logits: !encoded && !pools && self.gives_logits(),
+        let pools = self.embeddings && self.facts.pooling != PoolingType::None;
+        self.computed = Computed {
+            logits: !encoded && !pools && self.facts.gives_logits,
             embeddings: encoded || self.embeddings,
         };
         let all = self.outputs_all(process);
         self.outputs.extend(batch.outputs.iter().map(|output| all || *output != 0));
-    }
-
-    /// Whether the model ends in logits. Of those without memory, encoders such as BERT do not, diffusion models do, and
-    /// the hybrids that read a whole text at once do (llama-model.cpp, create_memory).
-    fn gives_logits(&self) -> bool {
-        self.has_memory() || self.model.is_diffusion() || self.model.is_hybrid()
     }
 
     /// Hands the batch to C. The code that comes back.
@@ -149,7 +140,9 @@ impl Context {
         let cancelled = self.hooks.is_cancelled();
         match DecodeError::from_code(code) {
             None if !cancelled => {
-                self.shift_pending &= process == Process::Encode;
+                if process == Process::Decode {
+                    self.books.settle();
+                }
                 self.threadpools.end();
                 return Ok(());
             }
@@ -160,8 +153,10 @@ impl Context {
             _ if cancelled => self.remove_batch(batch)?,
             _ => self.remove_what_was_not_computed(batch)?,
         }
-        // The keys were moved before the first part was computed.
-        self.shift_pending &= process == Process::Encode;
+        // What was noted was done before the first part was computed.
+        if process == Process::Decode {
+            self.books.settle();
+        }
         let error = if cancelled { None } else { DecodeError::from_code(code) };
         Err(ErrorKind::Decode(error.unwrap_or(DecodeError::Cancelled)).into())
     }
@@ -205,24 +200,26 @@ impl Context {
 
     /// Refuses ids outside the vocabulary. Entries that are an embedding have -1.
     fn check_tokens(&self, batch: &Batch) -> Result<()> {
-        let vocab = self.model.vocab();
-        let n_vocab = vocab.n_tokens_raw();
+        let n_vocab = self.facts.n_vocab;
         let is_embedding = |index| batch.places.binary_search_by_key(&index, |place| place.index).is_ok();
-        let wrong = batch.tokens.iter().enumerate().find(|(index, token)| {
-            let embedding = **token == llama_sys::LLAMA_TOKEN_NULL && is_embedding(*index);
-            !embedding && !(0..n_vocab).contains(*token)
-        });
-        wrong.map_or(Ok(()), |(_, token)| vocab.check(Token::new(*token)))
+        let is_token = |token: i32| (0..n_vocab).contains(&token);
+        let is_row = |index, token| token == llama_sys::LLAMA_TOKEN_NULL && is_embedding(index);
+        let mut entries = batch.tokens.iter().enumerate();
+        let wrong = entries.find(|(index, token)| !is_token(**token) && !is_row(*index, **token));
+        wrong.map_or(Ok(()), |(_, token)| self.model.vocab().check(Token::new(*token)))
     }
 
     /// Refuses embeddings and states where the graph asserts that there are none, or that there are.
     fn check_rows(&self, batch: &Batch) -> Result<()> {
-        if !self.takes_embeddings && !batch.places.is_empty() {
+        if batch.places.is_empty() && batch.states.is_empty() && !self.facts.needs_states {
+            return Ok(());
+        }
+        if !self.facts.takes_embeddings && !batch.places.is_empty() {
             let reason = "it takes tokens only".to_owned();
             return Err(ErrorKind::Unsupported { operation: "decoding embeddings", reason }.into());
         }
         let (states, len) = (batch.states.len(), batch.len());
-        if (self.needs_states || states > 0) && states != len {
+        if (self.facts.needs_states || states > 0) && states != len {
             let reason =
                 format!("each of the {len} entries of the batch needs a state: see Batch::push_state");
             return Err(
@@ -256,7 +253,7 @@ impl Context {
     /// into the state of another (llama-batch.cpp, `split_seq`).
     fn check_shared(&self, batch: &Batch) -> Result<()> {
         let by_sequences = self.embeddings || !self.causal;
-        let has_states = self.model.is_recurrent() || (self.model.is_hybrid() && by_sequences);
+        let has_states = self.facts.is_recurrent || (self.facts.is_hybrid && by_sequences);
         if !self.has_memory() || (self.unified && !has_states) || !batch.entries().any(is_shared) {
             return Ok(());
         }
@@ -273,7 +270,7 @@ impl Context {
     /// it, the decoder would see nothing: its attention is a softmax over nothing, and the logits are NaN
     /// (llama-graph.cpp, llm_graph_input_attn_cross).
     fn check_encoded(&self, batch: &Batch) -> Result<()> {
-        if !self.model.has_encoder() || !self.has_memory() {
+        if !self.facts.has_encoder || !self.has_memory() {
             return Ok(());
         }
         let is_encoded = |seq_id: &i32| self.encoded.binary_search(seq_id).is_ok();
@@ -294,11 +291,11 @@ impl Context {
             Err(ErrorKind::Unsupported { operation, reason: reason.to_owned() }.into())
         };
         match process {
-            Process::Encode if !self.model.has_encoder() && self.has_memory() => {
+            Process::Encode if !self.facts.has_encoder && self.has_memory() => {
                 refuse("encoding", "it has no encoder: use decode")
             }
             // Of the encoder alone llama.cpp would compute another encoding, with a cache that it does not use.
-            Process::Decode if !self.model.has_decoder() && self.has_memory() => {
+            Process::Decode if !self.facts.has_decoder && self.has_memory() => {
                 refuse("decoding", "it has no decoder: use encode")
             }
             // llama_decode falls back to the encoder for models without memory (llama-context.cpp, decode).
@@ -327,10 +324,10 @@ impl Context {
         if process == Process::Encode || !self.causal || !self.has_memory() {
             return batch.len();
         }
-        if !self.embeddings || matches!(self.pooling_type(), PoolingType::None | PoolingType::Last) {
+        if !self.embeddings || matches!(self.facts.pooling, PoolingType::None | PoolingType::Last) {
             return 0;
         }
-        if self.unified && !self.model.is_recurrent() && !self.model.is_hybrid() {
+        if self.unified && !self.facts.is_recurrent && !self.facts.is_hybrid {
             return batch.len();
         }
         let of = |seq_id: i32| batch.seq_ids.iter().filter(|other| **other == seq_id).count();
@@ -340,8 +337,7 @@ impl Context {
     /// Whether the model keeps anything between batches: encoders such as BERT do not. Corresponds to `llama_get_memory`.
     #[must_use]
     pub fn has_memory(&self) -> bool {
-        // SAFETY: the context is valid; the function reads a pointer.
-        !unsafe { llama_sys::llama_get_memory(self.raw()) }.is_null()
+        self.facts.has_memory
     }
 }
 

@@ -45,12 +45,14 @@ impl OwnedHooks {
         self.0.as_ptr().cast::<c_void>()
     }
 
+    #[inline]
     fn get(&mut self) -> &mut Hooks {
         // SAFETY: valid until dropped, and only borrowed by C's callbacks during calls, when `self` is not.
         unsafe { self.0.as_mut() }
     }
 
     /// Prepares for a computation, unless there is no need to begin.
+    #[inline]
     pub(super) fn begin(&mut self, can_stop: bool) -> Result<()> {
         let hooks = self.get();
         if hooks.abort.as_ref().is_some_and(|abort| abort.closure.is_raised()) {
@@ -62,11 +64,13 @@ impl OwnedHooks {
     }
 
     /// Whether the observer cancelled the last computation.
+    #[inline]
     pub(super) fn is_cancelled(&mut self) -> bool {
         self.get().cancelled
     }
 
     /// Goes on with a panic of the last computation's callbacks.
+    #[inline]
     pub(super) fn resume_panic(&mut self) {
         let hooks = self.get();
         if let Some(abort) = &mut hooks.abort {

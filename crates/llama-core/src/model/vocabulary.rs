@@ -2,11 +2,20 @@
 
 use std::collections::HashMap;
 
-use llama_gguf::{Gguf, Text};
+use llama_gguf::{Metadata, Text};
 
-/// What is wrong with the vocabulary, if anything is that llama.cpp would not refuse by itself.
-pub(super) fn flaw(gguf: &Gguf) -> Option<String> {
-    let metadata = gguf.metadata();
+use super::source::ModelSource;
+use crate::error::{ErrorKind, Result};
+
+/// Refuses a vocabulary that llama.cpp would not refuse by itself and fail on.
+pub(super) fn check(source: &ModelSource, metadata: &Metadata) -> Result<()> {
+    match flaw(metadata) {
+        None => Ok(()),
+        Some(reason) => Err(ErrorKind::Vocabulary { model: source.to_string(), reason }.into()),
+    }
+}
+
+fn flaw(metadata: &Metadata) -> Option<String> {
     let kind = metadata.find::<&str>("tokenizer.ggml.model").ok()??;
     if matches!(kind, "no_vocab" | "none") {
         return None;
