@@ -3,6 +3,7 @@
 mod chat_template;
 mod classifier;
 mod from_metadata;
+mod hyperparameters;
 mod kind;
 mod kv_override;
 mod load;
@@ -15,7 +16,6 @@ mod save;
 mod source;
 mod split;
 mod tensor_override;
-mod hyperparameters;
 mod vocabulary;
 
 use std::path::Path;

@@ -25,7 +25,8 @@ const SCHEDULING: &str = "graphs, their buffers and their scheduling are llama.c
 const BACKENDS: &str = "llama.cpp creates its backends itself and drives them";
 const DROPPED: &str = "done when the Rust value is dropped";
 const NAMES: &str = "the variants of the Rust enum have names";
-const PAUSING: &str = "not in the CPU backend's registry; ggml pauses a pool when a context computes with another";
+const PAUSING: &str =
+    "not in the CPU backend's registry; ggml pauses a pool when a context computes with another";
 const DEFAULTS: &str = "where the Rust parameters start from";
 const GGUF: &str = "GGUF files are read and written by `llama_gguf`, in Rust";
 const TRAINING: &str = "planned: training has its own issue";

@@ -1,7 +1,7 @@
 //! Computing batches: the checks that llama.cpp would assert on, and the calls.
 
 use super::positions::is_shared;
-use super::{Context, PoolingType, Computed};
+use super::{Computed, Context, PoolingType};
 use crate::batch::Batch;
 use crate::error::{DecodeError, ErrorKind, Result};
 use crate::ffi::guard::guard;

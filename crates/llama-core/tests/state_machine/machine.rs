@@ -365,10 +365,11 @@ impl Machine {
             None => memory.seq_cp(from_id, to_id, start..),
         };
         check("Memory::seq_cp", &(call, from, to, start, end), &done, expected);
-        if let (Ok(()), Some(from), Some(to)) = (done, self.known(from), self.known(to)) {
-            if from != to && i64::from(start) < bound(end) {
-                self.memory.copy(from, to, i64::from(start), bound(end));
-            }
+        if let (Ok(()), Some(from), Some(to)) = (done, self.known(from), self.known(to))
+            && from != to
+            && i64::from(start) < bound(end)
+        {
+            self.memory.copy(from, to, i64::from(start), bound(end));
         }
     }
 
