@@ -48,14 +48,14 @@ impl Machine {
         if self.entries.iter().flat_map(|entry| &entry.seqs).any(|seq| self.known(*seq).is_none()) {
             return Refused("InvalidSeqId");
         }
-        if !self.positions_in_range() {
-            return Refused("InvalidPosition");
-        }
         let tokens = batches::tokens(&self.entries);
         let whole_sequences = self.embeddings || !self.causal;
         let shared = tokens.iter().any(|(_, seqs)| seqs.count_ones() > 1);
         if shared && !encode && !self.memory.can_share(whole_sequences) {
             return Refused("Unsupported");
+        }
+        if !self.positions_in_range() {
+            return Refused("InvalidPosition");
         }
         if !encode
             && traits::has_encoder(self.tiny)
