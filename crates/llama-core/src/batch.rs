@@ -137,7 +137,8 @@ impl Batch {
             }
             .into());
         }
-        for (pos, (index, token)) in (first.get()..).zip(tokens.iter().enumerate()) {
+        // Tokens first: the position after the last one need not be a number.
+        for ((index, token), pos) in tokens.iter().enumerate().zip(first.get()..) {
             self.push(*token, Pos::new(pos), &[seq_id], index + 1 == tokens.len())?;
         }
         Ok(())
