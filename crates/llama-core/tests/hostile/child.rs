@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Names the cases to run, one after the other with commas.
 const CASES: &str = "LLAMA_HOSTILE_CASES";
@@ -28,6 +28,8 @@ pub(crate) struct Report {
     pub(crate) ending: Ending,
     pub(crate) steps: u64,
     pub(crate) last_step: String,
+    /// What each case took.
+    pub(crate) times: Vec<(Duration, String)>,
 }
 
 /// The cases that this process is to run, if it is a child.
@@ -65,16 +67,21 @@ fn listen(child: &mut Child, first: &str) -> Report {
         lines.map(|line| String::from_utf8_lossy(&line).into_owned()).try_for_each(|line| sender.send(line))
     });
     let (mut case, mut last_step, mut steps) = (first.to_owned(), String::new(), 0);
+    let (mut times, mut since) = (Vec::new(), Instant::now());
     let how = loop {
         match lines.recv_timeout(SILENCE) {
             Ok(line) => {
                 let Some((_, said)) = line.split_once(MARK) else { continue };
                 let (name, step) = said.split_once('\t').unwrap_or((said, ""));
+                if name != case {
+                    times.push((since.elapsed(), core::mem::replace(&mut case, name.to_owned())));
+                    since = Instant::now();
+                }
                 if name == DONE {
                     steps = step.parse().unwrap();
                     break None;
                 }
-                (case, last_step) = (name.to_owned(), step.to_owned());
+                last_step = step.to_owned();
                 steps += 1;
             }
             Err(RecvTimeoutError::Disconnected) => break Some(String::new()),
@@ -88,7 +95,7 @@ fn listen(child: &mut Child, first: &str) -> Report {
     // After the last line there may be more than the pipe holds.
     let _ = reader.join();
     let ending = how.map_or(Ending::Complete, |how| Ending::Early { case, how });
-    Report { ending, steps, last_step }
+    Report { ending, steps, last_step, times }
 }
 
 /// The end of what the child wrote to its standard error.

@@ -71,10 +71,12 @@ fn child() {
 fn every_function_survives() {
     let mut left: Vec<&str> = cases().into_iter().map(|(name, _)| name).collect();
     let mut steps = 0;
+    let mut times = Vec::new();
     let mut failures = Vec::new();
     while !left.is_empty() {
         let report = child::run(&left);
         steps += report.steps;
+        times.extend(report.times);
         let Ending::Early { case, how } = report.ending else { break };
         let at = left.iter().position(|name| *name == case);
         // Alone, to see whether the case itself is to blame or one before it.
@@ -84,6 +86,7 @@ fn every_function_survives() {
         failures.push(format!("{case}{also_alone}, after {:?}: {how}", report.last_step));
         left.drain(..at.map_or(left.len(), |at| at + 1));
     }
-    println!("{} functions, {steps} calls", cases().len());
+    times.sort_unstable_by(|one, other| other.cmp(one));
+    println!("{} functions, {steps} calls; the slowest: {:.1?}", cases().len(), &times[..times.len().min(9)]);
     assert!(failures.is_empty(), "{} functions failed:\n{}", failures.len(), failures.join("\n"));
 }

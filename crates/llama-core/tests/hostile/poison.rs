@@ -1,13 +1,15 @@
 //! Makes a call of safe code fail inside llama.cpp, which safe code alone cannot do.
 //!
-//! llama.cpp logs what is wrong with a batch from inside the call, by way of a function that anybody can set: one that
-//! fails an assertion.
+//! llama.cpp logs what it does from inside its calls, by way of a function that anybody can set: one that fails an
+//! assertion.
 
 use core::cell::Cell;
 use core::ffi::{c_char, c_void};
 use std::sync::OnceLock;
 
-use llama_core::{Batch, Context, ErrorKind, Pos, SeqId, Token};
+use llama_core::{Context, ErrorKind};
+
+use crate::subjects::try_fill;
 
 thread_local! {
     static ARMED: Cell<bool> = const { Cell::new(false) };
@@ -48,16 +50,16 @@ fn install() {
     });
 }
 
-/// Leaves the context as a failed assertion inside llama.cpp leaves it.
+/// Leaves the context as an assertion that fails in the middle of a batch leaves it.
+///
+/// After a change of what is computed, llama.cpp lays out its buffers anew in the next batch, and logs that
+/// (llama-context.cpp, `sched_reserve`).
 pub(crate) fn poison(context: &mut Context) {
     install();
-    let mut batch = Batch::new();
-    for pos in [0, 5] {
-        batch.push(Token::new(5), Pos::new(pos), &[SeqId::new(0)], true).unwrap();
-    }
+    let embeddings = context.params().embeddings;
+    context.set_embeddings(!embeddings).unwrap();
     ARMED.set(true);
-    let encodes = context.model().has_encoder();
-    let error = if encodes { context.encode(&batch) } else { context.decode(&batch) }.unwrap_err();
+    let error = try_fill(context).unwrap_err();
     ARMED.set(false);
     assert!(matches!(error.kind(), ErrorKind::Internal { line: 1, .. }), "{error:?}");
     assert!(context.is_poisoned());
