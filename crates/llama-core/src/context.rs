@@ -89,6 +89,12 @@ pub(crate) struct Limits {
     pub(crate) n_ubatch: u32,
     pub(crate) n_seq_max: u32,
     pub(crate) n_outputs_max: u32,
+    pub(crate) n_vocab: i32,
+    /// Whether anything is kept between batches.
+    pub(crate) has_memory: bool,
+    pub(crate) has_encoder: bool,
+    /// The first position that there is not: the model has learned so many, or numbers end.
+    pub(crate) end_of_positions: i32,
 }
 
 // SAFETY: a llama_context is not tied to the thread that made it: its state is in the object and in backends
@@ -228,6 +234,10 @@ impl Context {
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// What the context was made with.
@@ -465,6 +475,10 @@ impl Limits {
                 n_ubatch: llama_sys::llama_n_ubatch(raw),
                 n_seq_max: llama_sys::llama_n_seq_max(raw),
                 n_outputs_max: if all { n_batch } else { params.n_outputs_max },
+                n_vocab: model.vocab().n_tokens_raw(),
+                has_memory: !llama_sys::llama_get_memory(raw).is_null(),
+                has_encoder: model.has_encoder(),
+                end_of_positions: model.n_positions().and_then(|n| i32::try_from(n).ok()).unwrap_or(i32::MAX),
             }
         }
     }

@@ -68,7 +68,9 @@ impl Context {
 
     fn process(&mut self, batch: &Batch, process: Process) -> Result<()> {
         self.check_poison()?;
-        self.check_batch(batch, process)?;
+        if !self.is_plain(batch, process) {
+            self.check_batch(batch, process)?;
+        }
         if process == Process::Encode {
             self.apply_order()?;
         }
@@ -92,7 +94,10 @@ impl Context {
         }
         // Which tokens C outputs without being asked (llama-context.cpp, encode and decode).
         let all = self.outputs_all(process);
-        self.outputs.extend(batch.outputs.iter().map(|output| all || *output != 0));
+        match batch.outputs.as_slice() {
+            [output] => self.outputs.push(all || *output != 0),
+            outputs => self.outputs.extend(outputs.iter().map(|output| all || *output != 0)),
+        }
         Ok(())
     }
 
@@ -125,12 +130,17 @@ impl Context {
     fn settle(&mut self, batch: &Batch, process: Process, result: Result<i32>) -> Result<()> {
         let code = result?;
         let cancelled = self.hooks.is_cancelled();
+        if code == 0 && !cancelled {
+            self.shift_pending &= process == Process::Encode;
+            self.threadpools.end();
+            return Ok(());
+        }
+        self.settle_failure(batch, process, code, cancelled)
+    }
+
+    #[cold]
+    fn settle_failure(&mut self, batch: &Batch, process: Process, code: i32, cancelled: bool) -> Result<()> {
         match DecodeError::from_code(code) {
-            None if !cancelled => {
-                self.shift_pending &= process == Process::Encode;
-                self.threadpools.end();
-                return Ok(());
-            }
             Some(error) if !cancelled && error.memory_is_restored() => {
                 return Err(ErrorKind::Decode(error).into());
             }
@@ -164,6 +174,28 @@ impl Context {
         self.apply_order()?;
         self.outputs.clear();
         Ok(())
+    }
+
+    /// Whether a batch is of the usual kind, tokens of one sequence each for a decoder, and nothing in it is to be
+    /// refused. Takes one look, where `check_batch` finds the reason.
+    #[inline]
+    fn is_plain(&self, batch: &Batch, process: Process) -> bool {
+        let limits = &self.limits;
+        let longest = limits.n_batch.min(limits.n_outputs_max) as usize;
+        let n_seq_max = i32::try_from(limits.n_seq_max).unwrap_or(i32::MAX);
+        let all_below = |values: &[i32], end: i32| values.iter().all(|value| (0..end).contains(value));
+        let usual = process == Process::Decode && self.causal && limits.has_memory;
+        usual
+            && !limits.has_encoder
+            && !self.needs_states
+            && batch.states.values.is_empty()
+            && batch.places.is_empty()
+            && (1..=longest).contains(&batch.len())
+            // Each has one at least.
+            && batch.seq_ids.len() == batch.len()
+            && all_below(&batch.seq_ids, n_seq_max)
+            && all_below(&batch.tokens, limits.n_vocab)
+            && all_below(&batch.positions, limits.end_of_positions)
     }
 
     fn check_batch(&self, batch: &Batch, process: Process) -> Result<()> {
@@ -248,11 +280,11 @@ impl Context {
             Err(ErrorKind::Unsupported { operation, reason: reason.to_owned() }.into())
         };
         match process {
-            Process::Encode if !self.model.has_encoder() && self.has_memory() => {
+            Process::Encode if !self.limits.has_encoder && self.has_memory() => {
                 refuse("encoding", "it has no encoder: use decode")
             }
             // The graph of such a decoder asserts that there is an encoder's output (llama-graph.cpp).
-            Process::Decode if self.model.has_encoder() && self.has_memory() && !self.encoded => refuse(
+            Process::Decode if self.limits.has_encoder && self.has_memory() && !self.encoded => refuse(
                 "decoding before encoding",
                 "its decoder works on the encoder's output: call encode first",
             ),
@@ -276,8 +308,7 @@ impl Context {
     /// Whether the model keeps anything between batches: encoders such as BERT do not. Corresponds to `llama_get_memory`.
     #[must_use]
     pub fn has_memory(&self) -> bool {
-        // SAFETY: the context is valid; the function reads a pointer.
-        !unsafe { llama_sys::llama_get_memory(self.raw()) }.is_null()
+        self.limits.has_memory
     }
 }
 

@@ -51,6 +51,7 @@ impl OwnedHooks {
     }
 
     /// Prepares for a computation, unless there is no need to begin.
+    #[inline]
     pub(super) fn begin(&mut self, can_stop: bool) -> Result<()> {
         let hooks = self.get();
         if hooks.abort.as_ref().is_some_and(|abort| abort.closure.is_raised()) {
@@ -62,11 +63,13 @@ impl OwnedHooks {
     }
 
     /// Whether the observer cancelled the last computation.
+    #[inline]
     pub(super) fn is_cancelled(&mut self) -> bool {
         self.get().cancelled
     }
 
     /// Goes on with a panic of the last computation's callbacks.
+    #[inline]
     pub(super) fn resume_panic(&mut self) {
         let hooks = self.get();
         if let Some(abort) = &mut hooks.abort {

@@ -32,25 +32,30 @@ struct Pair {
     batch: Threadpool,
 }
 
-/// The right to compute with a context's pools.
-pub(crate) type Locked<'a> = [Option<MutexGuard<'a, ()>>; MOST];
+/// The right to compute with a context's pools; `None` where there are none.
+pub(crate) type Locked<'a> = Option<[Option<MutexGuard<'a, ()>>; MOST]>;
 
 impl Attached {
     /// Waits until no other context computes with these pools.
+    #[inline]
     pub(crate) fn lock(&self) -> Locked<'_> {
-        let mut locks = [const { None }; MOST];
-        for (lock, pool) in locks.iter_mut().zip(&self.all) {
-            *lock = Some(pool.lock());
-        }
-        locks
+        (!self.all.is_empty()).then(|| {
+            let mut locks = [const { None }; MOST];
+            for (lock, pool) in locks.iter_mut().zip(&self.all) {
+                *lock = Some(pool.lock());
+            }
+            locks
+        })
     }
 
     /// Notes that a computation begins.
+    #[inline]
     pub(crate) fn begin(&mut self) {
         self.used |= self.current.is_some();
     }
 
     /// Refuses pools that a contained failure has left in the middle of a computation.
+    #[inline]
     pub(crate) fn check(&self) -> Result<()> {
         if !self.all.iter().any(|pool| pool.0.broken.load(Ordering::Relaxed)) {
             return Ok(());
@@ -65,11 +70,17 @@ impl Attached {
     }
 
     /// Notes that a computation has come to its end, so that the backend has the address of a current pool or of none.
+    #[inline]
     pub(crate) fn end(&mut self) {
         if !self.earlier.is_empty() {
-            self.earlier.clear();
-            self.all = sorted(self.current.as_ref(), &[]);
+            self.forget_earlier();
         }
+    }
+
+    #[cold]
+    fn forget_earlier(&mut self) {
+        self.earlier.clear();
+        self.all = sorted(self.current.as_ref(), &[]);
     }
 
     fn replace(&mut self, pair: Option<Pair>) -> Result<()> {
