@@ -96,8 +96,8 @@ impl Batch {
     /// [`ErrorKind::InvalidParameter`] for no sequence at all. Ids and positions are checked when the batch is
     /// decoded.
     ///
-    /// Corresponds to `llama_batch_ext_add_token`, `llama_batch_ext_add_seq`, `llama_batch_ext_set_pos` and
-    /// `llama_batch_ext_set_output_logits`.
+    /// Corresponds to `llama_batch_ext_add_token`, `llama_batch_ext_add_seq`, `llama_batch_ext_set_pos`,
+    /// `llama_batch_ext_set_output_logits` and `llama_batch_ext_set_output_embd`, which are the same.
     pub fn push(&mut self, token: Token, pos: Pos, seq_ids: &[SeqId], output: bool) -> Result<usize> {
         self.push_entry(token.get(), pos, seq_ids, output)
     }
@@ -115,11 +115,7 @@ impl Batch {
         self.tokens.push(token);
         self.positions.push(pos.get());
         self.seq_id_counts.push(count);
-        match seq_ids {
-            // Most tokens: one number is sooner pushed than copied as a slice.
-            [seq_id] => self.seq_ids.push(seq_id.get()),
-            _ => self.seq_ids.extend(seq_ids.iter().map(|seq_id| seq_id.get())),
-        }
+        self.seq_ids.extend(seq_ids.iter().map(|seq_id| seq_id.get()));
         self.outputs.push(i8::from(output));
         Ok(self.tokens.len() - 1)
     }
@@ -178,6 +174,7 @@ impl Batch {
     }
 
     /// The entries in order: what a check of sequences and positions needs of each.
+    #[inline]
     pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         let mut seq_ids = self.seq_ids.as_slice();
         self.positions.iter().zip(&self.seq_id_counts).map(move |(pos, count)| {

@@ -60,12 +60,7 @@ pub struct Context {
     outputs: Vec<bool>,
     /// Whether the rows of the outputs stand in their final order. llama.cpp moves them at the first access.
     ordered: Cell<bool>,
-    /// Whether each entry of a batch needs a state embedding.
-    needs_states: bool,
-    /// Whether entries of a batch can be embeddings.
-    takes_embeddings: bool,
-    /// Whether keys have to be moved to new positions before the next batch is computed.
-    shift_pending: bool,
+    facts: Facts,
     /// The batch on its way to C; here so that it is not made anew.
     input: Input,
     positions: Positions,
@@ -89,12 +84,19 @@ pub(crate) struct Limits {
     pub(crate) n_ubatch: u32,
     pub(crate) n_seq_max: u32,
     pub(crate) n_outputs_max: u32,
-    pub(crate) n_vocab: i32,
-    /// Whether anything is kept between batches.
-    pub(crate) has_memory: bool,
-    pub(crate) has_encoder: bool,
-    /// The first position that there is not: the model has learned so many, or numbers end.
-    pub(crate) end_of_positions: i32,
+}
+
+/// What every batch is checked against and never changes; asked of C once.
+struct Facts {
+    has_memory: bool,
+    n_vocab: i32,
+    has_encoder: bool,
+    is_recurrent: bool,
+    is_hybrid: bool,
+    /// Whether each entry of a batch needs a state embedding.
+    needs_states: bool,
+    /// Whether entries of a batch can be embeddings.
+    takes_embeddings: bool,
 }
 
 // SAFETY: a llama_context is not tied to the thread that made it: its state is in the object and in backends
@@ -199,6 +201,16 @@ impl Context {
         let (limits, causal) = unsafe {
             (Limits::read(raw.0, &raw_params, model), llama_sys::llama_get_causal_attn(raw.0.as_ptr()))
         };
+        let facts = Facts {
+            // SAFETY: the context is valid; its memory is made with it and freed with it (llama-context.cpp).
+            has_memory: !unsafe { llama_sys::llama_get_memory(raw.0.as_ptr()) }.is_null(),
+            n_vocab: model.vocab().n_tokens_raw(),
+            has_encoder: model.has_encoder(),
+            is_recurrent: model.is_recurrent(),
+            is_hybrid: model.is_hybrid(),
+            needs_states: params.is_mtp(),
+            takes_embeddings: takes_embeddings(model),
+        };
         Ok(Self {
             // SAFETY: the context is valid, and `raw` is freed with `input`.
             input: unsafe { Input::new(raw.0) }?,
@@ -213,9 +225,7 @@ impl Context {
             encoded: false,
             outputs: Vec::new(),
             ordered: Cell::new(false),
-            needs_states: params.is_mtp(),
-            takes_embeddings: takes_embeddings(model),
-            shift_pending: false,
+            facts,
             positions: Positions::new(limits.n_seq_max, has_several_dimensions(model)),
             hooks,
             threadpools: Attached::default(),
@@ -230,14 +240,10 @@ impl Context {
         self.raw.0.as_ptr()
     }
 
-    /// The model that is at work.
+    /// The model that is at work. Corresponds to `llama_get_model`.
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.model
-    }
-
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
     }
 
     /// What the context was made with.
@@ -400,11 +406,6 @@ impl Context {
         &mut self.threadpools
     }
 
-    /// Notes that positions in memory have changed, and that keys have to follow before the next computation.
-    pub(crate) fn note_shift(&mut self) {
-        self.shift_pending = true;
-    }
-
     pub(crate) fn poison_with(&mut self, error: &Error) {
         self.outputs.clear();
         self.poison = Some(error.kind().to_string());
@@ -430,6 +431,11 @@ impl Context {
     /// Whether all sequences share one buffer.
     pub(crate) fn is_unified(&self) -> bool {
         self.unified
+    }
+
+    /// The number of floats in a row of logits.
+    pub(crate) fn n_vocab(&self) -> usize {
+        usize::try_from(self.facts.n_vocab).unwrap_or(0)
     }
 
     /// For each token of the last batch whether it has an output.
@@ -475,10 +481,6 @@ impl Limits {
                 n_ubatch: llama_sys::llama_n_ubatch(raw),
                 n_seq_max: llama_sys::llama_n_seq_max(raw),
                 n_outputs_max: if all { n_batch } else { params.n_outputs_max },
-                n_vocab: model.vocab().n_tokens_raw(),
-                has_memory: !llama_sys::llama_get_memory(raw).is_null(),
-                has_encoder: model.has_encoder(),
-                end_of_positions: model.n_positions().and_then(|n| i32::try_from(n).ok()).unwrap_or(i32::MAX),
             }
         }
     }

@@ -254,7 +254,6 @@ impl<'c> Memory<'c> {
 
     /// Keys are turned to their new positions when the next batch is decoded; a recurrent state has none.
     fn note_move(&mut self) {
-        self.context.note_shift();
         if !self.context.model().is_recurrent() {
             self.context.books_mut().note_move();
         }

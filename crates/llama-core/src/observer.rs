@@ -112,6 +112,7 @@ impl<'t> TensorInfo<'t> {
     #[must_use]
     #[allow(clippy::useless_conversion, reason = "the enum's integer is signed on some platforms")]
     pub fn tensor_type(&self) -> Option<TensorType> {
+        #[allow(clippy::useless_conversion, reason = "the enum's integer is signed on some platforms")]
         TensorType::from_id(u32::try_from(self.raw.type_.0).ok()?)
     }
 

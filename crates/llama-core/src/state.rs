@@ -69,6 +69,11 @@ impl Bookkeeping {
     pub(crate) fn note_move(&mut self) {
         self.moves = true;
     }
+
+    /// Whether keys have to be moved to new positions before the next batch is computed.
+    pub(crate) fn has_moves(&self) -> bool {
+        self.moves
+    }
 }
 
 impl Context {

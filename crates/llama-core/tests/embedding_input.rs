@@ -1,14 +1,16 @@
 //! Batches of embeddings: the rows that a model would look up give what its tokens give.
 
 mod greedy;
+mod variant;
 
 use greedy::{SEQ, decode, difference, load, logits_after, params, tokens};
 use llama_core::{
     Batch, Context, ContextParams, DecodeError, Error, ErrorKind, Model, ModelParams, MultiPos, Pos, SeqId,
     TensorType, Token,
 };
-use llama_gguf::{Gguf, Value, Writer};
+use llama_gguf::Gguf;
 use test_models::Tiny;
+use variant::Parts;
 
 const CAUSAL: [Tiny; 6] = [Tiny::Llama, Tiny::Qwen2, Tiny::Qwen3Moe, Tiny::Gemma3, Tiny::Mamba, Tiny::Jamba];
 
@@ -270,24 +272,9 @@ fn states_are_for_contexts_that_take_them() {
 
 /// Tiny Qwen2 as a Qwen2-VL: the same tensors, and `RoPE` in three dimensions.
 fn qwen2_vl(folder: &tempfile::TempDir) -> Model {
-    let bytes = Tiny::Qwen2.bytes();
-    let gguf = Gguf::from_bytes(&bytes).unwrap();
-    let mut writer = Writer::new();
-    for (key, value) in gguf.metadata().iter() {
-        let key = String::from_utf8(key.as_bytes().to_vec()).unwrap();
-        let key = key.strip_prefix("qwen2.").map_or(key.clone(), |rest| format!("qwen2vl.{rest}"));
-        writer.set(key.as_str(), value.clone());
-    }
-    writer.set("general.architecture", "qwen2vl");
-    writer.set("qwen2vl.rope.dimension_sections", Value::from(vec![2_i32, 7, 7, 0]));
-    for info in gguf.tensors() {
-        let name = String::from_utf8(info.name().as_bytes().to_vec()).unwrap();
-        let data = gguf.tensor_data(&bytes, &name).unwrap().to_vec();
-        writer.tensor(name.as_str(), info.tensor_type(), info.shape(), data).unwrap();
-    }
-    let path = folder.path().join("qwen2vl.gguf");
-    writer.write_file(&path).unwrap();
-    Model::load(&path, &ModelParams::default()).unwrap()
+    let mut parts = Parts::new(Tiny::Qwen2, "qwen2vl");
+    parts.set("qwen2vl.rope.dimension_sections", vec![2_i32, 7, 7, 0]);
+    parts.load(folder, &ModelParams::default())
 }
 
 #[test]

@@ -24,6 +24,8 @@ const GRAPHS: &str = "graph building is not wrapped: llama.cpp builds the graphs
 const SCHEDULING: &str = "graphs, their buffers and their scheduling are llama.cpp's own affair";
 const BACKENDS: &str = "llama.cpp creates its backends itself and drives them";
 const DROPPED: &str = "done when the Rust value is dropped";
+const NAMES: &str = "the variants of the Rust enum have names";
+const PAUSING: &str = "not in the CPU backend's registry; ggml pauses a pool when a context computes with another";
 const DEFAULTS: &str = "where the Rust parameters start from";
 const GGUF: &str = "GGUF files are read and written by `llama_gguf`, in Rust";
 const TRAINING: &str = "planned: training has its own issue";
@@ -43,6 +45,9 @@ pub(super) const REASONS: &[Reason] = &[
     ),
     reason("llama.h", "llama_batch_init", "`Batch` keeps its arrays in Rust"),
     reason("llama.h", "llama_batch_free", "`Batch` keeps its arrays in Rust"),
+    reason("llama.h", "llama_batch_ext_free", DROPPED),
+    reason("llama.h", "llama_flash_attn_type_name", NAMES),
+    reason("llama.h", "llama_max_parallel_sequences", "`ContextParams::n_seq_max` is checked against it"),
     reason("llama.h", "llama_backend_free", "the backend lives as long as the process"),
     reason("llama.h", "llama_free", DROPPED),
     reason("llama.h", "llama_sampler_free", DROPPED),
@@ -58,6 +63,7 @@ pub(super) const REASONS: &[Reason] = &[
     reason("ggml.h", "ggml_abort", "for C code; a failed assertion of ggml reaches Rust as an error"),
     reason("ggml.h", "ggml_set_abort_callback", "the shim's guard owns this callback"),
     reason("ggml.h", "ggml_log_*", "`llama_log_set` sets ggml's log callback too"),
+    reason("ggml.h", "ggml_threadpool_params_*", DEFAULTS),
     reason("ggml.h", "ggml_fopen", FILE),
     reason("ggml.h", "ggml_print_object*", PRINTING),
     reason("ggml.h", "ggml_time_*", "`std::time::Instant` is Rust's clock"),
@@ -97,6 +103,9 @@ pub(super) const REASONS: &[Reason] = &[
     reason("ggml-cpu.h", "ggml_backend_*", BACKENDS),
     reason("ggml-cpu.h", "ggml_cpu_init", BACKENDS),
     reason("ggml-cpu.h", "ggml_numa_init", "`llama_numa_init` calls it"),
+    reason("ggml-cpu.h", "ggml_threadpool_free", DROPPED),
+    reason("ggml-cpu.h", "ggml_threadpool_pause", PAUSING),
+    reason("ggml-cpu.h", "ggml_threadpool_resume", PAUSING),
     reason("ggml-cpu.h", "ggml_new_*", GRAPHS),
     reason("ggml-cpu.h", "ggml_set_*", GRAPHS),
     reason("ggml-cpu.h", "ggml_get_*", GRAPHS),

@@ -68,16 +68,14 @@ impl Context {
 
     fn process(&mut self, batch: &Batch, process: Process) -> Result<()> {
         self.check_poison()?;
-        if !self.is_plain(batch, process) {
-            self.check_batch(batch, process)?;
-        }
+        self.check_batch(batch, process)?;
         if process == Process::Encode {
             self.apply_order()?;
         }
         self.outputs.clear();
         self.ordered.set(false);
         // Half-moved keys would be left in memory (llama-kv-cache.cpp, update).
-        self.hooks.begin(!self.shift_pending)?;
+        self.hooks.begin(!self.books.has_moves())?;
         let planned = self.may_plan.then(|| self.model.clone());
         let _adapters = planned.as_ref().map(Model::hold_adapters);
         self.may_plan = true;
@@ -89,15 +87,9 @@ impl Context {
         result?;
         self.may_plan = false;
         self.encoded |= process == Process::Encode;
-        if process == Process::Decode {
-            self.books.settle();
-        }
         // Which tokens C outputs without being asked (llama-context.cpp, encode and decode).
         let all = self.outputs_all(process);
-        match batch.outputs.as_slice() {
-            [output] => self.outputs.push(all || *output != 0),
-            outputs => self.outputs.extend(outputs.iter().map(|output| all || *output != 0)),
-        }
+        self.outputs.extend(batch.outputs.iter().map(|output| all || *output != 0));
         Ok(())
     }
 
@@ -130,17 +122,14 @@ impl Context {
     fn settle(&mut self, batch: &Batch, process: Process, result: Result<i32>) -> Result<()> {
         let code = result?;
         let cancelled = self.hooks.is_cancelled();
-        if code == 0 && !cancelled {
-            self.shift_pending &= process == Process::Encode;
-            self.threadpools.end();
-            return Ok(());
-        }
-        self.settle_failure(batch, process, code, cancelled)
-    }
-
-    #[cold]
-    fn settle_failure(&mut self, batch: &Batch, process: Process, code: i32, cancelled: bool) -> Result<()> {
         match DecodeError::from_code(code) {
+            None if !cancelled => {
+                if process == Process::Decode {
+                    self.books.settle();
+                }
+                self.threadpools.end();
+                return Ok(());
+            }
             Some(error) if !cancelled && error.memory_is_restored() => {
                 return Err(ErrorKind::Decode(error).into());
             }
@@ -148,8 +137,10 @@ impl Context {
             _ if cancelled => self.remove_batch(batch)?,
             _ => self.remove_what_was_not_computed(batch)?,
         }
-        // The keys were moved before the first part was computed.
-        self.shift_pending &= process == Process::Encode;
+        // What was noted was done before the first part was computed.
+        if process == Process::Decode {
+            self.books.settle();
+        }
         let error = if cancelled { None } else { DecodeError::from_code(code) };
         Err(ErrorKind::Decode(error.unwrap_or(DecodeError::Cancelled)).into())
     }
@@ -176,28 +167,6 @@ impl Context {
         Ok(())
     }
 
-    /// Whether a batch is of the usual kind, tokens of one sequence each for a decoder, and nothing in it is to be
-    /// refused. Takes one look, where `check_batch` finds the reason.
-    #[inline]
-    fn is_plain(&self, batch: &Batch, process: Process) -> bool {
-        let limits = &self.limits;
-        let longest = limits.n_batch.min(limits.n_outputs_max) as usize;
-        let n_seq_max = i32::try_from(limits.n_seq_max).unwrap_or(i32::MAX);
-        let all_below = |values: &[i32], end: i32| values.iter().all(|value| (0..end).contains(value));
-        let usual = process == Process::Decode && self.causal && limits.has_memory;
-        usual
-            && !limits.has_encoder
-            && !self.needs_states
-            && batch.states.values.is_empty()
-            && batch.places.is_empty()
-            && (1..=longest).contains(&batch.len())
-            // Each has one at least.
-            && batch.seq_ids.len() == batch.len()
-            && all_below(&batch.seq_ids, n_seq_max)
-            && all_below(&batch.tokens, limits.n_vocab)
-            && all_below(&batch.positions, limits.end_of_positions)
-    }
-
     fn check_batch(&self, batch: &Batch, process: Process) -> Result<()> {
         if batch.is_empty() {
             return Err(ErrorKind::EmptyBatch.into());
@@ -214,24 +183,26 @@ impl Context {
 
     /// Refuses ids outside the vocabulary. Entries that are an embedding have -1.
     fn check_tokens(&self, batch: &Batch) -> Result<()> {
-        let vocab = self.model.vocab();
-        let n_vocab = vocab.n_tokens_raw();
+        let n_vocab = self.facts.n_vocab;
         let is_embedding = |index| batch.places.binary_search_by_key(&index, |place| place.index).is_ok();
-        let wrong = batch.tokens.iter().enumerate().find(|(index, token)| {
-            let embedding = **token == llama_sys::LLAMA_TOKEN_NULL && is_embedding(*index);
-            !embedding && !(0..n_vocab).contains(*token)
-        });
-        wrong.map_or(Ok(()), |(_, token)| vocab.check(Token::new(*token)))
+        let is_token = |token: i32| (0..n_vocab).contains(&token);
+        let is_row = |index, token| token == llama_sys::LLAMA_TOKEN_NULL && is_embedding(index);
+        let mut entries = batch.tokens.iter().enumerate();
+        let wrong = entries.find(|(index, token)| !is_token(**token) && !is_row(*index, **token));
+        wrong.map_or(Ok(()), |(_, token)| self.model.vocab().check(Token::new(*token)))
     }
 
     /// Refuses embeddings and states where the graph asserts that there are none, or that there are.
     fn check_rows(&self, batch: &Batch) -> Result<()> {
-        if !self.takes_embeddings && !batch.places.is_empty() {
+        if batch.places.is_empty() && batch.states.is_empty() && !self.facts.needs_states {
+            return Ok(());
+        }
+        if !self.facts.takes_embeddings && !batch.places.is_empty() {
             let reason = "it takes tokens only".to_owned();
             return Err(ErrorKind::Unsupported { operation: "decoding embeddings", reason }.into());
         }
         let (states, len) = (batch.states.len(), batch.len());
-        if (self.needs_states || states > 0) && states != len {
+        if (self.facts.needs_states || states > 0) && states != len {
             let reason =
                 format!("each of the {len} entries of the batch needs a state: see Batch::push_state");
             return Err(
@@ -262,7 +233,7 @@ impl Context {
     /// Refuses tokens of several sequences where C looks for a place for them and finds none, or asserts that there is
     /// one sequence (llama-batch.cpp, `split_equal`; llama-kv-cache.cpp, `find_slot`).
     fn check_shared(&self, batch: &Batch) -> Result<()> {
-        let by_sequences = self.model.is_recurrent() && self.causal && !self.embeddings;
+        let by_sequences = self.facts.is_recurrent && self.causal && !self.embeddings;
         if !self.has_memory() || (self.unified && !by_sequences) || !batch.entries().any(is_shared) {
             return Ok(());
         }
@@ -280,11 +251,11 @@ impl Context {
             Err(ErrorKind::Unsupported { operation, reason: reason.to_owned() }.into())
         };
         match process {
-            Process::Encode if !self.limits.has_encoder && self.has_memory() => {
+            Process::Encode if !self.facts.has_encoder && self.has_memory() => {
                 refuse("encoding", "it has no encoder: use decode")
             }
             // The graph of such a decoder asserts that there is an encoder's output (llama-graph.cpp).
-            Process::Decode if self.limits.has_encoder && self.has_memory() && !self.encoded => refuse(
+            Process::Decode if self.facts.has_encoder && self.has_memory() && !self.encoded => refuse(
                 "decoding before encoding",
                 "its decoder works on the encoder's output: call encode first",
             ),
@@ -308,7 +279,7 @@ impl Context {
     /// Whether the model keeps anything between batches: encoders such as BERT do not. Corresponds to `llama_get_memory`.
     #[must_use]
     pub fn has_memory(&self) -> bool {
-        self.limits.has_memory
+        self.facts.has_memory
     }
 }
 

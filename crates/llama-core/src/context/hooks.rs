@@ -45,6 +45,7 @@ impl OwnedHooks {
         self.0.as_ptr().cast::<c_void>()
     }
 
+    #[inline]
     fn get(&mut self) -> &mut Hooks {
         // SAFETY: valid until dropped, and only borrowed by C's callbacks during calls, when `self` is not.
         unsafe { self.0.as_mut() }

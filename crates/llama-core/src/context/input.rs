@@ -38,43 +38,36 @@ impl Input {
     pub(super) fn fill(&mut self, batch: &Batch) -> Result<()> {
         // SAFETY: the object is valid and nobody else uses it.
         unsafe { llama_sys::llama_batch_ext_clear(self.raw()) };
-        if let ([token], [pos], [output], true) =
-            (&*batch.tokens, &*batch.positions, &*batch.outputs, batch.places.is_empty())
-        {
-            // A step of a generation, which is to be quick.
-            self.add(*token, &batch.seq_ids, *output != 0, 0)?;
-            self.set_pos(0, [*pos; 4]);
-        } else if batch.places.is_empty() {
-            self.fill_with_tokens(batch)?;
-        } else {
-            self.fill_with_rows(batch)?;
+        let mut rows = batch.places.iter().zip(batch.rows.iter());
+        let mut next = rows.next();
+        for (index, entry) in batch.entries().enumerate() {
+            self.add(index, batch.tokens[index], entry.seq_ids)?;
+            let row = next.filter(|(place, _)| place.index == index);
+            if let Some((place, row)) = row {
+                self.set_embedding(index, row)?;
+                self.set_pos(index, &place.pos);
+                next = rows.next();
+            } else {
+                self.set_pos(index, &[entry.pos; 4]);
+            }
+            if batch.outputs[index] != 0 {
+                // SAFETY: the object is valid and has the entry.
+                unsafe { llama_sys::llama_batch_ext_set_output_logits(self.raw(), c_index(index), true) };
+            }
+        }
+        if batch.states.is_empty() {
+            return Ok(());
         }
         batch.states.iter().enumerate().try_for_each(|(index, row)| self.set_state(index, row))
     }
 
-    fn fill_with_tokens(&mut self, batch: &Batch) -> Result<()> {
-        let outputs = batch.tokens.iter().zip(&batch.outputs);
-        for (index, (entry, (token, output))) in batch.entries().zip(outputs).enumerate() {
-            self.add(*token, entry.seq_ids, *output != 0, index)?;
-            self.set_pos(index, [entry.pos; 4]);
-        }
-        Ok(())
+    fn set_pos(&mut self, index: usize, pos: &[llama_sys::llama_pos; 4]) {
+        // SAFETY: the object is valid and has the entry, of which C reads at most four positions (llama-batch.cpp,
+        // set_token_pos).
+        unsafe { llama_sys::llama_batch_ext_set_pos(self.raw(), c_index(index), pos.as_ptr()) };
     }
 
-    fn fill_with_rows(&mut self, batch: &Batch) -> Result<()> {
-        let mut rows = batch.places.iter().zip(batch.rows.iter()).peekable();
-        for (index, entry) in batch.entries().enumerate() {
-            self.add(batch.tokens[index], entry.seq_ids, batch.outputs[index] != 0, index)?;
-            let row = rows.next_if(|(place, _)| place.index == index);
-            if let Some((_, row)) = row {
-                self.set_embedding(index, row)?;
-            }
-            self.set_pos(index, row.map_or([entry.pos; 4], |(place, _)| place.pos));
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, token: i32, seq_ids: &[i32], output: bool, index: usize) -> Result<()> {
+    fn add(&mut self, index: usize, token: i32, seq_ids: &[i32]) -> Result<()> {
         let (raw, first) = (self.raw(), seq_ids.first().copied().unwrap_or(-1));
         // SAFETY: the object is valid; C checks what it is given and pushes to vectors of its own.
         let added = unsafe {
@@ -91,18 +84,7 @@ impl Input {
             // SAFETY: as above.
             unsafe { llama_sys::llama_batch_ext_add_seq(raw, added, *seq_id) };
         }
-        if output {
-            // SAFETY: as above.
-            unsafe { llama_sys::llama_batch_ext_set_output_logits(raw, added, true) };
-        }
         Ok(())
-    }
-
-    fn set_pos(&mut self, index: usize, pos: [llama_sys::llama_pos; 4]) {
-        // SAFETY: the entry was added, and C reads at most four positions: `LLAMA_TOKEN_NULL` and the model's kind of
-        // `RoPE` decide how many (llama-batch.cpp, set_token_pos).
-        let set = unsafe { llama_sys::llama_batch_ext_set_pos(self.raw(), c_index(index), pos.as_ptr()) };
-        debug_assert!(set);
     }
 
     fn set_embedding(&mut self, index: usize, row: &[f32]) -> Result<()> {

@@ -75,8 +75,11 @@ pub enum ContextType {
     #[default]
     Default,
     /// The layers that predict several tokens at once (MTP, `nextn`), on hidden states of the model: each entry of a
-    /// batch needs one, see [`Batch::push_state`](crate::Batch::push_state). llama.h has no function to read such
-    /// states from a context of the model; those of `llama-ext.h` are C++.
+    /// batch needs one, see [`Batch::push_state`](crate::Batch::push_state). Needs a model that was loaded with
+    /// [`ModelParams::load_mtp`](crate::ModelParams::load_mtp).
+    ///
+    /// llama.h has no function to read such states from a context of the model, and those of `llama-ext.h` are C++: an
+    /// [`Observer`](crate::Observer) can, in most models as the tensor `h_nextn`, a row for each token with results.
     Mtp,
 }
 
@@ -330,10 +333,8 @@ impl ContextParams {
 
     /// Refuses what this model cannot do.
     pub(super) fn check_for(&self, model: &Model) -> Result<()> {
-        // SAFETY: the model is valid; the function reads a number.
-        if self.is_mtp() && unsafe { llama_sys::llama_model_n_layer_nextn(model.raw()) } == 0 {
-            let reason = "it has no layers that predict several tokens (nextn)".to_owned();
-            return Err(ErrorKind::Unsupported { operation: "creating an MTP context", reason }.into());
+        if self.is_mtp() {
+            check_mtp(model)?;
         }
         // llama_init_from_model computes this and makes it an integer.
         let original = f64::from(self.yarn_orig_ctx.max(model.n_ctx_train()));
@@ -433,6 +434,18 @@ impl ContextParams {
         }
         Ok(())
     }
+}
+
+/// Refuses models without the layers of an MTP context, whose graph asserts that they are there.
+fn check_mtp(model: &Model) -> Result<()> {
+    // SAFETY: the model is valid; the function reads a number.
+    let has_layers = unsafe { llama_sys::llama_model_n_layer_nextn(model.raw()) } > 0;
+    let reason = match (has_layers, model.params().loads_mtp()) {
+        (true, true) => return Ok(()),
+        (true, false) => "its layers for it were not loaded: load it with ModelParams::load_mtp(true)",
+        (false, _) => "it has no layers that predict several tokens (nextn)",
+    };
+    Err(ErrorKind::Unsupported { operation: "creating an MTP context", reason: reason.to_owned() }.into())
 }
 
 /// Refuses fewer results than embeddings give: one for each token. llama.cpp lays out its largest computation with

@@ -34,27 +34,13 @@ impl Positions {
 
     /// Refuses positions that do not follow each other and those in memory. The ids of the batch are checked. To be
     /// called inside the guard. A memory that is NULL is empty.
-    #[inline]
     pub(super) fn check(&mut self, memory: llama_sys::llama_memory_t, batch: &Batch) -> Result<()> {
-        // A step of a generation, which is to be quick.
-        if let ([pos], [seq_id]) = (batch.positions.as_slice(), batch.seq_ids.as_slice()) {
-            // SAFETY: the memory is NULL or that of the context, and the id is one of its sequences.
-            let last = unsafe { llama_sys::llama_memory_seq_pos_max(memory, *seq_id) };
-            if last < 0 || *pos == last + 1 {
-                return Ok(());
-            }
-        }
-        self.check_entries(memory, batch)
-    }
-
-    fn check_entries(&mut self, memory: llama_sys::llama_memory_t, batch: &Batch) -> Result<()> {
         for seq_id in self.seen.drain(..) {
             self.sequences[slot(seq_id)].last = None;
         }
-        let mut places = batch.places.iter().peekable();
-        for (index, entry) in batch.entries().enumerate() {
-            let place = places.next_if(|place| place.index == index);
-            let is_embedding = place.is_some() && batch.tokens[index] == llama_sys::LLAMA_TOKEN_NULL;
+        for (entry, token) in batch.entries().zip(&batch.tokens) {
+            // Of an entry without a token the ids are checked: it is an embedding.
+            let is_embedding = *token == llama_sys::LLAMA_TOKEN_NULL;
             for seq_id in entry.seq_ids {
                 self.check_one(memory, *seq_id, entry.pos, is_embedding)?;
             }
@@ -65,6 +51,7 @@ impl Positions {
         Ok(())
     }
 
+    #[inline]
     fn check_one(
         &mut self,
         memory: llama_sys::llama_memory_t,
@@ -119,6 +106,7 @@ fn check_shared(memory: llama_sys::llama_memory_t, entry: Entry<'_>) -> Result<(
 }
 
 /// Whether an entry is in several sequences.
+#[inline]
 pub(super) fn is_shared(entry: Entry<'_>) -> bool {
     entry.seq_ids.len() > 1 && entry.seq_ids.iter().any(|seq_id| *seq_id != entry.seq_ids[0])
 }

@@ -51,7 +51,7 @@ impl Context {
     }
 
     fn keeps_a_state(&self) -> bool {
-        self.model().is_recurrent() || self.model().is_hybrid()
+        self.facts.is_recurrent || self.facts.is_hybrid
     }
 
     fn last_position(&mut self, seq_id: i32) -> Result<i32> {

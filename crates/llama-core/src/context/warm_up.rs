@@ -14,7 +14,7 @@ impl Context {
     /// [`ErrorKind::Unsupported`] when the first sequence is in use, otherwise as [`Context::decode`].
     pub fn warm_up(&mut self) -> Result<()> {
         let first = SeqId::new(0);
-        if self.needs_states {
+        if self.facts.needs_states {
             let reason = "it works on states of the model: give it a real one".to_owned();
             return Err(ErrorKind::Unsupported { operation: "warming up an MTP context", reason }.into());
         }

@@ -30,6 +30,7 @@ impl<F> Callback<F> {
 
     /// Goes on with the panic that was caught, if there was one, and lets the closure be called again afterwards. For
     /// callbacks that outlive a call.
+    #[inline]
     pub(crate) fn resume_and_keep(&mut self) {
         if let Some(payload) = self.panic.take() {
             panic::resume_unwind(payload);

@@ -1,18 +1,17 @@
 //! Runs calls into llama.cpp so that a failed assertion or a C++ exception comes back as an error.
 
 use core::ffi::{CStr, c_char, c_void};
-use core::mem::{ManuallyDrop, MaybeUninit};
+use core::mem::MaybeUninit;
 
 use crate::error::{Error, ErrorKind};
 
 /// The message buffer that the shim writes to when a call fails. Left uninitialised while calls succeed.
 type Message = [MaybeUninit<u8>; llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize];
 
-/// The closure and the place for its result, behind one pointer. The closure is there until `invoke` begins, the
-/// result from its end on.
-union Call<F, R> {
-    body: ManuallyDrop<F>,
-    result: ManuallyDrop<R>,
+/// The closure and the place for its result, behind one pointer.
+struct Call<F, R> {
+    body: Option<F>,
+    result: Option<R>,
 }
 
 /// Runs `body`, which calls llama.cpp, inside the shim's try/catch. Corresponds to `llama_shim_guard`.
@@ -24,15 +23,17 @@ union Call<F, R> {
 /// used again, only freed.
 #[inline]
 pub(crate) fn guard<R>(body: impl FnOnce() -> R) -> Result<R, Error> {
-    let mut call = Call { body: ManuallyDrop::new(body) };
+    let mut call = Call { body: Some(body), result: None };
     let mut message: Message = [MaybeUninit::uninit(); llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize];
     let outcome = run(&mut call, &mut message);
-    if outcome == llama_sys::llama_shim_outcome::LLAMA_SHIM_OUTCOME_COMPLETED {
-        // SAFETY: the shim returns COMPLETED when the body, which it calls once, has returned (guard.cpp), and `invoke`
-        // ends by writing the result.
-        return Ok(ManuallyDrop::into_inner(unsafe { call.result }));
+    if let (llama_sys::llama_shim_outcome::LLAMA_SHIM_OUTCOME_COMPLETED, Some(result)) =
+        (outcome, call.result)
+    {
+        return Ok(result);
     }
-    Err(contained(outcome, &message))
+    // SAFETY: for every outcome but COMPLETED the shim has written a NUL-terminated message (guard.h).
+    let text = unsafe { CStr::from_ptr(message.as_ptr().cast::<c_char>()) };
+    Err(contained(outcome, &text.to_string_lossy()))
 }
 
 #[inline]
@@ -53,20 +54,18 @@ fn run<F: FnOnce() -> R, R>(call: &mut Call<F, R>, message: &mut Message) -> lla
 unsafe extern "C-unwind" fn invoke<F: FnOnce() -> R, R>(data: *mut c_void) {
     // SAFETY: `run` passes a pointer to a `Call` of these very types that nobody else uses meanwhile.
     let call = unsafe { &mut *data.cast::<Call<F, R>>() };
-    // SAFETY: the shim calls this once (guard.cpp), so that the closure is there, and nobody else takes or drops it.
-    let body = unsafe { ManuallyDrop::take(&mut call.body) };
-    call.result = ManuallyDrop::new(body());
+    if let Some(body) = call.body.take() {
+        call.result = Some(body());
+    }
 }
 
 #[cold]
-fn contained(outcome: llama_sys::llama_shim_outcome, message: &Message) -> Error {
+fn contained(outcome: llama_sys::llama_shim_outcome, text: &str) -> Error {
     use llama_sys::llama_shim_outcome as Outcome;
-    // SAFETY: for every outcome but COMPLETED the shim has written a NUL-terminated message (guard.h).
-    let text = unsafe { CStr::from_ptr(message.as_ptr().cast::<c_char>()) }.to_string_lossy();
     let kind = match outcome {
-        Outcome::LLAMA_SHIM_OUTCOME_ASSERTION => parse_assertion(&text),
-        Outcome::LLAMA_SHIM_OUTCOME_NO_MEMORY => ErrorKind::OutOfMemory { message: text.into_owned() },
-        _ => ErrorKind::Exception { message: text.into_owned() },
+        Outcome::LLAMA_SHIM_OUTCOME_ASSERTION => parse_assertion(text),
+        Outcome::LLAMA_SHIM_OUTCOME_NO_MEMORY => ErrorKind::OutOfMemory { message: text.to_owned() },
+        _ => ErrorKind::Exception { message: text.to_owned() },
     };
     Error::from_kind(kind)
 }

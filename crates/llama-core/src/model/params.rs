@@ -277,6 +277,12 @@ impl ModelParams {
         self.no_alloc
     }
 
+    /// Whether the layers that predict several tokens at once are loaded, where the model has them.
+    #[must_use]
+    pub fn loads_mtp(&self) -> bool {
+        self.load_mtp
+    }
+
     /// Whether metadata overrides set a key with such an end.
     pub(super) fn overrides_key(&self, end: &str) -> bool {
         self.kv_overrides.iter().any(|overridden| overridden.key.ends_with(end))

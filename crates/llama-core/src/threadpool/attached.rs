@@ -32,20 +32,22 @@ struct Pair {
     batch: Threadpool,
 }
 
-/// The right to compute with a context's pools; `None` where there are none.
-pub(crate) type Locked<'a> = Option<[Option<MutexGuard<'a, ()>>; MOST]>;
+/// The right to compute with a context's pools.
+pub(crate) type Locked<'a> = [Option<MutexGuard<'a, ()>>; MOST];
 
 impl Attached {
-    /// Waits until no other context computes with these pools.
+    /// Waits until no other context computes with these pools. `None` without pools.
     #[inline]
-    pub(crate) fn lock(&self) -> Locked<'_> {
-        (!self.all.is_empty()).then(|| {
-            let mut locks = [const { None }; MOST];
-            for (lock, pool) in locks.iter_mut().zip(&self.all) {
-                *lock = Some(pool.lock());
-            }
-            locks
-        })
+    pub(crate) fn lock(&self) -> Option<Locked<'_>> {
+        if self.all.is_empty() { None } else { Some(self.lock_all()) }
+    }
+
+    fn lock_all(&self) -> Locked<'_> {
+        let mut locks = [const { None }; MOST];
+        for (lock, pool) in locks.iter_mut().zip(&self.all) {
+            *lock = Some(pool.lock());
+        }
+        locks
     }
 
     /// Notes that a computation begins.
@@ -57,11 +59,10 @@ impl Attached {
     /// Refuses pools that a contained failure has left in the middle of a computation.
     #[inline]
     pub(crate) fn check(&self) -> Result<()> {
-        if !self.all.iter().any(|pool| pool.0.broken.load(Ordering::Relaxed)) {
-            return Ok(());
+        if self.all.iter().any(|pool| pool.0.broken.load(Ordering::Relaxed)) {
+            return Err(broken());
         }
-        let cause = "while another context computed with it".to_owned();
-        Err(ErrorKind::Poisoned { object: "thread pool", cause }.into())
+        Ok(())
     }
 
     /// Notes that a computation has been broken off by a contained failure.
@@ -73,14 +74,9 @@ impl Attached {
     #[inline]
     pub(crate) fn end(&mut self) {
         if !self.earlier.is_empty() {
-            self.forget_earlier();
+            self.earlier.clear();
+            self.all = sorted(self.current.as_ref(), &[]);
         }
-    }
-
-    #[cold]
-    fn forget_earlier(&mut self) {
-        self.earlier.clear();
-        self.all = sorted(self.current.as_ref(), &[]);
     }
 
     fn replace(&mut self, pair: Option<Pair>) -> Result<()> {
@@ -102,6 +98,12 @@ impl Attached {
     pub(crate) fn check_threads(&self, n_threads: u32, n_threads_batch: u32) -> Result<()> {
         self.current.as_ref().map_or(Ok(()), |pair| pair.check_threads(n_threads, n_threads_batch))
     }
+}
+
+#[cold]
+fn broken() -> Error {
+    let cause = "while another context computed with it".to_owned();
+    ErrorKind::Poisoned { object: "thread pool", cause }.into()
 }
 
 fn sorted(pair: Option<&Pair>, earlier: &[Threadpool]) -> Vec<Threadpool> {

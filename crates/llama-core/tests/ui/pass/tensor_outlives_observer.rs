@@ -1,0 +1,14 @@
+use std::ops::ControlFlow;
+
+use llama_core::{Observer, TensorData};
+
+struct Keep(Vec<Vec<u8>>);
+
+impl Observer for Keep {
+    fn observe(&mut self, tensor: &TensorData<'_>) -> ControlFlow<()> {
+        self.0.push(tensor.bytes().to_vec());
+        ControlFlow::Continue(())
+    }
+}
+
+fn main() {}

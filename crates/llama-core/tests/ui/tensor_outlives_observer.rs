@@ -1,0 +1,14 @@
+use std::ops::ControlFlow;
+
+use llama_core::{Observer, TensorData};
+
+struct Keep(Vec<&'static [u8]>);
+
+impl Observer for Keep {
+    fn observe(&mut self, tensor: &TensorData<'_>) -> ControlFlow<()> {
+        self.0.push(tensor.bytes());
+        ControlFlow::Continue(())
+    }
+}
+
+fn main() {}
