@@ -28,6 +28,12 @@ fn step(criterion: &mut Criterion) {
             sys.steps_through_sys(STEPS, &mut tokens).expect("the steps fit into the context");
         });
     });
+    group.bench_function("llama-sys, llama_decode", |bencher| {
+        bencher.iter(|| {
+            tokens.clear();
+            sys.steps_through_arrays(STEPS, &mut tokens).expect("the steps fit into the context");
+        });
+    });
     group.bench_function("llama-core", |bencher| {
         bencher.iter(|| {
             tokens.clear();

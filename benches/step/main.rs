@@ -29,17 +29,22 @@ enum Layer {
     Core,
     /// The safe crate, with its own choice of the largest logit.
     Argmax,
-    /// The C API.
+    /// The C API, with a batch object that is used again.
     Sys,
+    /// The C API, with `llama_decode`.
+    Arrays,
 }
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let mut tokens = Vec::with_capacity(usize::try_from(args.steps)?);
     let n_vocab = match args.layer {
-        Layer::Sys => {
+        Layer::Sys | Layer::Arrays => {
             let mut sys = through_sys::Sys::new(&args.model)?;
-            sys.steps_through_sys(args.steps, &mut tokens)?;
+            match args.layer {
+                Layer::Arrays => sys.steps_through_arrays(args.steps, &mut tokens)?,
+                _ => sys.steps_through_sys(args.steps, &mut tokens)?,
+            }
             sys.n_vocab()
         }
         Layer::Core | Layer::Argmax => {

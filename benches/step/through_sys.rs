@@ -1,4 +1,5 @@
-//! The step through `llama-sys`: as little as a careful program over the C API does.
+//! The step through `llama-sys`: as little as a careful program over the C API does. Once with the batch object that C
+//! keeps between steps, and once with `llama_decode`, which most programs call and which makes such an object for each.
 
 use std::ffi::{CString, c_char, c_void};
 use std::path::Path;
@@ -15,13 +16,17 @@ pub(crate) struct Sys {
     model: *mut llama_sys::llama_model,
     context: *mut llama_sys::llama_context,
     batch: *mut llama_sys::llama_batch_ext,
+    /// For `llama_decode`.
+    arrays: llama_sys::llama_batch,
     n_vocab: usize,
 }
 
 impl Drop for Sys {
     fn drop(&mut self) {
-        // SAFETY: NULL or valid, owned here, and the context before its model. Freeing NULL does nothing.
+        // SAFETY: NULL or valid, owned here, and the context before its model. Freeing NULL does nothing, and the arrays
+        // are those of llama_batch_init.
         unsafe {
+            llama_sys::llama_batch_free(self.arrays);
             llama_sys::llama_batch_ext_free(self.batch);
             llama_sys::llama_free(self.context);
             llama_sys::llama_model_free(self.model);
@@ -32,8 +37,10 @@ impl Drop for Sys {
 impl Sys {
     pub(crate) fn new(path: &Path) -> Result<Self> {
         let path = CString::new(path.to_str().context("the path is not UTF-8")?)?;
-        let mut sys =
-            Self { model: ptr::null_mut(), context: ptr::null_mut(), batch: ptr::null_mut(), n_vocab: 0 };
+        let (model, context, batch) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+        // SAFETY: makes arrays for one token of one sequence.
+        let arrays = unsafe { llama_sys::llama_batch_init(1, 0, 1) };
+        let mut sys = Self { model, context, batch, arrays, n_vocab: 0 };
         // SAFETY: the path is NUL-terminated and the parameters are llama.cpp's own, but for numbers in range. The
         // model is used only when it was loaded.
         unsafe {
@@ -77,15 +84,44 @@ impl Sys {
                 llama_sys::llama_batch_ext_set_output_logits(batch, index, true);
                 llama_sys::llama_process(context, DECODE, batch)
             };
-            ensure!(code == 0, "llama.cpp could not decode: {code}");
-            // SAFETY: the context is valid, and the only token has an output.
-            let row = unsafe { llama_sys::llama_get_logits_ith(context, 0) };
-            ensure!(!row.is_null(), "llama.cpp has no logits");
-            // SAFETY: a row has a float for each token of the vocabulary, and is not written before the next batch.
-            token = largest_logit(unsafe { std::slice::from_raw_parts(row, self.n_vocab) });
+            token = self.choose(code)?;
             tokens.push(token);
         }
         Ok(())
+    }
+
+    /// The same with `llama_decode`.
+    #[inline(never)]
+    pub(crate) fn steps_through_arrays(&mut self, steps: i32, tokens: &mut Vec<i32>) -> Result<()> {
+        let (context, mut arrays) = (self.context, self.arrays);
+        // SAFETY: the context is valid, and its memory with it.
+        unsafe { llama_sys::llama_memory_clear(llama_sys::llama_get_memory(context), false) };
+        let mut token = FIRST;
+        for pos in 0..steps {
+            arrays.n_tokens = 1;
+            // SAFETY: the arrays have room for one token of one sequence, and the context is valid.
+            let code = unsafe {
+                *arrays.token = token;
+                *arrays.pos = pos;
+                *arrays.n_seq_id = 1;
+                **arrays.seq_id = 0;
+                *arrays.logits = 1;
+                llama_sys::llama_decode(context, arrays)
+            };
+            token = self.choose(code)?;
+            tokens.push(token);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn choose(&self, code: i32) -> Result<i32> {
+        ensure!(code == 0, "llama.cpp could not decode: {code}");
+        // SAFETY: the context is valid, and the only token has an output.
+        let row = unsafe { llama_sys::llama_get_logits_ith(self.context, 0) };
+        ensure!(!row.is_null(), "llama.cpp has no logits");
+        // SAFETY: a row has a float for each token of the vocabulary, and is not written before the next batch.
+        Ok(largest_logit(unsafe { std::slice::from_raw_parts(row, self.n_vocab) }))
     }
 }
 
