@@ -36,11 +36,12 @@ impl Profile {
         self.0.values().sum()
     }
 
-    pub(super) fn less(mut self, other: &Self) -> Self {
+    pub(super) fn less(&self, other: &Self) -> Self {
+        let mut functions = self.0.clone();
         for (function, cost) in &other.0 {
-            *self.0.entry(function.clone()).or_default() -= cost;
+            *functions.entry(function.clone()).or_default() -= cost;
         }
-        self
+        Self(functions)
     }
 
     pub(super) fn divided_by(mut self, number: u32) -> Self {
