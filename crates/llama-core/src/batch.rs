@@ -117,7 +117,11 @@ impl Batch {
         self.tokens.push(token);
         self.positions.push(pos.get());
         self.seq_id_counts.push(count);
-        self.seq_ids.extend(seq_ids.iter().map(|seq_id| seq_id.get()));
+        match seq_ids {
+            // Most tokens: one number is sooner pushed than copied as a slice.
+            [seq_id] => self.seq_ids.push(seq_id.get()),
+            _ => self.seq_ids.extend(seq_ids.iter().map(|seq_id| seq_id.get())),
+        }
         self.outputs.push(i8::from(output));
         Ok(self.tokens.len() - 1)
     }
