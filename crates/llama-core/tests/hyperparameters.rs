@@ -57,7 +57,7 @@ fn quantised_rows() {
     *writer.metadata_mut() = gguf.metadata().clone();
     for info in gguf.tensors() {
         let data = gguf.tensor_data(&bytes, &info.name().to_string()).unwrap();
-        let quantised = info.name().to_string() == name;
+        let quantised = *info.name() == *name;
         let tensor_type = if quantised { TensorType::Q8_0 } else { info.tensor_type() };
         let size = usize::try_from(info.elements() / 32 * 34).unwrap();
         let data = if quantised { &zeros[..size] } else { data };
