@@ -332,6 +332,15 @@ impl Model {
     }
 }
 
+impl PartialEq for Model {
+    /// Whether the two are handles of one loaded model.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Model {}
+
 impl core::fmt::Debug for Model {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Model")
