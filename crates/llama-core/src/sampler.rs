@@ -8,6 +8,7 @@ mod candidates;
 mod chain;
 mod check;
 mod create;
+mod finished;
 mod grammar;
 mod kind;
 mod large_stack;

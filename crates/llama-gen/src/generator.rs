@@ -11,6 +11,7 @@ use crate::event::{Event, Finish, FinishReason, Timings, Usage};
 use crate::model::Llama;
 use crate::params::{GenerationParams, SamplingParams};
 use crate::sequence::Sequence;
+use crate::stop::{Criterion, StopCriterion};
 
 const SEQUENCE: SeqId = SeqId::new(0);
 
@@ -22,11 +23,18 @@ pub struct Generate {
     prompt: String,
     params: GenerationParams,
     cancel: CancelToken,
+    criterion: Option<Criterion>,
 }
 
 impl Generate {
     pub(crate) fn new(llama: Llama, prompt: String) -> Self {
-        Self { llama, prompt, params: GenerationParams::default(), cancel: CancelToken::new() }
+        Self {
+            llama,
+            prompt,
+            params: GenerationParams::default(),
+            cancel: CancelToken::new(),
+            criterion: None,
+        }
     }
 
     /// All parameters at once.
@@ -49,25 +57,25 @@ impl Generate {
 
     /// See [`SamplingParams::temperature`].
     pub fn temperature(mut self, temperature: f32) -> Self {
-        self.params.sampling.temperature = temperature;
+        self.params.sampling.temperature = Some(temperature);
         self
     }
 
     /// See [`SamplingParams::top_k`].
     pub fn top_k(mut self, top_k: u32) -> Self {
-        self.params.sampling.top_k = top_k;
+        self.params.sampling.top_k = Some(top_k);
         self
     }
 
     /// See [`SamplingParams::top_p`].
     pub fn top_p(mut self, top_p: f32) -> Self {
-        self.params.sampling.top_p = top_p;
+        self.params.sampling.top_p = Some(top_p);
         self
     }
 
     /// See [`SamplingParams::min_p`].
     pub fn min_p(mut self, min_p: f32) -> Self {
-        self.params.sampling.min_p = min_p;
+        self.params.sampling.min_p = Some(min_p);
         self
     }
 
@@ -95,6 +103,12 @@ impl Generate {
         self
     }
 
+    /// Ends the text when a criterion of your own says so, asked after each token. One criterion: the last one given.
+    pub fn stop_when(mut self, criterion: impl StopCriterion + Clone + 'static) -> Self {
+        self.criterion = Some(Criterion::new(criterion));
+        self
+    }
+
     /// Lets `token` cancel the generation.
     pub fn cancel(mut self, token: &CancelToken) -> Self {
         self.cancel = token.clone();
@@ -110,7 +124,7 @@ impl Generate {
     pub fn stream(self) -> Result<Generator> {
         self.params.validate()?;
         let prompt = self.tokenize()?;
-        let mut sequence = Sequence::new(&self.params)?;
+        let mut sequence = Sequence::new(&self.params, self.llama.model())?.stop_when(self.criterion);
         sequence.accept_prompt(&prompt)?;
         let context = self.llama.take_context()?;
         let n_ctx = context.n_ctx_seq();
@@ -304,7 +318,7 @@ impl Generator {
     /// Chooses the next token and makes its events. `Some` when it was the last.
     fn choose(&mut self, context: &mut Context) -> Result<Option<FinishReason>> {
         let before = Instant::now();
-        let token = self.sequence.sample(context, self.batch.last_output())?;
+        let token = self.sequence.choose(&context.logits(self.batch.last_output())?)?;
         let now = Instant::now();
         self.clock.timings.sampling += now - before;
         self.clock.first.get_or_insert(now);

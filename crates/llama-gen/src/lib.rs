@@ -26,12 +26,18 @@ mod event;
 mod generator;
 mod model;
 mod params;
+mod sampler;
 mod sequence;
 mod stop;
 
 pub use cancel::CancelToken;
+pub use detokenize::Detokenizer;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Finish, FinishReason, Text, Timings, Usage};
 pub use generator::{Completion, Generate, Generator};
 pub use model::{Llama, LlamaBuilder};
-pub use params::{GenerationParams, SamplingParams};
+pub use params::{
+    BiasTarget, GenerationParams, GrammarParams, GrammarTriggers, LogitBias, Preset, ResolvedSampling,
+    SamplerName, SamplingParams, UnknownPreset, UnknownSampler,
+};
+pub use stop::{RepetitionGuard, SoFar, StopCriterion, StopMatcher};

@@ -8,6 +8,7 @@ use llama_core::{
 use test_models::Tiny;
 
 mod chain;
+mod finished;
 mod grammar;
 mod kinds;
 
