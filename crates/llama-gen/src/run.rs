@@ -37,6 +37,8 @@ pub(crate) struct Run {
     done: usize,
     /// How many tokens of the text are the prompt.
     n_prompt: usize,
+    /// How the prompt was made to fit, to be told first.
+    shortened: Option<Shortened>,
     /// Where in the prompt checkpoints were asked for.
     checkpoints: Vec<usize>,
     wanted: Wanted,
@@ -74,7 +76,8 @@ impl Run {
             let interrupt = interrupt.clone();
             slot.context().set_abort_callback(move || interrupt.reason().is_some())?;
         }
-        let n_prompt = prompt.len();
+        let (from, n_prompt) = (usage.prompt_tokens, prompt.len());
+        let shortened = (n_prompt != from).then_some(Shortened { from, to: n_prompt });
         let reused = slot.prepare(&prompt)?;
         let usage = Usage { reused_tokens: reused, ..usage };
         let span = span(&usage);
@@ -88,6 +91,7 @@ impl Run {
             todo,
             done: 0,
             n_prompt,
+            shortened,
             checkpoints,
             wanted,
             when_full,
@@ -110,6 +114,7 @@ impl Run {
     }
 
     fn step(&mut self, events: &mut VecDeque<Event>) -> Result<Option<FinishReason>> {
+        events.extend(self.shortened.take().map(Event::Shortened));
         let mut end = self.interrupt.reason();
         if end.is_none() && self.slot.len() + self.rest() > self.slot.n_ctx() {
             end = self.make_room(events)?;

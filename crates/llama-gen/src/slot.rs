@@ -234,7 +234,7 @@ impl Slot {
 }
 
 /// Whether the memory cannot be cut, at the latest when it has been in use for a while. Where a window can be shifted,
-/// it has as much room as the rest and forgets nothing (llama-kv-cache-iswa.cpp, `get_can_shift`).
+/// it has as much room as the rest (llama-kv-cache-iswa.cpp, `get_can_shift`) and forgets nothing until it is.
 fn needs_checkpoints(context: &mut Context) -> Result<bool> {
     let model = context.model();
     let is_state = model.is_recurrent() || model.is_hybrid();
