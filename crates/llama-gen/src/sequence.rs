@@ -60,10 +60,9 @@ impl Sequence {
     }
 
     /// Adds a user's criterion.
-    pub(crate) fn stop_when(mut self, criterion: Option<Criterion>) -> Self {
+    pub(crate) fn stop_when(&mut self, criterion: Option<Criterion>) {
         let own = |criterion| Own { criterion, tokens: Vec::new(), text: String::new() };
         self.own = criterion.map(own);
-        self
     }
 
     /// Tells the samplers that look back about the prompt.

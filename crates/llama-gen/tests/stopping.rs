@@ -181,3 +181,9 @@ fn a_text_that_goes_round_in_circles_ends() {
     assert_eq!(looping(three, guard.max_period(3)), (1 + 9, FinishReason::Repetition));
     assert_eq!(looping(three, guard.max_period(2)).1, FinishReason::MaxTokens);
 }
+
+#[test]
+fn time_that_is_over_ends_the_text() {
+    let completion = with(&tiny(), |params| params.max_time = Some(std::time::Duration::ZERO));
+    assert_eq!((completion.text.as_str(), completion.finish.reason), ("", FinishReason::Deadline));
+}
