@@ -9,6 +9,7 @@ mod chain;
 mod check;
 mod create;
 mod custom;
+mod finished;
 mod grammar;
 mod kind;
 mod large_stack;
