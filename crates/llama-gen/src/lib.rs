@@ -37,6 +37,7 @@ mod sequence;
 mod slot;
 mod slots;
 mod stop;
+mod stream;
 mod when_full;
 
 pub use cancel::CancelToken;
@@ -48,4 +49,5 @@ pub use generator::Generator;
 pub use model::{Llama, LlamaBuilder};
 pub use params::{GenerationParams, SamplingParams};
 pub use prompt::Prompt;
+pub use stream::EventStream;
 pub use when_full::{CompactError, Compactor, Full, WhenFull};
