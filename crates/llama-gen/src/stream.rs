@@ -46,7 +46,11 @@ impl EventStream {
         let dropped = CancelToken::new();
         generate.interrupt.dropped = Some(dropped.clone());
         let (sender, receiver) = flume::bounded(AHEAD);
-        let work = move || drive(generate, &sender);
+        // The thread's log goes where the caller's goes, and its span belongs to the caller's.
+        let (dispatch, span) = (tracing::dispatcher::get_default(Clone::clone), tracing::Span::current());
+        let work = move || {
+            tracing::dispatcher::with_default(&dispatch, || span.in_scope(|| drive(generate, &sender)));
+        };
         let worker = thread::Builder::new()
             .name("llama-gen".to_owned())
             .spawn(work)
