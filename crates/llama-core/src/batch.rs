@@ -117,7 +117,11 @@ impl Batch {
         self.tokens.push(token);
         self.positions.push(pos.get());
         self.seq_id_counts.push(count);
-        self.seq_ids.extend(seq_ids.iter().map(|seq_id| seq_id.get()));
+        match seq_ids {
+            // Most tokens: one number is sooner pushed than copied as a slice.
+            [seq_id] => self.seq_ids.push(seq_id.get()),
+            _ => self.seq_ids.extend(seq_ids.iter().map(|seq_id| seq_id.get())),
+        }
         self.outputs.push(i8::from(output));
         Ok(self.tokens.len() - 1)
     }
@@ -137,7 +141,7 @@ impl Batch {
             }
             .into());
         }
-        // Tokens first: the position after the last one need not be a number.
+        // The tokens first: an empty slice then asks for no position after the last.
         for ((index, token), pos) in tokens.iter().enumerate().zip(first.get()..) {
             self.push(*token, Pos::new(pos), &[seq_id], index + 1 == tokens.len())?;
         }

@@ -114,6 +114,8 @@ struct Facts {
     needs_states: bool,
     /// Whether entries of a batch can be embeddings.
     takes_embeddings: bool,
+    /// The first position that there is not: the model has learned so many, or numbers end.
+    end_of_positions: i32,
 }
 
 // SAFETY: a llama_context is not tied to the thread that made it: its state is in the object and in backends
@@ -235,6 +237,7 @@ impl Context {
             is_hybrid: model.is_hybrid(),
             needs_states: params.is_mtp(),
             takes_embeddings: takes_embeddings(model),
+            end_of_positions: model.n_positions().and_then(|n| i32::try_from(n).ok()).unwrap_or(i32::MAX),
         };
         Ok(Self {
             // SAFETY: the context is valid, and `raw` is freed with `input`.

@@ -31,9 +31,10 @@ impl Span {
             Bound::Unbounded => 0,
         };
         let end = match range.end_bound() {
+            // No position comes after the last one.
+            Bound::Included(&i32::MAX) | Bound::Unbounded => None,
             Bound::Included(end) => Some(i64::from(*end) + 1),
             Bound::Excluded(end) => Some(i64::from(*end)),
-            Bound::Unbounded => None,
         };
         let last = end.unwrap_or(i64::from(i32::MAX));
         let refuse = |reason| Err(ErrorKind::InvalidRange { start, end: last, reason }.into());

@@ -68,7 +68,9 @@ impl Context {
 
     fn process(&mut self, batch: &Batch, process: Process) -> Result<()> {
         self.check_poison()?;
-        self.check_batch(batch, process)?;
+        if !self.is_plain(batch, process) {
+            self.check_batch(batch, process)?;
+        }
         if process == Process::Encode {
             self.apply_order()?;
         }
@@ -106,7 +108,10 @@ impl Context {
             embeddings: encoded || self.embeddings,
         };
         let all = self.outputs_all(process);
-        self.outputs.extend(batch.outputs.iter().map(|output| all || *output != 0));
+        match batch.outputs.as_slice() {
+            [output] => self.outputs.push(all || *output != 0),
+            outputs => self.outputs.extend(outputs.iter().map(|output| all || *output != 0)),
+        }
     }
 
     /// Hands the batch to C. The code that comes back.
@@ -138,14 +143,19 @@ impl Context {
     fn settle(&mut self, batch: &Batch, process: Process, result: Result<i32>) -> Result<()> {
         let code = result?;
         let cancelled = self.hooks.is_cancelled();
-        match DecodeError::from_code(code) {
-            None if !cancelled => {
-                if process == Process::Decode {
-                    self.books.settle();
-                }
-                self.threadpools.end();
-                return Ok(());
+        if code == 0 && !cancelled {
+            if process == Process::Decode {
+                self.books.settle();
             }
+            self.threadpools.end();
+            return Ok(());
+        }
+        self.settle_failure(batch, process, code, cancelled)
+    }
+
+    #[cold]
+    fn settle_failure(&mut self, batch: &Batch, process: Process, code: i32, cancelled: bool) -> Result<()> {
+        match DecodeError::from_code(code) {
             Some(error) if !cancelled && error.memory_is_restored() => {
                 return Err(ErrorKind::Decode(error).into());
             }
@@ -181,6 +191,30 @@ impl Context {
         self.apply_order()?;
         self.outputs.clear();
         Ok(())
+    }
+
+    /// Whether a batch is of the usual kind, tokens of one sequence each for a decoder, and nothing in it is to be
+    /// refused. Takes one look, where `check_batch` finds the reason.
+    #[inline]
+    fn is_plain(&self, batch: &Batch, process: Process) -> bool {
+        let (limits, facts) = (&self.limits, &self.facts);
+        let longest = limits.n_batch.min(limits.n_outputs_max) as usize;
+        let n_seq_max = i32::try_from(limits.n_seq_max).unwrap_or(i32::MAX);
+        let all_below = |values: &[i32], end: i32| values.iter().all(|value| (0..end).contains(value));
+        process == Process::Decode
+            && self.causal
+            && !self.embeddings
+            && facts.has_memory
+            && !facts.has_encoder
+            && !facts.needs_states
+            && batch.states.is_empty()
+            && batch.places.is_empty()
+            && (1..=longest).contains(&batch.len())
+            // Each has one at least.
+            && batch.seq_ids.len() == batch.len()
+            && all_below(&batch.seq_ids, n_seq_max)
+            && all_below(&batch.tokens, facts.n_vocab)
+            && all_below(&batch.positions, facts.end_of_positions)
     }
 
     fn check_batch(&self, batch: &Batch, process: Process) -> Result<()> {

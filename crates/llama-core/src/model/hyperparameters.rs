@@ -24,21 +24,23 @@ fn flaw(metadata: &Metadata) -> Option<String> {
         Some((key, value))
     };
     let rotated = ["rope.dimension_count", "rope.dimension_count_swa"];
-    let is_hybrid = find("ssm.conv_kernel").is_some();
+    let states = ["ssm.conv_kernel", "wkv.head_size"];
+    let has_states = states.into_iter().any(|name| find(name).is_some());
     rotated
         .into_iter()
         .filter_map(find)
-        .find_map(|(key, value)| rotation(&key, value, is_hybrid))
-        .or_else(|| {
-            let is_t5 = architecture.starts_with("t5");
-            let (key, value) = find("attention.relative_buckets_count").filter(|_| is_t5)?;
-            buckets(&key, value)
-        })
-        .or_else(|| find("decoder_block_count").and_then(|(key, value)| decoder_blocks(&key, value)))
+        .find_map(|(key, value)| rotation(&key, value, has_states))
+        .or_else(|| if architecture.starts_with("t5") { t5(find) } else { None })
+}
+
+fn t5(find: impl Fn(&str) -> Option<(String, u32)>) -> Option<String> {
+    let few_or_many = find("attention.relative_buckets_count").and_then(|(key, value)| buckets(&key, value));
+    few_or_many.or_else(|| find("decoder_block_count").and_then(|(key, value)| decoder_blocks(&key, value)))
 }
 
 /// With 0 rotated values ggml's loop over the values that are not never moves on, and an odd number fails an assertion on
-/// its threads (ops.cpp, ggml_compute_forward_rope). Hybrids that rotate nothing may say so with a 0.
+/// its threads (ops.cpp, ggml_compute_forward_rope). Models with states that rotate nothing may
+/// say so with a 0.
 fn rotation(key: &str, value: u32, may_rotate_nothing: bool) -> Option<String> {
     if value.is_multiple_of(2) && (value > 0 || may_rotate_nothing) {
         return None;

@@ -295,6 +295,7 @@ impl Machine {
 
     fn process(&mut self, call: &Call, encode: bool) {
         let expected = self.expect_process(encode);
+        let in_range = self.positions_in_range();
         let batch = std::mem::take(&mut self.batch);
         let done = if encode { self.context().encode(&batch) } else { self.context().decode(&batch) };
         self.batch = batch;
@@ -306,7 +307,11 @@ impl Machine {
         );
         let reached = match &done {
             Ok(()) => true,
-            Err(error) => matches!(error.kind(), ErrorKind::Decode(_)),
+            // What is compared with memory is looked at last, when the results of the batch before are gone.
+            Err(error) => {
+                matches!(error.kind(), ErrorKind::Decode(_))
+                    || expected == Refused("InvalidPosition") && in_range
+            }
         };
         if !reached {
             return;

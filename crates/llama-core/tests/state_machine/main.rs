@@ -4,6 +4,7 @@
 //! 500 sequences in a normal run. `LLAMA_SEQUENCES` sets another number, which `cargo xtask test --long` does, and
 //! `LLAMA_SEED` makes other sequences. For those that take the process with them, `LLAMA_SEQUENCE_TRACE` prints each
 //! before it runs, and `LLAMA_FIRST_SEQUENCE` leaves out those before.
+#![allow(clippy::print_stdout, reason = "what was tried is the result of a long run")]
 
 #[path = "../resident/mod.rs"]
 mod resident;

@@ -48,16 +48,14 @@ impl Machine {
         if self.entries.iter().flat_map(|entry| &entry.seqs).any(|seq| self.known(*seq).is_none()) {
             return Refused("InvalidSeqId");
         }
-        let learned = traits::has_learned_positions(self.tiny);
-        let end = if learned { traits::LEARNED_POSITIONS } else { i32::MAX };
-        if self.entries.iter().any(|entry| !(0..end).contains(&entry.pos)) {
-            return Refused("InvalidPosition");
-        }
         let tokens = batches::tokens(&self.entries);
         let whole_sequences = self.embeddings || !self.causal;
         let shared = tokens.iter().any(|(_, seqs)| seqs.count_ones() > 1);
         if shared && !encode && !self.memory.can_share(whole_sequences) {
             return Refused("Unsupported");
+        }
+        if !self.positions_in_range() {
+            return Refused("InvalidPosition");
         }
         if !encode
             && traits::has_encoder(self.tiny)
@@ -66,7 +64,7 @@ impl Machine {
             return Refused("Unsupported");
         }
         if !batches::is_consistent(&tokens, &self.memory) {
-            return Refused("Decode(InvalidBatch)");
+            return Refused("InvalidPosition");
         }
         if encode {
             return Fine;
@@ -76,6 +74,12 @@ impl Machine {
             Room::TooLittle => Refused("Decode(NoSlot)"),
             Room::Unknown => FineOr("Decode(NoSlot)"),
         }
+    }
+
+    pub(super) fn positions_in_range(&self) -> bool {
+        let learned = traits::has_learned_positions(self.tiny);
+        let end = if learned { traits::LEARNED_POSITIONS } else { i32::MAX };
+        self.entries.iter().all(|entry| (0..end).contains(&entry.pos))
     }
 
     pub(super) fn can_shift(&self) -> bool {
