@@ -88,6 +88,9 @@ impl Context {
     /// [`Batch::last_output`]: crate::Batch::last_output
     pub fn logits(&self, index: impl Into<Option<usize>>) -> Result<Logits<'_>> {
         let index = self.check_output(index.into(), "logits")?;
+        if !self.computed().logits {
+            return Err(no_output(index, "logits", "the last batch computed embeddings only"));
+        }
         let n_vocab = self.n_vocab();
         let raw = self.raw();
         // SAFETY: the context is valid and the index has an output (`check_output`).
@@ -109,6 +112,9 @@ impl Context {
     ///
     /// Corresponds to `llama_get_logits`.
     pub fn logits_rows(&self) -> Result<impl Iterator<Item = (usize, Logits<'_>)>> {
+        if !self.outputs().is_empty() && !self.computed().logits {
+            return Err(no_output(0, "logits", "the last batch computed embeddings only"));
+        }
         let n_vocab = self.n_vocab();
         let raw = self.raw();
         // SAFETY: the context is valid; the function returns the start of its rows, which `read` has put in order.
