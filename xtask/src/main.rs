@@ -8,7 +8,9 @@ mod demo;
 mod docs;
 mod matrix;
 mod native;
+mod overhead;
 mod progress;
+mod sanitize;
 mod setup;
 mod test;
 mod tidy;
@@ -33,6 +35,8 @@ enum Command {
     Demo(demo::Args),
     Docs(docs::Args),
     Matrix(matrix::Args),
+    Overhead(overhead::Args),
+    Sanitize(sanitize::Args),
     Setup(setup::Args),
     Test(test::Args),
     Tidy(tidy::Args),
@@ -45,6 +49,8 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Docs(args) => docs::run(&args),
         Command::Matrix(args) => matrix::run(&args),
+        Command::Overhead(args) => overhead::run(&args),
+        Command::Sanitize(args) => sanitize::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Tidy(args) => tidy::run(&args),

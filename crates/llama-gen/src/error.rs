@@ -38,6 +38,34 @@ pub enum ErrorKind {
         /// Tokens that one sequence can have.
         n_ctx: u32,
     },
+    /// The context is full, and [`WhenFull::Error`](crate::WhenFull::Error) was asked for.
+    #[error(
+        "the context of {n_ctx} tokens is full: load the model with a larger n_ctx, or choose another WhenFull"
+    )]
+    ContextFull {
+        /// Tokens that one sequence can have.
+        n_ctx: usize,
+    },
+    /// [`WhenFull::Shift`](crate::WhenFull::Shift) was asked for, and the memory of this model cannot do that.
+    #[error(
+        "a full context cannot be shifted with this model: {reason}. WhenFull::Compact works with any model"
+    )]
+    CannotShift {
+        /// Why.
+        reason: &'static str,
+    },
+    /// A [`Compactor`](crate::Compactor) did not do its work.
+    #[error("the compactor could not shorten the text: {source}")]
+    Compactor {
+        /// What it said, or what is wrong with what it gave.
+        source: crate::CompactError,
+    },
+    /// The system has no thread for an asynchronous generation.
+    #[error("no thread could be started for the generation: {source}")]
+    Thread {
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// The model cannot generate text.
     #[error("{} cannot generate text: {reason}", path.display())]
     NotGenerative {
