@@ -6,6 +6,7 @@ mod bench;
 mod codegen;
 mod demo;
 mod docs;
+mod fuzz;
 mod matrix;
 mod native;
 mod progress;
@@ -32,6 +33,7 @@ enum Command {
     Codegen(codegen::Args),
     Demo(demo::Args),
     Docs(docs::Args),
+    Fuzz(fuzz::Args),
     Matrix(matrix::Args),
     Setup(setup::Args),
     Test(test::Args),
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Codegen(args) => codegen::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Docs(args) => docs::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Matrix(args) => matrix::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Test(args) => test::run(&args),
