@@ -9,7 +9,9 @@ mod docs;
 mod fuzz;
 mod matrix;
 mod native;
+mod overhead;
 mod progress;
+mod sanitize;
 mod setup;
 mod test;
 mod tidy;
@@ -35,6 +37,8 @@ enum Command {
     Docs(docs::Args),
     Fuzz(fuzz::Args),
     Matrix(matrix::Args),
+    Overhead(overhead::Args),
+    Sanitize(sanitize::Args),
     Setup(setup::Args),
     Test(test::Args),
     Tidy(tidy::Args),
@@ -48,6 +52,8 @@ fn main() -> ExitCode {
         Command::Docs(args) => docs::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Matrix(args) => matrix::run(&args),
+        Command::Overhead(args) => overhead::run(&args),
+        Command::Sanitize(args) => sanitize::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Tidy(args) => tidy::run(&args),

@@ -60,6 +60,12 @@ pub enum ErrorKind {
         /// What it said, or what is wrong with what it gave.
         source: crate::CompactError,
     },
+    /// The system has no thread for an asynchronous generation.
+    #[error("no thread could be started for the generation: {source}")]
+    Thread {
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// The model cannot generate text.
     #[error("{} cannot generate text: {reason}", path.display())]
     NotGenerative {

@@ -1,8 +1,11 @@
 //! Describing a generation before it begins.
 
+use core::future::poll_fn;
+use core::pin::Pin;
 use core::time::Duration;
 use std::time::Instant;
 
+use futures_core::Stream as _;
 use llama_core::{Token, TokenizeOptions};
 
 use crate::cancel::CancelToken;
@@ -16,6 +19,7 @@ use crate::params::{GenerationParams, SamplingParams};
 use crate::prompt::Prompt;
 use crate::run::Run;
 use crate::stop::{Criterion, StopCriterion};
+use crate::stream::EventStream;
 use crate::when_full::WhenFull;
 
 /// A generation that has been described and not begun. Made by [`Llama::generate`].
@@ -204,6 +208,32 @@ impl Generate {
         Ok(Generator::new(Run::start(self)?))
     }
 
+    /// As [`stream`](Self::stream), for asynchronous code: the events are computed on a thread of their own.
+    ///
+    /// ```
+    /// use futures::{StreamExt as _, executor::block_on};
+    /// use llama_gen::Llama;
+    ///
+    /// # fn main() -> Result<(), llama_gen::Error> {
+    /// # let llm = Llama::load(test_models::Tiny::Llama.path())?;
+    /// let mut events = llm.generate("Once upon a time").max_tokens(8).stream_async()?;
+    /// block_on(async {
+    ///     while let Some(event) = events.next().await {
+    ///         print!("{}", event?.text());
+    ///     }
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidParameters`] and [`ErrorKind::Thread`] at once; what else [`stream`](Self::stream) may say, as
+    /// the only item of the stream.
+    pub fn stream_async(self) -> Result<EventStream> {
+        EventStream::start(self)
+    }
+
     /// Runs to the end and returns the whole text.
     ///
     /// # Errors
@@ -212,10 +242,24 @@ impl Generate {
     pub fn complete(self) -> Result<Completion> {
         let mut text = String::new();
         for event in self.stream()? {
-            match event? {
-                Event::Text(more) => text.push_str(&more.text),
-                Event::Finish(finish) => return Ok(Completion { text, finish }),
-                _ => {}
+            if let Some(finish) = collect(event?, &mut text) {
+                return Ok(Completion { text, finish });
+            }
+        }
+        unreachable!("a generation without an error ends with a finish event")
+    }
+
+    /// As [`complete`](Self::complete), for asynchronous code. Dropping the future cancels the generation.
+    ///
+    /// # Errors
+    ///
+    /// As [`Generate::stream_async`], and what an event may bring.
+    pub async fn complete_async(self) -> Result<Completion> {
+        let mut events = self.stream_async()?;
+        let mut text = String::new();
+        while let Some(event) = poll_fn(|context| Pin::new(&mut events).poll_next(context)).await {
+            if let Some(finish) = collect(event?, &mut text) {
+                return Ok(Completion { text, finish });
             }
         }
         unreachable!("a generation without an error ends with a finish event")
@@ -244,6 +288,16 @@ impl Generate {
         let options = TokenizeOptions::default().parse_special(self.params.parse_special);
         Ok(self.llama.model().vocab().tokenize(text, options)?)
     }
+}
+
+/// Adds an event's text; what the last event says.
+fn collect(event: Event, text: &mut String) -> Option<Finish> {
+    match event {
+        Event::Text(more) => text.push_str(&more.text),
+        Event::Finish(finish) => return Some(finish),
+        _ => {}
+    }
+    None
 }
 
 /// A whole generation.

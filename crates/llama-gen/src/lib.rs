@@ -38,6 +38,7 @@ mod sequence;
 mod slot;
 mod slots;
 mod stop;
+mod stream;
 mod when_full;
 
 pub use cancel::CancelToken;
@@ -54,4 +55,5 @@ pub use params::{
 };
 pub use prompt::Prompt;
 pub use stop::{RepetitionGuard, SoFar, StopCriterion, StopMatcher};
+pub use stream::EventStream;
 pub use when_full::{CompactError, Compactor, Full, WhenFull};

@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 use super::params::{LoadMode, ModelParams, invalid};
 use super::raw_params::RawModelParams;
 use super::source::{Checked, ModelSource};
-use super::{Model, Origin};
+use super::{Model, Origin, hyperparameters, vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::callback::Callback;
 use crate::ffi::file::CFile;
@@ -27,6 +27,7 @@ impl Model {
     ///
     /// # Errors
     ///
+    /// [`ErrorKind::Vocabulary`] when its tokenizer would not work, [`ErrorKind::Hyperparameter`] when the network would not,
     /// [`ErrorKind::File`] when the file is not a complete GGUF file, [`ErrorKind::Split`] when the files do not belong
     /// together, [`ErrorKind::Load`] when llama.cpp cannot use it (an architecture that it does not know, a missing
     /// tensor), [`ErrorKind::DoesNotFit`] when there is not enough memory for the weights,
@@ -113,6 +114,8 @@ pub(super) fn load(
     backend::init();
     let mut raw_params = params.to_raw()?;
     let checked = source.check(params)?;
+    vocabulary::check(&source, checked.head.metadata())?;
+    hyperparameters::check(&source, checked.head.metadata(), &checked.tensors)?;
     plan::refuse_weights(&source, params, &checked.tensors)?;
     let loaded = call_with_progress(&source, params, &checked, &mut raw_params, progress);
     match loaded {

@@ -16,6 +16,7 @@ impl SamplerChain {
     /// Whether a grammar of the chain is at its end: what was accepted is complete, and nothing but a token that ends the
     /// generation can follow. False without a grammar, and while a lazy grammar waits for its trigger.
     ///
+    /// The same as a [`grammar_state`](SamplerChain::grammar_state) of `Finished`, without going through all tokens.
     /// While the text is not complete, the answer takes one look at the grammar. When it is, the grammar is asked about
     /// the tokens of the vocabulary until it allows one; that takes as long as a [`sample`](SamplerChain::sample) if it
     /// allows none.

@@ -1,0 +1,92 @@
+//! Walks every safe public function of llama-core with hostile arguments: negative, huge, empty, NaN, NUL bytes, the wrong
+//! kind of model, objects whose earlier call failed. Nothing may end the process, hang, panic, or reach an assertion
+//! inside llama.cpp.
+//!
+//! The cases run in child processes: this very program, told by a variable which cases to run. A child says what it is
+//! about to do, so that the last word of one that ends early, or says nothing for long, is what it ended of.
+//!
+//! `cargo xtask tidy` compares the lists of cases, one in each file, with the functions of the crate. A new function needs
+//! a new line in the list of its file; most take `each_context` or `each_model` and the values of `values.rs`.
+
+mod batch;
+mod child;
+mod context;
+mod memory;
+mod model;
+mod params;
+mod poison;
+mod sampler;
+mod subjects;
+mod system;
+mod token;
+mod values;
+mod vocab;
+mod walk;
+
+use std::collections::BTreeSet;
+
+use child::Ending;
+use subjects::Subjects;
+use walk::Walk;
+
+/// A function's name, and what tries it.
+type Case = (&'static str, fn(&mut Walk, &mut Subjects));
+
+fn cases() -> Vec<Case> {
+    let lists = [
+        batch::CASES,
+        context::CASES,
+        memory::CASES,
+        model::CASES,
+        params::CASES,
+        sampler::CASES,
+        system::CASES,
+        token::CASES,
+        vocab::CASES,
+    ];
+    lists.concat()
+}
+
+#[test]
+fn no_function_is_named_twice() {
+    let cases = cases();
+    let names: BTreeSet<&str> = cases.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names.len(), cases.len());
+}
+
+/// What a child does; nothing in the parent.
+#[test]
+fn child() {
+    let Some(names) = child::names() else { return };
+    let mut walk = Walk::new();
+    let mut subjects = Subjects::default();
+    for (name, case) in cases().into_iter().filter(|(name, _)| names.iter().any(|wanted| wanted == name)) {
+        walk.begin(name);
+        case(&mut walk, &mut subjects);
+    }
+    walk.end();
+}
+
+#[test]
+fn every_function_survives() {
+    let mut left: Vec<&str> = cases().into_iter().map(|(name, _)| name).collect();
+    let mut steps = 0;
+    let mut times = Vec::new();
+    let mut failures = Vec::new();
+    while !left.is_empty() {
+        let report = child::run(&left);
+        steps += report.steps;
+        times.extend(report.times);
+        let Ending::Early { case, how } = report.ending else { break };
+        let at = left.iter().position(|name| *name == case);
+        // Alone, to see whether the case itself is to blame or one before it.
+        let alone = at.map(|_| child::run(&[&case]).ending);
+        let also_alone =
+            if matches!(alone, Some(Ending::Early { .. })) { "" } else { " (not when it runs alone)" };
+        failures.push(format!("{case}{also_alone}, after {:?}: {how}", report.last_step));
+        left.drain(..at.map_or(left.len(), |at| at + 1));
+    }
+    times.sort_unstable_by(|one, other| other.cmp(one));
+    println!("{} functions, {steps} calls; the slowest: {:.1?}", cases().len(), &times[..times.len().min(9)]);
+    assert!(failures.is_empty(), "{} functions failed:\n{}", failures.len(), failures.join("\n"));
+}
