@@ -25,7 +25,7 @@ pub(crate) const CASES: &[Case] = &[
             });
         }
     }),
-    ("CandidatesMut::len", |walk, _| each(walk, |candidates| assert!(candidates.len() > 0))),
+    ("CandidatesMut::len", |walk, _| each(walk, |candidates| assert_ne!(candidates.len(), 0))),
     ("CandidatesMut::is_empty", |walk, _| each(walk, |candidates| assert!(!candidates.is_empty()))),
     ("CandidatesMut::is_sorted", |walk, _| each(walk, |candidates| _ = candidates.is_sorted())),
     ("CandidatesMut::sort", |walk, _| {
