@@ -58,7 +58,9 @@ fn use_it(walk: &mut Walk, what: &str, model: Option<Model>) {
     let Some(model) = model else { return };
     walk.call(format!("{what}, text"), || model.vocab().tokenize("<s> a \0", Default::default()));
     let params = ContextParams::default().n_ctx(256).n_threads(1);
-    if let Some(mut context) = walk.call(format!("{what}, context"), || Context::new(&model, &params)) {
+    if let Some(mut context) =
+        walk.call_contained(format!("{what}, context"), || Context::new(&model, &params))
+    {
         walk.call(format!("{what}, batch"), || try_fill(&mut context));
     }
 }

@@ -11,10 +11,12 @@
 mod abort;
 mod adapter;
 mod batch;
+mod chain_edit;
 mod child;
 mod clone;
 mod context;
 mod control_vector;
+mod custom;
 mod damage;
 mod device_state;
 mod embedding;
@@ -56,9 +58,11 @@ fn cases() -> Vec<Case> {
         abort::CASES,
         adapter::CASES,
         batch::CASES,
+        chain_edit::CASES,
         clone::CASES,
         context::CASES,
         control_vector::CASES,
+        custom::CASES,
         device_state::CASES,
         embedding::CASES,
         from_metadata::CASES,

@@ -62,7 +62,9 @@ fn use_it(walk: &mut Walk, what: &str, tiny: Tiny, params: &ModelParams) {
     let Some(model) = walk.call(what, || Model::load(tiny.path(), params)) else { return };
     walk.call(format!("{what}, text"), || model.vocab().tokenize("<s> a \0", Default::default()));
     let params = ContextParams::default().n_ctx(256).n_threads(1);
-    if let Some(mut context) = walk.call(format!("{what}, context"), || Context::new(&model, &params)) {
+    if let Some(mut context) =
+        walk.call_contained(format!("{what}, context"), || Context::new(&model, &params))
+    {
         walk.call(format!("{what}, batch"), || try_fill(&mut context));
     }
 }
@@ -134,8 +136,27 @@ fn kv_override(walk: &mut Walk, _: &mut Subjects) {
                 use_it(walk, &what, *tiny, &ModelParams::default().kv_override(&key, value));
             }
         }
+        // Those that the tiny models do not have.
+        let architecture = gguf.metadata().get::<&str>("general.architecture").unwrap();
+        for (key, value) in NUMBERS.iter().flat_map(|key| [0_i64, 1, 3, 1 << 32].map(|value| (key, value))) {
+            let key = format!("{architecture}.{key}");
+            let what = format!("{key} {value}");
+            use_it(walk, &what, *tiny, &ModelParams::default().kv_override(&key, value));
+        }
     }
 }
+
+/// Numbers that most architectures may have.
+const NUMBERS: [&str; 8] = [
+    "rope.dimension_count",
+    "rope.dimension_count_swa",
+    "attention.key_length",
+    "attention.value_length",
+    "attention.relative_buckets_count",
+    "decoder_block_count",
+    "expert_used_count",
+    "pooling_type",
+];
 
 /// Of the type that the key has, so that llama.cpp takes them.
 fn odd_values(value: &llama_gguf::Value) -> Vec<KvValue> {
@@ -143,9 +164,9 @@ fn odd_values(value: &llama_gguf::Value) -> Vec<KvValue> {
     match value {
         Value::Array(_) => vec![KvValue::Int(1)],
         Value::Bool(value) => vec![KvValue::Bool(!value)],
-        Value::String(_) => {
-            ["", "gpt2", "no_vocab", "yarn"].map(|text| KvValue::Str(text.to_owned())).to_vec()
-        }
+        Value::String(_) => ["", "gpt2", "llama", "bert", "t5", "rwkv", "plamo2", "no_vocab", "yarn"]
+            .map(|text| KvValue::Str(text.to_owned()))
+            .to_vec(),
         Value::F32(_) | Value::F64(_) => {
             [0.0, -1.0, f64::NAN, f64::INFINITY, f64::MAX].map(KvValue::Float).to_vec()
         }
