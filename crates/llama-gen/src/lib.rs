@@ -20,6 +20,8 @@
 //! Everything is built on [`llama_core`], whose types are to be had through [`Llama::model`].
 
 mod cancel;
+#[cfg(feature = "chat")]
+pub mod chat;
 mod checkpoints;
 mod clock;
 mod detokenize;
