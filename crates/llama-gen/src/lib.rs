@@ -39,6 +39,7 @@ mod slot;
 mod slots;
 mod stop;
 mod stream;
+mod tokenizer;
 mod when_full;
 
 pub use cancel::CancelToken;
@@ -56,4 +57,7 @@ pub use params::{
 pub use prompt::Prompt;
 pub use stop::{RepetitionGuard, SoFar, StopCriterion, StopMatcher};
 pub use stream::EventStream;
+#[cfg(feature = "tokenizers")]
+pub use tokenizer::HfTokenizer;
+pub use tokenizer::{Tokenizer, check_agreement};
 pub use when_full::{CompactError, Compactor, Full, WhenFull};
