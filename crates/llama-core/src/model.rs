@@ -2,6 +2,7 @@
 
 mod chat_template;
 mod classifier;
+mod effective;
 mod from_metadata;
 mod hyperparameters;
 mod kind;

@@ -1,26 +1,28 @@
 //! Looks at a file's hyperparameters before llama.cpp does: at those that it uses unseen, where a wrong one reads out of
 //! bounds, or never ends.
 
-use llama_gguf::{Metadata, TensorInfo};
+use core::fmt::Display;
 
-use super::source::ModelSource;
+use llama_gguf::TensorInfo;
+
+use super::effective::Effective;
 use crate::error::{ErrorKind, Result};
 
 /// Refuses what llama.cpp would take and fail on where the failure cannot be contained.
-pub(super) fn check(source: &ModelSource, metadata: &Metadata, tensors: &[TensorInfo]) -> Result<()> {
+pub(super) fn check(model: &dyn Display, metadata: Effective<'_>, tensors: &[TensorInfo]) -> Result<()> {
     let flaw = flaw(metadata).or_else(|| tensors.iter().find_map(quantised_row));
     match flaw {
         None => Ok(()),
-        Some(reason) => Err(ErrorKind::Hyperparameter { model: source.to_string(), reason }.into()),
+        Some(reason) => Err(ErrorKind::Hyperparameter { model: model.to_string(), reason }.into()),
     }
 }
 
-fn flaw(metadata: &Metadata) -> Option<String> {
+fn flaw(metadata: Effective<'_>) -> Option<String> {
     // What has another type than it should is refused by llama.cpp.
-    let architecture = metadata.find::<&str>("general.architecture").ok()??;
+    let architecture = metadata.text("general.architecture")?;
     let find = |name: &str| {
         let key = format!("{architecture}.{name}");
-        let value = metadata.find::<u32>(&key).ok()??;
+        let value = metadata.number(&key)?;
         Some((key, value))
     };
     let rotated = ["rope.dimension_count", "rope.dimension_count_swa"];
@@ -31,6 +33,37 @@ fn flaw(metadata: &Metadata) -> Option<String> {
         .filter_map(find)
         .find_map(|(key, value)| rotation(&key, value, has_states))
         .or_else(|| if architecture.starts_with("t5") { t5(find) } else { None })
+        .or_else(|| heads(find))
+        .or_else(|| if architecture == "jamba" { hybrid(metadata) } else { None })
+        .or_else(|| metadata.keys().find_map(|key| epsilon(key, metadata.float(key)?)))
+}
+
+/// Each head of keys is shared by as many heads of queries, which ggml asserts when the graph is made (ggml.c,
+/// `ggml_can_mul_mat`). Numbers that differ between the layers are lists, and not looked at.
+fn heads(find: impl Fn(&str) -> Option<(String, u32)>) -> Option<String> {
+    let (_, heads) = find("attention.head_count")?;
+    let (key, shared) = find("attention.head_count_kv").filter(|(_, shared)| *shared > 0)?;
+    (!heads.is_multiple_of(shared))
+        .then(|| format!("{key} is {shared}: it divides the {heads} of attention.head_count"))
+}
+
+/// A layer without heads is a recurrent one (models/jamba.cpp). Where all are of one kind, llama.cpp fills in the inputs
+/// of the other kind's layers when it decodes, which then have no memory (llama-graph.cpp, `llm_graph_input_mem_hybrid`).
+fn hybrid(metadata: Effective<'_>) -> Option<String> {
+    let key = "jamba.attention.head_count_kv";
+    let recurrent = metadata.zeros(key).unwrap_or_default();
+    let n_layer = metadata.number("jamba.block_count").map_or(0, |n| n as usize);
+    let layers = &recurrent[..n_layer.min(recurrent.len())];
+    let is_hybrid = layers.contains(&true) && layers.contains(&false);
+    (!is_hybrid)
+        .then(|| format!("{key} is a list with 0 for recurrent layers and another number for the others"))
+}
+
+/// What is added to a variance before it is divided by: ggml asserts on its threads that it is not below 0 (ops.cpp,
+/// `ggml_compute_forward_norm` and its kin).
+fn epsilon(key: &str, value: f32) -> Option<String> {
+    let is_usable = !key.ends_with("epsilon") || (value.is_finite() && value >= 0.0);
+    (!is_usable).then(|| format!("{key} is {value}: it is a small number, 0 or more"))
 }
 
 fn t5(find: impl Fn(&str) -> Option<(String, u32)>) -> Option<String> {
@@ -63,17 +96,22 @@ fn decoder_blocks(key: &str, value: u32) -> Option<String> {
     (!is_usable).then(|| format!("{key} is {value}: it is between 1 and {MAX_LAYERS}"))
 }
 
+/// Of the kinds of tokens llama.cpp takes the first row, and adds it to every token (models/bert.cpp).
+pub(super) fn is_added(name: &[u8]) -> bool {
+    name == b"token_types.weight"
+}
+
 /// Norms and biases are added and multiplied by kernels that have no quantised form, which ggml finds out on its threads
 /// (binary-ops.cpp). llama.cpp's own tools quantise matrices only.
 fn quantised_row(tensor: &TensorInfo) -> Option<String> {
+    let (name, ty) = (tensor.name(), tensor.tensor_type());
     let is_row = tensor.shape().iter().skip(1).all(|size| *size == 1);
-    (is_row && tensor.tensor_type().is_quantized()).then(|| {
-        format!(
-            "tensor {} has one dimension and the type {}: only matrices can be quantised",
-            tensor.name(),
-            tensor.tensor_type()
-        )
-    })
+    let what = match (is_row, is_added(name.as_bytes())) {
+        (true, _) => "has one dimension and the type",
+        (_, true) => "is added to the embeddings and has the type",
+        _ => return None,
+    };
+    ty.is_quantized().then(|| format!("tensor {name} {what} {ty}: only matrices can be quantised"))
 }
 
 #[cfg(test)]
@@ -94,6 +132,29 @@ mod tests {
         for value in [0, 1, 2, 3, 30, 256, u32::MAX] {
             assert!(buckets("k", value).is_some(), "{value}");
         }
+    }
+
+    #[test]
+    fn variances_stay_above_nothing() {
+        assert_eq!(epsilon("llama.attention.layer_norm_rms_epsilon", 1e-5), None);
+        assert_eq!(epsilon("llama.rope.freq_base", -1.0), None);
+        for value in [-1.0, f32::NAN, f32::INFINITY] {
+            assert!(epsilon("llama.attention.layer_norm_rms_epsilon", value).is_some(), "{value}");
+        }
+    }
+
+    #[test]
+    fn heads_are_shared_evenly() {
+        assert_eq!(heads_of(4, 2), None);
+        assert_eq!(heads_of(4, 0), None);
+        assert!(heads_of(4, 3).unwrap().contains("head_count_kv is 3"));
+    }
+
+    fn heads_of(all: u32, shared: u32) -> Option<String> {
+        heads(|name| {
+            let value = if name.ends_with("_kv") { shared } else { all };
+            Some((name.to_owned(), value))
+        })
     }
 
     #[test]

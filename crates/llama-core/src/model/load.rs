@@ -7,6 +7,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 
+use super::effective::Effective;
 use super::params::{LoadMode, ModelParams, invalid};
 use super::raw_params::RawModelParams;
 use super::source::{Checked, ModelSource};
@@ -114,8 +115,7 @@ pub(super) fn load(
     backend::init();
     let mut raw_params = params.to_raw()?;
     let checked = source.check(params)?;
-    vocabulary::check(&source, checked.head.metadata())?;
-    hyperparameters::check(&source, checked.head.metadata(), &checked.tensors)?;
+    check_metadata(&source, params, &checked)?;
     plan::refuse_weights(&source, params, &checked.tensors)?;
     let loaded = call_with_progress(&source, params, &checked, &mut raw_params, progress);
     match loaded {
@@ -130,6 +130,13 @@ pub(super) fn load(
     }
 }
 
+/// Refuses what llama.cpp would not refuse by itself and fail on.
+fn check_metadata(source: &ModelSource, params: &ModelParams, checked: &Checked) -> Result<()> {
+    let metadata = Effective::new(checked.head.metadata(), params);
+    vocabulary::check(source, metadata)?;
+    hyperparameters::check(source, metadata, &checked.tensors)
+}
+
 /// Loads all but the weights, without asking whether they fit, and says whether they could stay in the mapped file.
 pub(crate) fn load_to_plan(source: &ModelSource, params: &ModelParams) -> Result<(Model, bool)> {
     backend::init();
@@ -137,6 +144,7 @@ pub(crate) fn load_to_plan(source: &ModelSource, params: &ModelParams) -> Result
     let params = params.clone().no_alloc(true);
     let mut raw_params = params.to_raw()?;
     let checked = source.check(&params)?;
+    check_metadata(source, &params, &checked)?;
     let raw = call(source, &params, &checked, &mut raw_params)?;
     let maps = maps && is_aligned(source, &checked);
     Ok((model(raw, source.clone(), &params, checked), maps))

@@ -1,26 +1,27 @@
 //! Looks at a file's vocabulary before llama.cpp does: at what it asserts, divides by zero on, or never returns from.
 
+use core::fmt::Display;
 use std::collections::HashMap;
 
-use llama_gguf::{Metadata, Text};
+use llama_gguf::Text;
 
-use super::source::ModelSource;
+use super::effective::Effective;
 use crate::error::{ErrorKind, Result};
 
 /// Refuses a vocabulary that llama.cpp would not refuse by itself and fail on.
-pub(super) fn check(source: &ModelSource, metadata: &Metadata) -> Result<()> {
+pub(super) fn check(model: &dyn Display, metadata: Effective<'_>) -> Result<()> {
     match flaw(metadata) {
         None => Ok(()),
-        Some(reason) => Err(ErrorKind::Vocabulary { model: source.to_string(), reason }.into()),
+        Some(reason) => Err(ErrorKind::Vocabulary { model: model.to_string(), reason }.into()),
     }
 }
 
-fn flaw(metadata: &Metadata) -> Option<String> {
-    let kind = metadata.find::<&str>("tokenizer.ggml.model").ok()??;
+fn flaw(metadata: Effective<'_>) -> Option<String> {
+    let kind = metadata.text("tokenizer.ggml.model")?;
     if matches!(kind, "no_vocab" | "none") {
         return None;
     }
-    let tokens = metadata.find::<&[Text]>("tokenizer.ggml.tokens").ok()??;
+    let tokens = metadata.texts("tokenizer.ggml.tokens")?;
     if tokens.is_empty() {
         return Some("it has no tokens".to_owned());
     }

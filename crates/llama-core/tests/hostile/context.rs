@@ -52,7 +52,7 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// A function that cannot fail, also on a poisoned context.
-fn plain(walk: &mut Walk, subjects: &mut Subjects, run: impl Fn(&mut Context)) {
+pub(crate) fn plain(walk: &mut Walk, subjects: &mut Subjects, run: impl Fn(&mut Context)) {
     each_context(walk, subjects, |walk, context| walk.run("", || run(context)));
 }
 
@@ -61,7 +61,7 @@ fn small() -> ContextParams {
 }
 
 /// Parameters that no model, or only some, can have.
-fn odd_params() -> Vec<(String, ContextParams)> {
+pub(crate) fn odd_params() -> Vec<(String, ContextParams)> {
     let mut all = Vec::new();
     let mut add = |name: String, params: ContextParams| all.push((name, params));
     for value in U32 {
@@ -234,7 +234,8 @@ fn set_n_threads(walk: &mut Walk, subjects: &mut Subjects) {
 
 fn set_embeddings(walk: &mut Walk, subjects: &mut Subjects) {
     each_context(walk, subjects, |walk, context| {
-        for value in [true, false, true, true, false] {
+        let before = context.params().embeddings;
+        for value in [true, false, true, true, false, before] {
             walk.call(value, || context.set_embeddings(value));
             read_everything(walk, context);
         }

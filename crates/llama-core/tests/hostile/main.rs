@@ -8,16 +8,37 @@
 //! `cargo xtask tidy` compares the lists of cases, one in each file, with the functions of the crate. A new function needs
 //! a new line in the list of its file; most take `each_context` or `each_model` and the values of `values.rs`.
 
+mod abort;
+mod adapter;
 mod batch;
+mod chain_edit;
 mod child;
+mod clone;
 mod context;
+mod control_vector;
+mod custom;
+mod damage;
+mod device_state;
+mod embedding;
+mod from_metadata;
+mod load;
 mod memory;
 mod model;
+mod model_params;
+mod observer;
 mod params;
+mod parts;
+mod plan;
 mod poison;
+#[path = "../rewritten/mod.rs"]
+mod rewritten;
+mod rows;
 mod sampler;
+mod state;
+mod state_file;
 mod subjects;
 mod system;
+mod threadpool;
 mod token;
 mod values;
 mod vocab;
@@ -34,13 +55,30 @@ type Case = (&'static str, fn(&mut Walk, &mut Subjects));
 
 fn cases() -> Vec<Case> {
     let lists = [
+        abort::CASES,
+        adapter::CASES,
         batch::CASES,
+        chain_edit::CASES,
+        clone::CASES,
         context::CASES,
+        control_vector::CASES,
+        custom::CASES,
+        device_state::CASES,
+        embedding::CASES,
+        from_metadata::CASES,
+        load::CASES,
         memory::CASES,
         model::CASES,
+        model_params::CASES,
+        observer::CASES,
         params::CASES,
+        plan::CASES,
+        rows::CASES,
         sampler::CASES,
+        state::CASES,
+        state_file::CASES,
         system::CASES,
+        threadpool::CASES,
         token::CASES,
         vocab::CASES,
     ];
@@ -84,6 +122,7 @@ fn every_function_survives() {
         let also_alone =
             if matches!(alone, Some(Ending::Early { .. })) { "" } else { " (not when it runs alone)" };
         failures.push(format!("{case}{also_alone}, after {:?}: {how}", report.last_step));
+        println!("{}", failures.last().unwrap());
         left.drain(..at.map_or(left.len(), |at| at + 1));
     }
     times.sort_unstable_by(|one, other| other.cmp(one));

@@ -108,7 +108,7 @@ fn seq_div(walk: &mut Walk, subjects: &mut Subjects) {
 }
 
 /// What was changed is applied with the next batch.
-fn go_on(walk: &mut Walk, context: &mut llama_core::Context) {
+pub(crate) fn go_on(walk: &mut Walk, context: &mut llama_core::Context) {
     if walk.is_poisoned() {
         return;
     }

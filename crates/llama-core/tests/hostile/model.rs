@@ -3,13 +3,13 @@
 use core::ops::ControlFlow;
 use std::path::PathBuf;
 
-use llama_core::{Context, ContextParams, Model, ModelParams};
+use llama_core::{Context, ContextParams, Model, ModelParams, SamplingKey};
 use tempfile::TempDir;
 use test_models::Tiny;
 
 use crate::Case;
 use crate::subjects::{Subjects, each_model};
-use crate::values::{BOOLS, texts};
+use crate::values::{self, BOOLS, short, texts};
 use crate::walk::Walk;
 
 pub(crate) const CASES: &[Case] = &[
@@ -26,7 +26,40 @@ pub(crate) const CASES: &[Case] = &[
     ("Model::n_head_kv", |walk, subjects| {
         each_model(walk, subjects, |walk, model| _ = walk.call("", || model.n_head_kv()));
     }),
-    ("Model::path", |walk, subjects| plain(walk, subjects, |model| _ = model.path().to_owned())),
+    ("Model::architecture", |walk, subjects| {
+        each_model(walk, subjects, |walk, model| _ = walk.call("", || model.architecture()));
+    }),
+    ("Model::chat_template_names", |walk, subjects| {
+        each_model(walk, subjects, |walk, model| _ = walk.call("", || model.chat_template_names()));
+    }),
+    ("Model::kind", |walk, subjects| {
+        each_model(walk, subjects, |walk, model| _ = walk.call("", || model.kind()));
+    }),
+    ("Model::n_classifier_outputs", |walk, subjects| {
+        each_model(walk, subjects, |walk, model| _ = walk.call("", || model.n_classifier_outputs()));
+    }),
+    ("Model::rope_type", |walk, subjects| {
+        each_model(walk, subjects, |walk, model| _ = walk.call("", || model.rope_type()));
+    }),
+    ("Model::recommended_sampling", |walk, subjects| {
+        each_model(walk, subjects, |walk, model| {
+            for key in SamplingKey::ALL {
+                walk.call(format!("{key:?}"), || model.recommended_sampling(*key));
+            }
+        });
+    }),
+    ("SamplingKey::metadata_key", |walk, _| {
+        for key in SamplingKey::ALL {
+            walk.run(format!("{key:?}"), || assert!(!key.metadata_key().is_empty()));
+        }
+    }),
+    ("Model::classifier_labels", |walk, subjects| {
+        plain(walk, subjects, |model| _ = model.classifier_labels())
+    }),
+    ("Model::has_weights", |walk, subjects| plain(walk, subjects, |model| _ = model.has_weights())),
+    ("Model::n_layer_nextn", |walk, subjects| plain(walk, subjects, |model| _ = model.n_layer_nextn())),
+    ("Model::tensors", |walk, subjects| plain(walk, subjects, |model| _ = model.tensors().to_vec())),
+    ("Model::path", |walk, subjects| plain(walk, subjects, |model| _ = model.path().map(ToOwned::to_owned))),
     ("Model::params", |walk, subjects| plain(walk, subjects, |model| _ = model.params().clone())),
     ("Model::vocab", |walk, subjects| plain(walk, subjects, |model| _ = format!("{:?}", model.vocab()))),
     ("Model::is_same", |walk, subjects| {
@@ -62,12 +95,7 @@ fn plain(walk: &mut Walk, subjects: &mut Subjects, run: impl Fn(&Model)) {
 
 /// Paths to what is no model: nothing, folders, devices, other files, models with a part missing or changed.
 fn paths(folder: &TempDir) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> =
-        ["", ".", "/", "/nowhere", "a\0b", "/dev/null", "/dev/zero", "/proc/self/mem"]
-            .map(PathBuf::from)
-            .to_vec();
-    paths.push("x".repeat(10_000).into());
-    paths.push(std::env::current_exe().unwrap());
+    let mut paths = values::paths();
     let mut write = |bytes: &[u8]| {
         let path = folder.path().join(paths.len().to_string());
         std::fs::write(&path, bytes).unwrap();
@@ -93,7 +121,7 @@ fn load(walk: &mut Walk, _: &mut Subjects) {
     let folder = TempDir::new().unwrap();
     for path in paths(&folder) {
         for vocab_only in BOOLS {
-            let what = format!("{:.80} {vocab_only}", path.to_string_lossy().escape_debug().to_string());
+            let what = format!("{} {vocab_only}", short(&path));
             let params = ModelParams::default().vocab_only(vocab_only);
             let Some(model) = walk.call(&what, || Model::load(&path, &params)) else { continue };
             // A change that llama.cpp takes for a model is one.

@@ -1,14 +1,14 @@
 //! Parameters, which are checked where they are used: setting them cannot fail.
 
 use llama_core::{
-    AttentionType, CacheType, Context, ContextParams, FlashAttention, LoadMode, Model, ModelParams,
-    PoolingType, SplitMode,
+    AttentionType, CacheType, Context, ContextParams, ContextType, FlashAttention, LoadMode, Model,
+    ModelParams, PoolingType, RopeScaling, SplitMode,
 };
 use test_models::Tiny;
 
 use crate::Case;
-use crate::subjects::Subjects;
-use crate::values::{BOOLS, F32, U32};
+use crate::subjects::{Subjects, try_fill};
+use crate::values::{BOOLS, F32, U32, USIZE};
 use crate::walk::Walk;
 
 pub(crate) const CASES: &[Case] = &[
@@ -51,6 +51,28 @@ pub(crate) const CASES: &[Case] = &[
     }),
     ("ContextParams::type_k", |walk, subjects| each(walk, subjects, &TYPES, ContextParams::type_k)),
     ("ContextParams::type_v", |walk, subjects| each(walk, subjects, &TYPES, ContextParams::type_v)),
+    ("ContextParams::ctx_type", |walk, subjects| {
+        each(walk, subjects, &[ContextType::Default, ContextType::Mtp], ContextParams::ctx_type);
+    }),
+    ("ContextParams::moe_cache_size", |walk, subjects| {
+        each(walk, subjects, &USIZE, ContextParams::moe_cache_size);
+    }),
+    ("ContextParams::n_outputs_max", |walk, subjects| numbers(walk, subjects, ContextParams::n_outputs_max)),
+    ("ContextParams::n_outputs_max_per_seq", |walk, subjects| {
+        numbers(walk, subjects, ContextParams::n_outputs_max_per_seq);
+    }),
+    ("ContextParams::n_rs_seq", |walk, subjects| numbers(walk, subjects, ContextParams::n_rs_seq)),
+    ("ContextParams::rope_scaling_type", |walk, subjects| {
+        let all = [RopeScaling::None, RopeScaling::Linear, RopeScaling::Yarn, RopeScaling::LongRope];
+        each(walk, subjects, &all, ContextParams::rope_scaling_type);
+    }),
+    ("ContextParams::yarn_attn_factor", |walk, subjects| {
+        yarn(walk, subjects, ContextParams::yarn_attn_factor)
+    }),
+    ("ContextParams::yarn_beta_fast", |walk, subjects| yarn(walk, subjects, ContextParams::yarn_beta_fast)),
+    ("ContextParams::yarn_beta_slow", |walk, subjects| yarn(walk, subjects, ContextParams::yarn_beta_slow)),
+    ("ContextParams::yarn_ext_factor", |walk, subjects| yarn(walk, subjects, ContextParams::yarn_ext_factor)),
+    ("ContextParams::yarn_orig_ctx", |walk, subjects| numbers(walk, subjects, ContextParams::yarn_orig_ctx)),
     ("ModelParams::n_gpu_layers", |walk, _| {
         load(walk, &[None, Some(0), Some(1), Some(u32::MAX)], ModelParams::n_gpu_layers);
     }),
@@ -89,7 +111,7 @@ const LOAD_MODES: [LoadMode; 6] = [
     LoadMode::DirectIo,
 ];
 
-/// Sets it, twice, and makes contexts.
+/// Sets it, twice, makes contexts, and computes with those that can be made.
 fn each<T: Copy + core::fmt::Debug>(
     walk: &mut Walk,
     subjects: &mut Subjects,
@@ -102,9 +124,37 @@ fn each<T: Copy + core::fmt::Debug>(
         walk.on(&name, false);
         for value in values {
             let params = set(set(ContextParams::default().n_ctx(256).n_threads(1), *value), *value);
-            walk.call(format!("{value:?}"), || Context::new(&model, &params));
+            let made = walk.call(format!("{value:?}"), || Context::new(&model, &params));
+            // Hundreds of threads that wait for each other would take minutes.
+            if let Some(mut context) =
+                made.filter(|context| context.n_threads().max(context.n_threads_batch()) < 8)
+            {
+                walk.call(format!("{value:?}, used"), || try_fill(&mut context));
+            }
         }
     }
+}
+
+/// With the scaling that it is for.
+fn yarn(walk: &mut Walk, subjects: &mut Subjects, set: fn(ContextParams, f32) -> ContextParams) {
+    // Of models of their own, since such a context changes what the model says of itself.
+    for tiny in [Tiny::Llama, Tiny::Jamba, Tiny::Gemma3] {
+        walk.on(tiny, false);
+        let model = Model::load(tiny.path(), &ModelParams::default()).unwrap();
+        for (value, scale) in
+            F32.into_iter().flat_map(|value| [0.0, 0.25, 1e-30, 1e30].map(|scale| (value, scale)))
+        {
+            let params =
+                ContextParams::default().n_ctx(256).n_threads(1).rope_scaling_type(RopeScaling::Yarn);
+            let made = walk.call(format!("{value} {scale}"), || {
+                Context::new(&model, &set(params.rope_freq_scale(scale), value))
+            });
+            if let Some(mut context) = made {
+                walk.call(format!("{value} {scale}, used"), || try_fill(&mut context));
+            }
+        }
+    }
+    each(walk, subjects, &F32, set);
 }
 
 /// Without those that would really take the memory.

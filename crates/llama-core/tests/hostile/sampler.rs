@@ -167,7 +167,7 @@ fn push(walk: &mut Walk, subjects: &mut Subjects) {
 }
 
 /// One of each sampler, with values at their limits.
-fn samplers(model: &Model) -> Vec<Sampler> {
+pub(crate) fn samplers(model: &Model) -> Vec<Sampler> {
     let model = model.clone();
     let grammar = "root ::= [a-z]+".to_owned();
     let mut all = vec![
@@ -341,7 +341,11 @@ fn poisoned_chain(model: &Model) -> Named<SamplerChain> {
     Named { name: "poisoned".to_owned(), it: chain }
 }
 
-fn each_chain(walk: &mut Walk, subjects: &mut Subjects, mut with: impl FnMut(&mut Walk, &mut SamplerChain)) {
+pub(crate) fn each_chain(
+    walk: &mut Walk,
+    subjects: &mut Subjects,
+    mut with: impl FnMut(&mut Walk, &mut SamplerChain),
+) {
     let chains = chains(subjects);
     assert!(chains.last().is_some_and(|chain| chain.it.is_poisoned()));
     for mut chain in chains {

@@ -1,6 +1,7 @@
 //! Arguments that nobody would give.
 
 use core::ops::Bound;
+use std::path::{Path, PathBuf};
 
 pub(crate) const I32: [i32; 14] =
     [0, 1, -1, 2, 5, 255, 256, 511, 512, 100_000, i32::MAX - 1, i32::MAX, i32::MIN, i32::MIN + 1];
@@ -53,4 +54,29 @@ pub(crate) fn ranges() -> Vec<(Bound<i32>, Bound<i32>)> {
     let mut bounds = vec![Bound::Unbounded];
     bounds.extend(ends.iter().flat_map(|end| [Bound::Included(*end), Bound::Excluded(*end)]));
     bounds.iter().flat_map(|start| bounds.iter().map(|end| (*start, *end))).collect()
+}
+
+/// Paths that nothing can be read from, or that is nothing that this crate reads.
+pub(crate) fn paths() -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> =
+        ["", ".", "/", "/nowhere", "a\0b", "/dev/null", "/dev/zero", "/proc/self/mem"]
+            .map(PathBuf::from)
+            .to_vec();
+    paths.push("x".repeat(10_000).into());
+    paths.push(std::env::current_exe().unwrap());
+    paths
+}
+
+/// Paths that nothing can be written to. No devices: what is saved takes the place of what is there.
+pub(crate) fn targets(folder: &Path) -> Vec<PathBuf> {
+    let file = folder.join("a file");
+    std::fs::write(&file, "in place of a folder").unwrap();
+    let mut paths: Vec<PathBuf> = ["", ".", "..", "/", "/nowhere/at all", "a\0b"].map(PathBuf::from).to_vec();
+    paths.extend([folder.to_owned(), file.join("below"), folder.join("x".repeat(10_000))]);
+    paths
+}
+
+/// The beginning of a path, for a step.
+pub(crate) fn short(path: &Path) -> String {
+    format!("{:.80}", path.to_string_lossy().escape_debug().to_string())
 }
