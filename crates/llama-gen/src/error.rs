@@ -86,6 +86,18 @@ pub enum ErrorKind {
         /// Why.
         reason: &'static str,
     },
+    /// A tokenizer could not be made, or failed.
+    #[error("the tokenizer cannot be used: {reason}")]
+    Tokenizer {
+        /// Why.
+        reason: String,
+    },
+    /// The ids of a tokenizer are not those of the model.
+    #[error("the tokenizer is not that of the model: {reason}")]
+    TokenizerMismatch {
+        /// The tokens that differ.
+        reason: String,
+    },
 }
 
 impl Error {

@@ -286,7 +286,7 @@ impl Generate {
             return Err(ErrorKind::InvalidPrompt { reason }.into());
         }
         let options = TokenizeOptions::default().parse_special(self.params.parse_special);
-        Ok(self.llama.model().vocab().tokenize(text, options)?)
+        self.llama.tokenizer().tokenize(text, options)
     }
 }
 

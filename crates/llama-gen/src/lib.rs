@@ -41,6 +41,7 @@ mod slot;
 mod slots;
 mod stop;
 mod stream;
+mod tokenizer;
 mod when_full;
 
 pub use cancel::CancelToken;
@@ -58,4 +59,7 @@ pub use params::{
 pub use prompt::Prompt;
 pub use stop::{RepetitionGuard, SoFar, StopCriterion, StopMatcher};
 pub use stream::EventStream;
+#[cfg(feature = "tokenizers")]
+pub use tokenizer::HfTokenizer;
+pub use tokenizer::{Tokenizer, check_agreement};
 pub use when_full::{CompactError, Compactor, Full, WhenFull};

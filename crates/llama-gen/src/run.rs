@@ -57,7 +57,8 @@ impl Run {
         let start = Instant::now();
         generate.params.validate()?;
         let prompt = generate.tokenize()?;
-        let mut sequence = Sequence::new(&generate.params, generate.llama.model())?;
+        let mut sequence =
+            Sequence::new(&generate.params, generate.llama.model(), generate.llama.tokenizer())?;
         sequence.stop_when(generate.criterion.clone());
         sequence.accept_prompt(&prompt)?;
         let home = Arc::clone(generate.llama.slots());
@@ -214,7 +215,7 @@ impl Run {
         if self.wanted.tokens || self.wanted.alternatives.is_some() {
             events.push_back(Event::Token(self.describe(token)?));
         }
-        let step = self.sequence.step(self.llama.model().vocab(), token)?;
+        let step = self.sequence.step(self.llama.model().vocab(), self.llama.tokenizer(), token)?;
         events.extend(step.text.map(Event::Text));
         self.todo.clear();
         self.todo.push(step.token);
@@ -224,9 +225,10 @@ impl Run {
 
     /// What there is to say of a token that was just chosen.
     fn describe(&mut self, token: Token) -> Result<ChosenToken> {
-        let vocab = self.llama.model().vocab();
         let about = |id, log_probability| -> Result<TokenProbability> {
-            Ok(TokenProbability { id, bytes: vocab.token_to_bytes(id, false)?, log_probability })
+            let mut bytes = Vec::new();
+            self.llama.tokenizer().append_token_bytes(id, false, &mut bytes)?;
+            Ok(TokenProbability { id, bytes, log_probability })
         };
         let Some(n) = self.wanted.alternatives else {
             return Ok(ChosenToken { token: about(token, None)?, alternatives: Vec::new() });

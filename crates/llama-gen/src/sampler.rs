@@ -8,6 +8,7 @@ use llama_core::{Model, SamplerChain, Token};
 
 use crate::error::Result;
 use crate::params::GenerationParams;
+use crate::tokenizer::Tokenizer;
 
 /// Chooses the tokens of one sequence.
 #[derive(Debug)]
@@ -17,10 +18,10 @@ pub(crate) struct TokenSampler {
 }
 
 impl TokenSampler {
-    pub(crate) fn new(params: &GenerationParams, model: &Model) -> Result<Self> {
+    pub(crate) fn new(params: &GenerationParams, model: &Model, tokenizer: &dyn Tokenizer) -> Result<Self> {
         let sampling = params.sampling.resolve(model)?;
         sampling.validate()?;
-        let chain = chain(&sampling, model, params.ignore_eos)?;
+        let chain = chain(&sampling, model, tokenizer, params.ignore_eos)?;
         Ok(Self { chain, has_grammar: sampling.grammar.is_some() })
     }
 

@@ -67,7 +67,7 @@ pub(super) fn with_vocabulary(
     if !problems.is_empty() {
         return Ok(());
     }
-    match sampler::chain(sampling, model, params.ignore_eos) {
+    match sampler::chain(sampling, model, model, params.ignore_eos) {
         Ok(_) => Ok(()),
         Err(error) => match error.kind() {
             ErrorKind::Core(core) if matches!(core.kind(), CoreError::Sampler { .. }) => {

@@ -7,12 +7,18 @@ use llama_core::{
 
 use crate::error::Result;
 use crate::params::{GrammarTriggers, ResolvedSampling, SamplerName, biased_tokens};
+use crate::tokenizer::Tokenizer;
 
 /// The chain that does this: biases and grammar first, then the samplers in their order, then the one that selects.
 /// Samplers that would change nothing are left out. With `ignore_eos` the tokens that end a generation are forbidden.
-pub(crate) fn chain(params: &ResolvedSampling, model: &Model, ignore_eos: bool) -> Result<SamplerChain> {
+pub(crate) fn chain(
+    params: &ResolvedSampling,
+    model: &Model,
+    tokenizer: &dyn Tokenizer,
+    ignore_eos: bool,
+) -> Result<SamplerChain> {
     let mut chain = SamplerChain::builder();
-    let mut biases = biased_tokens(&params.logit_bias, model.vocab())?;
+    let mut biases = biased_tokens(&params.logit_bias, tokenizer)?;
     for token in forbidden(model.vocab(), ignore_eos) {
         biases.retain(|(biased, _)| *biased != token);
         biases.push((token, f32::NEG_INFINITY));
