@@ -6,6 +6,7 @@ mod bench;
 mod codegen;
 mod demo;
 mod docs;
+mod fuzz;
 mod matrix;
 mod native;
 mod overhead;
@@ -34,6 +35,7 @@ enum Command {
     Codegen(codegen::Args),
     Demo(demo::Args),
     Docs(docs::Args),
+    Fuzz(fuzz::Args),
     Matrix(matrix::Args),
     Overhead(overhead::Args),
     Sanitize(sanitize::Args),
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::Codegen(args) => codegen::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Docs(args) => docs::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Matrix(args) => matrix::run(&args),
         Command::Overhead(args) => overhead::run(&args),
         Command::Sanitize(args) => sanitize::run(&args),

@@ -373,6 +373,20 @@ pub enum ErrorKind {
         /// Why, or that the log says why.
         reason: String,
     },
+    /// A chat template, a conversation for it, or an answer that it should read is not usable.
+    #[error("{operation} failed: {reason}")]
+    Chat {
+        /// What was being done.
+        operation: &'static str,
+        /// What is wrong, in llama.cpp's words where it found it.
+        reason: String,
+    },
+    /// A JSON schema that no grammar can be made of.
+    #[error("no grammar can be made of the JSON schema: {reason}")]
+    JsonSchema {
+        /// What is wrong, in llama.cpp's words where it found it.
+        reason: String,
+    },
     /// Something that has to be done earlier, or only once.
     #[error("{operation} is not possible any more: {reason}")]
     TooLate {

@@ -9,6 +9,8 @@ mod chain;
 mod check;
 mod create;
 mod custom;
+mod fast;
+mod finished;
 mod grammar;
 mod kind;
 mod large_stack;
@@ -21,6 +23,7 @@ pub use builder::SamplerChainBuilder;
 pub use candidates::{Candidate, Candidates};
 pub use chain::{GrammarState, SamplerChain};
 pub use custom::{CandidatesMut, Custom, CustomSampler};
+pub use fast::{Choice, RowSampler, RowSamplerPool};
 pub use kind::Sampler;
 pub use params::{
     AdaptiveP, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Penalties, Xtc,

@@ -159,14 +159,15 @@ impl Plan {
 
     /// Where this tool's builds, logs and reports are.
     pub(super) fn folder(&self) -> PathBuf {
-        workspace::target().join("sanitize").join(self.tool.name())
+        sanitized().join(self.tool.name())
     }
 
-    /// A build that finds nothing of others: in one folder, rustc has been seen to take a crate of the same name that was
-    /// compiled with other flags.
+    /// A build that finds nothing of others, nor they of it: in one folder, rustc has been seen to take a crate of the same
+    /// name that was compiled with other flags.
     pub(super) fn cargo(&self) -> Command {
         let mut command = workspace::cargo();
         command.env_remove("CARGO_ENCODED_RUSTFLAGS").env_remove("LLAMA_LIB_DIR");
+        command.env("LLAMA_SYS_BUILD_CACHE", sanitized().join("native"));
         command.env("CARGO_TARGET_DIR", self.folder().join("target")).env("CARGO_INCREMENTAL", "0");
         command.envs(self.build.iter().map(|(name, value)| (*name, value)));
         command
@@ -191,7 +192,8 @@ impl Plan {
                     .env("LSAN_OPTIONS", leaks);
             }
             Tool::Leak => {
-                command.env("LSAN_OPTIONS", format!("{common}:{leaks}"));
+                // Without frame pointers in C++ a stack that is only walked along them ends too soon.
+                command.env("LSAN_OPTIONS", format!("{common}:{leaks}:fast_unwind_on_malloc=0"));
             }
             Tool::Thread => {
                 command.env("TSAN_OPTIONS", format!("{common}:{}", suppress("thread")));
@@ -216,6 +218,11 @@ impl Plan {
 
 fn suppress(tool: &str) -> String {
     format!("suppressions='{}'", suppressions(tool).display())
+}
+
+/// Apart from all other builds.
+fn sanitized() -> PathBuf {
+    workspace::target().join("sanitize")
 }
 
 /// What is known and stays, each with its reason.

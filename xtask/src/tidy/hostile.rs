@@ -186,7 +186,7 @@ fn written_impl(tokens: &mut impl Iterator<Item = TokenTree>) -> Option<Written>
             TokenTree::Punct(punct) if punct.as_char() == '$' && depth == 0 => ty = Some(Name::Argument),
             TokenTree::Ident(word) if word == "for" => of_trait = true,
             TokenTree::Ident(word) if depth == 0 && ty.is_none() => {
-                ty = Some(Name::Literal(word.to_string()))
+                ty = Some(Name::Literal(word.to_string()));
             }
             TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => {
                 let functions = public_functions(group.stream());
