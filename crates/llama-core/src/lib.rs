@@ -55,6 +55,7 @@ mod numa;
 mod observer;
 mod perf;
 mod plan;
+mod sampled;
 mod sampler;
 mod state;
 mod system;
@@ -82,6 +83,7 @@ pub use model::{
 };
 pub use perf::Perf;
 pub use plan::{DevicePlan, LoadPlan, MemoryUse};
+pub use sampled::Sampled;
 pub use sampler::*;
 pub use state::{DeviceState, Removed, StateError, StateInfo, StateKind, StatePart};
 pub use system::{BackendReport, DeviceReport, SystemReport};
@@ -91,7 +93,7 @@ pub use vocab::{Vocab, VocabKind};
 
 pub use abort::AbortFlag;
 pub use batch::MultiPos;
-pub use context::{ContextType, ResolvedParams, RopeScaling};
+pub use context::{AttachedSampler, ContextType, ResolvedParams, RopeScaling};
 pub use embeddings::normalize_l2;
 pub use llama_gguf::TensorType;
 pub use numa::{NumaStrategy, init_numa, is_numa};

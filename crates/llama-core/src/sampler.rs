@@ -9,6 +9,7 @@ mod chain;
 mod check;
 mod create;
 mod custom;
+mod device;
 mod grammar;
 mod kind;
 mod large_stack;
@@ -19,6 +20,7 @@ mod raw;
 
 pub use builder::SamplerChainBuilder;
 pub use candidates::{Candidate, Candidates};
+pub(crate) use chain::check_sampled;
 pub use chain::{GrammarState, SamplerChain};
 pub use custom::{CandidatesMut, Custom, CustomSampler};
 pub use kind::Sampler;

@@ -73,6 +73,7 @@ impl Context {
             self.apply_order()?;
         }
         self.outputs.clear();
+        self.samplers.clear_rows();
         self.ordered.set(false);
         // Half-moved keys would be left in memory (llama-kv-cache.cpp, update).
         self.hooks.begin(!self.books.has_moves())?;
@@ -90,6 +91,9 @@ impl Context {
         // Which tokens C outputs without being asked (llama-context.cpp, encode and decode).
         let all = self.outputs_all(process);
         self.outputs.extend(batch.outputs.iter().map(|output| all || *output != 0));
+        if process == Process::Decode {
+            self.samplers.set_rows(batch, &self.outputs);
+        }
         Ok(())
     }
 
@@ -178,6 +182,9 @@ impl Context {
         self.check_rows(batch)?;
         batch.seq_ids.iter().try_for_each(|seq_id| self.check_seq_id(SeqId::new(*seq_id)))?;
         self.check_shared(batch)?;
+        if process == Process::Decode {
+            self.check_samplers(batch, self.outputs_all(process))?;
+        }
         check_positions(batch, self.model.n_positions())
     }
 
