@@ -14,12 +14,18 @@
 //! ```
 //!
 //! [`Llama`] is the front door. [`Llama::generate`] describes a generation, [`Generate::stream`] runs it on the calling
-//! thread as an iterator of [`Event`]s, and [`Generate::complete`] collects them. Text comes in whole characters; stop
-//! strings are never shown in part; the last event says why the generation ended, with tokens and times.
+//! thread as an iterator of [`Event`]s, and [`Generate::complete`] collects them. [`Generate::stream_async`] and
+//! [`Generate::complete_async`] do the same for asynchronous code. Text comes in whole characters; stop strings are
+//! never shown in part; the last event says why the generation ended, with tokens, times and memory.
+//!
+//! What a prompt has in common with an earlier one is not computed again; [`WhenFull`] says what happens to texts that are
+//! longer than the context.
 //!
 //! Everything is built on [`llama_core`], whose types are to be had through [`Llama::model`].
 
 mod cancel;
+#[cfg(feature = "chat")]
+pub mod chat;
 mod checkpoints;
 mod clock;
 mod detokenize;

@@ -48,12 +48,14 @@ const EVERY: &[Tool] = &Tool::ALL;
 const INSTRUMENTED: &[Tool] = &[Tool::Address, Tool::Thread];
 const SLOW: &[Tool] = &[Tool::Thread, Tool::Valgrind];
 const HAS_OWN_MEMORY: &str = "it measures the memory of the process, much of which is the tool's own";
+const NO_ADDRESS_SPACE: &str = "it limits the address space of a process, of which the tool alone takes more";
 const REAL_MODEL: &str = "SmolLM2 takes minutes under this tool; the tiny models go the same ways";
 
 /// What does not run. Everything else does, also what is added later.
 const SKIPPED: &[Skip] = &[
     skip(EVERY, "llama-core/compile_fail", "", "it runs the compiler, and not llama.cpp"),
     skip(INSTRUMENTED, "llama-core/leak", "", HAS_OWN_MEMORY),
+    skip(EVERY, "llama-core/plan", "limited::", NO_ADDRESS_SPACE),
     skip(SLOW, "llama-gen/generate", "", REAL_MODEL),
     skip(SLOW, "", "smollm2", REAL_MODEL),
 ];

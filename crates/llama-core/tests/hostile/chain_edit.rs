@@ -10,7 +10,7 @@ use crate::walk::Walk;
 
 pub(crate) const CASES: &[Case] = &[
     ("SamplerChain::insert", |walk, subjects| {
-        edit(walk, subjects, |chain, index, sampler| chain.insert(index, sampler));
+        edit(walk, subjects, SamplerChain::insert);
     }),
     ("SamplerChain::remove", |walk, subjects| {
         edit(walk, subjects, |chain, index, sampler| {

@@ -87,7 +87,7 @@ pub(crate) fn odd_params() -> Vec<(String, ContextParams)> {
     all
 }
 
-/// Every combination of types, and of poolings with kinds of attention.
+/// Every type of keys and of values, and every combination of poolings with kinds of attention.
 fn odd_kinds() -> Vec<(String, ContextParams)> {
     let types = [
         CacheType::F32,
@@ -101,7 +101,8 @@ fn odd_kinds() -> Vec<(String, ContextParams)> {
     ];
     let flash = [FlashAttention::Auto, FlashAttention::Disabled, FlashAttention::Enabled];
     let mut all = Vec::new();
-    for (key, value) in types.into_iter().flat_map(|key| types.map(|value| (key, value))) {
+    let pairs = types.into_iter().flat_map(|one| [(one, one), (one, CacheType::F16), (CacheType::F16, one)]);
+    for (key, value) in pairs {
         let flash = flash[all.len() % 3];
         let params = small().type_k(key).type_v(value).flash_attention(flash);
         all.push((format!("types {key:?} {value:?} {flash:?}"), params));

@@ -18,13 +18,13 @@ pub(crate) const CASES: &[Case] = &[
     ("ContextParams::n_seq_max", |walk, subjects| numbers(walk, subjects, ContextParams::n_seq_max)),
     ("ContextParams::n_threads", |walk, subjects| numbers(walk, subjects, ContextParams::n_threads)),
     ("ContextParams::n_threads_batch", |walk, subjects| {
-        numbers(walk, subjects, ContextParams::n_threads_batch)
+        numbers(walk, subjects, ContextParams::n_threads_batch);
     }),
     ("ContextParams::rope_freq_base", |walk, subjects| {
-        each(walk, subjects, &F32, ContextParams::rope_freq_base)
+        each(walk, subjects, &F32, ContextParams::rope_freq_base);
     }),
     ("ContextParams::rope_freq_scale", |walk, subjects| {
-        each(walk, subjects, &F32, ContextParams::rope_freq_scale)
+        each(walk, subjects, &F32, ContextParams::rope_freq_scale);
     }),
     ("ContextParams::embeddings", |walk, subjects| each(walk, subjects, &BOOLS, ContextParams::embeddings)),
     ("ContextParams::offload_kqv", |walk, subjects| each(walk, subjects, &BOOLS, ContextParams::offload_kqv)),
@@ -67,7 +67,7 @@ pub(crate) const CASES: &[Case] = &[
         each(walk, subjects, &all, ContextParams::rope_scaling_type);
     }),
     ("ContextParams::yarn_attn_factor", |walk, subjects| {
-        yarn(walk, subjects, ContextParams::yarn_attn_factor)
+        yarn(walk, subjects, ContextParams::yarn_attn_factor);
     }),
     ("ContextParams::yarn_beta_fast", |walk, subjects| yarn(walk, subjects, ContextParams::yarn_beta_fast)),
     ("ContextParams::yarn_beta_slow", |walk, subjects| yarn(walk, subjects, ContextParams::yarn_beta_slow)),
