@@ -66,6 +66,18 @@ pub enum ErrorKind {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The model comes without a chat template.
+    #[error(
+        "the model has no chat template: give one with ChatTemplate::with_text, or use generate for a model that was \
+             not trained to chat"
+    )]
+    NoChatTemplate,
+    /// A conversation, its template or its file is not usable.
+    #[error("the chat is not usable: {reason}")]
+    Chat {
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
     /// The model cannot generate text.
     #[error("{} cannot generate text: {reason}", path.display())]
     NotGenerative {
@@ -73,6 +85,18 @@ pub enum ErrorKind {
         path: std::path::PathBuf,
         /// Why.
         reason: &'static str,
+    },
+    /// A tokenizer could not be made, or failed.
+    #[error("the tokenizer cannot be used: {reason}")]
+    Tokenizer {
+        /// Why.
+        reason: String,
+    },
+    /// The ids of a tokenizer are not those of the model.
+    #[error("the tokenizer is not that of the model: {reason}")]
+    TokenizerMismatch {
+        /// The tokens that differ.
+        reason: String,
     },
 }
 

@@ -96,6 +96,14 @@ pub enum FinishReason {
     MaxTokens,
     /// This stop string was generated. It is not part of the text.
     StopString(String),
+    /// One of [`stop_tokens`](crate::GenerationParams::stop_tokens) was generated. It is not part of the text.
+    StopToken(Token),
+    /// The text fits the grammar and nothing can follow.
+    GrammarFinished,
+    /// The user's own criterion.
+    Criterion,
+    /// It went round in circles: see [`RepetitionGuard`](crate::RepetitionGuard).
+    Repetition,
     /// The context has no room for another token.
     ContextFull,
     /// It was cancelled.

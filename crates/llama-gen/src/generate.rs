@@ -18,6 +18,7 @@ use crate::model::Llama;
 use crate::params::{GenerationParams, SamplingParams};
 use crate::prompt::Prompt;
 use crate::run::Run;
+use crate::stop::{Criterion, StopCriterion};
 use crate::stream::EventStream;
 use crate::when_full::WhenFull;
 
@@ -28,8 +29,8 @@ pub struct Generate {
     pub(crate) llama: Llama,
     prompt: Prompt,
     pub(crate) params: GenerationParams,
+    pub(crate) criterion: Option<Criterion>,
     pub(crate) interrupt: Interrupt,
-    pub(crate) timeout: Option<Duration>,
     pub(crate) when_full: WhenFull,
     pub(crate) wanted: Wanted,
     pub(crate) cache_prompt: bool,
@@ -51,8 +52,8 @@ impl Generate {
             llama,
             prompt,
             params: GenerationParams::default(),
+            criterion: None,
             interrupt: Interrupt::default(),
-            timeout: None,
             when_full: WhenFull::default(),
             wanted: Wanted::default(),
             cache_prompt: true,
@@ -80,25 +81,25 @@ impl Generate {
 
     /// See [`SamplingParams::temperature`].
     pub fn temperature(mut self, temperature: f32) -> Self {
-        self.params.sampling.temperature = temperature;
+        self.params.sampling.temperature = Some(temperature);
         self
     }
 
     /// See [`SamplingParams::top_k`].
     pub fn top_k(mut self, top_k: u32) -> Self {
-        self.params.sampling.top_k = top_k;
+        self.params.sampling.top_k = Some(top_k);
         self
     }
 
     /// See [`SamplingParams::top_p`].
     pub fn top_p(mut self, top_p: f32) -> Self {
-        self.params.sampling.top_p = top_p;
+        self.params.sampling.top_p = Some(top_p);
         self
     }
 
     /// See [`SamplingParams::min_p`].
     pub fn min_p(mut self, min_p: f32) -> Self {
-        self.params.sampling.min_p = min_p;
+        self.params.sampling.min_p = Some(min_p);
         self
     }
 
@@ -126,6 +127,12 @@ impl Generate {
         self
     }
 
+    /// Ends the text when a criterion of your own says so, asked after each token. One criterion: the last one given.
+    pub fn stop_when(mut self, criterion: impl StopCriterion + Clone + 'static) -> Self {
+        self.criterion = Some(Criterion::new(criterion));
+        self
+    }
+
     /// Lets `token` cancel the generation, also in the middle of the prompt: on the CPU after any operation, on other
     /// devices after a part of `n_ubatch` tokens.
     pub fn cancel(mut self, token: &CancelToken) -> Self {
@@ -140,9 +147,10 @@ impl Generate {
         self
     }
 
-    /// As [`deadline`](Self::deadline), that much later than the generation begins.
+    /// As [`deadline`](Self::deadline), that much later than the generation begins. See
+    /// [`GenerationParams::max_time`].
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+        self.params.max_time = Some(timeout);
         self
     }
 
@@ -278,7 +286,7 @@ impl Generate {
             return Err(ErrorKind::InvalidPrompt { reason }.into());
         }
         let options = TokenizeOptions::default().parse_special(self.params.parse_special);
-        Ok(self.llama.model().vocab().tokenize(text, options)?)
+        self.llama.tokenizer().tokenize(text, options)
     }
 }
 

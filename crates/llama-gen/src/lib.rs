@@ -24,6 +24,8 @@
 //! Everything is built on [`llama_core`], whose types are to be had through [`Llama::model`].
 
 mod cancel;
+#[cfg(feature = "chat")]
+pub mod chat;
 mod checkpoints;
 mod clock;
 mod detokenize;
@@ -37,21 +39,31 @@ mod model;
 mod params;
 mod prompt;
 mod run;
+mod sampler;
 mod sequence;
 mod slot;
 mod slots;
 mod stop;
 mod stream;
+mod tokenizer;
 mod when_full;
 
 pub use cancel::CancelToken;
+pub use detokenize::Detokenizer;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{ChosenToken, Event, FinishReason, Progress, Shortened, Text, TokenProbability};
 pub use finish::{Finish, MemoryReport, Timings, Usage};
 pub use generate::{Completion, Generate};
 pub use generator::Generator;
 pub use model::{Llama, LlamaBuilder};
-pub use params::{GenerationParams, SamplingParams};
+pub use params::{
+    BiasTarget, GenerationParams, GrammarParams, GrammarTriggers, LogitBias, Preset, ResolvedSampling,
+    SamplerName, SamplingParams, UnknownPreset, UnknownSampler,
+};
 pub use prompt::Prompt;
+pub use stop::{RepetitionGuard, SoFar, StopCriterion, StopMatcher};
 pub use stream::EventStream;
+#[cfg(feature = "tokenizers")]
+pub use tokenizer::HfTokenizer;
+pub use tokenizer::{Tokenizer, check_agreement};
 pub use when_full::{CompactError, Compactor, Full, WhenFull};

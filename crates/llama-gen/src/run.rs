@@ -57,7 +57,9 @@ impl Run {
         let start = Instant::now();
         generate.params.validate()?;
         let prompt = generate.tokenize()?;
-        let mut sequence = Sequence::new(&generate.params)?;
+        let mut sequence =
+            Sequence::new(&generate.params, generate.llama.model(), generate.llama.tokenizer())?;
+        sequence.stop_when(generate.criterion.clone());
         sequence.accept_prompt(&prompt)?;
         let home = Arc::clone(generate.llama.slots());
         let mut slot = home.take(if generate.cache_prompt { &prompt } else { &[] })?;
@@ -69,8 +71,8 @@ impl Run {
                 return Err(error);
             }
         };
-        let Generate { llama, mut interrupt, timeout, when_full, wanted, checkpoints, .. } = generate;
-        let end = timeout.and_then(|timeout| start.checked_add(timeout));
+        let Generate { llama, mut interrupt, params, when_full, wanted, checkpoints, .. } = generate;
+        let end = params.max_time.and_then(|time| start.checked_add(time));
         interrupt.deadline = interrupt.deadline.into_iter().chain(end).min();
         if interrupt.is_possible() {
             let interrupt = interrupt.clone();
@@ -208,12 +210,12 @@ impl Run {
     fn choose(&mut self, events: &mut VecDeque<Event>) -> Result<Option<FinishReason>> {
         let before = Instant::now();
         let output = self.slot.output();
-        let token = self.sequence.sample(self.slot.context(), output)?;
+        let token = self.sequence.choose(&self.slot.context().logits(output)?)?;
         self.clock.chosen(before);
         if self.wanted.tokens || self.wanted.alternatives.is_some() {
             events.push_back(Event::Token(self.describe(token)?));
         }
-        let step = self.sequence.step(self.llama.model().vocab(), token)?;
+        let step = self.sequence.step(self.llama.model().vocab(), self.llama.tokenizer(), token)?;
         events.extend(step.text.map(Event::Text));
         self.todo.clear();
         self.todo.push(step.token);
@@ -223,9 +225,10 @@ impl Run {
 
     /// What there is to say of a token that was just chosen.
     fn describe(&mut self, token: Token) -> Result<ChosenToken> {
-        let vocab = self.llama.model().vocab();
         let about = |id, log_probability| -> Result<TokenProbability> {
-            Ok(TokenProbability { id, bytes: vocab.token_to_bytes(id, false)?, log_probability })
+            let mut bytes = Vec::new();
+            self.llama.tokenizer().append_token_bytes(id, false, &mut bytes)?;
+            Ok(TokenProbability { id, bytes, log_probability })
         };
         let Some(n) = self.wanted.alternatives else {
             return Ok(ChosenToken { token: about(token, None)?, alternatives: Vec::new() });
