@@ -1,5 +1,6 @@
 //! Contexts: a model at work, with its memory and its last results.
 
+mod cache_types;
 mod clone;
 mod decode;
 mod hooks;
@@ -12,6 +13,7 @@ mod pool_tests;
 mod positions;
 mod recover;
 mod resolved;
+mod samplers;
 mod warm_up;
 
 use core::cell::Cell;
@@ -25,6 +27,8 @@ pub use params::{
 };
 use positions::Positions;
 pub use resolved::ResolvedParams;
+pub use samplers::AttachedSampler;
+use samplers::Samplers;
 
 use crate::adapter::LoraAdapter;
 use crate::error::{Error, ErrorKind, Result};
@@ -54,10 +58,14 @@ pub struct Context {
     causal: bool,
     embeddings: bool,
     unified: bool,
-    /// Whether there is an encoder's output for the decoder of an encoder-decoder model.
-    encoded: bool,
+    /// Whether cached keys can be turned to other positions.
+    rotates_keys: bool,
+    /// The sequences whose encoder's output the decoder of an encoder-decoder model can work on.
+    encoded: Vec<llama_sys::llama_seq_id>,
     /// For each token of the last batch whether it has an output; empty when there is no last batch.
     outputs: Vec<bool>,
+    /// What the outputs are rows of.
+    computed: Computed,
     /// Whether the rows of the outputs stand in their final order. llama.cpp moves them at the first access.
     ordered: Cell<bool>,
     facts: Facts,
@@ -71,8 +79,17 @@ pub struct Context {
     books: Bookkeeping,
     /// The adapters that C has pointers to, with their scales.
     adapters: Vec<(LoraAdapter, f32)>,
+    /// The samplers that C has pointers to.
+    samplers: Samplers,
     /// Whether the next batch may make C plan its buffers anew, for which it walks through the model's adapters.
     may_plan: bool,
+}
+
+/// What the last batch has computed. llama.cpp's buffers also have rows of what it has not, with what was there before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Computed {
+    pub(crate) logits: bool,
+    pub(crate) embeddings: bool,
 }
 
 /// What the context was really created with; constant.
@@ -91,19 +108,26 @@ struct Facts {
     has_memory: bool,
     n_vocab: i32,
     has_encoder: bool,
+    has_decoder: bool,
+    /// Whether the model ends in logits. Of those without memory, encoders such as BERT do not, diffusion models do, and
+    /// the hybrids that read a whole text at once do (llama-model.cpp, create_memory).
+    gives_logits: bool,
+    pooling: PoolingType,
     is_recurrent: bool,
     is_hybrid: bool,
     /// Whether each entry of a batch needs a state embedding.
     needs_states: bool,
     /// Whether entries of a batch can be embeddings.
     takes_embeddings: bool,
+    /// The first position that there is not: the model has learned so many, or numbers end.
+    end_of_positions: i32,
 }
 
 // SAFETY: a llama_context is not tied to the thread that made it: its state is in the object and in backends
 // whose functions may be called from any one thread at a time (llama-context.cpp keeps no thread-local state;
 // ggml's CPU threads belong to the computation or to a pool, which is locked meanwhile). `Context` is not `Sync`, so
 // that there is one thread at a time. What it owns of C's (`input`, `hooks`) is memory without a thread, and the
-// closures in `hooks` are `Send`.
+// closures in `hooks` are `Send`, as sampler chains are.
 unsafe impl Send for Context {}
 
 /// The owner of the C object.
@@ -112,7 +136,7 @@ struct OwnedRaw(NonNull<llama_sys::llama_context>);
 impl Drop for OwnedRaw {
     fn drop(&mut self) {
         // SAFETY: the context is valid and this is its only owner. It is the first field of `Context`: what C has the
-        // address of (the model, hooks, thread pools) is dropped after it.
+        // address of (the model, hooks, thread pools, samplers) is dropped after it.
         if let Err(error) = guard(|| unsafe { llama_sys::llama_free(self.0.as_ptr()) }) {
             tracing::error!("freeing a context failed: {error}");
         }
@@ -172,7 +196,10 @@ impl Context {
     ) -> Result<Self> {
         static LOCK: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
         params.check_for(model)?;
-        let mut raw_params = params.to_raw()?;
+        let mut raw_params = params.resolved_for(model).to_raw()?;
+        cache_types::check_values(model, raw_params.type_v)?;
+        let rotates_keys = cache_types::can_turn_keys(model, raw_params.type_k)?;
+        raw_params.pooling_type = params.pooling_for(model)?;
         // Cross-attention asserts on batches that are divided by sequences, as those of separate buffers are
         // (llama-graph.cpp, llm_graph_input_attn_cross).
         raw_params.kv_unified |= model.has_encoder();
@@ -201,15 +228,21 @@ impl Context {
         let (limits, causal) = unsafe {
             (Limits::read(raw.0, &raw_params, model), llama_sys::llama_get_causal_attn(raw.0.as_ptr()))
         };
+        // SAFETY: the context is valid; its memory is made with it and freed with it (llama-context.cpp).
+        let has_memory = !unsafe { llama_sys::llama_get_memory(raw.0.as_ptr()) }.is_null();
         let facts = Facts {
-            // SAFETY: the context is valid; its memory is made with it and freed with it (llama-context.cpp).
-            has_memory: !unsafe { llama_sys::llama_get_memory(raw.0.as_ptr()) }.is_null(),
+            has_memory,
             n_vocab: model.vocab().n_tokens_raw(),
             has_encoder: model.has_encoder(),
+            has_decoder: model.has_decoder(),
+            gives_logits: has_memory || model.is_diffusion() || model.is_hybrid(),
+            // SAFETY: the context is valid; the function reads a number that nothing changes.
+            pooling: params::pooling_from_raw(unsafe { llama_sys::llama_pooling_type_fn(raw.0.as_ptr()) }),
             is_recurrent: model.is_recurrent(),
             is_hybrid: model.is_hybrid(),
             needs_states: params.is_mtp(),
             takes_embeddings: takes_embeddings(model),
+            end_of_positions: model.n_positions().and_then(|n| i32::try_from(n).ok()).unwrap_or(i32::MAX),
         };
         Ok(Self {
             // SAFETY: the context is valid, and `raw` is freed with `input`.
@@ -222,8 +255,10 @@ impl Context {
             embeddings: raw_params.embeddings,
             // With one sequence there is one buffer either way.
             unified: raw_params.kv_unified || params.n_seq_max == 1,
-            encoded: false,
+            rotates_keys,
+            encoded: Vec::new(),
             outputs: Vec::new(),
+            computed: Computed::default(),
             ordered: Cell::new(false),
             facts,
             positions: Positions::new(limits.n_seq_max, has_several_dimensions(model)),
@@ -232,6 +267,7 @@ impl Context {
             poison: None,
             books: Bookkeeping::default(),
             adapters: Vec::new(),
+            samplers: Samplers::default(),
             may_plan: false,
         })
     }
@@ -292,8 +328,7 @@ impl Context {
     /// How embeddings are pooled. Corresponds to `llama_pooling_type`.
     #[must_use]
     pub fn pooling_type(&self) -> PoolingType {
-        // SAFETY: the context is valid; the function reads a number.
-        params::pooling_from_raw(unsafe { llama_sys::llama_pooling_type_fn(self.raw()) })
+        self.facts.pooling
     }
 
     /// Threads for one token at a time. Corresponds to `llama_n_threads`.
@@ -433,6 +468,11 @@ impl Context {
         self.unified
     }
 
+    /// Whether cached keys can be turned to other positions.
+    pub(crate) fn rotates_keys(&self) -> bool {
+        self.rotates_keys
+    }
+
     /// The number of floats in a row of logits.
     pub(crate) fn n_vocab(&self) -> usize {
         usize::try_from(self.facts.n_vocab).unwrap_or(0)
@@ -441,6 +481,11 @@ impl Context {
     /// For each token of the last batch whether it has an output.
     pub(crate) fn outputs(&self) -> &[bool] {
         &self.outputs
+    }
+
+    /// What the last batch has computed.
+    pub(crate) fn computed(&self) -> Computed {
+        self.computed
     }
 
     /// Whether the rows of outputs stand in their final order.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::plan::LoadPlan;
+use crate::sampler::{List, SamplerProblem};
 use crate::state::StateError;
 
 /// The result of this crate's functions.
@@ -218,7 +219,21 @@ pub enum ErrorKind {
         /// Why it failed.
         reason: String,
     },
-    /// A sampler's parameters, grammar or result is not usable.
+    /// The samplers cannot make a chain: everything that is wrong with them, in the order of the chain.
+    #[error("{}", List(problems))]
+    InvalidSamplers {
+        /// At least one.
+        problems: Vec<SamplerProblem>,
+    },
+    /// The samplers have masked every candidate, as a grammar does that no candidate fits. The chain is as before.
+    #[error("sampler {name}: {reason}")]
+    DeadEnd {
+        /// `grammar` when the chain has one, otherwise `chain`.
+        name: &'static str,
+        /// What to do.
+        reason: &'static str,
+    },
+    /// What was given to a sampler, or what came of it, is not usable.
     #[error("sampler {name}: {reason}")]
     Sampler {
         /// llama.cpp's name of the sampler.
@@ -358,6 +373,20 @@ pub enum ErrorKind {
         /// Why, or that the log says why.
         reason: String,
     },
+    /// A chat template, a conversation for it, or an answer that it should read is not usable.
+    #[error("{operation} failed: {reason}")]
+    Chat {
+        /// What was being done.
+        operation: &'static str,
+        /// What is wrong, in llama.cpp's words where it found it.
+        reason: String,
+    },
+    /// A JSON schema that no grammar can be made of.
+    #[error("no grammar can be made of the JSON schema: {reason}")]
+    JsonSchema {
+        /// What is wrong, in llama.cpp's words where it found it.
+        reason: String,
+    },
     /// Something that has to be done earlier, or only once.
     #[error("{operation} is not possible any more: {reason}")]
     TooLate {
@@ -389,6 +418,22 @@ pub enum ErrorKind {
         what: &'static str,
         /// What it takes, and what there is.
         plan: LoadPlan,
+    },
+    /// The vocabulary is one that llama.cpp's tokenizers do not work with; refused before llama.cpp sees it.
+    #[error("cannot use the vocabulary of {model}: {reason}")]
+    Vocabulary {
+        /// The file, and where in it.
+        model: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A number or a tensor's type is one that llama.cpp takes and cannot compute with; refused before llama.cpp sees it.
+    #[error("cannot compute {model}: {reason}")]
+    Hyperparameter {
+        /// The file, and where in it.
+        model: String,
+        /// The key or tensor, and what it can be.
+        reason: String,
     },
 }
 

@@ -8,20 +8,28 @@ mod candidates;
 mod chain;
 mod check;
 mod create;
+mod custom;
+mod device;
 mod fast;
+mod finished;
 mod grammar;
 mod kind;
 mod large_stack;
 mod params;
 mod perf;
+mod problem;
 mod raw;
 
 pub use builder::SamplerChainBuilder;
 pub use candidates::{Candidate, Candidates};
-pub use chain::SamplerChain;
+pub(crate) use chain::check_sampled;
+pub use chain::{GrammarState, SamplerChain};
+pub use custom::{CandidatesMut, Custom, CustomSampler};
 pub use fast::{Choice, RowSampler, RowSamplerPool};
 pub use kind::Sampler;
 pub use params::{
     AdaptiveP, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Penalties, Xtc,
 };
 pub use perf::SamplerPerf;
+pub(crate) use problem::List;
+pub use problem::{GrammarPosition, SamplerProblem};

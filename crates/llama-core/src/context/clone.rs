@@ -11,7 +11,7 @@ impl Context {
     /// to the CPU and back; that copy is held meanwhile. To let sequences part inside one context,
     /// [`Memory::seq_cp`](crate::Memory::seq_cp) costs next to nothing.
     ///
-    /// Not copied are the results of the last batch, observers, abort flags and callbacks, thread pools, and states that are [kept](Context::keep_seq_state) on the device.
+    /// Not copied are the results of the last batch, observers, abort flags and callbacks, thread pools, [samplers](Context::set_sampler), and states that are [kept](Context::keep_seq_state) on the device.
     /// LoRA adapters are attached to the clone too; a control vector has to be set again.
     ///
     /// The clone has the sequences' tokens one after the other in its memory. Where there were gaps between them,
@@ -23,7 +23,7 @@ impl Context {
     /// [`state_data`](Context::state_data) and [`set_state_data`](Context::set_state_data). This
     /// context is as it was, unless it is [poisoned](Context::is_poisoned).
     pub fn try_clone(&mut self) -> Result<Self> {
-        if self.encoded && self.has_memory() {
+        if !self.encoded.is_empty() && self.has_memory() {
             let reason =
                 "the encoder's output is no part of a state: create a context, encode the same text, and \
                           restore the memory with set_state_data"

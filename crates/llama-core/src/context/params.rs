@@ -101,7 +101,8 @@ pub enum RopeScaling {
 /// How a context is made. The defaults are llama.cpp's, but for the threads: as many as this process can really
 /// run at once. Corresponds to `llama_context_params`.
 ///
-/// Not offered are `defrag_thold`, which llama.cpp does not read any more; `samplers`, which has to do with samplers;
+/// Not offered are `defrag_thold`, which llama.cpp does not read any more; `samplers`, for which there is
+/// [`Context::set_sampler`](crate::Context::set_sampler);
 /// and `ctx_other`, a context whose memory and weights are used too. Only drafts (Gemma 4's assistant, EAGLE-3, `DFlash`)
 /// look at it. The first of them reads and writes the other context's memory while nothing keeps the two from computing
 /// at once, and the others need functions of `llama-ext.h` besides, which are C++.
@@ -199,7 +200,8 @@ setters! {
     /// The most tokens in one batch, at least `n_seq_max`. Default: 2048, at most `n_ctx`.
     n_batch: u32;
     /// The most tokens that are computed at once; a batch is divided into such parts. Models that see the whole
-    /// text at once (encoders, non-causal attention) need it as large as the text. Rounded to a multiple of
+    /// text at once (encoders, non-causal attention), and embeddings that are pooled otherwise than by the last token,
+    /// need it as large as the text. Rounded to a multiple of
     /// `n_seq_max`. Default: 512.
     n_ubatch: u32;
     /// The number of sequences, 1..=256. Default: 1.
@@ -272,6 +274,33 @@ setters! {
 }
 
 impl ContextParams {
+    /// The same with the size of the context that llama.cpp will make. It limits batches to the size as it was given
+    /// and rounds afterwards, and asserts that a batch has room for a token of each sequence (llama-context.cpp,
+    /// `output_reserve`).
+    pub(crate) fn resolved_for(&self, model: &Model) -> Self {
+        let n_ctx = if self.n_ctx == 0 { model.n_ctx_train() } else { self.n_ctx };
+        let rounded = n_ctx.checked_next_multiple_of(256).filter(|n_ctx| i32::try_from(*n_ctx).is_ok());
+        Self { n_ctx: rounded.unwrap_or(n_ctx), ..self.clone() }
+    }
+
+    /// The pooling for a model. A decoder works on its encoder's output for each token, and llama.cpp would take pooled
+    /// rows for them, of which there may be more than tokens (llama-context.cpp, `encode`; llama-graph.cpp,
+    /// `llm_graph_input_attn_cross`).
+    pub(crate) fn pooling_for(&self, model: &Model) -> Result<llama_sys::llama_pooling_type> {
+        if !(model.has_encoder() && model.has_decoder()) {
+            return Ok(pooling_to_raw(self.pooling_type));
+        }
+        match self.pooling_type {
+            None | Some(PoolingType::None) => Ok(pooling_to_raw(Some(PoolingType::None))),
+            Some(other) => {
+                let reason = "the model's decoder needs the embedding of each token: use PoolingType::None";
+                let value = format!("{other:?}");
+                Err(ErrorKind::InvalidParameter { name: "pooling_type", value, reason: reason.to_owned() }
+                    .into())
+            }
+        }
+    }
+
     pub(crate) fn to_raw(&self) -> Result<llama_sys::llama_context_params> {
         self.check()?;
         let n_threads = self.n_threads.unwrap_or_else(available_threads);
@@ -366,6 +395,14 @@ impl ContextParams {
     /// `RoPE`'s base frequency and scale.
     pub(crate) fn rope(&self) -> (f32, f32) {
         (self.rope_freq_base, self.rope_freq_scale)
+    }
+
+    /// The most results for one sequence with a sampler, of this many for all.
+    pub(super) fn outputs_per_seq(&self, n_outputs_max: u32) -> u32 {
+        if self.n_outputs_max_per_seq == 0 {
+            return n_outputs_max;
+        }
+        self.n_outputs_max_per_seq.min(n_outputs_max)
     }
 
     pub(crate) fn is_swa_full(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Puts a chain together.
 
 use super::chain::SamplerChain;
+use super::custom::{Custom, CustomSampler};
 use super::kind::Sampler;
 use super::params::{
     AdaptiveP, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Penalties, Xtc,
@@ -234,14 +235,25 @@ impl SamplerChainBuilder {
         }))
     }
 
+    /// A sampler of one's own. The chain works on a copy of it.
+    ///
+    /// Corresponds to `llama_sampler_init`.
+    pub fn custom(self, sampler: impl CustomSampler) -> Self {
+        self.push(Sampler::Custom(Custom::new(sampler)))
+    }
+
     /// Checks all samplers and makes the chain.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Sampler`](crate::ErrorKind::Sampler) with all that is wrong: values that are not numbers
-    /// or out of range, a last sampler that does not select or an earlier one that does, a grammar that
-    /// cannot be read (with line and column), models of different vocabularies; or with llama.cpp's reason
-    /// for not making a sampler.
+    /// [`ErrorKind::InvalidSamplers`](crate::ErrorKind::InvalidSamplers) with all that is wrong: values that are not
+    /// numbers or out of range, a last sampler that does not select or an earlier one that does, a grammar that cannot
+    /// be read (with line and column), models of different vocabularies. [`ErrorKind::Sampler`](crate::ErrorKind::Sampler)
+    /// with llama.cpp's reason for not making a sampler.
+    ///
+    /// # Panics
+    ///
+    /// Goes on with a panic of copying a [`CustomSampler`].
     pub fn build(self) -> Result<SamplerChain> {
         SamplerChain::new(self)
     }

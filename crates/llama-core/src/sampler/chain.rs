@@ -1,18 +1,25 @@
 //! The chain at work.
 
-use core::ffi::CStr;
+mod attached;
+mod edit;
+mod grammars;
+
 use std::sync::Arc;
+
+pub(crate) use attached::check_sampled;
+pub use grammars::GrammarState;
+use grammars::Waiting;
 
 use super::builder::SamplerChainBuilder;
 use super::candidates::{Candidate, Candidates, Flaw};
+use super::custom::Trouble;
 use super::kind::Sampler;
 use super::perf::SamplerPerf;
 use super::raw::RawChain;
-use super::{check, create, large_stack};
+use super::{check, create, custom, large_stack};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::guard::guard;
-use crate::model::Model;
 use crate::token::Token;
 use crate::{backend, log};
 
@@ -42,7 +49,7 @@ use crate::{backend, log};
 pub struct SamplerChain {
     // First, so that it is freed before the models that it points into.
     raw: RawChain,
-    samplers: Arc<[Sampler]>,
+    pub(super) samplers: Arc<[Sampler]>,
     perf: bool,
     /// The size of the vocabulary that samplers were made for.
     n_vocab: Option<usize>,
@@ -51,16 +58,11 @@ pub struct SamplerChain {
     waiting: Option<Waiting>,
     /// Whether adaptive-p has selected a token that was not accepted yet.
     pending: bool,
+    /// The highest token that was accepted, -1 before.
+    highest: i32,
+    /// Of a chain that a context runs: how many samplers are planned for its device.
+    planned: Option<usize>,
     poison: Option<String>,
-}
-
-/// A lazy grammar that waits for a pattern: `std::regex` goes over all text so far, by recursion.
-#[derive(Clone, Copy, Debug)]
-struct Waiting {
-    /// Stack for each byte.
-    per_byte: usize,
-    /// Bytes accepted so far.
-    bytes: usize,
 }
 
 impl SamplerChain {
@@ -82,7 +84,7 @@ impl SamplerChain {
         for sampler in &samplers {
             create::add(&mut raw, sampler, n_vocab)?;
         }
-        let waiting = waiting(&samplers);
+        let waiting = Waiting::of(&samplers);
         Ok(Self {
             raw,
             samplers: samplers.into(),
@@ -91,6 +93,8 @@ impl SamplerChain {
             candidates: Candidates::new(),
             waiting,
             pending: false,
+            highest: -1,
+            planned: None,
             poison: None,
         })
     }
@@ -113,10 +117,15 @@ impl SamplerChain {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Sampler`] when the row is not as long as the vocabulary that the chain was made for, has
-    /// logits that are not numbers, or has none above negative infinity, and when the samplers have masked
-    /// every candidate, as a grammar does that no token fits. The chain can be used again then, after a
-    /// [`reset`](SamplerChain::reset) at the latest. [`ErrorKind::Poisoned`], and the errors of containment.
+    /// [`ErrorKind::Sampler`] when the row is not as long as the vocabulary that the chain was made for, or has
+    /// logits that are not numbers. [`ErrorKind::DeadEnd`] when it has none above negative infinity, and when the
+    /// samplers have masked every candidate, as a grammar does that no token fits. The chain can be used again
+    /// then, after a [`reset`](SamplerChain::reset) at the latest. [`ErrorKind::Poisoned`], and the errors of
+    /// containment.
+    ///
+    /// # Panics
+    ///
+    /// Goes on with a panic of a [`CustomSampler`](crate::CustomSampler).
     pub fn sample_logits(&mut self, logits: &[f32]) -> Result<Token> {
         self.check_poison()?;
         self.check_row(logits.len())?;
@@ -186,15 +195,15 @@ impl SamplerChain {
         self.check_poison()?;
         for token in tokens {
             self.check_token(*token)?;
+            self.highest = self.highest.max(token.get());
         }
-        let raw = self.raw.as_ptr();
+        let raw = self.raw.borrow();
         let samplers = Arc::clone(&self.samplers);
         self.pending = false;
         self.call(|| {
             for (index, _) in (0..).zip(samplers.iter()).filter(|(_, it)| !matches!(it, Sampler::Grammar(_)))
             {
-                // SAFETY: the chain is valid and has a sampler for each of ours, in the same order.
-                let sampler = unsafe { llama_sys::llama_sampler_chain_get(raw, index) };
+                let sampler = raw.sampler(index);
                 for token in tokens {
                     // SAFETY: the sampler is valid while the chain is.
                     unsafe { llama_sys::llama_sampler_accept(sampler, token.get()) };
@@ -214,7 +223,7 @@ impl SamplerChain {
     pub fn reset(&mut self) -> Result<()> {
         self.check_poison()?;
         self.pending = false;
-        self.waiting = waiting(&self.samplers);
+        self.waiting = Waiting::of(&self.samplers);
         let chain = Shared(self.raw.as_ptr());
         // SAFETY: the chain is valid.
         let reset = move || unsafe { llama_sys::llama_sampler_reset(chain.get()) };
@@ -239,21 +248,29 @@ impl SamplerChain {
     /// Corresponds to `llama_sampler_clone`.
     pub fn try_clone(&self) -> Result<Self> {
         self.check_poison()?;
-        if self.pending {
-            let reason =
-                "a token was selected and not accepted yet: accept one or reset before making a copy";
-            return Err(sampler_error("adaptive-p", reason.to_owned()));
+        self.check_not_pending()?;
+        if self.planned.is_some() {
+            return self.detached();
         }
-        Ok(Self {
-            raw: log::explain(|| self.raw.try_clone())?,
+        let raw = log::explain(|| self.raw.try_clone());
+        self.raise()?;
+        Ok(self.with_raw(raw?, self.n_vocab, None))
+    }
+
+    /// The chain with another owner of its C samplers.
+    pub(super) fn with_raw(&self, raw: RawChain, n_vocab: Option<usize>, planned: Option<usize>) -> Self {
+        Self {
+            raw,
             samplers: Arc::clone(&self.samplers),
             perf: self.perf,
-            n_vocab: self.n_vocab,
+            n_vocab,
             candidates: Candidates::new(),
             waiting: self.waiting,
             pending: false,
+            highest: self.highest,
+            planned,
             poison: None,
-        })
+        }
     }
 
     /// The samplers, as they were given.
@@ -280,18 +297,7 @@ impl SamplerChain {
     /// Corresponds to `llama_sampler_chain_get` and `llama_sampler_name`.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        let name = |(index, _)| {
-            // SAFETY: the chain is valid and has a sampler for each of ours; the name is a literal or a
-            // string of the sampler.
-            let name = unsafe {
-                CStr::from_ptr(llama_sys::llama_sampler_name(llama_sys::llama_sampler_chain_get(
-                    self.raw.as_ptr(),
-                    index,
-                )))
-            };
-            name.to_string_lossy().into_owned()
-        };
-        (0..).zip(self.samplers.iter()).map(name).collect()
+        (0..).zip(self.samplers.iter()).map(|(index, _)| self.raw.name(index)).collect()
     }
 
     /// The seed of the last sampler that uses random numbers, also when it was drawn; `None` without such a
@@ -358,45 +364,9 @@ impl SamplerChain {
         }
     }
 
-    fn dead_end(&self) -> Error {
-        let (name, reason) = if self.grammars().next().is_some() {
-            let reason = "no candidate fits the grammar here: put it before samplers that remove candidates, or end the \
-                          text here. `reset` begins anew";
-            ("grammar", reason)
-        } else {
-            ("chain", "every candidate has been masked")
-        };
-        sampler_error(name, reason.to_owned())
-    }
-
-    /// The grammars, with their places in the chain.
-    fn grammars(&self) -> impl Iterator<Item = (i32, &Model)> {
-        (0..).zip(self.samplers.iter()).filter_map(|(index, sampler)| match sampler {
-            Sampler::Grammar(grammar) => Some((index, &grammar.model)),
-            _ => None,
-        })
-    }
-
-    /// Refuses a token that a grammar does not allow: C would throw, half of the chain having accepted it.
-    fn check_grammars(&mut self, token: Token) -> Result<()> {
-        let samplers = Arc::clone(&self.samplers);
-        for (index, sampler) in (0..).zip(samplers.iter()) {
-            let Sampler::Grammar(grammar) = sampler else { continue };
-            let mut data = llama_sys::llama_token_data { id: token.get(), logit: 0.0, p: 0.0 };
-            self.apply_one(index, core::slice::from_mut(&mut data))?;
-            // Tokens without text are masked, but C accepts them and stays where it is.
-            if data.logit == f32::NEG_INFINITY && !piece(&grammar.model, token)?.is_empty() {
-                let text = String::from_utf8_lossy(&piece(&grammar.model, token)?).into_owned();
-                let reason = format!("it does not allow token {token} ({text:?}) here");
-                return Err(sampler_error("grammar", reason));
-            }
-        }
-        Ok(())
-    }
-
     /// Applies the sampler at a place of the chain, and no other.
-    fn apply_one(&mut self, index: i32, data: &mut [llama_sys::llama_token_data]) -> Result<()> {
-        let raw = self.raw.as_ptr();
+    pub(super) fn apply_one(&mut self, index: i32, data: &mut [llama_sys::llama_token_data]) -> Result<()> {
+        let raw = self.raw.borrow();
         let mut array = llama_sys::llama_token_data_array {
             data: data.as_mut_ptr(),
             size: data.len(),
@@ -405,12 +375,7 @@ impl SamplerChain {
         };
         self.call(|| {
             // SAFETY: the chain is valid and has that sampler; the array is as long as it says and not empty.
-            unsafe {
-                llama_sys::llama_sampler_apply(
-                    llama_sys::llama_sampler_chain_get(raw, index),
-                    &raw mut array,
-                );
-            }
+            unsafe { llama_sys::llama_sampler_apply(raw.sampler(index), &raw mut array) };
         })
     }
 
@@ -420,50 +385,19 @@ impl SamplerChain {
         let accept = move || unsafe { llama_sys::llama_sampler_accept(chain.get(), token.get()) };
         let stack = self.count(token)?;
         self.pending = false;
+        self.highest = self.highest.max(token.get());
         match stack {
             Some(stack) => self.call_on_large_stack(stack, accept),
             None => self.call(accept),
         }
     }
 
-    /// Counts the token's text while a lazy grammar waits for a pattern, and returns the stack that looking
-    /// for the pattern may need.
-    fn count(&mut self, token: Token) -> Result<Option<usize>> {
-        let Some(mut waiting) = self.waiting else {
-            return Ok(None);
-        };
-        let lengths = self.grammars().map(|(_, model)| piece(model, token).map(|piece| piece.len()));
-        waiting.bytes += lengths.collect::<Result<Vec<_>>>()?.into_iter().max().unwrap_or(0);
-        let stack = large_stack::needed(waiting.per_byte, waiting.bytes);
-        if stack <= large_stack::LIMIT {
-            self.waiting = Some(waiting);
-            return Ok(Some(stack));
+    pub(super) fn check_not_pending(&self) -> Result<()> {
+        if !self.pending {
+            return Ok(());
         }
-        if self.is_triggered()? {
-            self.waiting = None;
-            return Ok(None);
-        }
-        let reason = format!(
-            "no trigger in {} bytes, and the patterns cannot be looked for in more: give words or tokens as triggers",
-            waiting.bytes
-        );
-        Err(sampler_error("grammar", reason))
-    }
-
-    /// Whether every lazy grammar masks something, and so has found its trigger.
-    fn is_triggered(&mut self) -> Result<bool> {
-        let samplers = Arc::clone(&self.samplers);
-        for (index, sampler) in (0..).zip(samplers.iter()) {
-            let Sampler::Grammar(grammar) = sampler else { continue };
-            let all = 0..grammar.model.vocab().n_tokens_raw();
-            let mut data: Vec<_> =
-                all.map(|id| llama_sys::llama_token_data { id, logit: 0.0, p: 0.0 }).collect();
-            self.apply_one(index, &mut data)?;
-            if data.iter().all(|data| data.logit == 0.0) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let reason = "a token was selected and not accepted yet: accept one or reset before making a copy";
+        Err(sampler_error("adaptive-p", reason.to_owned()))
     }
 
     fn check_row(&self, length: usize) -> Result<()> {
@@ -497,13 +431,19 @@ impl SamplerChain {
     /// Runs a call into the chain. When it is contained the chain is poisoned.
     fn call<R>(&mut self, call: impl FnOnce() -> R) -> Result<R> {
         let result = log::explain(|| guard(call));
-        self.poison_after(result)
+        self.finish(result)
     }
 
     fn call_on_large_stack(&mut self, stack: usize, call: impl FnOnce() + Send) -> Result<()> {
         // Not running the call leaves the chain as it was.
         let result = large_stack::run(stack, || log::explain(|| guard(call)))?;
-        self.poison_after(result)
+        self.finish(result)
+    }
+
+    fn finish<R>(&mut self, result: Result<R>) -> Result<R> {
+        let result = self.poison_after(result);
+        self.raise()?;
+        result
     }
 
     fn poison_after<R>(&mut self, result: Result<R>) -> Result<R> {
@@ -513,7 +453,26 @@ impl SamplerChain {
         result
     }
 
-    fn check_poison(&self) -> Result<()> {
+    /// Goes on with a panic of a custom sampler, or says what else went wrong in one.
+    fn raise(&self) -> Result<()> {
+        let mut result = Ok(());
+        for (index, sampler) in (0..).zip(self.samplers.iter()) {
+            if !matches!(sampler, Sampler::Custom(_)) {
+                continue;
+            }
+            // SAFETY: the chain has a C sampler for each of ours, at the same place.
+            match unsafe { custom::take_trouble(&self.raw, index) } {
+                Some(Trouble::Panic(payload)) => std::panic::resume_unwind(payload),
+                Some(Trouble::Flaw(name, flaw)) => {
+                    result = Err(sampler_error("custom", format!("`{name}`: {flaw}")));
+                }
+                None => {}
+            }
+        }
+        result
+    }
+
+    pub(super) fn check_poison(&self) -> Result<()> {
         match &self.poison {
             None => Ok(()),
             Some(cause) => Err(ErrorKind::Poisoned { object: "sampler chain", cause: cause.clone() }.into()),
@@ -545,33 +504,17 @@ impl Shared {
     }
 }
 
-/// The state of a chain whose grammars wait for patterns, `None` without such grammars.
-fn waiting(samplers: &[Sampler]) -> Option<Waiting> {
-    let triggers = samplers.iter().filter_map(|sampler| match sampler {
-        Sampler::Grammar(grammar) => grammar.triggers.as_ref(),
-        _ => None,
-    });
-    let per_byte =
-        triggers.flat_map(|it| &it.patterns).map(|pattern| large_stack::per_byte(pattern)).max()?;
-    Some(Waiting { per_byte, bytes: 0 })
-}
-
-/// The text of a token as grammars see it.
-fn piece(model: &Model, token: Token) -> Result<Vec<u8>> {
-    let mut bytes = model.vocab().token_to_bytes(token, true)?;
-    if bytes.first() == Some(&0) {
-        // C stops at a NUL byte.
-        bytes.clear();
-    }
-    Ok(bytes)
-}
-
 fn flawed(flaw: Flaw) -> Error {
-    let reason = match flaw {
-        Flaw::NotANumber => "some logits are not numbers (NaN): the computation before it went wrong",
-        Flaw::AllMasked => "no logit is above negative infinity: there is nothing to select from",
-    };
-    sampler_error("chain", reason.to_owned())
+    match flaw {
+        Flaw::NotANumber => {
+            let reason = "some logits are not numbers (NaN): the computation before it went wrong";
+            sampler_error("chain", reason.to_owned())
+        }
+        Flaw::AllMasked => {
+            let reason = "no logit is above negative infinity: there is nothing to select from";
+            ErrorKind::DeadEnd { name: "chain", reason }.into()
+        }
+    }
 }
 
 fn sampler_error(name: &'static str, reason: String) -> Error {

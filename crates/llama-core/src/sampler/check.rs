@@ -8,7 +8,8 @@ use super::kind::Sampler;
 use super::params::{
     AdaptiveP, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Penalties, Xtc,
 };
-use crate::error::{Error, ErrorKind, Result};
+use super::problem::SamplerProblem;
+use crate::error::{ErrorKind, Result};
 use crate::model::Model;
 use crate::token::Token;
 use crate::tokenize::TokenizeOptions;
@@ -24,69 +25,52 @@ const MAX_TRIGGER_PATTERN: usize = 4096;
 /// `std::regex` recurses for each group within a group when it reads a pattern.
 const MAX_PATTERN_DEPTH: usize = 64;
 
-/// What is wrong: the sampler's place in the chain, its name, and a sentence.
-struct Problem {
-    index: usize,
-    name: &'static str,
-    text: String,
-}
-
 /// Checks the samplers and returns the size of the vocabulary that they were made for, if they were made for
 /// one.
 pub(super) fn check(samplers: &[Sampler]) -> Result<Option<usize>> {
     let mut problems = Vec::new();
     for (index, sampler) in samplers.iter().enumerate() {
-        let texts = of(sampler).into_iter();
-        problems.extend(texts.map(|text| Problem { index, name: sampler.name(), text }));
+        let reasons = of(sampler).into_iter();
+        problems.extend(reasons.map(|reason| SamplerProblem::new(index, sampler.name(), reason)));
+        problems.extend(of_grammar_text(index, sampler));
     }
     problems.extend(of_order(samplers));
     let (n_vocab, different) = vocabulary(samplers);
     problems.extend(different);
     problems.sort_by_key(|problem| problem.index);
-    if problems.is_empty() { Ok(n_vocab) } else { Err(error(problems)) }
+    if problems.is_empty() { Ok(n_vocab) } else { Err(ErrorKind::InvalidSamplers { problems }.into()) }
 }
 
-fn error(mut problems: Vec<Problem>) -> Error {
-    if let [problem] = problems.as_mut_slice() {
-        return ErrorKind::Sampler { name: problem.name, reason: core::mem::take(&mut problem.text) }.into();
-    }
-    let mut reason = format!("{} problems:", problems.len());
-    for problem in problems {
-        reason.push_str(&format!("\n  sampler {} ({}): {}", problem.index, problem.name, problem.text));
-    }
-    ErrorKind::Sampler { name: "chain", reason }.into()
-}
-
-fn of_order(samplers: &[Sampler]) -> Vec<Problem> {
+fn of_order(samplers: &[Sampler]) -> Vec<SamplerProblem> {
     let mut problems = Vec::new();
     let Some((last, before)) = samplers.split_last() else {
         let text =
             "it is empty: end it with a sampler that selects the token, such as greedy or dist".to_owned();
-        return vec![Problem { index: 0, name: "chain", text }];
+        return vec![SamplerProblem::new(0, "chain", text)];
     };
     let mut limited = false;
     for (index, sampler) in samplers.iter().enumerate() {
         limited |= matches!(sampler, Sampler::TopK { k: 1.. });
         if matches!(sampler, Sampler::Infill { .. }) && !limited {
             let text = "it compares every candidate with every other one: put a top_k before it".to_owned();
-            problems.push(Problem { index, name: sampler.name(), text });
+            problems.push(SamplerProblem::new(index, sampler.name(), text));
         }
     }
     for (index, sampler) in before.iter().enumerate().filter(|(_, sampler)| sampler.is_selecting()) {
         let text = "it selects the token and must be the last of the chain".to_owned();
-        problems.push(Problem { index, name: sampler.name(), text });
+        problems.push(SamplerProblem::new(index, sampler.name(), text));
     }
     if !last.is_selecting() {
         let text =
             "it is the last of the chain and does not select a token: end the chain with greedy, dist, \
                     mirostat, mirostat_v2 or adaptive_p"
                 .to_owned();
-        problems.push(Problem { index: before.len(), name: last.name(), text });
+        problems.push(SamplerProblem::new(before.len(), last.name(), text));
     }
     problems
 }
 
-fn vocabulary(samplers: &[Sampler]) -> (Option<usize>, Vec<Problem>) {
+fn vocabulary(samplers: &[Sampler]) -> (Option<usize>, Vec<SamplerProblem>) {
     let mut first = None;
     let mut problems = Vec::new();
     for (index, sampler) in samplers.iter().enumerate() {
@@ -97,7 +81,7 @@ fn vocabulary(samplers: &[Sampler]) -> (Option<usize>, Vec<Problem>) {
             let text = format!(
                 "its model has a vocabulary of {n_vocab} tokens, an earlier sampler's of {expected}: use one model"
             );
-            problems.push(Problem { index, name: sampler.name(), text });
+            problems.push(SamplerProblem::new(index, sampler.name(), text));
         }
     }
     (first, problems)
@@ -106,7 +90,7 @@ fn vocabulary(samplers: &[Sampler]) -> (Option<usize>, Vec<Problem>) {
 fn of(sampler: &Sampler) -> Vec<String> {
     let mut out = Vec::new();
     match sampler {
-        Sampler::Greedy | Sampler::Dist { .. } | Sampler::TopK { .. } => {}
+        Sampler::Greedy | Sampler::Dist { .. } | Sampler::TopK { .. } | Sampler::Custom(_) => {}
         Sampler::TopP { p, .. } | Sampler::MinP { p, .. } | Sampler::Typical { p, .. } => {
             range(&mut out, "p", *p, 0.0..=1.0);
         }
@@ -272,11 +256,19 @@ fn of_grammar(out: &mut Vec<String>, params: &Grammar) {
     if let Some(triggers) = &params.triggers {
         of_triggers(out, &params.model, triggers);
     }
-    if out.is_empty()
-        && let Err(flaw) = check_grammar(params)
-    {
-        out.push(format!("the grammar is not valid: {flaw}"));
+}
+
+/// What is wrong with the rules of a grammar, when nothing else is wrong with it.
+fn of_grammar_text(index: usize, sampler: &Sampler) -> Option<SamplerProblem> {
+    let Sampler::Grammar(params) = sampler else {
+        return None;
+    };
+    if !of(sampler).is_empty() {
+        return None;
     }
+    let flaw = check_grammar(params).err()?;
+    let reason = format!("the grammar is not valid: {flaw}");
+    Some(SamplerProblem { position: flaw.position(), ..SamplerProblem::new(index, sampler.name(), reason) })
 }
 
 fn check_grammar(params: &Grammar) -> Result<(), grammar::Flaw> {

@@ -4,11 +4,11 @@ use core::ffi::c_char;
 use std::ffi::CString;
 
 use super::kind::Sampler;
-use super::large_stack;
 use super::params::{
     AdaptiveP, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Penalties, Xtc,
 };
 use super::raw::RawChain;
+use super::{custom, large_stack};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::string::to_c;
 use crate::log;
@@ -25,6 +25,7 @@ pub(super) fn add(chain: &mut RawChain, sampler: &Sampler, n_vocab: Option<usize
         Sampler::Dry { model, params } => return log::explain(|| add_dry(chain, name, model, params)),
         Sampler::LogitBias { model, biases } => return add_biases(chain, name, model, biases),
         Sampler::Grammar(params) => return add_grammar(chain, name, params),
+        Sampler::Custom(sampler) => return custom::add(chain, sampler),
         _ => {}
     }
     // SAFETY: each function takes plain numbers, or a vocabulary that the chain's `Sampler` values keep
@@ -63,9 +64,11 @@ pub(super) fn add(chain: &mut RawChain, sampler: &Sampler, n_vocab: Option<usize
                 llama_sys::llama_sampler_init_penalties(n_vocab, int(*last_n), *repeat, *frequency, *presence)
             }
             Sampler::Infill { model } => llama_sys::llama_sampler_init_infill(model.vocab().raw()),
-            Sampler::Greedy | Sampler::Dry { .. } | Sampler::LogitBias { .. } | Sampler::Grammar(_) => {
-                llama_sys::llama_sampler_init_greedy()
-            }
+            Sampler::Greedy
+            | Sampler::Dry { .. }
+            | Sampler::LogitBias { .. }
+            | Sampler::Grammar(_)
+            | Sampler::Custom(_) => llama_sys::llama_sampler_init_greedy(),
         })
     }
 }

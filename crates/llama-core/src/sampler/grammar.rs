@@ -9,6 +9,8 @@ mod rules;
 
 use core::fmt;
 
+use super::problem::GrammarPosition;
+
 /// Finds the number of a token that a grammar names by its text.
 pub(super) type Resolve<'a> = dyn Fn(&str) -> Result<u32, String> + 'a;
 
@@ -18,6 +20,13 @@ pub(super) struct Flaw {
     /// Line and column, from 1; the column counts characters. `None` for what has no place.
     at: Option<(usize, usize)>,
     message: String,
+}
+
+impl Flaw {
+    /// Where it is.
+    pub(super) fn position(&self) -> Option<GrammarPosition> {
+        self.at.map(|(line, column)| GrammarPosition { line, column })
+    }
 }
 
 impl fmt::Display for Flaw {

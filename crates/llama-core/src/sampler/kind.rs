@@ -1,5 +1,6 @@
 //! The samplers of llama.cpp, as values.
 
+use super::custom::Custom;
 use super::params::{AdaptiveP, Dry, DynamicTemperature, Grammar, Mirostat, MirostatV2, Penalties, Xtc};
 use crate::model::Model;
 use crate::token::Token;
@@ -8,7 +9,7 @@ use crate::token::Token;
 /// the explanations; [`push`](crate::SamplerChainBuilder::push) takes one as a value.
 ///
 /// `min_keep` is the number of candidates that a sampler leaves at least.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Sampler {
     /// Selects the token with the largest logit. Corresponds to `llama_sampler_init_greedy`.
@@ -90,10 +91,12 @@ pub enum Sampler {
     /// Masks what does not fit a grammar. Corresponds to `llama_sampler_init_grammar` and
     /// `llama_sampler_init_grammar_lazy_patterns`.
     Grammar(Grammar),
+    /// A sampler that is written in Rust. Corresponds to `llama_sampler_init`.
+    Custom(Custom),
 }
 
 impl Sampler {
-    /// llama.cpp's name of the sampler.
+    /// llama.cpp's name of the sampler; `custom` for one of one's own.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -115,16 +118,22 @@ impl Sampler {
             Self::LogitBias { .. } => "logit-bias",
             Self::Infill { .. } => "infill",
             Self::Grammar(_) => "grammar",
+            Self::Custom(_) => "custom",
         }
     }
 
     /// Whether the sampler selects a token, and so must be the last of its chain.
     #[must_use]
     pub fn is_selecting(&self) -> bool {
-        matches!(
-            self,
-            Self::Greedy | Self::Dist { .. } | Self::Mirostat(_) | Self::MirostatV2(_) | Self::AdaptiveP(_)
-        )
+        match self {
+            Self::Greedy
+            | Self::Dist { .. }
+            | Self::Mirostat(_)
+            | Self::MirostatV2(_)
+            | Self::AdaptiveP(_) => true,
+            Self::Custom(custom) => custom.is_selecting(),
+            _ => false,
+        }
     }
 
     /// The model that the sampler was made for. It stays loaded as long as the sampler.

@@ -36,7 +36,7 @@ pub struct Xtc {
 }
 
 /// Parameters of [`SamplerChainBuilder::mirostat`](crate::SamplerChainBuilder::mirostat).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Mirostat {
     /// The model whose vocabulary size enters the estimate.
     pub model: Model,
@@ -120,7 +120,7 @@ impl Default for Dry {
 
 /// Parameters of [`SamplerChainBuilder::grammar`](crate::SamplerChainBuilder::grammar) and
 /// [`SamplerChainBuilder::grammar_lazy`](crate::SamplerChainBuilder::grammar_lazy).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Grammar {
     /// The model whose tokens' texts the grammar is matched with.
     pub model: Model,

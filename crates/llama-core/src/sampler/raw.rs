@@ -1,17 +1,39 @@
 //! The owner of the C chain.
 
+use core::ffi::CStr;
 use std::ptr::NonNull;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::guard::guard;
 
 /// A C chain and everything in it.
-pub(super) struct RawChain(NonNull<llama_sys::llama_sampler>);
+pub(super) struct RawChain(ChainRef);
+
+/// A C chain that somebody else owns.
+#[derive(Clone, Copy)]
+pub(super) struct ChainRef {
+    chain: NonNull<llama_sys::llama_sampler>,
+    /// The place of a sampler that is not one of ours: see `add_fence`.
+    fence: Option<i32>,
+}
+
+impl ChainRef {
+    pub(super) fn as_ptr(self) -> *mut llama_sys::llama_sampler {
+        self.chain.as_ptr()
+    }
+
+    /// The C sampler of ours at a place, which the chain has. Corresponds to `llama_sampler_chain_get`.
+    pub(super) fn sampler(self, index: i32) -> *mut llama_sys::llama_sampler {
+        let moved = self.fence.is_some_and(|fence| index >= fence);
+        // SAFETY: the chain is valid; the function returns a pointer of its array, or NULL past its end.
+        unsafe { llama_sys::llama_sampler_chain_get(self.as_ptr(), index + i32::from(moved)) }
+    }
+}
 
 // SAFETY: a chain and its samplers keep all their state in their own objects (llama-sampler.cpp: every `ctx`
 // is allocated by its `init` and freed by its `free`); none of them uses thread-local state. The vocabulary
 // that a grammar or infill sampler points to is only read, and is kept alive by the `Sampler` values beside
-// this owner.
+// this owner. Custom samplers are `Send` (sampler/custom.rs).
 unsafe impl Send for RawChain {}
 
 impl Drop for RawChain {
@@ -31,7 +53,11 @@ impl RawChain {
         params.no_perf = !perf;
         // SAFETY: the parameters are llama.cpp's own.
         let raw = guard(|| unsafe { llama_sys::llama_sampler_chain_init(params) })?;
-        NonNull::new(raw).map(Self).ok_or_else(|| null("chain"))
+        Self::owned(raw)
+    }
+
+    fn owned(raw: *mut llama_sys::llama_sampler) -> Result<Self> {
+        NonNull::new(raw).map(|chain| Self(ChainRef { chain, fence: None })).ok_or_else(|| null("chain"))
     }
 
     /// Adds the sampler that `create` makes; the chain owns it then.
@@ -52,16 +78,76 @@ impl RawChain {
         guard(|| unsafe { llama_sys::llama_sampler_chain_add(self.as_ptr(), sampler) })
     }
 
+    /// Adds a sampler that is not one of ours, without a state, after those that are there.
+    pub(super) fn add_fence(
+        &mut self,
+        interface: &'static llama_sys::llama_sampler_i,
+        index: usize,
+    ) -> Result<()> {
+        let interface = core::ptr::from_ref(interface).cast_mut();
+        // SAFETY: the interface lives as long as the process, and C does not write to it; the sampler is new, and the
+        // chain's alone.
+        unsafe {
+            self.add("cpu", || llama_sys::llama_sampler_init(interface, core::ptr::null_mut()))?;
+        }
+        self.0.fence = i32::try_from(index).ok();
+        Ok(())
+    }
+
+    /// Frees as many samplers as is said from a place on, and puts all those of another chain there.
+    ///
+    /// When a call is contained, samplers are lost to both chains.
+    pub(super) fn exchange(&mut self, index: i32, removed: usize, source: &mut Self) -> Result<()> {
+        let (chain, source) = (self.as_ptr(), source.as_ptr());
+        guard(|| {
+            let old = take_from(chain, index);
+            let (old, rest) = old.split_at(removed.min(old.len()));
+            for sampler in take_from(source, 0).iter().chain(rest) {
+                // SAFETY: both are valid; the chain takes over what was taken out of a chain.
+                unsafe { llama_sys::llama_sampler_chain_add(chain, *sampler) };
+            }
+            for sampler in old {
+                // SAFETY: it was taken out of its chain, and is put into none.
+                unsafe { llama_sys::llama_sampler_free(*sampler) };
+            }
+        })
+    }
+
     /// An independent copy, with the samplers' states. Corresponds to `llama_sampler_clone`.
     pub(super) fn try_clone(&self) -> Result<Self> {
         // SAFETY: the chain is valid and is only read.
-        let raw = guard(|| unsafe { llama_sys::llama_sampler_clone(self.as_ptr()) })?;
-        NonNull::new(raw).map(Self).ok_or_else(|| null("chain"))
+        Self::owned(guard(|| unsafe { llama_sys::llama_sampler_clone(self.as_ptr()) })?)
     }
 
     pub(super) fn as_ptr(&self) -> *mut llama_sys::llama_sampler {
         self.0.as_ptr()
     }
+
+    /// The chain without its owner.
+    pub(super) fn borrow(&self) -> ChainRef {
+        self.0
+    }
+
+    /// llama.cpp's name of the sampler at a place; empty where a contained failure has left none.
+    pub(super) fn name(&self, index: i32) -> String {
+        let sampler = self.0.sampler(index);
+        if sampler.is_null() {
+            return String::new();
+        }
+        // SAFETY: the chain has the sampler; the name is a literal or a string of the sampler.
+        unsafe { CStr::from_ptr(llama_sys::llama_sampler_name(sampler)) }.to_string_lossy().into_owned()
+    }
+}
+
+/// Takes the samplers from a place on out of a valid chain, to be called inside the guard. Corresponds to
+/// `llama_sampler_chain_remove`.
+fn take_from(chain: *mut llama_sys::llama_sampler, index: i32) -> Vec<*mut llama_sys::llama_sampler> {
+    core::iter::from_fn(|| {
+        // SAFETY: the chain is valid; past its end NULL is returned.
+        let sampler = unsafe { llama_sys::llama_sampler_chain_remove(chain, index) };
+        (!sampler.is_null()).then_some(sampler)
+    })
+    .collect()
 }
 
 /// The error for a sampler that llama.cpp did not make; its log says why.

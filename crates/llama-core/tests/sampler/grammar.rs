@@ -1,5 +1,7 @@
 //! Grammars: what they allow, where they end, what is refused.
 
+use llama_core::{GrammarPosition, GrammarState};
+
 use super::*;
 
 #[test]
@@ -24,6 +26,69 @@ fn grammar_allows_nothing_else_and_then_the_end() {
         assert!(chain.accept(eos).is_ok());
         chain.reset().unwrap();
     }
+}
+
+/// The three ends that a grammar can come to: each is a type of its own.
+#[test]
+fn finished_dead_end_and_unreadable_are_told_apart() {
+    let model = tiny();
+    let [a, b, x] = ["a", "b", "x"].map(|text| letter(&model, text));
+    let build = |grammar| SamplerChain::builder().grammar(&model, grammar, "root").greedy().build();
+
+    let mut chain = build(r#"root ::= "a" "b"?"#).unwrap();
+    let row = row_for(&model, &[a, b]);
+    assert_eq!(chain.grammar_state().unwrap(), Some(GrammarState::Incomplete));
+    assert_eq!(chain.sample_logits(&row).unwrap(), a);
+    assert_eq!(chain.grammar_state().unwrap(), Some(GrammarState::Complete));
+    assert_eq!(chain.sample_logits(&row).unwrap(), b);
+    assert_eq!(chain.grammar_state().unwrap(), Some(GrammarState::Finished));
+    assert!(model.vocab().is_eog(chain.sample_logits(&row).unwrap()));
+    assert_eq!(chain.grammar_state().unwrap(), Some(GrammarState::Finished));
+
+    let mut chain = build(r#"root ::= "a""#).unwrap();
+    let mut masked = vec![f32::NEG_INFINITY; row.len()];
+    masked[index(x.get())] = 1.0;
+    match chain.sample_logits(&masked).unwrap_err().kind() {
+        ErrorKind::DeadEnd { name, .. } => assert_eq!(*name, "grammar"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(chain.sample_logits(&row).unwrap(), a);
+
+    match build("root ::= \"a\" |\n  other").unwrap_err().kind() {
+        ErrorKind::InvalidSamplers { problems } => {
+            assert_eq!(problems.len(), 1);
+            assert_eq!((problems[0].index, problems[0].sampler), (0, "grammar"));
+            assert_eq!(problems[0].position, Some(GrammarPosition { line: 2, column: 3 }));
+            assert_eq!(
+                problems[0].to_string(),
+                "the grammar is not valid: line 2, column 3: the rule `other` is not defined"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn state_is_that_of_all_grammars_together() {
+    let model = tiny();
+    let [a, b] = ["a", "b"].map(|text| letter(&model, text));
+    let mut chain = SamplerChain::builder()
+        .grammar(&model, "root ::= [ab]+", "root")
+        .grammar(&model, "root ::= [bc]*", "root")
+        .greedy()
+        .build()
+        .unwrap();
+    assert_eq!(chain.grammar_state().unwrap(), Some(GrammarState::Incomplete));
+    assert_eq!(chain.sample_logits(&row_for(&model, &[a, b])).unwrap(), b);
+    assert_eq!(chain.grammar_state().unwrap(), Some(GrammarState::Complete));
+    chain.insert(0, biased_to_nothing(&model)).unwrap();
+    assert_eq!(chain.grammar_state().unwrap(), Some(GrammarState::Complete));
+    let mut plain = SamplerChain::builder().greedy().build().unwrap();
+    assert_eq!(plain.grammar_state().unwrap(), None);
+}
+
+fn biased_to_nothing(model: &Model) -> Sampler {
+    Sampler::LogitBias { model: model.clone(), biases: Vec::new() }
 }
 
 #[test]

@@ -8,6 +8,9 @@ use llama_core::{
 use test_models::Tiny;
 
 mod chain;
+mod custom;
+mod edit;
+mod finished;
 mod grammar;
 mod kinds;
 
@@ -76,6 +79,7 @@ fn row_for(model: &Model, tokens: &[Token]) -> Vec<f32> {
 
 fn sampler_error(result: Result<SamplerChain, llama_core::Error>) -> String {
     let error = result.unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Sampler { .. }), "{error:?}");
+    let kind = error.kind();
+    assert!(matches!(kind, ErrorKind::InvalidSamplers { .. } | ErrorKind::Sampler { .. }), "{error:?}");
     error.to_string()
 }

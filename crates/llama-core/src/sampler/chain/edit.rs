@@ -1,0 +1,150 @@
+//! Changing a chain, and the state of a chain, after it was made.
+
+use super::grammars::Waiting;
+use super::{SamplerChain, sampler_error};
+use crate::error::{ErrorKind, Result};
+use crate::ffi::guard::guard;
+use crate::log;
+use crate::sampler::kind::Sampler;
+use crate::sampler::raw::RawChain;
+use crate::sampler::{check, create};
+
+impl SamplerChain {
+    /// Adds a sampler before the one at `index`; the others keep their states. Since the last sampler selects the token,
+    /// nothing can be added after it: see [`replace`](SamplerChain::replace).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidParameter`] for an index past the end, [`ErrorKind::InvalidSamplers`] when the samplers would
+    /// not make a chain, [`ErrorKind::Sampler`] with llama.cpp's reason for not making the sampler: the chain is as
+    /// before. [`ErrorKind::Poisoned`], and the errors of containment.
+    ///
+    /// # Panics
+    ///
+    /// Goes on with a panic of copying a [`CustomSampler`](crate::CustomSampler).
+    ///
+    /// Corresponds to `llama_sampler_chain_add`.
+    pub fn insert(&mut self, index: usize, sampler: Sampler) -> Result<()> {
+        self.check_index(index, self.len() + 1)?;
+        let mut samplers = self.samplers.to_vec();
+        samplers.insert(index, sampler);
+        self.edit(index, samplers, 0)
+    }
+
+    /// Takes out the sampler at `index`, and its state with it.
+    ///
+    /// # Errors
+    ///
+    /// As [`SamplerChain::insert`]; the last sampler can be replaced but not removed.
+    ///
+    /// Corresponds to `llama_sampler_chain_remove`.
+    pub fn remove(&mut self, index: usize) -> Result<Sampler> {
+        self.check_index(index, self.len())?;
+        let mut samplers = self.samplers.to_vec();
+        let sampler = samplers.remove(index);
+        self.edit(index, samplers, 1)?;
+        Ok(sampler)
+    }
+
+    /// Puts a sampler in the place of the one at `index`, and returns that one. The new one begins without a state; the
+    /// others keep theirs.
+    ///
+    /// # Errors
+    ///
+    /// As [`SamplerChain::insert`].
+    ///
+    /// # Panics
+    ///
+    /// As [`SamplerChain::insert`].
+    ///
+    /// Corresponds to `llama_sampler_chain_remove` and `llama_sampler_chain_add`.
+    pub fn replace(&mut self, index: usize, sampler: Sampler) -> Result<Sampler> {
+        self.check_index(index, self.len())?;
+        let mut samplers = self.samplers.to_vec();
+        let before = core::mem::replace(&mut samplers[index], sampler);
+        self.edit(index, samplers, 1)?;
+        Ok(before)
+    }
+
+    /// Takes over the state of another chain: its last tokens, random numbers and places in grammars. The two must have
+    /// the same samplers with the same values, as a chain and its [copy](SamplerChain::try_clone) have.
+    ///
+    /// For going back: keep a copy, and copy its state to the chain as often as needed. The random numbers of adaptive-p
+    /// begin again.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Sampler`] for other samplers, and as [`SamplerChain::try_clone`]: the chain is as before.
+    /// [`ErrorKind::Poisoned`] when either chain is, and the errors of containment.
+    ///
+    /// # Panics
+    ///
+    /// Goes on with a panic of copying a [`CustomSampler`](crate::CustomSampler), which keeps its own state.
+    ///
+    /// Corresponds to `llama_sampler_copy`.
+    pub fn copy_state_from(&mut self, source: &Self) -> Result<()> {
+        self.check_poison()?;
+        source.check_poison()?;
+        source.check_not_pending()?;
+        if self.samplers != source.samplers {
+            let reason = "the samplers of the other chain, or their values, are not the same: copy between a chain and its \
+                          copies";
+            return Err(sampler_error("chain", reason.to_owned()));
+        }
+        let copied = source.copy_state_to(&self.raw);
+        self.poison_after(copied)?;
+        self.pending = false;
+        self.waiting = source.waiting;
+        self.highest = source.highest;
+        Ok(())
+    }
+
+    /// Makes the C chain have these samplers: the first `index` stay, `removed` are dropped, what is new comes there.
+    fn edit(&mut self, index: usize, samplers: Vec<Sampler>, removed: usize) -> Result<()> {
+        self.check_poison()?;
+        let n_vocab = check::check(&samplers)?.or(self.n_vocab);
+        let added = &samplers[index..index + samplers.len() + removed - self.len()];
+        // In a chain of their own first: when one cannot be made, or copying a value panics, nothing has changed.
+        let mut made = RawChain::new(false)?;
+        log::explain(|| added.iter().try_for_each(|it| create::add(&mut made, it, n_vocab)))?;
+        let n_added = added.len();
+        let is_added = Waiting::of(added).is_some();
+        let exchanged = self.raw.exchange(c_index(index), removed, &mut made);
+        self.poison_after(exchanged)?;
+        self.waiting = Waiting::after_change(self.waiting, &samplers, is_added);
+        self.pending &= index + n_added < samplers.len();
+        self.samplers = samplers.into();
+        self.n_vocab = n_vocab;
+        Ok(())
+    }
+
+    /// Copies the samplers' states to those of a C chain of the same samplers.
+    pub(in crate::sampler) fn copy_state_to(&self, target: &RawChain) -> Result<()> {
+        let (from, to) = (self.raw.borrow(), target.borrow());
+        let n_samplers = c_index(self.len());
+        let copied = log::explain(|| {
+            guard(|| {
+                for index in 0..n_samplers {
+                    // SAFETY: both chains are valid, differ, and have samplers of the same kind and configuration there.
+                    unsafe { llama_sys::llama_sampler_copy(from.sampler(index), to.sampler(index)) };
+                }
+            })
+        });
+        self.raise()?;
+        copied
+    }
+
+    fn check_index(&self, index: usize, end: usize) -> Result<()> {
+        self.check_poison()?;
+        if index < end {
+            return Ok(());
+        }
+        let reason = format!("the chain has {} samplers (0..{end})", self.len());
+        Err(ErrorKind::InvalidParameter { name: "index", value: index.to_string(), reason }.into())
+    }
+}
+
+/// An index as C wants it; chains are shorter than an `i32` can say.
+fn c_index(index: usize) -> i32 {
+    i32::try_from(index).unwrap_or(i32::MAX)
+}

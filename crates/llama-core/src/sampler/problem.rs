@@ -1,0 +1,54 @@
+//! What is wrong with the samplers of a chain.
+
+use core::fmt;
+
+/// One thing that is wrong with a sampler of a chain. Its [`Display`](fmt::Display) is the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SamplerProblem {
+    /// The sampler's place in the chain.
+    pub index: usize,
+    /// Its name; `chain` for a chain without samplers.
+    pub sampler: &'static str,
+    /// What is wrong, and what would be right.
+    pub reason: String,
+    /// Where in the text of a grammar that cannot be read. `None` for other problems, and for a grammar that lacks rules.
+    pub position: Option<GrammarPosition>,
+}
+
+/// A place in the text of a grammar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GrammarPosition {
+    /// The line, from 1.
+    pub line: usize,
+    /// The character in the line, from 1.
+    pub column: usize,
+}
+
+impl SamplerProblem {
+    pub(super) fn new(index: usize, sampler: &'static str, reason: String) -> Self {
+        Self { index, sampler, reason, position: None }
+    }
+}
+
+impl fmt::Display for SamplerProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+/// The problems of one chain, as an error says them.
+pub(crate) struct List<'a>(pub(crate) &'a [SamplerProblem]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [problem] = self.0 {
+            return write!(f, "sampler {}: {problem}", problem.sampler);
+        }
+        write!(f, "sampler chain: {} problems:", self.0.len())?;
+        for problem in self.0 {
+            write!(f, "\n  sampler {} ({}): {problem}", problem.index, problem.sampler)?;
+        }
+        Ok(())
+    }
+}
