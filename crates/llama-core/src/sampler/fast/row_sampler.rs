@@ -70,8 +70,8 @@ impl SamplerChainBuilder {
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build), and [`ErrorKind::Sampler`] with the name of a sampler that has no form for rows:
-    /// typical, dynamic temperature, mirostat, adaptive-p, DRY, infill and grammars.
+    /// [`ErrorKind::InvalidSamplers`], as from [`build`](Self::build), and with each sampler that has no form for rows:
+    /// typical, dynamic temperature, mirostat, adaptive-p, DRY, infill, grammars and custom ones.
     pub fn build_row(self) -> Result<RowSampler> {
         let samplers = self.samplers;
         let n_vocab = check::check(&samplers)?;
