@@ -171,7 +171,7 @@ fn embeddings_of_the_size_before() {
 fn sampling_from_rows_of_the_length_before() {
     let new = SamplerChain::builder;
     let penalties = Penalties { last_n: 32, repeat: 1.1, frequency: 0.1, presence: 0.1 };
-    let row: Vec<f32> = (0..50_000_u16).map(|id| (f32::from(id) * 0.37).sin() * 9.0).collect();
+    let row: Vec<f32> = (0..10_000_u16).map(|id| (f32::from(id) * 0.37).sin() * 9.0).collect();
     let mut choice = Choice::default();
     for builder in [
         new().greedy(),

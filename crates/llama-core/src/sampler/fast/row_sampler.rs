@@ -96,10 +96,10 @@ impl RowSampler {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Sampler`] when the row is empty or not as long as the vocabulary that the sampler was made for, has
-    /// logits that are not numbers, or has none above negative infinity; when the samplers have masked every candidate;
-    /// and when infinite logits leave no probabilities to draw by. The sampler can be used again then; random numbers
-    /// may have been used up.
+    /// [`ErrorKind::Sampler`] when the row is empty or not as long as the vocabulary that the sampler was made for, when it
+    /// has logits that are not numbers, and when infinite logits leave no probabilities to draw by.
+    /// [`ErrorKind::DeadEnd`] when it has none above negative infinity, and when the samplers have masked every candidate.
+    /// The sampler can be used again then; random numbers may have been used up.
     pub fn sample_row(&mut self, row: &[f32]) -> Result<Token> {
         self.select(row).map(|selected| selected.token)
     }
