@@ -60,8 +60,9 @@ impl Run {
         let mut sequence =
             Sequence::new(&generate.params, generate.llama.model(), generate.llama.tokenizer())?;
         sequence.stop_when(generate.criterion.clone());
+        sequence.show(generate.shown.clone());
         sequence.accept_prompt(&prompt)?;
-        let home = Arc::clone(generate.llama.slots());
+        let home = Arc::clone(generate.home.as_ref().unwrap_or_else(|| generate.llama.slots()));
         let mut slot = home.take(if generate.cache_prompt { &prompt } else { &[] })?;
         let usage = Usage { prompt_tokens: prompt.len(), ..Usage::default() };
         let prompt = match ready(&generate, &mut slot, prompt) {

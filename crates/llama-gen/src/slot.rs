@@ -32,6 +32,25 @@ impl Slot {
         Ok(Self { context, tokens: Vec::new(), exact: None, checkpoints, batch: Batch::new() })
     }
 
+    /// Of a context whose memory was filled from a file with these tokens.
+    #[cfg(feature = "chat")]
+    pub(crate) fn of_filled(context: Context, tokens: Vec<Token>, budget: usize) -> Result<Self> {
+        Ok(Self { tokens, ..Self::new(context, budget)? })
+    }
+
+    /// Whether the tokens would leave in memory again what is there.
+    #[cfg(feature = "chat")]
+    pub(crate) fn is_exact(&self) -> bool {
+        self.exact.is_none()
+    }
+
+    /// Another one with the same in memory. Checkpoints stay here.
+    #[cfg(feature = "chat")]
+    pub(crate) fn try_clone(&mut self, budget: usize) -> Result<Self> {
+        let clone = Self::of_filled(self.context.try_clone()?, self.tokens.clone(), budget)?;
+        Ok(Self { exact: self.exact, ..clone })
+    }
+
     pub(crate) fn context(&mut self) -> &mut Context {
         &mut self.context
     }
