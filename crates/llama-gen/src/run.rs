@@ -62,7 +62,8 @@ impl Run {
         sequence.stop_when(generate.criterion.clone());
         sequence.accept_prompt(&prompt)?;
         let home = Arc::clone(generate.llama.slots());
-        let mut slot = home.take(if generate.cache_prompt { &prompt } else { &[] })?;
+        let mut slot =
+            home.take_with(if generate.cache_prompt { &prompt } else { &[] }, &generate.adapters)?;
         let usage = Usage { prompt_tokens: prompt.len(), ..Usage::default() };
         let prompt = match ready(&generate, &mut slot, prompt) {
             Ok(prompt) => prompt,
