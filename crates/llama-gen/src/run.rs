@@ -63,7 +63,8 @@ impl Run {
         sequence.show(generate.shown.clone());
         sequence.accept_prompt(&prompt)?;
         let home = Arc::clone(generate.home.as_ref().unwrap_or_else(|| generate.llama.slots()));
-        let mut slot = home.take(if generate.cache_prompt { &prompt } else { &[] })?;
+        let mut slot =
+            home.take_with(if generate.cache_prompt { &prompt } else { &[] }, &generate.adapters)?;
         let usage = Usage { prompt_tokens: prompt.len(), ..Usage::default() };
         let prompt = match ready(&generate, &mut slot, prompt) {
             Ok(prompt) => prompt,

@@ -4,6 +4,7 @@ use llama_core::{Batch, Context, ErrorKind as CoreErrorKind, Pos, SeqId, StatePa
 
 use crate::checkpoints::Checkpoints;
 use crate::error::Result;
+use crate::lora::Adapters;
 
 /// The one sequence.
 const SEQUENCE: SeqId = SeqId::new(0);
@@ -152,6 +153,15 @@ impl Slot {
     pub(crate) fn forget(&mut self) -> Result<()> {
         self.keep(0);
         Ok(self.context.memory().clear(false)?)
+    }
+
+    /// Makes these the adapters. A memory of others is emptied.
+    pub(crate) fn adapt(&mut self, adapters: &Adapters) -> Result<()> {
+        if adapters.are_set(&self.context) {
+            return Ok(());
+        }
+        self.forget()?;
+        adapters.set(&mut self.context)
     }
 
     /// Notes that there are only the first `n` tokens in memory.
