@@ -253,8 +253,12 @@ impl Slot {
     pub(crate) fn shift(&mut self, keep: usize, discard: usize) -> Result<()> {
         let end = keep + discard;
         let mut memory = self.context.memory();
-        memory.seq_rm(SEQUENCE, place(keep)..place(end))?;
-        memory.seq_add(SEQUENCE, place(end).., -place(discard))?;
+        let removed = memory.seq_rm(SEQUENCE, place(keep)..place(end));
+        let moved = removed.and_then(|()| memory.seq_add(SEQUENCE, place(end).., -place(discard)));
+        if let Err(error) = moved {
+            self.forget()?;
+            return Err(error.into());
+        }
         self.tokens.drain(keep..end);
         self.exact = Some(self.exact.map_or(keep, |exact| exact.min(keep)));
         self.checkpoints.truncate(keep);
