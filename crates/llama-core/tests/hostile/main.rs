@@ -26,6 +26,7 @@ mod abort;
 mod adapter;
 mod batch;
 mod chain_edit;
+mod chat;
 mod child;
 mod clone;
 mod context;
@@ -73,6 +74,8 @@ fn cases() -> Vec<Case> {
         adapter::CASES,
         batch::CASES,
         chain_edit::CASES,
+        chat::CASES,
+        chat::COMMON,
         clone::CASES,
         context::CASES,
         control_vector::CASES,
