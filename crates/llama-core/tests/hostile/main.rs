@@ -26,6 +26,9 @@ mod abort;
 mod adapter;
 mod batch;
 mod chain_edit;
+mod chat;
+#[cfg(feature = "common")]
+mod chat_templates;
 mod child;
 mod clone;
 mod context;
@@ -46,6 +49,7 @@ mod plan;
 mod poison;
 #[path = "../rewritten/mod.rs"]
 mod rewritten;
+mod row_sampler;
 mod rows;
 mod sampler;
 mod state;
@@ -73,6 +77,9 @@ fn cases() -> Vec<Case> {
         adapter::CASES,
         batch::CASES,
         chain_edit::CASES,
+        chat::CASES,
+        #[cfg(feature = "common")]
+        chat_templates::CASES,
         clone::CASES,
         context::CASES,
         control_vector::CASES,
@@ -87,6 +94,7 @@ fn cases() -> Vec<Case> {
         observer::CASES,
         params::CASES,
         plan::CASES,
+        row_sampler::CASES,
         rows::CASES,
         sampler::CASES,
         state::CASES,

@@ -56,6 +56,12 @@ pub(crate) const CASES: &[Case] = &[
     ("TokenizeOptions::parse_special", |walk, subjects| {
         options(walk, subjects, TokenizeOptions::parse_special);
     }),
+    ("TokenizeOptions::adds_special", |walk, _| {
+        walk.run("", || assert!(!TokenizeOptions::default().add_special(false).adds_special()));
+    }),
+    ("TokenizeOptions::parses_special", |walk, _| {
+        walk.run("", || assert!(TokenizeOptions::default().parse_special(true).parses_special()));
+    }),
     ("DetokenizeOptions::remove_special", |walk, subjects| {
         removing(walk, subjects, DetokenizeOptions::remove_special);
     }),
