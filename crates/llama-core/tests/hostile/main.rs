@@ -47,6 +47,7 @@ mod plan;
 mod poison;
 #[path = "../rewritten/mod.rs"]
 mod rewritten;
+mod row_sampler;
 mod rows;
 mod sampler;
 mod state;
@@ -90,6 +91,7 @@ fn cases() -> Vec<Case> {
         observer::CASES,
         params::CASES,
         plan::CASES,
+        row_sampler::CASES,
         rows::CASES,
         sampler::CASES,
         state::CASES,
