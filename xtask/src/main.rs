@@ -6,9 +6,12 @@ mod bench;
 mod codegen;
 mod demo;
 mod docs;
+mod fuzz;
 mod matrix;
 mod native;
+mod overhead;
 mod progress;
+mod sanitize;
 mod setup;
 mod test;
 mod tidy;
@@ -32,7 +35,10 @@ enum Command {
     Codegen(codegen::Args),
     Demo(demo::Args),
     Docs(docs::Args),
+    Fuzz(fuzz::Args),
     Matrix(matrix::Args),
+    Overhead(overhead::Args),
+    Sanitize(sanitize::Args),
     Setup(setup::Args),
     Test(test::Args),
     Tidy(tidy::Args),
@@ -44,7 +50,10 @@ fn main() -> ExitCode {
         Command::Codegen(args) => codegen::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Docs(args) => docs::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Matrix(args) => matrix::run(&args),
+        Command::Overhead(args) => overhead::run(&args),
+        Command::Sanitize(args) => sanitize::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Tidy(args) => tidy::run(&args),

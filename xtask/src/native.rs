@@ -22,7 +22,8 @@ const TAIL: u64 = 16 * 1024;
 /// Runs a cargo command that may build llama.cpp. Cargo says nothing of what a build script does, so the log that
 /// the script of `llama-sys` writes is watched.
 pub(crate) fn build(what: &str, cargo: &mut Command) -> Result<()> {
-    if !was_built(&cache()) {
+    let cache = cache(cargo);
+    if !was_built(&cache) {
         progress::note("llama.cpp", "will be built from source, once: 5 to 10 minutes on two cores");
     }
     let started = SystemTime::now();
@@ -36,7 +37,7 @@ pub(crate) fn build(what: &str, cargo: &mut Command) -> Result<()> {
     loop {
         match lines.recv_timeout(LOOK_EVERY) {
             Ok(line) => step.println(&line),
-            Err(RecvTimeoutError::Timeout) => step.status(&compiled(&cache().join("build.log"), started)),
+            Err(RecvTimeoutError::Timeout) => step.status(&compiled(&cache.join("build.log"), started)),
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
@@ -49,9 +50,12 @@ pub(crate) fn build(what: &str, cargo: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Where the native builds of this workspace are kept.
-fn cache() -> PathBuf {
-    workspace::folder_from_env("LLAMA_SYS_BUILD_CACHE").unwrap_or_else(|| workspace::target().join("native"))
+/// Where the native builds are kept that a command makes: where it is told to, or else with those of this workspace.
+fn cache(cargo: &Command) -> PathBuf {
+    const NAME: &str = "LLAMA_SYS_BUILD_CACHE";
+    let own = cargo.get_envs().find(|(name, _)| *name == NAME).and_then(|(_, value)| value);
+    let own = own.map(PathBuf::from).or_else(|| workspace::folder_from_env(NAME));
+    own.unwrap_or_else(|| workspace::target().join("native"))
 }
 
 fn was_built(cache: &Path) -> bool {

@@ -17,7 +17,13 @@ pub(crate) struct Args {
     /// Run this step alone; may be given several times.
     #[arg(long, value_enum, value_name = "STEP", conflicts_with = "fast")]
     only: Vec<Step>,
+    /// Run 20,000 random sequences of calls instead of 500, which takes minutes.
+    #[arg(long)]
+    long: bool,
 }
+
+/// The number of random sequences of `--long`, and the variable that sets it.
+const LONG: (&str, &str) = ("LLAMA_SEQUENCES", "20000");
 
 /// A step, in the order in which they run.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -55,7 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn run_steps(args: &Args, outcomes: &mut Vec<Outcome>) -> Result<()> {
     timed("setup", outcomes, || setup::ensure(setup::ALL))?;
     for step in args.steps() {
-        timed(&step.name(), outcomes, || step.run())?;
+        timed(&step.name(), outcomes, || step.run(args.long))?;
     }
     Ok(())
 }
@@ -87,7 +93,7 @@ impl Step {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    fn run(self) -> Result<()> {
+    fn run(self, long: bool) -> Result<()> {
         match self {
             Self::Format => workspace::run(&mut cargo("fmt --all --check"))
                 .context("the source is not formatted: run `cargo fmt --all`"),
@@ -101,7 +107,11 @@ impl Step {
                 native::build("building the workspace", &mut cargo("build --workspace --exclude xtask"))
             }
             Self::Clippy => workspace::run(&mut cargo("clippy --workspace --all-targets -- -D warnings")),
-            Self::Test => workspace::run_inheriting(&mut cargo("test --workspace --no-fail-fast")),
+            Self::Test => {
+                let mut tests = cargo("test --workspace --no-fail-fast");
+                tests.envs(long.then_some(LONG));
+                workspace::run_inheriting(&mut tests)
+            }
             Self::Doc => {
                 workspace::run(cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings"))
             }
@@ -135,11 +145,11 @@ mod tests {
 
     #[test]
     fn all_steps_run_unless_told_otherwise() {
-        let all = names(&Args { fast: false, only: vec![] });
+        let all = names(&Args { fast: false, only: vec![], long: false });
         assert_eq!(all, ["format", "tidy", "codegen", "build", "clippy", "test", "doc"]);
-        let fast = names(&Args { fast: true, only: vec![] });
+        let fast = names(&Args { fast: true, only: vec![], long: false });
         assert_eq!(fast, ["format", "tidy", "codegen", "build", "test"]);
-        let only = names(&Args { fast: false, only: vec![Step::Test, Step::Tidy] });
+        let only = names(&Args { fast: false, only: vec![Step::Test, Step::Tidy], long: true });
         assert_eq!(only, ["tidy", "test"], "in their own order");
     }
 

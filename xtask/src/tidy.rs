@@ -2,6 +2,7 @@
 
 mod code;
 mod graph;
+mod hostile;
 mod package;
 mod source;
 mod tracked;
@@ -14,7 +15,8 @@ use anyhow::{Result, bail};
 use crate::progress;
 use crate::workspace;
 
-/// Checks the layering, the place of `unsafe`, file sizes and names, and what a published crate must have.
+/// Checks the layering, the place of `unsafe`, file sizes and names, what a published crate must have, and that
+/// hostile arguments are tried on every function.
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
@@ -50,6 +52,7 @@ pub(crate) fn check() -> Result<()> {
     let mut findings = graph::check(root, &packages);
     findings.extend(package::check(root, &packages));
     findings.extend(source::check(root)?);
+    findings.extend(hostile::check(root)?);
     findings.extend(tracked::check()?);
     if findings.is_empty() {
         progress::note("tidy", "nothing found");

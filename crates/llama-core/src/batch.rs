@@ -51,17 +51,19 @@ impl Batch {
         }
     }
 
-    /// An empty batch with room for that many tokens of one sequence each.
+    /// An empty batch with room for that many tokens of one sequence each. Where there is no memory for so many the batch
+    /// has no room yet, and grows as needed.
     #[must_use]
     pub fn with_capacity(tokens: usize) -> Self {
-        Self {
-            tokens: Vec::with_capacity(tokens),
-            positions: Vec::with_capacity(tokens),
-            seq_id_counts: Vec::with_capacity(tokens),
-            seq_ids: Vec::with_capacity(tokens),
-            outputs: Vec::with_capacity(tokens),
-            ..Self::new()
-        }
+        let mut batch = Self::new();
+        let reserved = batch
+            .tokens
+            .try_reserve(tokens)
+            .and_then(|()| batch.positions.try_reserve(tokens))
+            .and_then(|()| batch.seq_id_counts.try_reserve(tokens))
+            .and_then(|()| batch.seq_ids.try_reserve(tokens))
+            .and_then(|()| batch.outputs.try_reserve(tokens));
+        if reserved.is_ok() { batch } else { Self::new() }
     }
 
     /// The number of tokens and embeddings.
@@ -115,7 +117,11 @@ impl Batch {
         self.tokens.push(token);
         self.positions.push(pos.get());
         self.seq_id_counts.push(count);
-        self.seq_ids.extend(seq_ids.iter().map(|seq_id| seq_id.get()));
+        match seq_ids {
+            // Most tokens: one number is sooner pushed than copied as a slice.
+            [seq_id] => self.seq_ids.push(seq_id.get()),
+            _ => self.seq_ids.extend(seq_ids.iter().map(|seq_id| seq_id.get())),
+        }
         self.outputs.push(i8::from(output));
         Ok(self.tokens.len() - 1)
     }
@@ -135,7 +141,8 @@ impl Batch {
             }
             .into());
         }
-        for (pos, (index, token)) in (first.get()..).zip(tokens.iter().enumerate()) {
+        // The tokens first: an empty slice then asks for no position after the last.
+        for ((index, token), pos) in tokens.iter().enumerate().zip(first.get()..) {
             self.push(*token, Pos::new(pos), &[seq_id], index + 1 == tokens.len())?;
         }
         Ok(())

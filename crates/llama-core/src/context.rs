@@ -1,5 +1,6 @@
 //! Contexts: a model at work, with its memory and its last results.
 
+mod cache_types;
 mod clone;
 mod decode;
 mod hooks;
@@ -57,10 +58,14 @@ pub struct Context {
     causal: bool,
     embeddings: bool,
     unified: bool,
-    /// Whether there is an encoder's output for the decoder of an encoder-decoder model.
-    encoded: bool,
+    /// Whether cached keys can be turned to other positions.
+    rotates_keys: bool,
+    /// The sequences whose encoder's output the decoder of an encoder-decoder model can work on.
+    encoded: Vec<llama_sys::llama_seq_id>,
     /// For each token of the last batch whether it has an output; empty when there is no last batch.
     outputs: Vec<bool>,
+    /// What the outputs are rows of.
+    computed: Computed,
     /// Whether the rows of the outputs stand in their final order. llama.cpp moves them at the first access.
     ordered: Cell<bool>,
     facts: Facts,
@@ -80,6 +85,13 @@ pub struct Context {
     may_plan: bool,
 }
 
+/// What the last batch has computed. llama.cpp's buffers also have rows of what it has not, with what was there before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Computed {
+    pub(crate) logits: bool,
+    pub(crate) embeddings: bool,
+}
+
 /// What the context was really created with; constant.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -96,12 +108,19 @@ struct Facts {
     has_memory: bool,
     n_vocab: i32,
     has_encoder: bool,
+    has_decoder: bool,
+    /// Whether the model ends in logits. Of those without memory, encoders such as BERT do not, diffusion models do, and
+    /// the hybrids that read a whole text at once do (llama-model.cpp, create_memory).
+    gives_logits: bool,
+    pooling: PoolingType,
     is_recurrent: bool,
     is_hybrid: bool,
     /// Whether each entry of a batch needs a state embedding.
     needs_states: bool,
     /// Whether entries of a batch can be embeddings.
     takes_embeddings: bool,
+    /// The first position that there is not: the model has learned so many, or numbers end.
+    end_of_positions: i32,
 }
 
 // SAFETY: a llama_context is not tied to the thread that made it: its state is in the object and in backends
@@ -177,7 +196,10 @@ impl Context {
     ) -> Result<Self> {
         static LOCK: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
         params.check_for(model)?;
-        let mut raw_params = params.to_raw()?;
+        let mut raw_params = params.resolved_for(model).to_raw()?;
+        cache_types::check_values(model, raw_params.type_v)?;
+        let rotates_keys = cache_types::can_turn_keys(model, raw_params.type_k)?;
+        raw_params.pooling_type = params.pooling_for(model)?;
         // Cross-attention asserts on batches that are divided by sequences, as those of separate buffers are
         // (llama-graph.cpp, llm_graph_input_attn_cross).
         raw_params.kv_unified |= model.has_encoder();
@@ -206,15 +228,21 @@ impl Context {
         let (limits, causal) = unsafe {
             (Limits::read(raw.0, &raw_params, model), llama_sys::llama_get_causal_attn(raw.0.as_ptr()))
         };
+        // SAFETY: the context is valid; its memory is made with it and freed with it (llama-context.cpp).
+        let has_memory = !unsafe { llama_sys::llama_get_memory(raw.0.as_ptr()) }.is_null();
         let facts = Facts {
-            // SAFETY: the context is valid; its memory is made with it and freed with it (llama-context.cpp).
-            has_memory: !unsafe { llama_sys::llama_get_memory(raw.0.as_ptr()) }.is_null(),
+            has_memory,
             n_vocab: model.vocab().n_tokens_raw(),
             has_encoder: model.has_encoder(),
+            has_decoder: model.has_decoder(),
+            gives_logits: has_memory || model.is_diffusion() || model.is_hybrid(),
+            // SAFETY: the context is valid; the function reads a number that nothing changes.
+            pooling: params::pooling_from_raw(unsafe { llama_sys::llama_pooling_type_fn(raw.0.as_ptr()) }),
             is_recurrent: model.is_recurrent(),
             is_hybrid: model.is_hybrid(),
             needs_states: params.is_mtp(),
             takes_embeddings: takes_embeddings(model),
+            end_of_positions: model.n_positions().and_then(|n| i32::try_from(n).ok()).unwrap_or(i32::MAX),
         };
         Ok(Self {
             // SAFETY: the context is valid, and `raw` is freed with `input`.
@@ -227,8 +255,10 @@ impl Context {
             embeddings: raw_params.embeddings,
             // With one sequence there is one buffer either way.
             unified: raw_params.kv_unified || params.n_seq_max == 1,
-            encoded: false,
+            rotates_keys,
+            encoded: Vec::new(),
             outputs: Vec::new(),
+            computed: Computed::default(),
             ordered: Cell::new(false),
             facts,
             positions: Positions::new(limits.n_seq_max, has_several_dimensions(model)),
@@ -298,8 +328,7 @@ impl Context {
     /// How embeddings are pooled. Corresponds to `llama_pooling_type`.
     #[must_use]
     pub fn pooling_type(&self) -> PoolingType {
-        // SAFETY: the context is valid; the function reads a number.
-        params::pooling_from_raw(unsafe { llama_sys::llama_pooling_type_fn(self.raw()) })
+        self.facts.pooling
     }
 
     /// Threads for one token at a time. Corresponds to `llama_n_threads`.
@@ -439,6 +468,11 @@ impl Context {
         self.unified
     }
 
+    /// Whether cached keys can be turned to other positions.
+    pub(crate) fn rotates_keys(&self) -> bool {
+        self.rotates_keys
+    }
+
     /// The number of floats in a row of logits.
     pub(crate) fn n_vocab(&self) -> usize {
         usize::try_from(self.facts.n_vocab).unwrap_or(0)
@@ -447,6 +481,11 @@ impl Context {
     /// For each token of the last batch whether it has an output.
     pub(crate) fn outputs(&self) -> &[bool] {
         &self.outputs
+    }
+
+    /// What the last batch has computed.
+    pub(crate) fn computed(&self) -> Computed {
+        self.computed
     }
 
     /// Whether the rows of outputs stand in their final order.

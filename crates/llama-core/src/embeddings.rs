@@ -37,6 +37,9 @@ impl Context {
     pub fn embeddings(&self, index: impl Into<Option<usize>>) -> Result<&[f32]> {
         self.check_not_pooled()?;
         let index = self.check_output(index.into(), "embeddings")?;
+        if !self.computed().embeddings {
+            return Err(no_output(index, "embeddings", "create the context with embeddings(true)"));
+        }
         let raw = self.raw();
         // SAFETY: the context is valid and the index has an output (`check_output`).
         let row = self.read(|| unsafe { llama_sys::llama_get_embeddings_ith(raw, index) })?;
@@ -58,6 +61,9 @@ impl Context {
     /// Corresponds to `llama_get_embeddings`.
     pub fn embeddings_rows(&self) -> Result<impl Iterator<Item = (usize, &[f32])>> {
         self.check_not_pooled()?;
+        if !self.outputs().is_empty() && !self.computed().embeddings {
+            return Err(no_output(0, "embeddings", "create the context with embeddings(true)"));
+        }
         let raw = self.raw();
         // SAFETY: the context is valid; the function returns the start of its rows, which `rows` has put in order.
         self.rows("embeddings", self.model().n_embd_out() as usize, move || unsafe {

@@ -373,6 +373,20 @@ pub enum ErrorKind {
         /// Why, or that the log says why.
         reason: String,
     },
+    /// A chat template, a conversation for it, or an answer that it should read is not usable.
+    #[error("{operation} failed: {reason}")]
+    Chat {
+        /// What was being done.
+        operation: &'static str,
+        /// What is wrong, in llama.cpp's words where it found it.
+        reason: String,
+    },
+    /// A JSON schema that no grammar can be made of.
+    #[error("no grammar can be made of the JSON schema: {reason}")]
+    JsonSchema {
+        /// What is wrong, in llama.cpp's words where it found it.
+        reason: String,
+    },
     /// Something that has to be done earlier, or only once.
     #[error("{operation} is not possible any more: {reason}")]
     TooLate {
@@ -404,6 +418,22 @@ pub enum ErrorKind {
         what: &'static str,
         /// What it takes, and what there is.
         plan: LoadPlan,
+    },
+    /// The vocabulary is one that llama.cpp's tokenizers do not work with; refused before llama.cpp sees it.
+    #[error("cannot use the vocabulary of {model}: {reason}")]
+    Vocabulary {
+        /// The file, and where in it.
+        model: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A number or a tensor's type is one that llama.cpp takes and cannot compute with; refused before llama.cpp sees it.
+    #[error("cannot compute {model}: {reason}")]
+    Hyperparameter {
+        /// The file, and where in it.
+        model: String,
+        /// The key or tensor, and what it can be.
+        reason: String,
     },
 }
 

@@ -3,4 +3,5 @@
 pub(crate) mod callback;
 pub(crate) mod file;
 pub(crate) mod guard;
+pub(crate) mod stack;
 pub(crate) mod string;

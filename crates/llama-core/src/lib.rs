@@ -40,6 +40,9 @@ mod adapter;
 mod backend;
 mod backend_reg;
 mod batch;
+mod builtin_chat;
+#[cfg(feature = "common")]
+mod chat_templates;
 mod context;
 mod control_vector;
 mod device;
@@ -47,6 +50,8 @@ mod embeddings;
 mod error;
 mod ffi;
 mod host_memory;
+#[cfg(feature = "common")]
+mod json_schema;
 mod log;
 mod logits;
 mod memory;
@@ -93,8 +98,13 @@ pub use vocab::{Vocab, VocabKind};
 
 pub use abort::AbortFlag;
 pub use batch::MultiPos;
+pub use builtin_chat::{apply_builtin_chat_template, builtin_chat_templates};
+#[cfg(feature = "common")]
+pub use chat_templates::{ChatTemplates, ChatTurn};
 pub use context::{AttachedSampler, ContextType, ResolvedParams, RopeScaling};
 pub use embeddings::normalize_l2;
+#[cfg(feature = "common")]
+pub use json_schema::json_schema_to_grammar;
 pub use llama_gguf::TensorType;
 pub use numa::{NumaStrategy, init_numa, is_numa};
 pub use observer::{Observer, TensorData, TensorInfo};

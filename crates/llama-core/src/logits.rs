@@ -32,14 +32,35 @@ impl<'c> Logits<'c> {
     /// The token with the largest logit; the first of them when several are equal. NaN is passed over.
     #[must_use]
     pub fn argmax(&self) -> Token {
-        let mut best = (0, f32::NEG_INFINITY);
-        for (index, value) in self.row.iter().enumerate() {
-            if *value > best.1 {
-                best = (index, *value);
-            }
-        }
-        Token::new(i32::try_from(best.0).unwrap_or(i32::MAX))
+        let place = place_of(largest(self.row), self.row).unwrap_or(0);
+        Token::new(i32::try_from(place).unwrap_or(i32::MAX))
     }
+}
+
+/// So many logits are looked at together: the compiler makes vector instructions of that, which it does not of a loop
+/// that stops or that carries one number on.
+const LANES: usize = 16;
+
+/// The largest of the logits that are numbers, negative infinity when there is none.
+fn largest(row: &[f32]) -> f32 {
+    let larger = |best: f32, logit: f32| if logit > best { logit } else { best };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (best, logit) in lanes.iter_mut().zip(chunk) {
+            *best = larger(*best, *logit);
+        }
+    }
+    lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, larger)
+}
+
+/// Where a value is first.
+#[allow(clippy::float_cmp, reason = "the value is one of the row")]
+fn place_of(value: f32, row: &[f32]) -> Option<usize> {
+    let (chunks, _) = row.as_chunks::<LANES>();
+    let has_it = |chunk: &[f32; LANES]| chunk.iter().fold(false, |found, logit| found | (*logit == value));
+    let before = chunks.iter().position(has_it).unwrap_or(chunks.len()) * LANES;
+    row[before..].iter().position(|logit| *logit == value).map(|place| before + place)
 }
 
 impl Deref for Logits<'_> {
@@ -70,6 +91,9 @@ impl Context {
         if self.sampled_seq(index).is_some() {
             return Err(no_output(index, "logits", "they stay on the device, with a sampler: use sampled"));
         }
+        if !self.computed().logits {
+            return Err(no_output(index, "logits", "the last batch computed embeddings only"));
+        }
         let n_vocab = self.n_vocab();
         let raw = self.raw();
         // SAFETY: the context is valid and the index has an output (`check_output`).
@@ -91,6 +115,9 @@ impl Context {
     ///
     /// Corresponds to `llama_get_logits`.
     pub fn logits_rows(&self) -> Result<impl Iterator<Item = (usize, Logits<'_>)>> {
+        if !self.outputs().is_empty() && !self.computed().logits {
+            return Err(no_output(0, "logits", "the last batch computed embeddings only"));
+        }
         let n_vocab = self.n_vocab();
         let raw = self.raw();
         // SAFETY: the context is valid; the function returns the start of its rows, which `read` has put in order.
@@ -153,9 +180,10 @@ impl Context {
     /// because the batch was computed with `&mut self`.
     pub(crate) fn read<R>(&self, read: impl FnOnce() -> R) -> Result<R> {
         let raw = self.raw();
-        let is_ordered = self.ordered().replace(true);
+        // One row has no other to change places with.
+        let reorder = !self.ordered().replace(true) && self.outputs().len() > 1;
         guard(|| {
-            if !is_ordered {
+            if reorder {
                 // SAFETY: the context is valid. Orders all rows, logits and embeddings (llama-context.cpp,
                 // output_reorder), and leaves nothing to reorder for later calls.
                 unsafe { llama_sys::llama_get_logits(raw) };
@@ -167,4 +195,37 @@ impl Context {
 
 pub(crate) fn no_output(index: i32, what: &'static str, reason: &'static str) -> crate::Error {
     ErrorKind::NoOutput { index: usize::try_from(index).unwrap_or(0), what, reason }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn argmax(row: &[f32]) -> i32 {
+        Logits { row }.argmax().get()
+    }
+
+    #[test]
+    fn largest_is_found_wherever_it_is() {
+        for length in [1, 2, 15, 16, 17, 31, 32, 33, 100] {
+            let row = |at: usize| (0..length).map(|i| if i == at { 3.0 } else { -1.0 }).collect::<Vec<_>>();
+            for at in 0..length {
+                assert_eq!(argmax(&row(at)), i32::try_from(at).unwrap(), "of {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn first_of_equal_logits_is_taken_and_what_is_no_number_is_not() {
+        let mut row = vec![f32::NAN; 40];
+        assert_eq!(argmax(&row), 0);
+        row[5] = f32::NEG_INFINITY;
+        (row[20], row[37], row[39]) = (-2.5, -2.5, -2.5);
+        assert_eq!(argmax(&row), 20);
+        (row[3], row[38]) = (-0.0, 0.0);
+        assert_eq!(argmax(&row), 3);
+        row[39] = f32::INFINITY;
+        assert_eq!(argmax(&row), 39);
+        assert_eq!(argmax(&[]), 0);
+    }
 }

@@ -31,9 +31,10 @@ impl Span {
             Bound::Unbounded => 0,
         };
         let end = match range.end_bound() {
+            // No position comes after the last one.
+            Bound::Included(&i32::MAX) | Bound::Unbounded => None,
             Bound::Included(end) => Some(i64::from(*end) + 1),
             Bound::Excluded(end) => Some(i64::from(*end)),
-            Bound::Unbounded => None,
         };
         let last = end.unwrap_or(i64::from(i32::MAX));
         let refuse = |reason| Err(ErrorKind::InvalidRange { start, end: last, reason }.into());
@@ -55,6 +56,11 @@ impl Span {
 
     fn is_whole(self) -> bool {
         self.start == 0 && self.end == -1
+    }
+
+    /// What comes after it.
+    fn rest(self) -> Self {
+        Self { start: if self.end == -1 { i32::MAX } else { self.end }, end: -1 }
     }
 
     fn contains(self, pos: i32) -> bool {
@@ -85,14 +91,15 @@ impl<'c> Memory<'c> {
     /// # Errors
     ///
     /// [`ErrorKind::Unsupported`] when a recurrent or hybrid memory would have to forget a part of what it has
-    /// summed up: remove the whole sequence instead. [`ErrorKind::InvalidSeqId`], [`ErrorKind::InvalidRange`],
-    /// [`ErrorKind::Poisoned`].
+    /// summed up, or the end of a sequence whose new end the sliding window has lost: remove the whole sequence
+    /// instead. [`ErrorKind::InvalidSeqId`], [`ErrorKind::InvalidRange`], [`ErrorKind::Poisoned`].
     pub fn seq_rm(&mut self, seq_id: SeqId, range: impl RangeBounds<i32>) -> Result<()> {
         self.context.check_seq_id(seq_id)?;
         let span = Span::new(&range)?;
         if span.is_empty() {
             return self.check();
         }
+        self.check_window(seq_id, span, "removing the end of a sequence")?;
         let possible = self.can_remove(seq_id, span)?;
         let seq_id = seq_id.get();
         // SAFETY: the memory is valid and the id and range are checked.
@@ -111,22 +118,51 @@ impl<'c> Memory<'c> {
     /// end; asked to forget earlier positions it does nothing and reports success (llama-memory-recurrent.cpp,
     /// seq_rm), and a hybrid one would forget them in one half only.
     fn can_remove(&mut self, seq_id: SeqId, span: Span) -> Result<bool> {
-        let model = self.context.model();
-        if span.is_whole() || !(model.is_recurrent() || model.is_hybrid()) {
+        if span.is_whole() || !self.is_summed_up() {
             return Ok(true);
         }
         let last = self.seq_pos_max(seq_id)?.map_or(-1, Pos::get);
         Ok(span.start > last || span.contains(last))
     }
 
+    /// Refuses to leave a sequence with an end that the sliding window has lost: in the layers with a window it would
+    /// be shorter than in the others, or empty, and the next tokens would see nothing of it (llama-kv-cache.cpp,
+    /// `find_slot` uses the places of positions outside the window again). `span` is what is removed.
+    fn check_window(&mut self, seq_id: SeqId, span: Span, operation: &'static str) -> Result<()> {
+        let width = i64::from(self.context.model().n_swa());
+        if width == 0 || span.start == 0 {
+            return Ok(());
+        }
+        let (Some(first), Some(last)) = (self.seq_pos_min(seq_id)?, self.seq_pos_max(seq_id)?) else {
+            return Ok(());
+        };
+        let needed = (i64::from(span.start) - width + 1).max(0);
+        if span.start > last.get() || !span.contains(last.get()) || i64::from(first.get()) <= needed {
+            return Ok(());
+        }
+        let reason = format!(
+            "its sliding window needs position {needed} to go on from there, and holds {first} to {last}: remove the \
+             whole sequence with `..` and decode again, or create the context with swa_full(true)"
+        );
+        Err(ErrorKind::Unsupported { operation, reason }.into())
+    }
+
+    /// Whether the memory sums up what it has read, and so has no parts.
+    fn is_summed_up(&self) -> bool {
+        let model = self.context.model();
+        model.is_recurrent() || model.is_hybrid()
+    }
+
     /// Makes the positions of a range of one sequence part of another too, without computing or, with
-    /// [`kv_unified`](crate::ContextParams::kv_unified), copying anything. Corresponds to `llama_memory_seq_cp`.
+    /// [`kv_unified`](crate::ContextParams::kv_unified), copying anything. What the other had before stays in contexts
+    /// with `kv_unified`, and is gone in those without and where the model sums up what it has read. Corresponds to
+    /// `llama_memory_seq_cp`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Unsupported`] for a part of a sequence where only whole ones can be copied: for recurrent and
-    /// hybrid models, and in contexts without `kv_unified`. [`ErrorKind::InvalidSeqId`],
-    /// [`ErrorKind::InvalidRange`], [`ErrorKind::Poisoned`].
+    /// hybrid models, and in contexts without `kv_unified`; and for a beginning whose end the sliding window has lost.
+    /// [`ErrorKind::InvalidSeqId`], [`ErrorKind::InvalidRange`], [`ErrorKind::Poisoned`].
     pub fn seq_cp(&mut self, from: SeqId, to: SeqId, range: impl RangeBounds<i32>) -> Result<()> {
         self.context.check_seq_id(from)?;
         self.context.check_seq_id(to)?;
@@ -136,6 +172,11 @@ impl<'c> Memory<'c> {
         }
         if !span.is_whole() {
             self.check_partial_copy()?;
+            self.check_window(from, span.rest(), "copying the beginning of a sequence")?;
+        }
+        if self.is_summed_up() {
+            // The cache of a hybrid keeps what was there, and its state does not: they would end at different places.
+            self.seq_rm(to, ..)?;
         }
         let (from, to) = (from.get(), to.get());
         // SAFETY: the memory is valid, the ids and the range are checked, and a part is only copied inside one
@@ -150,8 +191,7 @@ impl<'c> Memory<'c> {
     }
 
     fn check_partial_copy(&self) -> Result<()> {
-        let model = self.context.model();
-        let reason = if model.is_recurrent() || model.is_hybrid() {
+        let reason = if self.is_summed_up() {
             "its memory sums up what it has read and has no parts: copy the whole sequence with `..`"
         } else if self.context.is_unified() {
             return Ok(());
@@ -188,9 +228,10 @@ impl<'c> Memory<'c> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] where [`can_shift`](Memory::can_shift) is false, [`ErrorKind::InvalidPosition`] when
-    /// a position would become negative or pass 2147483647, [`ErrorKind::InvalidSeqId`],
-    /// [`ErrorKind::InvalidRange`], [`ErrorKind::Poisoned`].
+    /// [`ErrorKind::Unsupported`] where [`can_shift`](Memory::can_shift) is false, and for a part of a sequence in
+    /// recurrent and hybrid models; [`ErrorKind::InvalidPosition`] when a position would become negative or pass
+    /// 2147483646, in sliding-window and hybrid models also when the start of the range would;
+    /// [`ErrorKind::InvalidSeqId`], [`ErrorKind::InvalidRange`], [`ErrorKind::Poisoned`].
     pub fn seq_add(&mut self, seq_id: SeqId, range: impl RangeBounds<i32>, delta: i32) -> Result<()> {
         self.context.check_seq_id(seq_id)?;
         let span = Span::new(&range)?;
@@ -198,6 +239,7 @@ impl<'c> Memory<'c> {
         if span.is_empty() || delta == 0 {
             return Ok(());
         }
+        self.check_undivided(seq_id, span, "moving a part of a sequence")?;
         self.check_moved(seq_id, span, delta)?;
         let seq_id = seq_id.get();
         // SAFETY: the memory is valid and can shift, and the id, the range and the moved positions are checked.
@@ -212,15 +254,33 @@ impl<'c> Memory<'c> {
         let (Some(first), Some(last)) = (self.seq_pos_min(seq_id)?, self.seq_pos_max(seq_id)?) else {
             return Ok(());
         };
-        let first = first.get().max(span.start);
+        // A window may have lost the beginning that other layers still have, and a hybrid only tells where its state is.
+        let model = self.context.model();
+        let is_beginning_known = model.n_swa() == 0 && !model.is_hybrid();
+        let first = if is_beginning_known { first.get().max(span.start) } else { span.start };
         let last = if span.end == -1 { last.get() } else { last.get().min(span.end - 1) };
         for pos in [first, last] {
-            if span.contains(pos) && pos.checked_add(delta).is_none_or(|moved| moved < 0) {
-                let reason = format!("moved by {delta} it would leave 0..={}", i32::MAX);
+            if first <= last && span.contains(pos) && is_outside(pos.checked_add(delta)) {
+                let reason = format!("moved by {delta} it would leave 0..{}", i32::MAX);
                 return Err(ErrorKind::InvalidPosition { pos, seq_id: seq_id.get(), reason }.into());
             }
         }
         Ok(())
+    }
+
+    /// Refuses a part of a sequence where the cache would move and the state beside it would not.
+    fn check_undivided(&mut self, seq_id: SeqId, span: Span, operation: &'static str) -> Result<()> {
+        if span.is_whole() || !self.is_summed_up() {
+            return Ok(());
+        }
+        match self.seq_pos_max(seq_id)? {
+            Some(last) if span.start <= last.get() && !(span.start == 0 && span.contains(last.get())) => {
+                let reason =
+                    "its memory sums up what it has read and has no parts: take the whole sequence with `..`";
+                Err(ErrorKind::Unsupported { operation, reason: reason.to_owned() }.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Divides the positions of a range by `divisor`, rounding down. Corresponds to `llama_memory_seq_div`.
@@ -243,6 +303,7 @@ impl<'c> Memory<'c> {
         if span.is_empty() || divisor == 1 {
             return Ok(());
         }
+        self.check_undivided(seq_id, span, "dividing a part of a sequence")?;
         let seq_id = seq_id.get();
         // SAFETY: the memory is valid and can shift, and the id, the range and the divisor are checked.
         self.call(|memory| unsafe {
@@ -285,21 +346,29 @@ impl<'c> Memory<'c> {
         Ok((pos >= 0).then_some(Pos::new(pos)))
     }
 
-    /// Whether positions can be moved and divided. Corresponds to `llama_memory_can_shift`.
+    /// Whether positions can be moved and divided: not in every kind of memory, not with keys of
+    /// [`CacheType::Bf16`](crate::CacheType::Bf16), and with quantised keys only where heads are as long as a multiple
+    /// of 64. Corresponds to `llama_memory_can_shift`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Unsupported`] without memory, [`ErrorKind::Poisoned`].
     pub fn can_shift(&mut self) -> Result<bool> {
         // SAFETY: the memory is valid.
-        self.call(|memory| unsafe { llama_sys::llama_memory_can_shift(memory) })
+        let can = self.call(|memory| unsafe { llama_sys::llama_memory_can_shift(memory) })?;
+        Ok(can && self.context.rotates_keys())
     }
 
     fn check_shift(&mut self, operation: &'static str) -> Result<()> {
         if self.can_shift()? {
             return Ok(());
         }
-        let reason = "positions are part of what its memory holds".to_owned();
+        let reason = if self.context.rotates_keys() {
+            "positions are part of what its memory holds"
+        } else {
+            "llama.cpp cannot turn its cached keys of this type: create the context with type_k(CacheType::F16)"
+        };
+        let reason = reason.to_owned();
         Err(ErrorKind::Unsupported { operation, reason }.into())
     }
 
@@ -319,4 +388,9 @@ impl<'c> Memory<'c> {
             call(unsafe { llama_sys::llama_get_memory(raw) })
         })
     }
+}
+
+/// Whether a moved position is none. The one after it must be a number too: llama.cpp asks for the next one.
+fn is_outside(moved: Option<i32>) -> bool {
+    moved.is_none_or(|moved| !(0..i32::MAX).contains(&moved))
 }

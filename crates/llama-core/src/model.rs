@@ -2,7 +2,9 @@
 
 mod chat_template;
 mod classifier;
+mod effective;
 mod from_metadata;
+mod hyperparameters;
 mod kind;
 mod kv_override;
 mod load;
@@ -15,6 +17,7 @@ mod save;
 mod source;
 mod split;
 mod tensor_override;
+mod vocabulary;
 
 use std::path::Path;
 use std::ptr::NonNull;
@@ -50,6 +53,8 @@ struct Handle {
     raw: NonNull<llama_sys::llama_model>,
     source: Option<ModelSource>,
     params: ModelParams,
+    /// Read once: a context with YaRN scaling changes C's number (llama-context.cpp, llama_init_from_model).
+    n_ctx_train: u32,
     /// The number of positions that the model has learned an embedding for.
     n_positions: Option<u32>,
     /// What the files say of their tensors: some hundred bytes for each.
@@ -91,7 +96,9 @@ impl Model {
     ) -> Self {
         let (params, n_positions) = (params.clone(), learned_positions(&origin));
         let adapters = RwLock::new(());
-        Self(Arc::new(Handle { raw, source, params, n_positions, tensors, origin, adapters }))
+        // SAFETY: C has just made the model; the function reads a number.
+        let n_ctx_train = count(unsafe { llama_sys::llama_model_n_ctx_train(raw.as_ptr()) });
+        Self(Arc::new(Handle { raw, source, params, n_ctx_train, n_positions, tensors, origin, adapters }))
     }
 
     /// The C object, for the calls of this crate.
@@ -163,31 +170,30 @@ impl Model {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The context size in tokens that the model was trained with. Corresponds to `llama_model_n_ctx_train`.
+    /// The context size in tokens that the model was trained with, as its metadata say. Corresponds to `llama_model_n_ctx_train`.
     #[must_use]
     pub fn n_ctx_train(&self) -> u32 {
-        // SAFETY: the handle owns a valid model; the function reads a number.
-        count(unsafe { llama_sys::llama_model_n_ctx_train(self.raw()) })
+        self.0.n_ctx_train
     }
 
     /// The width of the hidden state, in floats. Corresponds to `llama_model_n_embd`.
     #[must_use]
     pub fn n_embd(&self) -> u32 {
-        // SAFETY: as in `n_ctx_train`.
+        // SAFETY: the handle owns a valid model; the function reads a number.
         count(unsafe { llama_sys::llama_model_n_embd(self.raw()) })
     }
 
     /// The width of an input embedding, in floats. Corresponds to `llama_model_n_embd_inp`.
     #[must_use]
     pub fn n_embd_inp(&self) -> u32 {
-        // SAFETY: as in `n_ctx_train`.
+        // SAFETY: as in `n_embd`.
         count(unsafe { llama_sys::llama_model_n_embd_inp(self.raw()) })
     }
 
     /// The width of an output embedding, in floats. Corresponds to `llama_model_n_embd_out`.
     #[must_use]
     pub fn n_embd_out(&self) -> u32 {
-        // SAFETY: as in `n_ctx_train`.
+        // SAFETY: as in `n_embd`.
         count(unsafe { llama_sys::llama_model_n_embd_out(self.raw()) })
     }
 
@@ -195,7 +201,7 @@ impl Model {
     /// `llama_model_n_layer`.
     #[must_use]
     pub fn n_layer(&self) -> u32 {
-        // SAFETY: as in `n_ctx_train`.
+        // SAFETY: as in `n_embd`.
         count(unsafe { llama_sys::llama_model_n_layer(self.raw()) })
     }
 
@@ -203,26 +209,32 @@ impl Model {
     /// [`ModelParams::load_mtp`]. Corresponds to `llama_model_n_layer_nextn`.
     #[must_use]
     pub fn n_layer_nextn(&self) -> u32 {
-        // SAFETY: as in `n_ctx_train`.
+        // SAFETY: as in `n_embd`.
         count(unsafe { llama_sys::llama_model_n_layer_nextn(self.raw()) })
     }
 
-    /// The number of attention heads of the first layer. Corresponds to `llama_model_n_head`.
+    /// The number of attention heads of the first layer, 0 without weights. Corresponds to `llama_model_n_head`.
     ///
     /// # Errors
     ///
     /// None is expected; an assertion inside llama.cpp is reported instead of aborting.
     pub fn n_head(&self) -> Result<u32> {
-        // SAFETY: as in `n_ctx_train`; guarded because hparams.n_head asserts on the layer.
+        if self.n_layer() == 0 {
+            return Ok(0);
+        }
+        // SAFETY: as in `n_embd`; guarded because hparams.n_head asserts on the layer.
         guard(|| count(unsafe { llama_sys::llama_model_n_head(self.raw()) }))
     }
 
-    /// The number of key and value heads of the first layer. Corresponds to `llama_model_n_head_kv`.
+    /// The number of key and value heads of the first layer, 0 without weights. Corresponds to `llama_model_n_head_kv`.
     ///
     /// # Errors
     ///
     /// As [`Model::n_head`].
     pub fn n_head_kv(&self) -> Result<u32> {
+        if self.n_layer() == 0 {
+            return Ok(0);
+        }
         // SAFETY: as in `n_head`.
         guard(|| count(unsafe { llama_sys::llama_model_n_head_kv(self.raw()) }))
     }
@@ -230,21 +242,21 @@ impl Model {
     /// The size of the sliding window in tokens, 0 for none. Corresponds to `llama_model_n_swa`.
     #[must_use]
     pub fn n_swa(&self) -> u32 {
-        // SAFETY: as in `n_ctx_train`.
+        // SAFETY: as in `n_embd`.
         count(unsafe { llama_sys::llama_model_n_swa(self.raw()) })
     }
 
     /// The number of parameters. Corresponds to `llama_model_n_params`.
     #[must_use]
     pub fn n_params(&self) -> u64 {
-        // SAFETY: as in `n_ctx_train`.
+        // SAFETY: as in `n_embd`.
         unsafe { llama_sys::llama_model_n_params(self.raw()) }
     }
 
     /// The size of all tensors, in bytes. Corresponds to `llama_model_size`.
     #[must_use]
     pub fn size(&self) -> u64 {
-        // SAFETY: as in `n_ctx_train`.
+        // SAFETY: as in `n_embd`.
         unsafe { llama_sys::llama_model_size(self.raw()) }
     }
 
@@ -269,7 +281,7 @@ impl Model {
     /// `llama_model_rope_freq_scale_train`.
     #[must_use]
     pub fn rope_freq_scale_train(&self) -> f32 {
-        // SAFETY: as in `n_ctx_train`.
+        // SAFETY: as in `n_embd`.
         unsafe { llama_sys::llama_model_rope_freq_scale_train(self.raw()) }
     }
 
@@ -277,7 +289,7 @@ impl Model {
     /// `llama_model_has_encoder`.
     #[must_use]
     pub fn has_encoder(&self) -> bool {
-        // SAFETY: as in `n_ctx_train`.
+        // SAFETY: as in `n_embd`.
         unsafe { llama_sys::llama_model_has_encoder(self.raw()) }
     }
 
@@ -285,7 +297,7 @@ impl Model {
     /// `llama_model_has_decoder`.
     #[must_use]
     pub fn has_decoder(&self) -> bool {
-        // SAFETY: as in `n_ctx_train`.
+        // SAFETY: as in `n_embd`.
         unsafe { llama_sys::llama_model_has_decoder(self.raw()) }
     }
 
@@ -293,7 +305,7 @@ impl Model {
     /// `llama_model_decoder_start_token`.
     #[must_use]
     pub fn decoder_start_token(&self) -> Option<crate::Token> {
-        // SAFETY: as in `n_ctx_train`.
+        // SAFETY: as in `n_embd`.
         let token = unsafe { llama_sys::llama_model_decoder_start_token(self.raw()) };
         (token != llama_sys::LLAMA_TOKEN_NULL).then_some(crate::Token::new(token))
     }
@@ -302,21 +314,21 @@ impl Model {
     /// Corresponds to `llama_model_is_recurrent`.
     #[must_use]
     pub fn is_recurrent(&self) -> bool {
-        // SAFETY: as in `n_ctx_train`.
+        // SAFETY: as in `n_embd`.
         unsafe { llama_sys::llama_model_is_recurrent(self.raw()) }
     }
 
     /// Whether the model keeps both, as Jamba does. Corresponds to `llama_model_is_hybrid`.
     #[must_use]
     pub fn is_hybrid(&self) -> bool {
-        // SAFETY: as in `n_ctx_train`.
+        // SAFETY: as in `n_embd`.
         unsafe { llama_sys::llama_model_is_hybrid(self.raw()) }
     }
 
     /// Whether the model generates by diffusion. Corresponds to `llama_model_is_diffusion`.
     #[must_use]
     pub fn is_diffusion(&self) -> bool {
-        // SAFETY: as in `n_ctx_train`.
+        // SAFETY: as in `n_embd`.
         unsafe { llama_sys::llama_model_is_diffusion(self.raw()) }
     }
 }

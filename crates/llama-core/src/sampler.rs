@@ -10,6 +10,8 @@ mod check;
 mod create;
 mod custom;
 mod device;
+mod fast;
+mod finished;
 mod grammar;
 mod kind;
 mod large_stack;
@@ -23,6 +25,7 @@ pub use candidates::{Candidate, Candidates};
 pub(crate) use chain::check_sampled;
 pub use chain::{GrammarState, SamplerChain};
 pub use custom::{CandidatesMut, Custom, CustomSampler};
+pub use fast::{Choice, RowSampler, RowSamplerPool};
 pub use kind::Sampler;
 pub use params::{
     AdaptiveP, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Penalties, Xtc,

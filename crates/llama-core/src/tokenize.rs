@@ -1,12 +1,14 @@
 //! Text to tokens and back.
 
+mod special_names;
+
 use core::ffi::c_char;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::guard::guard;
 use crate::log;
 use crate::token::Token;
-use crate::vocab::{Vocab, tokenize_error};
+use crate::vocab::{Vocab, VocabKind, tokenize_error};
 
 /// How a text is made into tokens. The default is right for a prompt that a user wrote: the model's own begin and
 /// end tokens are added, and special tokens in the text are plain text.
@@ -39,6 +41,18 @@ impl TokenizeOptions {
         self.parse_special = parse;
         self
     }
+
+    /// Whether begin and end tokens are added.
+    #[must_use]
+    pub fn adds_special(&self) -> bool {
+        self.add_special
+    }
+
+    /// Whether special tokens' names become these tokens.
+    #[must_use]
+    pub fn parses_special(&self) -> bool {
+        self.parse_special
+    }
 }
 
 /// How tokens are made into text. The default leaves special tokens out.
@@ -64,20 +78,46 @@ impl DetokenizeOptions {
     }
 }
 
+const TOKENIZING: &str = "tokenising a text";
+
+/// Tokenizers look for the tokens of single bytes, and throw when there are none (llama-vocab.cpp, byte_to_token).
+/// Nothing is changed by it.
+fn missing_bytes(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Exception { message } => {
+            let reason = format!("the vocabulary has no tokens for some bytes of it ({message})");
+            tokenize_error(TOKENIZING, reason)
+        }
+        _ => error,
+    }
+}
+
 impl Vocab<'_> {
     /// Makes tokens of a text. NUL bytes are text like any other.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a model without a tokenizer,
-    /// [`ErrorKind::Tokenize`](crate::ErrorKind::Tokenize) for a text of 2 GiB and more.
+    /// [`ErrorKind::Tokenize`](crate::ErrorKind::Tokenize) for a text of 2 GiB and more, and where the vocabulary has no
+    /// tokens for a part of it or for what is to be added.
     ///
     /// Corresponds to `llama_tokenize`.
     pub fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<Token>> {
-        const OPERATION: &str = "tokenising a text";
-        self.check_has_tokenizer(OPERATION)?;
+        self.check_has_tokenizer(TOKENIZING)?;
+        self.check_added(options)?;
+        let tokens = self.tokenize_raw(text, options)?;
+        if tokens.iter().any(|token| token.get() < 0) {
+            let reason =
+                "it has characters that the vocabulary has no token for, not even one for the unknown";
+            return Err(tokenize_error(TOKENIZING, reason));
+        }
+        special_names::spell(self, text, options, tokens)
+    }
+
+    /// The tokens as C makes them.
+    fn tokenize_raw(&self, text: &str, options: TokenizeOptions) -> Result<Vec<Token>> {
         let length = i32::try_from(text.len())
-            .map_err(|_| tokenize_error(OPERATION, format!("{} bytes are more than 2 GiB", text.len())))?;
+            .map_err(|_| tokenize_error(TOKENIZING, format!("{} bytes are more than 2 GiB", text.len())))?;
         // A token for each byte and some for the ends: C works through the text again when there is too little room.
         let mut tokens = vec![0; text.len() + 16];
         loop {
@@ -96,9 +136,10 @@ impl Vocab<'_> {
                         options.parse_special,
                     )
                 })
+                .map_err(missing_bytes)
             })?;
             if count == i32::MIN {
-                return Err(tokenize_error(OPERATION, "it has more than 2147483647 tokens"));
+                return Err(tokenize_error(TOKENIZING, "it has more than 2147483647 tokens"));
             }
             if let Ok(count) = usize::try_from(count) {
                 tokens.truncate(count);
@@ -106,6 +147,26 @@ impl Vocab<'_> {
             }
             tokens.resize(count.unsigned_abs() as usize, 0);
         }
+    }
+
+    /// llama.cpp asserts that the tokens that it adds exist (llama-vocab.cpp, tokenize).
+    fn check_added(&self, options: TokenizeOptions) -> Result<()> {
+        if !options.add_special {
+            return Ok(());
+        }
+        let is_wpm = self.kind() == VocabKind::Wpm;
+        let needed = [
+            (self.adds_bos() || is_wpm, self.bos(), "begin a text"),
+            (self.adds_eos() && !is_wpm, self.eos(), "end a text"),
+            (is_wpm, self.sep(), "separate texts"),
+        ];
+        let missing = needed.into_iter().find(|(is_needed, token, _)| *is_needed && token.is_none());
+        missing.map_or(Ok(()), |(_, _, purpose)| {
+            let reason = format!(
+                "the vocabulary has no token to {purpose}, which it says to add: use add_special(false)"
+            );
+            Err(tokenize_error(TOKENIZING, reason))
+        })
     }
 
     /// Appends the bytes that a token stands for: possibly a part of a UTF-8 character, or nothing.

@@ -111,6 +111,16 @@ fn scaling_of_positions() {
 }
 
 #[test]
+fn what_a_context_does_to_the_model_is_not_the_model_s_training() {
+    let model = load(Tiny::Llama);
+    let trained = model.n_ctx_train();
+    let yarn = params().rope_scaling_type(RopeScaling::Yarn).rope_freq_scale(0.5).yarn_orig_ctx(64);
+    drop(Context::new(&model, &yarn).unwrap());
+    assert_eq!(model.n_ctx_train(), trained);
+    assert_eq!(Context::new(&model, &params().n_ctx(0)).unwrap().n_ctx(), trained);
+}
+
+#[test]
 fn scaling_outside_its_range() {
     let model = load(Tiny::Llama);
     let refused = |params: &ContextParams| Context::new(&model, params);

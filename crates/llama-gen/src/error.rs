@@ -38,6 +38,46 @@ pub enum ErrorKind {
         /// Tokens that one sequence can have.
         n_ctx: u32,
     },
+    /// The context is full, and [`WhenFull::Error`](crate::WhenFull::Error) was asked for.
+    #[error(
+        "the context of {n_ctx} tokens is full: load the model with a larger n_ctx, or choose another WhenFull"
+    )]
+    ContextFull {
+        /// Tokens that one sequence can have.
+        n_ctx: usize,
+    },
+    /// [`WhenFull::Shift`](crate::WhenFull::Shift) was asked for, and the memory of this model cannot do that.
+    #[error(
+        "a full context cannot be shifted with this model: {reason}. WhenFull::Compact works with any model"
+    )]
+    CannotShift {
+        /// Why.
+        reason: &'static str,
+    },
+    /// A [`Compactor`](crate::Compactor) did not do its work.
+    #[error("the compactor could not shorten the text: {source}")]
+    Compactor {
+        /// What it said, or what is wrong with what it gave.
+        source: crate::CompactError,
+    },
+    /// The system has no thread for an asynchronous generation.
+    #[error("no thread could be started for the generation: {source}")]
+    Thread {
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The model comes without a chat template.
+    #[error(
+        "the model has no chat template: give one with ChatTemplate::with_text, or use generate for a model that was \
+             not trained to chat"
+    )]
+    NoChatTemplate,
+    /// A conversation, its template or its file is not usable.
+    #[error("the chat is not usable: {reason}")]
+    Chat {
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
     /// The model cannot generate text.
     #[error("{} cannot generate text: {reason}", path.display())]
     NotGenerative {
@@ -45,6 +85,18 @@ pub enum ErrorKind {
         path: std::path::PathBuf,
         /// Why.
         reason: &'static str,
+    },
+    /// A tokenizer could not be made, or failed.
+    #[error("the tokenizer cannot be used: {reason}")]
+    Tokenizer {
+        /// Why.
+        reason: String,
+    },
+    /// The ids of a tokenizer are not those of the model.
+    #[error("the tokenizer is not that of the model: {reason}")]
+    TokenizerMismatch {
+        /// The tokens that differ.
+        reason: String,
     },
 }
 

@@ -1,15 +1,23 @@
 //! What a generation yields.
 
-use core::time::Duration;
-
 use llama_core::Token;
+
+use crate::finish::Finish;
 
 /// One step of a generation.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
+    /// A part of the prompt has been computed. Only when [`Generate::progress`](crate::Generate::progress) asks for it.
+    Progress(Progress),
+    /// A token has been chosen; the text that it completes, if any, comes next. Only when
+    /// [`Generate::tokens`](crate::Generate::tokens) or
+    /// [`Generate::log_probabilities`](crate::Generate::log_probabilities) ask for it.
+    Token(ChosenToken),
     /// More text. All texts of a generation joined are its whole text.
     Text(Text),
+    /// The context was full, and [`WhenFull`](crate::WhenFull) has made room.
+    Shortened(Shortened),
     /// The end. It comes once, and last.
     Finish(Finish),
 }
@@ -20,7 +28,7 @@ impl Event {
     pub fn text(&self) -> &str {
         match self {
             Self::Text(text) => &text.text,
-            Self::Finish(_) => "",
+            _ => "",
         }
     }
 }
@@ -35,16 +43,47 @@ pub struct Text {
     pub token: Option<Token>,
 }
 
-/// How a generation ended.
+/// How much of a prompt has been computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Tokens in memory now, with those that were there from an earlier generation.
+    pub done: usize,
+    /// Tokens of the prompt.
+    pub total: usize,
+}
+
+/// A token of the answer.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Finish {
-    /// Why it ended.
-    pub reason: FinishReason,
-    /// Tokens in and out.
-    pub usage: Usage,
-    /// How long it took.
-    pub timings: Timings,
+pub struct ChosenToken {
+    /// The token's id, its bytes and, if that was asked for, its probability.
+    pub token: TokenProbability,
+    /// The likeliest tokens in its place, the likeliest first: as many as were asked for.
+    pub alternatives: Vec<TokenProbability>,
+}
+
+/// A token and how likely it was.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct TokenProbability {
+    /// The id.
+    pub id: Token,
+    /// The bytes that it stands for: any part of a text, also of a character. None for special tokens.
+    pub bytes: Vec<u8>,
+    /// The natural logarithm of the probability that the model gave it, before any sampler had its say. `None` when it was
+    /// not asked for.
+    pub log_probability: Option<f32>,
+}
+
+/// How much shorter a text was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Shortened {
+    /// Tokens before.
+    pub from: usize,
+    /// Tokens afterwards.
+    pub to: usize,
 }
 
 /// Why a generation ended.
@@ -57,51 +96,18 @@ pub enum FinishReason {
     MaxTokens,
     /// This stop string was generated. It is not part of the text.
     StopString(String),
+    /// One of [`stop_tokens`](crate::GenerationParams::stop_tokens) was generated. It is not part of the text.
+    StopToken(Token),
+    /// The text fits the grammar and nothing can follow.
+    GrammarFinished,
+    /// The user's own criterion.
+    Criterion,
+    /// It went round in circles: see [`RepetitionGuard`](crate::RepetitionGuard).
+    Repetition,
     /// The context has no room for another token.
     ContextFull,
     /// It was cancelled.
     Cancelled,
-}
-
-/// Tokens of a generation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Usage {
-    /// Tokens of the prompt, special ones included.
-    pub prompt_tokens: usize,
-    /// Tokens generated, the one that ended it included.
-    pub completion_tokens: usize,
-}
-
-/// Times of a generation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Timings {
-    /// For the prompt.
-    pub prompt: Duration,
-    /// From the start to the first token.
-    pub first_token: Duration,
-    /// For the tokens after the first: computing and choosing them.
-    pub generation: Duration,
-    /// Of these, and of the first token, the time for choosing.
-    pub sampling: Duration,
-}
-
-impl Finish {
-    /// Tokens of the prompt per second.
-    #[must_use]
-    pub fn prompt_tokens_per_second(&self) -> f64 {
-        rate(self.usage.prompt_tokens, self.timings.prompt)
-    }
-
-    /// Generated tokens per second, the first not counted: it comes from the prompt's computation.
-    #[must_use]
-    pub fn generation_tokens_per_second(&self) -> f64 {
-        rate(self.usage.completion_tokens.saturating_sub(1), self.timings.generation)
-    }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
-fn rate(count: usize, time: Duration) -> f64 {
-    if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
+    /// Its time was over.
+    Deadline,
 }

@@ -20,18 +20,46 @@
 //! Everything is built on [`llama_core`], whose types are to be had through [`Llama::model`].
 
 mod cancel;
+#[cfg(feature = "chat")]
+pub mod chat;
+mod checkpoints;
+mod clock;
 mod detokenize;
 mod error;
 mod event;
+mod finish;
+mod generate;
 mod generator;
+mod interrupt;
 mod model;
 mod params;
+mod prompt;
+mod run;
+mod sampler;
 mod sequence;
+mod slot;
+mod slots;
 mod stop;
+mod stream;
+mod tokenizer;
+mod when_full;
 
 pub use cancel::CancelToken;
+pub use detokenize::Detokenizer;
 pub use error::{Error, ErrorKind, Result};
-pub use event::{Event, Finish, FinishReason, Text, Timings, Usage};
-pub use generator::{Completion, Generate, Generator};
+pub use event::{ChosenToken, Event, FinishReason, Progress, Shortened, Text, TokenProbability};
+pub use finish::{Finish, MemoryReport, Timings, Usage};
+pub use generate::{Completion, Generate};
+pub use generator::Generator;
 pub use model::{Llama, LlamaBuilder};
-pub use params::{GenerationParams, SamplingParams};
+pub use params::{
+    BiasTarget, GenerationParams, GrammarParams, GrammarTriggers, LogitBias, Preset, ResolvedSampling,
+    SamplerName, SamplingParams, UnknownPreset, UnknownSampler,
+};
+pub use prompt::Prompt;
+pub use stop::{RepetitionGuard, SoFar, StopCriterion, StopMatcher};
+pub use stream::EventStream;
+#[cfg(feature = "tokenizers")]
+pub use tokenizer::HfTokenizer;
+pub use tokenizer::{Tokenizer, check_agreement};
+pub use when_full::{CompactError, Compactor, Full, WhenFull};

@@ -3,17 +3,25 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use llama_core::{Context, ContextParams, Model, ModelParams};
-use parking_lot::Mutex;
+use llama_core::{ContextParams, Model, ModelParams};
 
 use crate::error::{ErrorKind, Result};
-use crate::generator::Generate;
+use crate::generate::Generate;
+use crate::prompt::Prompt;
+use crate::slots::Slots;
+use crate::tokenizer::{Tokenizer, check_agreement};
 
 /// The context size when neither the user nor the model asks for a smaller one.
 const DEFAULT_N_CTX: u32 = 4096;
 
+/// The most bytes of checkpoints for one context.
+const DEFAULT_CHECKPOINT_BYTES: usize = 128 << 20;
+
 /// A model that is ready to generate. Cheap to clone; can be used from many threads, each generation has a context of
 /// its own.
+///
+/// The context of an ended generation is kept with what is in its memory. The next generation computes only what its
+/// prompt has not in common with that, from the first token that differs on.
 ///
 /// ```
 /// use llama_gen::Llama;
@@ -35,9 +43,8 @@ pub struct Llama {
 #[derive(Debug)]
 struct Inner {
     model: Model,
-    context_params: ContextParams,
-    /// The context of an ended generation, kept for the next one. One, since contexts are large.
-    idle: Mutex<Option<Context>>,
+    slots: Arc<Slots>,
+    tokenizer: Option<Arc<dyn Tokenizer>>,
 }
 
 impl Llama {
@@ -61,11 +68,15 @@ impl Llama {
             n_ctx: None,
             n_threads: None,
             context_params: ContextParams::default(),
+            idle_contexts: 1,
+            checkpoint_bytes: DEFAULT_CHECKPOINT_BYTES,
+            tokenizer: None,
         }
     }
 
-    /// Begins to describe a generation; [`stream`](Generate::stream) or [`complete`](Generate::complete) runs it.
-    pub fn generate(&self, prompt: impl Into<String>) -> Generate {
+    /// Begins to describe a generation of a text or of tokens; [`stream`](Generate::stream) or
+    /// [`complete`](Generate::complete) runs it.
+    pub fn generate(&self, prompt: impl Into<Prompt>) -> Generate {
         Generate::new(self.clone(), prompt.into())
     }
 
@@ -75,21 +86,15 @@ impl Llama {
         &self.inner.model
     }
 
-    /// An empty context: the kept one, or a new one.
-    pub(crate) fn take_context(&self) -> Result<Context> {
-        let idle = self.inner.idle.lock().take();
-        if let Some(mut context) = idle {
-            context.memory().clear(false)?;
-            return Ok(context);
-        }
-        Ok(Context::new(&self.inner.model, &self.inner.context_params)?)
+    /// What makes tokens of texts: the model's own vocabulary, unless another tokenizer was given.
+    #[must_use]
+    pub fn tokenizer(&self) -> &dyn Tokenizer {
+        self.inner.tokenizer.as_deref().unwrap_or(&self.inner.model)
     }
 
-    /// Takes a context back for the next generation.
-    pub(crate) fn give_context(&self, context: Context) {
-        if !context.is_poisoned() {
-            *self.inner.idle.lock() = Some(context);
-        }
+    /// Contexts that nobody uses now.
+    pub(crate) fn slots(&self) -> &Arc<Slots> {
+        &self.inner.slots
     }
 }
 
@@ -101,6 +106,9 @@ pub struct LlamaBuilder {
     n_ctx: Option<u32>,
     n_threads: Option<u32>,
     context_params: ContextParams,
+    idle_contexts: usize,
+    checkpoint_bytes: usize,
+    tokenizer: Option<Arc<dyn Tokenizer>>,
 }
 
 impl LlamaBuilder {
@@ -139,11 +147,37 @@ impl LlamaBuilder {
         self
     }
 
+    /// How many contexts of ended generations to keep, each with what is in its memory, for prompts that begin alike.
+    /// Several are of use for several conversations in turns; each takes as much memory as the context of a running
+    /// generation. Default: 1.
+    #[must_use]
+    pub fn idle_contexts(mut self, n: usize) -> Self {
+        self.idle_contexts = n;
+        self
+    }
+
+    /// The most bytes of checkpoints that each context keeps, in the system's memory. Models whose memory cannot be cut
+    /// (recurrent, hybrid, sliding window) need them to go back in a text; others have none. 0 for none at all. Default:
+    /// 128 MiB.
+    #[must_use]
+    pub fn checkpoint_bytes(mut self, bytes: usize) -> Self {
+        self.checkpoint_bytes = bytes;
+        self
+    }
+
+    /// Makes tokens of texts, and texts of tokens, with another tokenizer than the model's own vocabulary. Its ids have to
+    /// be the model's: see [`check_agreement`]. What ends a generation is still for the model to say.
+    #[must_use]
+    pub fn tokenizer(mut self, tokenizer: impl Tokenizer + 'static) -> Self {
+        self.tokenizer = Some(Arc::new(tokenizer));
+        self
+    }
+
     /// Loads the model.
     ///
     /// # Errors
     ///
-    /// As [`Llama::load`], and [`ErrorKind::Core`] for parameters out of range.
+    /// As [`Llama::load`], [`ErrorKind::TokenizerMismatch`], and [`ErrorKind::Core`] for parameters out of range.
     pub fn load(self) -> Result<Llama> {
         let model = Model::load(&self.path, &self.model_params)?;
         let not_generative = |reason| ErrorKind::NotGenerative { path: self.path.clone(), reason }.into();
@@ -156,18 +190,22 @@ impl LlamaBuilder {
         if model.has_encoder() {
             return Err(not_generative("it is an encoder-decoder model: use llama-core's encode and decode"));
         }
+        if let Some(tokenizer) = &self.tokenizer {
+            check_agreement(tokenizer.as_ref(), model.vocab())?;
+        }
         let n_ctx = self.n_ctx.unwrap_or_else(|| model.n_ctx_train().min(DEFAULT_N_CTX));
         let mut context_params = self.context_params.n_ctx(n_ctx);
         if let Some(n_threads) = self.n_threads {
             context_params = context_params.n_threads(n_threads);
         }
-        let llama = Llama { inner: Arc::new(Inner { model, context_params, idle: Mutex::new(None) }) };
+        let slots = Slots::new(model.clone(), context_params, self.idle_contexts, self.checkpoint_bytes);
         // The first context is made now, so that wrong parameters and too little memory are errors of loading.
-        let context = llama.take_context()?;
-        if !context.has_memory() {
+        let mut slot = slots.take(&[])?;
+        if !slot.context().has_memory() {
             return Err(not_generative("it has no memory of what it has read, as encoders have none"));
         }
-        llama.give_context(context);
-        Ok(llama)
+        slots.give_back(slot);
+        let inner = Inner { model, slots: Arc::new(slots), tokenizer: self.tokenizer };
+        Ok(Llama { inner: Arc::new(inner) })
     }
 }

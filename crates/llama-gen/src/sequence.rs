@@ -1,23 +1,37 @@
 //! One running sequence: what is done with each new token, whoever computes it.
 
-use llama_core::{Context, SamplerChain, Token, Vocab};
+use llama_core::{Model, Token, Vocab};
 
 use crate::detokenize::Detokenizer;
 use crate::error::Result;
 use crate::event::{FinishReason, Text};
 use crate::params::GenerationParams;
-use crate::stop::StopMatcher;
+use crate::sampler::TokenSampler;
+use crate::stop::{Criterion, Repetition, SoFar, StopMatcher};
+use crate::tokenizer::Tokenizer;
 
 /// The state of one sequence between two tokens. It has no context, thread or clock of its own: a driver computes the
-/// logits and calls [`step`](Sequence::step).
+/// logits, calls [`choose`](Sequence::choose) and [`step`](Sequence::step), and [`flush`](Sequence::flush) when the end
+/// comes from outside: a deadline, a full context.
 #[derive(Debug)]
 pub(crate) struct Sequence {
-    sampler: SamplerChain,
+    sampler: TokenSampler,
     detokenizer: Detokenizer,
     stop: StopMatcher,
+    stop_tokens: Vec<Token>,
     max_tokens: Option<usize>,
     ignore_eos: bool,
+    repetition: Option<Repetition>,
+    own: Option<Own>,
     n_generated: usize,
+}
+
+/// A user's criterion and what it looks at.
+#[derive(Debug)]
+struct Own {
+    criterion: Criterion,
+    tokens: Vec<Token>,
+    text: String,
 }
 
 /// What came of one step.
@@ -32,20 +46,29 @@ pub(crate) struct Step {
 }
 
 impl Sequence {
-    pub(crate) fn new(params: &GenerationParams) -> Result<Self> {
+    pub(crate) fn new(params: &GenerationParams, model: &Model, tokenizer: &dyn Tokenizer) -> Result<Self> {
         Ok(Self {
-            sampler: params.sampling.to_chain()?,
+            sampler: TokenSampler::new(params, model, tokenizer)?,
             detokenizer: Detokenizer::default(),
-            stop: StopMatcher::new(params.stop.clone()),
+            stop: StopMatcher::new(params.stop.iter().cloned()),
+            stop_tokens: params.stop_tokens.clone(),
             max_tokens: params.max_tokens.map(|tokens| tokens as usize),
             ignore_eos: params.ignore_eos,
+            repetition: params.repetition_guard.map(Repetition::new),
+            own: None,
             n_generated: 0,
         })
     }
 
+    /// Adds a user's criterion.
+    pub(crate) fn stop_when(&mut self, criterion: Option<Criterion>) {
+        let own = |criterion| Own { criterion, tokens: Vec::new(), text: String::new() };
+        self.own = criterion.map(own);
+    }
+
     /// Tells the samplers that look back about the prompt.
     pub(crate) fn accept_prompt(&mut self, tokens: &[Token]) -> Result<()> {
-        Ok(self.sampler.accept_prompt(tokens)?)
+        self.sampler.accept_prompt(tokens)
     }
 
     /// The number of tokens so far.
@@ -53,46 +76,72 @@ impl Sequence {
         self.n_generated
     }
 
-    /// Chooses the next token from the logits of the token at `index` of the last batch.
-    pub(crate) fn sample(&mut self, context: &mut Context, index: Option<usize>) -> Result<Token> {
-        Ok(self.sampler.sample(context, index)?)
+    /// Chooses the next token from a row of logits.
+    pub(crate) fn choose(&mut self, logits: &[f32]) -> Result<Token> {
+        self.sampler.choose(logits)
     }
 
-    /// Takes the chosen token: its text, and whether it ends the sequence.
-    pub(crate) fn step(&mut self, vocab: Vocab<'_>, token: Token) -> Result<Step> {
+    /// Takes the chosen token: its text, and whether it ends the sequence. Of several reasons the first of these counts:
+    /// tokens that end it, stop strings, the grammar, the criterion, the repetition, the limit.
+    pub(crate) fn step(&mut self, vocab: Vocab<'_>, tokenizer: &dyn Tokenizer, token: Token) -> Result<Step> {
         self.n_generated += 1;
         if vocab.is_eog(token) && !self.ignore_eos {
-            return Ok(self.end(token, FinishReason::EndOfGeneration(token)));
+            return Ok(self.end(token, String::new(), FinishReason::EndOfGeneration(token)));
         }
-        vocab.append_token_bytes(token, false, self.detokenizer.buffer())?;
+        if self.stop_tokens.contains(&token) {
+            return Ok(self.end(token, String::new(), FinishReason::StopToken(token)));
+        }
+        tokenizer.append_token_bytes(token, false, self.detokenizer.buffer())?;
         let (mut text, mut shown) = (String::new(), String::new());
         self.detokenizer.take(&mut text);
         if let Some(stop) = self.stop.push(&text, &mut shown) {
-            let finish = Some(FinishReason::StopString(stop));
+            let finish = Some(FinishReason::StopString(stop.to_owned()));
             return Ok(Step { token, text: piece(shown, Some(token)), finish });
         }
-        if self.max_tokens.is_some_and(|most| self.n_generated >= most) {
-            let mut step = self.end(token, FinishReason::MaxTokens);
-            shown.push_str(step.text.as_ref().map_or("", |rest| &rest.text));
-            step.text = piece(shown, Some(token));
-            return Ok(step);
-        }
-        Ok(Step { token, text: piece(shown, Some(token)), finish: None })
+        let is_loop = self.repetition.as_mut().is_some_and(|repetition| repetition.push(token));
+        let is_last = self.max_tokens.is_some_and(|most| self.n_generated >= most);
+        let reason = if self.sampler.is_finished()? {
+            FinishReason::GrammarFinished
+        } else if self.own.as_mut().is_some_and(|own| own.should_stop(token, &text)) {
+            FinishReason::Criterion
+        } else if is_loop {
+            FinishReason::Repetition
+        } else if is_last {
+            FinishReason::MaxTokens
+        } else {
+            return Ok(Step { token, text: piece(shown, Some(token)), finish: None });
+        };
+        Ok(self.end(token, shown, reason))
     }
 
     /// What was kept back, when the sequence ends for a reason outside of it.
     pub(crate) fn flush(&mut self) -> Option<Text> {
+        piece(self.rest(), None)
+    }
+
+    fn rest(&mut self) -> String {
         let (mut text, mut shown) = (String::new(), String::new());
         self.detokenizer.finish(&mut text);
-        // What ends a character's bytes cannot complete a stop string: it is U+FFFD, or nothing.
+        // What ends a character's bytes is U+FFFD, which hardly completes a stop string; the reason stays in any case.
         if self.stop.push(&text, &mut shown).is_none() {
             self.stop.finish(&mut shown);
         }
-        piece(shown, None)
+        shown
     }
 
-    fn end(&mut self, token: Token, reason: FinishReason) -> Step {
-        Step { token, text: self.flush(), finish: Some(reason) }
+    /// Ends the sequence with what was kept back. Its token is the one that the text is of, unless that has none.
+    fn end(&mut self, token: Token, mut shown: String, reason: FinishReason) -> Step {
+        let of_token = (!shown.is_empty()).then_some(token);
+        shown.push_str(&self.rest());
+        Step { token, text: piece(shown, of_token), finish: Some(reason) }
+    }
+}
+
+impl Own {
+    fn should_stop(&mut self, token: Token, text: &str) -> bool {
+        self.tokens.push(token);
+        self.text.push_str(text);
+        self.criterion.should_stop(&SoFar { tokens: &self.tokens, text: &self.text })
     }
 }
 

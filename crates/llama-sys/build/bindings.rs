@@ -77,7 +77,8 @@ pub(crate) const HEADERS: &[Header] = &[
     shim("breakdown.h", "shim_breakdown"),
     shim("file.h", "shim_file"),
     shim("regex.h", "shim_regex"),
-    Header { file: "common.h", module: "shim_common", tree: Tree::Shim, linked: Linked::Common },
+    Header { linked: Linked::Common, ..shim("common.h", "shim_common") },
+    Header { linked: Linked::Common, ..shim("common_chat.h", "shim_common_chat") },
 ];
 
 /// Where the headers are.

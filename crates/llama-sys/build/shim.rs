@@ -15,7 +15,11 @@ pub(crate) fn compile(config: &Config, include_dirs: &[PathBuf]) {
         build.file(folder.join(file));
     }
     if config.features.common {
-        build.file(folder.join("common.cpp"));
+        // llama.cpp's own headers have some.
+        build.flag_if_supported("-Wno-unused-function");
+        for file in ["common.cpp", "common_chat.cpp", "jinja_check.cpp", "text.cpp"] {
+            build.file(folder.join(file));
+        }
     }
     if config.target.is_msvc() {
         build.flag("/EHs");

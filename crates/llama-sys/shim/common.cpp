@@ -1,29 +1,57 @@
 #include "common.h"
 
 #include "json-schema-to-grammar.h"
-#include "json.h"
+#include "text.h"
 
 #include <cstdlib>
-#include <cstring>
-#include <new>
+#include <stdexcept>
 #include <string>
 
 namespace {
 
-// malloc and not new[]: the caller's side of the boundary knows only one way to free.
-char * copy_string(const std::string & string) {
-    char * copy = static_cast<char *>(std::malloc(string.size() + 1));
-    if (copy == nullptr) {
-        throw std::bad_alloc();
+bool is_data(const std::string & key) {
+    return key == "const" || key == "enum" || key == "default" || key == "examples";
+}
+
+// For a pattern that it does not understand the common library writes a line to stderr and makes a grammar of any
+// string. Whoever asks for a pattern relies on it.
+void check_pattern(const std::string & pattern) {
+    const std::string reason = "the pattern " + pattern + " is not supported: ";
+    if (pattern.size() < 2 || pattern.front() != '^' || pattern.back() != '$') {
+        throw std::invalid_argument(reason + "it has to begin with '^' and end with '$'");
     }
-    std::memcpy(copy, string.c_str(), string.size() + 1);
-    return copy;
+    const common_json alone = { { "type", "string" }, { "pattern", pattern } };
+    if (json_schema_to_grammar(alone, true).find("root ::= string\n") != std::string::npos) {
+        throw std::invalid_argument(reason + "leave out look-around, anchors inside, back references and named classes");
+    }
+}
+
+// The depth of the schema is limited where it is parsed.
+void check_patterns(const common_json & schema) {
+    if (schema.is_array()) {
+        for (const auto & item : schema) {
+            check_patterns(item);
+        }
+    }
+    if (!schema.is_object()) {
+        return;
+    }
+    for (const auto & [key, value] : schema.items()) {
+        if (key == "pattern" && value.is_string()) {
+            check_pattern(value.get<std::string>());
+        } else if (!is_data(key)) {
+            check_patterns(value);
+        }
+    }
 }
 
 } // namespace
 
-extern "C" char * llama_shim_json_schema_to_grammar(const char * schema) {
-    return copy_string(json_schema_to_grammar(common_json::parse(schema), true));
+extern "C" char * llama_shim_json_schema_to_grammar(const char * schema, size_t length) {
+    llama_shim::silence_log();
+    const common_json json = llama_shim::parse_json(schema, length);
+    check_patterns(json);
+    return llama_shim::copy_string(json_schema_to_grammar(json, true));
 }
 
 extern "C" void llama_shim_string_free(char * string) {

@@ -3,16 +3,18 @@
 
 #pragma once
 
+#include <stddef.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-// A GBNF grammar that accepts exactly the JSON documents of a JSON schema. The result is NUL-terminated and
-// owned by the caller: give it back with llama_shim_string_free. Throws for a schema that is not valid JSON
-// or that uses an unsupported keyword.
-char * llama_shim_json_schema_to_grammar(const char * schema);
+// A GBNF grammar that accepts exactly the JSON documents of a JSON schema of `length` bytes. The result is
+// NUL-terminated and owned by the caller: give it back with llama_shim_string_free. Throws for a schema that is not
+// valid JSON, is nested more than 128 levels deep, or uses an unsupported keyword.
+char * llama_shim_json_schema_to_grammar(const char * schema, size_t length);
 
-// Frees a string that a function of this header returned. NULL is allowed.
+// Frees a string that a function of the shim returned. NULL is allowed.
 void llama_shim_string_free(char * string);
 
 #ifdef __cplusplus

@@ -19,6 +19,7 @@
 //! | this crate's `shim/file.h` | [`shim_file`] |
 //! | this crate's `shim/regex.h` | [`shim_regex`] |
 //! | this crate's `shim/common.h` | `shim_common`, with feature `common` |
+//! | this crate's `shim/common_chat.h` | `shim_common_chat`, with feature `common` |
 //!
 //! Every item is at the root of the crate too, and there alone with feature `bindgen`, which generates the
 //! bindings while building. The headers are the documentation. Functions that llama.cpp has deprecated are left

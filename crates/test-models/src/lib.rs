@@ -7,6 +7,8 @@
 //! [`Tuned`] are files around fine-tuning: adapters for the `llama` among them, the same model with the adapters
 //! merged, a control vector.
 //!
+//! [`TinyVocab`] are vocabularies of further kinds, without weights.
+//!
 //! [`smollm2`] and [`minilm_dir`] find the real models that `cargo xtask setup` downloads.
 //!
 //! ```
@@ -27,7 +29,9 @@ mod rng;
 mod tiny;
 mod tuned;
 mod vocab;
+mod vocab_only;
 
 pub use real::{minilm_dir, smollm2};
 pub use tiny::{GENERATOR_VERSION, Tiny};
 pub use tuned::Tuned;
+pub use vocab_only::TinyVocab;

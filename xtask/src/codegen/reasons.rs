@@ -25,7 +25,12 @@ const SCHEDULING: &str = "graphs, their buffers and their scheduling are llama.c
 const BACKENDS: &str = "llama.cpp creates its backends itself and drives them";
 const DROPPED: &str = "done when the Rust value is dropped";
 const NAMES: &str = "the variants of the Rust enum have names";
-const PAUSING: &str = "not in the CPU backend's registry; ggml pauses a pool when a context computes with another";
+const PAUSING: &str =
+    "not in the CPU backend's registry; ggml pauses a pool when a context computes with another";
+const FEATURES: &str =
+    "`Backend::features` names them, of the CPU module in use too when backends are loaded at run time";
+const LOADING: &str =
+    "running a library's code is not safe: modules are found next to the program, as `init` says";
 const DEFAULTS: &str = "where the Rust parameters start from";
 const GGUF: &str = "GGUF files are read and written by `llama_gguf`, in Rust";
 const TRAINING: &str = "planned: training has its own issue";
@@ -74,6 +79,11 @@ pub(super) const REASONS: &[Reason] = &[
     reason("ggml.h", "ggml_quantize_*", QUANTISING),
     reason("ggml.h", "ggml_opt_step_*", TRAINING),
     reason("ggml-alloc.h", "*", SCHEDULING),
+    reason("ggml-backend.h", "ggml_backend_load", LOADING),
+    reason("ggml-backend.h", "ggml_backend_unload", LOADING),
+    reason("ggml-cpu.h", "ggml_cpu_has_*", FEATURES),
+    reason("ggml-cpu.h", "ggml_cpu_get_sve_cnt", FEATURES),
+    reason("ggml-cpu.h", "ggml_cpu_get_rvv_vlen", FEATURES),
     reason("ggml-backend.h", "ggml_backend_buft_*", SCHEDULING),
     reason("ggml-backend.h", "ggml_backend_buffer_*", SCHEDULING),
     reason("ggml-backend.h", "ggml_backend_tensor_*", SCHEDULING),
@@ -116,6 +126,9 @@ pub(super) const REASONS: &[Reason] = &[
     reason("ggml-opt.h", "*", TRAINING),
     reason("gguf.h", "*", GGUF),
     reason("guard.h", "*", "the containment inside `llama_core`: calls that can fail go through it"),
+    reason("common.h", "llama_shim_string_free", "each string is copied and freed where C returns it"),
+    reason("common_chat.h", "llama_shim_chat_templates_free", DROPPED),
+    reason("common_chat.h", "llama_shim_chat_turn_free", DROPPED),
 ];
 
 /// The reason for each bound function that has no item, as far as there is one.

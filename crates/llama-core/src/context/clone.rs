@@ -23,7 +23,7 @@ impl Context {
     /// [`state_data`](Context::state_data) and [`set_state_data`](Context::set_state_data). This
     /// context is as it was, unless it is [poisoned](Context::is_poisoned).
     pub fn try_clone(&mut self) -> Result<Self> {
-        if self.encoded && self.has_memory() {
+        if !self.encoded.is_empty() && self.has_memory() {
             let reason =
                 "the encoder's output is no part of a state: create a context, encode the same text, and \
                           restore the memory with set_state_data"

@@ -1,7 +1,7 @@
 //! Computing batches: the checks that llama.cpp would assert on, and the calls.
 
-use super::Context;
 use super::positions::is_shared;
+use super::{Computed, Context, PoolingType};
 use crate::batch::Batch;
 use crate::error::{DecodeError, ErrorKind, Result};
 use crate::ffi::guard::guard;
@@ -68,7 +68,9 @@ impl Context {
 
     fn process(&mut self, batch: &Batch, process: Process) -> Result<()> {
         self.check_poison()?;
-        self.check_batch(batch, process)?;
+        if !self.is_plain(batch, process) {
+            self.check_batch(batch, process)?;
+        }
         if process == Process::Encode {
             self.apply_order()?;
         }
@@ -87,14 +89,33 @@ impl Context {
         self.hooks.resume_panic();
         result?;
         self.may_plan = false;
-        self.encoded |= process == Process::Encode;
-        // Which tokens C outputs without being asked (llama-context.cpp, encode and decode).
+        self.keep_results(batch, process);
+        Ok(())
+    }
+
+    /// Remembers what the batch has given. Which tokens C outputs without being asked, and what of: llama-context.cpp,
+    /// encode, decode and output_reserve, and llama-graph.cpp, build_logits.
+    fn keep_results(&mut self, batch: &Batch, process: Process) {
+        // The first half of an encoder-decoder model.
+        let encoded = process == Process::Encode && self.has_memory();
+        if encoded {
+            self.encoded.clone_from(&batch.seq_ids);
+            self.encoded.sort_unstable();
+            self.encoded.dedup();
+        }
+        let pools = self.embeddings && self.facts.pooling != PoolingType::None;
+        self.computed = Computed {
+            logits: !encoded && !pools && self.facts.gives_logits,
+            embeddings: encoded || self.embeddings,
+        };
         let all = self.outputs_all(process);
-        self.outputs.extend(batch.outputs.iter().map(|output| all || *output != 0));
+        match batch.outputs.as_slice() {
+            [output] => self.outputs.push(all || *output != 0),
+            outputs => self.outputs.extend(outputs.iter().map(|output| all || *output != 0)),
+        }
         if process == Process::Decode {
             self.samplers.set_rows(batch, &self.outputs);
         }
-        Ok(())
     }
 
     /// Hands the batch to C. The code that comes back.
@@ -126,14 +147,19 @@ impl Context {
     fn settle(&mut self, batch: &Batch, process: Process, result: Result<i32>) -> Result<()> {
         let code = result?;
         let cancelled = self.hooks.is_cancelled();
-        match DecodeError::from_code(code) {
-            None if !cancelled => {
-                if process == Process::Decode {
-                    self.books.settle();
-                }
-                self.threadpools.end();
-                return Ok(());
+        if code == 0 && !cancelled {
+            if process == Process::Decode {
+                self.books.settle();
             }
+            self.threadpools.end();
+            return Ok(());
+        }
+        self.settle_failure(batch, process, code, cancelled)
+    }
+
+    #[cold]
+    fn settle_failure(&mut self, batch: &Batch, process: Process, code: i32, cancelled: bool) -> Result<()> {
+        match DecodeError::from_code(code) {
             Some(error) if !cancelled && error.memory_is_restored() => {
                 return Err(ErrorKind::Decode(error).into());
             }
@@ -171,6 +197,31 @@ impl Context {
         Ok(())
     }
 
+    /// Whether a batch is of the usual kind, tokens of one sequence each for a decoder, and nothing in it is to be
+    /// refused. Takes one look, where `check_batch` finds the reason.
+    #[inline]
+    fn is_plain(&self, batch: &Batch, process: Process) -> bool {
+        let (limits, facts) = (&self.limits, &self.facts);
+        let longest = limits.n_batch.min(limits.n_outputs_max) as usize;
+        let n_seq_max = i32::try_from(limits.n_seq_max).unwrap_or(i32::MAX);
+        let all_below = |values: &[i32], end: i32| values.iter().all(|value| (0..end).contains(value));
+        process == Process::Decode
+            && self.causal
+            && !self.embeddings
+            && facts.has_memory
+            && !facts.has_encoder
+            && !facts.needs_states
+            && batch.states.is_empty()
+            && batch.places.is_empty()
+            && (batch.len() == 1 || self.samplers.is_empty())
+            && (1..=longest).contains(&batch.len())
+            // Each has one at least.
+            && batch.seq_ids.len() == batch.len()
+            && all_below(&batch.seq_ids, n_seq_max)
+            && all_below(&batch.tokens, facts.n_vocab)
+            && all_below(&batch.positions, facts.end_of_positions)
+    }
+
     fn check_batch(&self, batch: &Batch, process: Process) -> Result<()> {
         if batch.is_empty() {
             return Err(ErrorKind::EmptyBatch.into());
@@ -182,10 +233,12 @@ impl Context {
         self.check_rows(batch)?;
         batch.seq_ids.iter().try_for_each(|seq_id| self.check_seq_id(SeqId::new(*seq_id)))?;
         self.check_shared(batch)?;
-        if process == Process::Decode {
-            self.check_samplers(batch, self.outputs_all(process))?;
+        check_positions(batch, self.model.n_positions())?;
+        if process == Process::Encode {
+            return Ok(());
         }
-        check_positions(batch, self.model.n_positions())
+        self.check_encoded(batch)?;
+        self.check_samplers(batch, self.outputs_all(process))
     }
 
     /// Refuses ids outside the vocabulary. Entries that are an embedding have -1.
@@ -238,19 +291,42 @@ impl Context {
     }
 
     /// Refuses tokens of several sequences where C looks for a place for them and finds none, or asserts that there is
-    /// one sequence (llama-batch.cpp, `split_equal`; llama-kv-cache.cpp, `find_slot`).
+    /// one sequence (llama-batch.cpp, `split_equal`; llama-kv-cache.cpp, `find_slot`). A state is computed for one set of
+    /// sequences at a time, but not where batches are divided by sequences: there the tokens of one sequence would run
+    /// into the state of another (llama-batch.cpp, `split_seq`).
     fn check_shared(&self, batch: &Batch) -> Result<()> {
-        let by_sequences = self.facts.is_recurrent && self.causal && !self.embeddings;
-        if !self.has_memory() || (self.unified && !by_sequences) || !batch.entries().any(is_shared) {
+        let by_sequences = self.embeddings || !self.causal;
+        let has_states = self.facts.is_recurrent || (self.facts.is_hybrid && by_sequences);
+        if !self.has_memory() || (self.unified && !has_states) || !batch.entries().any(is_shared) {
             return Ok(());
         }
-        let reason = if self.unified {
+        let reason = if has_states {
             "its memory has a state for each sequence: compute it for one, and copy the sequence with Memory::seq_cp"
         } else {
             "its sequences have buffers of their own: create the context with kv_unified(true)"
         };
         Err(ErrorKind::Unsupported { operation: "a token of several sequences", reason: reason.to_owned() }
             .into())
+    }
+
+    /// The graph of a decoder behind an encoder asserts that there is an encoder's output. Of a sequence that was not in
+    /// it, the decoder would see nothing: its attention is a softmax over nothing, and the logits are NaN
+    /// (llama-graph.cpp, llm_graph_input_attn_cross).
+    fn check_encoded(&self, batch: &Batch) -> Result<()> {
+        if !self.facts.has_encoder || !self.has_memory() {
+            return Ok(());
+        }
+        let is_encoded = |seq_id: &i32| self.encoded.binary_search(seq_id).is_ok();
+        let Some(entry) = batch.entries().find(|entry| !entry.seq_ids.iter().any(is_encoded)) else {
+            return Ok(());
+        };
+        let operation = "decoding before encoding";
+        let reason = format!(
+            "its decoder works on the encoder's output, and the last encoded batch had no tokens of sequence {}: \
+             call encode first",
+            entry.seq_ids.first().copied().unwrap_or(0)
+        );
+        Err(ErrorKind::Unsupported { operation, reason }.into())
     }
 
     fn check_process(&self, process: Process) -> Result<()> {
@@ -261,11 +337,10 @@ impl Context {
             Process::Encode if !self.facts.has_encoder && self.has_memory() => {
                 refuse("encoding", "it has no encoder: use decode")
             }
-            // The graph of such a decoder asserts that there is an encoder's output (llama-graph.cpp).
-            Process::Decode if self.facts.has_encoder && self.has_memory() && !self.encoded => refuse(
-                "decoding before encoding",
-                "its decoder works on the encoder's output: call encode first",
-            ),
+            // Of the encoder alone llama.cpp would compute another encoding, with a cache that it does not use.
+            Process::Decode if !self.facts.has_decoder && self.has_memory() => {
+                refuse("decoding", "it has no decoder: use encode")
+            }
             // llama_decode falls back to the encoder for models without memory (llama-context.cpp, decode).
             _ => Ok(()),
         }
@@ -273,14 +348,33 @@ impl Context {
 
     /// `GGML_ASSERT(n_tokens_all <= cparams.n_batch)` and its companions in llama-context.cpp.
     fn check_size(&self, batch: &Batch, process: Process) -> Result<()> {
-        let whole = process == Process::Encode || !self.causal || !self.has_memory();
-        let limits = [("n_batch", self.limits.n_batch, true), ("n_ubatch", self.limits.n_ubatch, whole)];
-        for (which, limit, applies) in limits {
-            if applies && batch.len() > limit as usize {
-                return Err(ErrorKind::BatchTooLarge { n_tokens: batch.len(), limit, which }.into());
+        let at_once = self.at_once(batch, process);
+        for (which, limit, n_tokens) in
+            [("n_batch", self.limits.n_batch, batch.len()), ("n_ubatch", self.limits.n_ubatch, at_once)]
+        {
+            if n_tokens > limit as usize {
+                return Err(ErrorKind::BatchTooLarge { n_tokens, limit, which }.into());
             }
         }
         Ok(())
+    }
+
+    /// How many tokens have to be computed at once: all where they see each other, and those that are pooled. llama.cpp
+    /// pools each part of a divided batch by itself and keeps the last (llama-context.cpp, decode), which is right for
+    /// the last token only. Batches are divided by sequences where those have a place of their own in memory
+    /// (llama-batch.cpp, split_seq).
+    fn at_once(&self, batch: &Batch, process: Process) -> usize {
+        if process == Process::Encode || !self.causal || !self.has_memory() {
+            return batch.len();
+        }
+        if !self.embeddings || matches!(self.facts.pooling, PoolingType::None | PoolingType::Last) {
+            return 0;
+        }
+        if self.unified && !self.facts.is_recurrent && !self.facts.is_hybrid {
+            return batch.len();
+        }
+        let of = |seq_id: i32| batch.seq_ids.iter().filter(|other| **other == seq_id).count();
+        (0..i32::try_from(self.limits.n_seq_max).unwrap_or(i32::MAX)).map(of).max().unwrap_or(0)
     }
 
     /// Whether the model keeps anything between batches: encoders such as BERT do not. Corresponds to `llama_get_memory`.

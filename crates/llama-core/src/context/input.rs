@@ -38,6 +38,15 @@ impl Input {
     pub(super) fn fill(&mut self, batch: &Batch) -> Result<()> {
         // SAFETY: the object is valid and nobody else uses it.
         unsafe { llama_sys::llama_batch_ext_clear(self.raw()) };
+        // A step of a generation, which is to be quick.
+        if let ([token], [pos], []) = (&*batch.tokens, &*batch.positions, &*batch.places)
+            && batch.states.is_empty()
+        {
+            self.add(0, *token, &batch.seq_ids)?;
+            self.set_pos(0, &[*pos; 4]);
+            self.set_output(0, batch.outputs[0]);
+            return Ok(());
+        }
         let mut rows = batch.places.iter().zip(batch.rows.iter());
         let mut next = rows.next();
         for (index, entry) in batch.entries().enumerate() {
@@ -50,10 +59,7 @@ impl Input {
             } else {
                 self.set_pos(index, &[entry.pos; 4]);
             }
-            if batch.outputs[index] != 0 {
-                // SAFETY: the object is valid and has the entry.
-                unsafe { llama_sys::llama_batch_ext_set_output_logits(self.raw(), c_index(index), true) };
-            }
+            self.set_output(index, batch.outputs[index]);
         }
         if batch.states.is_empty() {
             return Ok(());
@@ -65,6 +71,13 @@ impl Input {
         // SAFETY: the object is valid and has the entry, of which C reads at most four positions (llama-batch.cpp,
         // set_token_pos).
         unsafe { llama_sys::llama_batch_ext_set_pos(self.raw(), c_index(index), pos.as_ptr()) };
+    }
+
+    fn set_output(&mut self, index: usize, output: i8) {
+        if output != 0 {
+            // SAFETY: the object is valid and has the entry.
+            unsafe { llama_sys::llama_batch_ext_set_output_logits(self.raw(), c_index(index), true) };
+        }
     }
 
     fn add(&mut self, index: usize, token: i32, seq_ids: &[i32]) -> Result<()> {

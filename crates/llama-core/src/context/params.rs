@@ -200,7 +200,8 @@ setters! {
     /// The most tokens in one batch, at least `n_seq_max`. Default: 2048, at most `n_ctx`.
     n_batch: u32;
     /// The most tokens that are computed at once; a batch is divided into such parts. Models that see the whole
-    /// text at once (encoders, non-causal attention) need it as large as the text. Rounded to a multiple of
+    /// text at once (encoders, non-causal attention), and embeddings that are pooled otherwise than by the last token,
+    /// need it as large as the text. Rounded to a multiple of
     /// `n_seq_max`. Default: 512.
     n_ubatch: u32;
     /// The number of sequences, 1..=256. Default: 1.
@@ -273,6 +274,33 @@ setters! {
 }
 
 impl ContextParams {
+    /// The same with the size of the context that llama.cpp will make. It limits batches to the size as it was given
+    /// and rounds afterwards, and asserts that a batch has room for a token of each sequence (llama-context.cpp,
+    /// `output_reserve`).
+    pub(crate) fn resolved_for(&self, model: &Model) -> Self {
+        let n_ctx = if self.n_ctx == 0 { model.n_ctx_train() } else { self.n_ctx };
+        let rounded = n_ctx.checked_next_multiple_of(256).filter(|n_ctx| i32::try_from(*n_ctx).is_ok());
+        Self { n_ctx: rounded.unwrap_or(n_ctx), ..self.clone() }
+    }
+
+    /// The pooling for a model. A decoder works on its encoder's output for each token, and llama.cpp would take pooled
+    /// rows for them, of which there may be more than tokens (llama-context.cpp, `encode`; llama-graph.cpp,
+    /// `llm_graph_input_attn_cross`).
+    pub(crate) fn pooling_for(&self, model: &Model) -> Result<llama_sys::llama_pooling_type> {
+        if !(model.has_encoder() && model.has_decoder()) {
+            return Ok(pooling_to_raw(self.pooling_type));
+        }
+        match self.pooling_type {
+            None | Some(PoolingType::None) => Ok(pooling_to_raw(Some(PoolingType::None))),
+            Some(other) => {
+                let reason = "the model's decoder needs the embedding of each token: use PoolingType::None";
+                let value = format!("{other:?}");
+                Err(ErrorKind::InvalidParameter { name: "pooling_type", value, reason: reason.to_owned() }
+                    .into())
+            }
+        }
+    }
+
     pub(crate) fn to_raw(&self) -> Result<llama_sys::llama_context_params> {
         self.check()?;
         let n_threads = self.n_threads.unwrap_or_else(available_threads);

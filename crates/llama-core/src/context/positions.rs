@@ -34,7 +34,20 @@ impl Positions {
 
     /// Refuses positions that do not follow each other and those in memory. The ids of the batch are checked. To be
     /// called inside the guard. A memory that is NULL is empty.
+    #[inline]
     pub(super) fn check(&mut self, memory: llama_sys::llama_memory_t, batch: &Batch) -> Result<()> {
+        // A step of a generation, which is to be quick.
+        if let ([pos], [seq_id]) = (batch.positions.as_slice(), batch.seq_ids.as_slice()) {
+            // SAFETY: the memory is NULL or that of the context, and the id is one of its sequences.
+            let last = unsafe { llama_sys::llama_memory_seq_pos_max(memory, *seq_id) };
+            if last < 0 || *pos == last + 1 {
+                return Ok(());
+            }
+        }
+        self.check_entries(memory, batch)
+    }
+
+    fn check_entries(&mut self, memory: llama_sys::llama_memory_t, batch: &Batch) -> Result<()> {
         for seq_id in self.seen.drain(..) {
             self.sequences[slot(seq_id)].last = None;
         }

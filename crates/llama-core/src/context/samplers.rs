@@ -25,6 +25,10 @@ pub(super) struct Samplers {
 }
 
 impl Samplers {
+    pub(super) fn is_empty(&self) -> bool {
+        self.attached.is_empty()
+    }
+
     /// Forgets the last batch.
     pub(super) fn clear_rows(&mut self) {
         self.rows.clear();

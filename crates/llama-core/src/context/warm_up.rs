@@ -37,7 +37,7 @@ impl Context {
         }
         self.synchronize()?;
         self.outputs.clear();
-        self.encoded = false;
+        self.encoded.clear();
         self.perf_reset()
     }
 }

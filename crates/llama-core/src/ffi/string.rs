@@ -39,6 +39,22 @@ pub(crate) unsafe fn from_c(text: *const c_char) -> Option<String> {
     Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
 }
 
+/// Copies a string that a function of the shim returned, and frees it. Nothing for NULL.
+///
+/// # Safety
+///
+/// `text` is NULL or what a function of `shim/common.h` or `shim/common_chat.h` returned, and is not used afterwards.
+#[cfg(feature = "common")]
+pub(crate) unsafe fn take_from_shim(text: *mut c_char) -> Option<String> {
+    // SAFETY: by the caller's promise it is NULL, which both functions allow, or NUL-terminated and from the shim's
+    // malloc (shim/text.cpp, copy_string).
+    unsafe {
+        let copy = from_c(text);
+        llama_sys::llama_shim_string_free(text);
+        copy
+    }
+}
+
 /// Reads a string from a C function that fills a buffer, NUL-terminates it, and returns the whole length, or a
 /// negative number when there is no such string (as `llama_model_meta_val_str` does).
 pub(crate) fn read_buffer(mut fill: impl FnMut(*mut c_char, usize) -> i32) -> Option<String> {

@@ -6,7 +6,8 @@ use std::ptr::NonNull;
 
 use llama_gguf::{Metadata, TensorType, Writer};
 
-use super::{LazyMode, Model, ModelParams, Origin, Shape};
+use super::effective::Effective;
+use super::{LazyMode, Model, ModelParams, Origin, Shape, hyperparameters, vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::callback::Callback;
 use crate::ffi::guard::guard;
@@ -87,7 +88,8 @@ impl Model {
     ///
     /// [`ErrorKind::TensorData`] with the error of `fill`, or for a type that the tensor cannot have, or, with
     /// [`check_tensors`](ModelParams::check_tensors), for data with NaN or infinities; [`ErrorKind::Metadata`] for
-    /// metadata that is no GGUF; [`ErrorKind::FromMetadata`] with llama.cpp's reason when it is not that of a model;
+    /// metadata that is no GGUF; [`ErrorKind::Vocabulary`] and [`ErrorKind::Hyperparameter`] as with [`Model::load`];
+    /// [`ErrorKind::FromMetadata`] with llama.cpp's reason when it is not that of a model;
     /// [`ErrorKind::OutOfMemory`].
     ///
     /// # Panics
@@ -121,6 +123,9 @@ impl Model {
         // There is no file to read tensors from later: C looks for it and throws.
         let params = params.clone().use_extra_bufts(false).lazy_mode(LazyMode::Off);
         params.check_types(metadata)?;
+        let effective = Effective::new(metadata, &params);
+        vocabulary::check(&NAME, effective)?;
+        hyperparameters::check(&NAME, effective, &[])?;
         let mut raw_params = params.to_raw()?;
         let head = RawHead::new(metadata, types)?;
         let origin = Origin::of_metadata(metadata);
@@ -147,6 +152,9 @@ impl Model {
         }
     }
 }
+
+/// What errors call a model that is made in memory.
+const NAME: &str = "the given metadata";
 
 fn refused() -> Error {
     ErrorKind::FromMetadata { reason: "its log says why".to_owned() }.into()
@@ -268,6 +276,9 @@ fn check_type(tensor: &TensorView<'_>) -> core::result::Result<(), String> {
     }
     if tensor.shape.len() < 2 {
         return Err(format!("a vector must be in f32, not in {ty}"));
+    }
+    if hyperparameters::is_added(tensor.name.as_bytes()) && ty.is_quantized() {
+        return Err(format!("it is added to the embeddings, and must not be in {ty}"));
     }
     if !matches!(ty, TensorType::F16 | TensorType::BF16) && !ty.is_quantized() {
         return Err(format!("{ty} is no type of weights"));

@@ -7,10 +7,11 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 
+use super::effective::Effective;
 use super::params::{LoadMode, ModelParams, invalid};
 use super::raw_params::RawModelParams;
 use super::source::{Checked, ModelSource};
-use super::{Model, Origin};
+use super::{Model, Origin, hyperparameters, vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::callback::Callback;
 use crate::ffi::file::CFile;
@@ -27,6 +28,7 @@ impl Model {
     ///
     /// # Errors
     ///
+    /// [`ErrorKind::Vocabulary`] when its tokenizer would not work, [`ErrorKind::Hyperparameter`] when the network would not,
     /// [`ErrorKind::File`] when the file is not a complete GGUF file, [`ErrorKind::Split`] when the files do not belong
     /// together, [`ErrorKind::Load`] when llama.cpp cannot use it (an architecture that it does not know, a missing
     /// tensor), [`ErrorKind::DoesNotFit`] when there is not enough memory for the weights,
@@ -113,6 +115,7 @@ pub(super) fn load(
     backend::init();
     let mut raw_params = params.to_raw()?;
     let checked = source.check(params)?;
+    check_metadata(&source, params, &checked)?;
     plan::refuse_weights(&source, params, &checked.tensors)?;
     let loaded = call_with_progress(&source, params, &checked, &mut raw_params, progress);
     match loaded {
@@ -127,6 +130,13 @@ pub(super) fn load(
     }
 }
 
+/// Refuses what llama.cpp would not refuse by itself and fail on.
+fn check_metadata(source: &ModelSource, params: &ModelParams, checked: &Checked) -> Result<()> {
+    let metadata = Effective::new(checked.head.metadata(), params);
+    vocabulary::check(source, metadata)?;
+    hyperparameters::check(source, metadata, &checked.tensors)
+}
+
 /// Loads all but the weights, without asking whether they fit, and says whether they could stay in the mapped file.
 pub(crate) fn load_to_plan(source: &ModelSource, params: &ModelParams) -> Result<(Model, bool)> {
     backend::init();
@@ -134,6 +144,7 @@ pub(crate) fn load_to_plan(source: &ModelSource, params: &ModelParams) -> Result
     let params = params.clone().no_alloc(true);
     let mut raw_params = params.to_raw()?;
     let checked = source.check(&params)?;
+    check_metadata(source, &params, &checked)?;
     let raw = call(source, &params, &checked, &mut raw_params)?;
     let maps = maps && is_aligned(source, &checked);
     Ok((model(raw, source.clone(), &params, checked), maps))

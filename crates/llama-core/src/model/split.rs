@@ -127,7 +127,7 @@ pub(super) fn check(paths: &[PathBuf], files: &[Gguf]) -> Result<()> {
             return refuse(path, format!("it is one of {} files, and {given} were given", part.count));
         }
         if usize::from(part.index) != position {
-            let (number, place) = (part.index + 1, position + 1);
+            let (number, place) = (u32::from(part.index) + 1, position + 1);
             return refuse(path, format!("it is file {number} of {given} and was given as number {place}"));
         }
     }

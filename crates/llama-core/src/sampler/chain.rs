@@ -49,7 +49,7 @@ use crate::{backend, log};
 pub struct SamplerChain {
     // First, so that it is freed before the models that it points into.
     raw: RawChain,
-    samplers: Arc<[Sampler]>,
+    pub(super) samplers: Arc<[Sampler]>,
     perf: bool,
     /// The size of the vocabulary that samplers were made for.
     n_vocab: Option<usize>,
@@ -365,7 +365,7 @@ impl SamplerChain {
     }
 
     /// Applies the sampler at a place of the chain, and no other.
-    fn apply_one(&mut self, index: i32, data: &mut [llama_sys::llama_token_data]) -> Result<()> {
+    pub(super) fn apply_one(&mut self, index: i32, data: &mut [llama_sys::llama_token_data]) -> Result<()> {
         let raw = self.raw.borrow();
         let mut array = llama_sys::llama_token_data_array {
             data: data.as_mut_ptr(),

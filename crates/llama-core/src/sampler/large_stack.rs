@@ -1,8 +1,7 @@
-//! Runs what recurses deeply on a thread with a stack to match.
+//! The stack that trigger patterns need.
 
-use std::thread;
-
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
+use crate::ffi::stack;
 
 /// The stack that a pattern needs before it has seen any text: to compile it, and for counted repetitions,
 /// which `std::regex` unrolls.
@@ -26,11 +25,5 @@ pub(super) fn needed(per_byte: usize, text: usize) -> usize {
 
 /// Runs `body` on a new thread with a stack of `bytes`, and waits for it.
 pub(super) fn run<R: Send>(bytes: usize, body: impl FnOnce() -> R + Send) -> Result<R> {
-    thread::scope(|scope| {
-        let spawned = thread::Builder::new().name("llama-grammar".to_owned()).stack_size(bytes);
-        let handle = spawned.spawn_scoped(scope, body).map_err(|error| ErrorKind::OutOfMemory {
-            message: format!("a thread with a stack of {} MiB for a trigger pattern: {error}", bytes >> 20),
-        })?;
-        handle.join().map_or_else(|panic| std::panic::resume_unwind(panic), Ok)
-    })
+    stack::run("llama-grammar", "a trigger pattern", bytes, body)
 }

@@ -295,12 +295,10 @@ fn moves_out_of_range_are_refused() {
     let last = place(prompt.len()) - 1;
     for mut context in contexts(&model) {
         decode(&mut context, &prompt, A, 0);
-        for (delta, pos) in [(-1, 0), (i32::MIN, 0), (i32::MAX, 1)] {
+        for delta in [-1, i32::MIN, i32::MAX] {
             let error = context.memory().seq_add(A, .., delta).unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::InvalidPosition { seq_id: 0, .. }), "{error:?}");
-            // The first position that would leave, or the last one of those that would.
-            let named = if pos == 0 { 0 } else { last };
-            assert!(error.to_string().contains(&format!("position {named} ")), "{error}");
+            assert!(error.to_string().contains("position 0 "), "{error}");
             assert!(error.to_string().contains(&format!("moved by {delta}")), "{error}");
         }
         assert_eq!(span(&mut context, A), Some((0, last)));
@@ -351,8 +349,9 @@ fn ranges_that_are_none() {
         (memory.seq_cp(A, B, 5..3).unwrap_err(), "positions 5..3", "the start is after the end"),
         (memory.seq_add(A, -2..3, 1).unwrap_err(), "positions -2..3", "positions start at 0"),
         (memory.seq_div(A, -2..3, 2).unwrap_err(), "positions -2..3", "positions start at 0"),
-        (memory.seq_rm(A, ..=i32::MAX).unwrap_err(), "positions 0..2147483648", "end at 2147483647"),
     ];
+    // All that there is, as `..` says it.
+    memory.seq_rm(B, ..=i32::MAX).unwrap();
     for (error, values, reason) in errors {
         assert!(matches!(error.kind(), ErrorKind::InvalidRange { .. }), "{error:?}");
         assert!(error.to_string().contains(values) && error.to_string().contains(reason), "{error}");

@@ -1,14 +1,15 @@
 //! The memory of this process, to see that it does not grow.
+#![allow(dead_code, reason = "each test binary uses a part of this")]
 
 /// The resident memory in bytes, where the system says it in a file.
 #[cfg(target_os = "linux")]
-fn resident_bytes() -> Option<u64> {
+pub(crate) fn resident_bytes() -> Option<u64> {
     let pages: u64 = std::fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok()?;
     Some(pages * 4096)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn resident_bytes() -> Option<u64> {
+pub(crate) fn resident_bytes() -> Option<u64> {
     None
 }
 

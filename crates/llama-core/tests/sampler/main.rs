@@ -10,6 +10,7 @@ use test_models::Tiny;
 mod chain;
 mod custom;
 mod edit;
+mod finished;
 mod grammar;
 mod kinds;
 

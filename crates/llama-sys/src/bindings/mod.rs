@@ -23,6 +23,9 @@ pub mod shim_breakdown;
 /// The items of `shim/common.h`.
 #[cfg(feature = "common")]
 pub mod shim_common;
+/// The items of `shim/common_chat.h`.
+#[cfg(feature = "common")]
+pub mod shim_common_chat;
 /// The items of `shim/file.h`.
 pub mod shim_file;
 /// The items of `shim/regex.h`.
@@ -39,5 +42,7 @@ pub use shim::*;
 pub use shim_breakdown::*;
 #[cfg(feature = "common")]
 pub use shim_common::*;
+#[cfg(feature = "common")]
+pub use shim_common_chat::*;
 pub use shim_file::*;
 pub use shim_regex::*;

@@ -3,6 +3,6 @@
 use core::ffi::c_char;
 
 unsafe extern "C-unwind" {
-    pub fn llama_shim_json_schema_to_grammar(schema: *const c_char) -> *mut c_char;
+    pub fn llama_shim_json_schema_to_grammar(schema: *const c_char, length: usize) -> *mut c_char;
     pub fn llama_shim_string_free(string: *mut c_char);
 }

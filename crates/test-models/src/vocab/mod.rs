@@ -1,6 +1,8 @@
 //! Vocabularies: tokens, their types, and what a tokenizer needs beside them.
 
 mod bpe;
+mod plamo;
+mod rwkv;
 mod spm;
 mod ugm;
 mod words;
@@ -102,7 +104,8 @@ mod tests {
 
     #[test]
     fn tokens_are_unique() {
-        for vocab in [Vocab::spm(), Vocab::bpe(), Vocab::wpm(), Vocab::ugm()] {
+        let old = [Vocab::spm(), Vocab::bpe(), Vocab::wpm(), Vocab::ugm()];
+        for vocab in old.into_iter().chain([Vocab::rwkv(), Vocab::plamo2(), Vocab::plamo3()]) {
             let mut tokens = vocab.tokens.clone();
             tokens.sort();
             tokens.dedup();

@@ -1,0 +1,20 @@
+//! Rows like those of models: logits around a mean, and a few that stand out.
+
+/// A row, always the same for the same seed.
+pub(crate) fn random(length: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut uniform = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / 16_777_216.0
+    };
+    // Twelve of them are nearly a normal distribution.
+    let mut row: Vec<f32> =
+        (0..length).map(|_| 2.5 * ((0..12).map(|_| uniform()).sum::<f32>() - 6.0) - 1.0).collect();
+    for rank in 0..30_u8 {
+        let index = (uniform() * length as f32) as usize;
+        row[index.min(length - 1)] = 16.0 - f32::from(rank) * 0.2 + uniform();
+    }
+    row
+}

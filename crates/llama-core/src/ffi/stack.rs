@@ -1,0 +1,22 @@
+//! Runs what recurses deeply on a thread with a stack to match.
+
+use std::thread;
+
+use crate::error::{ErrorKind, Result};
+
+/// Runs `body` on a new thread with a stack of `bytes`, and waits for it. Only what is touched of it becomes memory.
+/// `name` is the thread's, `purpose` is for the error when there is no such thread.
+pub(crate) fn run<R: Send>(
+    name: &str,
+    purpose: &str,
+    bytes: usize,
+    body: impl FnOnce() -> R + Send,
+) -> Result<R> {
+    thread::scope(|scope| {
+        let spawned = thread::Builder::new().name(name.to_owned()).stack_size(bytes);
+        let handle = spawned.spawn_scoped(scope, body).map_err(|error| ErrorKind::OutOfMemory {
+            message: format!("a thread with a stack of {} MiB for {purpose}: {error}", bytes >> 20),
+        })?;
+        handle.join().map_or_else(|panic| std::panic::resume_unwind(panic), Ok)
+    })
+}

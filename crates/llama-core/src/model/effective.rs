@@ -1,0 +1,98 @@
+//! Metadata as llama.cpp reads it: with what the caller has set in place of the file's values.
+
+use llama_gguf::{Array, Metadata, Text, Value};
+
+use super::kv_override::{KvOverride, KvValue};
+use super::params::ModelParams;
+
+/// A file's metadata and the overrides of the parameters.
+#[derive(Clone, Copy)]
+pub(super) struct Effective<'m> {
+    metadata: &'m Metadata,
+    overrides: &'m [KvOverride],
+}
+
+impl<'m> Effective<'m> {
+    pub(super) fn new(metadata: &'m Metadata, params: &'m ModelParams) -> Self {
+        Self { metadata, overrides: &params.kv_overrides }
+    }
+
+    /// A number of 32 bits, which C makes of 64 by leaving out the upper ones (llama-model-loader.cpp, `try_override`).
+    pub(super) fn number(&self, key: &str) -> Option<u32> {
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the number that C makes of it"
+        )]
+        match self.overridden(key) {
+            Some(KvValue::Int(value)) => Some(*value as u32),
+            _ => self.metadata.find(key).ok()?,
+        }
+    }
+
+    pub(super) fn float(&self, key: &str) -> Option<f32> {
+        #[allow(clippy::cast_possible_truncation, reason = "the number that C makes of it")]
+        match self.overridden(key) {
+            Some(KvValue::Float(value)) => Some(*value as f32),
+            _ => self.metadata.find(key).ok()?,
+        }
+    }
+
+    pub(super) fn text(&self, key: &str) -> Option<&'m str> {
+        match self.overridden(key) {
+            Some(KvValue::Str(value)) => Some(value),
+            _ => self.metadata.find(key).ok()?,
+        }
+    }
+
+    /// Texts of a list, which cannot be overridden.
+    pub(super) fn texts(&self, key: &str) -> Option<&'m [Text]> {
+        self.metadata.find(key).ok()?
+    }
+
+    /// Numbers of a list, which cannot be overridden: for each whether it is 0.
+    pub(super) fn zeros(&self, key: &str) -> Option<Vec<bool>> {
+        match self.metadata.value(key)? {
+            Value::Array(Array::U32(values)) => Some(values.iter().map(|value| *value == 0).collect()),
+            Value::Array(Array::I32(values)) => Some(values.iter().map(|value| *value == 0).collect()),
+            _ => None,
+        }
+    }
+
+    /// All keys that there is a value of, some of them twice.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &'m str> {
+        let of_file = self.metadata.iter().filter_map(|(key, _)| key.as_str());
+        of_file.chain(self.overrides.iter().map(|overridden| overridden.key.as_str()))
+    }
+
+    /// Of several overrides for one key the first counts (llama-model-loader.cpp, `kv_overrides.insert`).
+    fn overridden(&self, key: &str) -> Option<&'m KvValue> {
+        self.overrides.iter().find(|overridden| overridden.key == key).map(|overridden| &overridden.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overrides_are_what_counts() {
+        let mut metadata = Metadata::new();
+        metadata.set("number", 7_u32).set("float", 0.5_f32).set("text", "file");
+        let plain = ModelParams::default();
+        let of_file = Effective::new(&metadata, &plain);
+        assert_eq!((of_file.number("number"), of_file.float("float")), (Some(7), Some(0.5)));
+        assert_eq!((of_file.text("text"), of_file.number("text")), (Some("file"), None));
+        let params = ModelParams::default()
+            .kv_override("number", (1_i64 << 32) + 3)
+            .kv_override("number", 9_i64)
+            .kv_override("float", f64::NAN)
+            .kv_override("text", "other")
+            .kv_override("new", 1_i64);
+        let other = Effective::new(&metadata, &params);
+        assert_eq!((other.number("number"), other.number("new")), (Some(3), Some(1)));
+        assert!(other.float("float").unwrap().is_nan());
+        assert_eq!(other.text("text"), Some("other"));
+        assert_eq!(other.keys().filter(|key| *key == "number").count(), 3);
+    }
+}

@@ -1,0 +1,195 @@
+//! Passes over whole rows, compiled for several sets of vector instructions, one of which is taken at run time.
+//!
+//! All of them compute the same: no operation is fused or put in another order than is written here. The innermost
+//! loops go over the lanes of a block, so that the compiler makes vectors of them; `cargo xtask bench sample` shows at
+//! once when it does not.
+
+use multiversion::multiversion;
+
+use super::exp::exp;
+use super::ordered_sum::OrderedSum;
+
+/// Rows are looked at in blocks of this many logits.
+pub(super) const BLOCK: usize = LANES * LANES;
+/// The logits of a block whose index is the same modulo this number are a lane.
+pub(super) const LANES: usize = 16;
+
+/// The blocks of a row; the last one is filled up.
+#[inline(always)]
+fn blocks<'a>(
+    row: &'a [f32],
+    last: &'a mut [f32; BLOCK],
+) -> impl Iterator<Item = &'a [f32; BLOCK]> + use<'a> {
+    let (whole, rest) = row.as_chunks::<BLOCK>();
+    last[..rest.len()].copy_from_slice(rest);
+    whole.iter().chain(core::iter::once(&*last))
+}
+
+/// Finds the largest logit of each lane of each block, and whether there is NaN, which is passed over.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+pub(super) fn maxima(row: &[f32], lanes: &mut [f32]) -> bool {
+    let mut not_numbers = 0;
+    let mut last = [f32::NEG_INFINITY; BLOCK];
+    for (block, maxima) in blocks(row, &mut last).zip(lanes.as_chunks_mut::<LANES>().0) {
+        let mut largest = [f32::NEG_INFINITY; LANES];
+        let mut nan = [0; LANES];
+        for part in block.as_chunks::<LANES>().0 {
+            for lane in 0..LANES {
+                largest[lane] = larger(part[lane], largest[lane]);
+                nan[lane] |= u32::from(part[lane].is_nan());
+            }
+        }
+        *maxima = largest;
+        for nan in nan {
+            not_numbers |= nan;
+        }
+    }
+    not_numbers != 0
+}
+
+/// The larger one; the right one if the left one is NaN.
+#[inline(always)]
+fn larger(left: f32, right: f32) -> f32 {
+    if left > right { left } else { right }
+}
+
+/// Joins the maxima of the lanes of 16 blocks.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+pub(super) fn join_maxima(lanes: &[f32], joined: &mut [f32]) {
+    let mut last = [f32::NEG_INFINITY; BLOCK];
+    for (block, maxima) in blocks(lanes, &mut last).zip(joined.as_chunks_mut::<LANES>().0) {
+        let mut largest = [f32::NEG_INFINITY; LANES];
+        for part in block.as_chunks::<LANES>().0 {
+            for lane in 0..LANES {
+                largest[lane] = larger(part[lane], largest[lane]);
+            }
+        }
+        *maxima = largest;
+    }
+}
+
+/// Calls `found` for the logits that are at least `limit`, in order, with their indices.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+pub(super) fn at_least(row: &[f32], lanes: &[f32], limit: f32, found: &mut dyn FnMut(usize, f32)) {
+    for (block, maxima) in lanes.as_chunks::<LANES>().0.iter().enumerate() {
+        if !any_at_least(maxima, limit) {
+            continue;
+        }
+        let start = block * BLOCK;
+        let (parts, rest) = row[start..row.len().min(start + BLOCK)].as_chunks::<LANES>();
+        for (part, start) in parts.iter().zip((start..).step_by(LANES)) {
+            if any_at_least(part, limit) {
+                let logits = (start..).zip(part).filter(|(_, logit)| **logit >= limit);
+                logits.for_each(|(index, logit)| found(index, *logit));
+            }
+        }
+        let logits = (start + parts.len() * LANES..).zip(rest).filter(|(_, logit)| **logit >= limit);
+        logits.for_each(|(index, logit)| found(index, *logit));
+    }
+}
+
+#[inline(always)]
+fn any_at_least(part: &[f32; LANES], limit: f32) -> bool {
+    let mut any = 0;
+    for logit in part {
+        any |= u32::from(*logit >= limit);
+    }
+    any != 0
+}
+
+/// Divides a row.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+pub(super) fn divide(row: &mut [f32], divisor: f32) {
+    row.iter_mut().for_each(|logit| *logit /= divisor);
+}
+
+/// Sums of the exponentials of the logits' distances to `max`, one for each block. `max` is in the terms of the
+/// divided logits.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+pub(super) fn exponential_sums(row: &[f32], divisor: f32, max: f32, sums: &mut [f64]) {
+    if divisor == 1.0 {
+        sums_of::<false>(row, divisor, max, sums);
+    } else {
+        sums_of::<true>(row, divisor, max, sums);
+    }
+}
+
+#[inline(always)]
+fn sums_of<const DIVIDE: bool>(row: &[f32], divisor: f32, max: f32, sums: &mut [f64]) {
+    let mut last = [f32::NEG_INFINITY; BLOCK];
+    for (block, sum) in blocks(row, &mut last).zip(sums) {
+        let mut lanes = [0.0_f64; LANES];
+        for parts in block.as_chunks::<{ 4 * LANES }>().0 {
+            let mut few = [0.0_f32; LANES];
+            for part in parts.as_chunks::<LANES>().0 {
+                for lane in 0..LANES {
+                    let logit = if DIVIDE { part[lane] / divisor } else { part[lane] };
+                    few[lane] += exp(logit - max);
+                }
+            }
+            for lane in 0..LANES {
+                lanes[lane] += f64::from(few[lane]);
+            }
+        }
+        *sum = lanes.iter().sum();
+    }
+}
+
+/// The sum of the same exponentials in single precision, from the first to the last.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+pub(super) fn exponential_sum_in_order(row: &[f32], divisor: f32, max: f32) -> f32 {
+    if divisor == 1.0 { sum_of::<false>(row, divisor, max) } else { sum_of::<true>(row, divisor, max) }
+}
+
+#[inline(always)]
+fn sum_of<const DIVIDE: bool>(row: &[f32], divisor: f32, max: f32) -> f32 {
+    let mut sum = OrderedSum::default();
+    let mut last = [f32::NEG_INFINITY; BLOCK];
+    for block in blocks(row, &mut last) {
+        let mut values = [0.0; BLOCK];
+        for index in 0..BLOCK {
+            let logit = if DIVIDE { block[index] / divisor } else { block[index] };
+            values[index] = exp(logit - max);
+        }
+        sum.add(&values);
+    }
+    sum.get()
+}
+
+/// The sum of the logits that are not masked in single precision, from the first to the last, and their number.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+pub(super) fn sum_in_order(row: &[f32]) -> (f32, usize) {
+    let mut sum = OrderedSum::default();
+    let (mut blocks_seen, mut masked) = (0, 0);
+    let mut last = [f32::NEG_INFINITY; BLOCK];
+    for block in blocks(row, &mut last) {
+        let mut values = [0.0; BLOCK];
+        let mut count = 0;
+        for index in 0..BLOCK {
+            let is_masked = block[index] == f32::NEG_INFINITY;
+            count += u32::from(is_masked);
+            values[index] = if is_masked { 0.0 } else { block[index] };
+        }
+        blocks_seen += 1;
+        masked += count as usize;
+        sum.add_signed(&values);
+    }
+    (sum.get(), blocks_seen * BLOCK - masked)
+}
+
+/// The sum of the squares of the distances of logits that are not masked to `mean`, from the first to the last, in
+/// single precision but for the single step.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+pub(super) fn squares_in_order(row: &[f32], mean: f32) -> f32 {
+    let mut sum = OrderedSum::default();
+    let mut last = [f32::NEG_INFINITY; BLOCK];
+    for block in blocks(row, &mut last) {
+        let mut values = [0.0; BLOCK];
+        for index in 0..BLOCK {
+            let logit = block[index];
+            values[index] = if logit == f32::NEG_INFINITY { 0.0 } else { logit - mean };
+        }
+        sum.add_squares(&values);
+    }
+    sum.get()
+}

@@ -1,0 +1,198 @@
+//! The sorts of GCC's C++ library, step by step.
+//!
+//! The order of candidates with equal logits after `std::sort` and `std::partial_sort` is nowhere defined but in
+//! the steps of the algorithm, and it decides which of them are kept and where a draw ends. Sorting with the same
+//! steps gives the same order.
+
+use super::list::{Item, MASKED};
+
+/// Of up to this many, C++ uses `std::partial_sort` alone; for more, it puts the candidates into buckets first.
+pub(super) const MAX_HEAP: usize = 128;
+/// From here down, `std::sort` leaves the rest to an insertion sort.
+const SMALL: usize = 16;
+
+/// Whether `left` comes before `right`.
+fn before(left: &Item, right: &Item) -> bool {
+    left.logit > right.logit
+}
+
+/// `std::partial_sort`: leaves in `first` the largest of all, sorted. What is not among them is dropped.
+pub(super) fn partial_sort(first: &mut [Item], rest: impl IntoIterator<Item = Item>) {
+    make_heap(first);
+    for item in rest {
+        if first.first().is_some_and(|root| before(&item, root)) {
+            adjust_heap(first, 0, item);
+        }
+    }
+    sort_heap(first);
+}
+
+fn make_heap(items: &mut [Item]) {
+    for parent in (0..items.len() / 2).rev() {
+        let value = items[parent];
+        adjust_heap(items, parent, value);
+    }
+}
+
+/// Turns the heap, whose root comes last, into sorted items.
+fn sort_heap(items: &mut [Item]) {
+    for last in (1..items.len()).rev() {
+        let value = items[last];
+        items[last] = items[0];
+        adjust_heap(&mut items[..last], 0, value);
+    }
+}
+
+/// Puts the value into the heap whose element at `hole` is missing: the hole goes down to a leaf first, and the
+/// value up from there.
+fn adjust_heap(items: &mut [Item], mut hole: usize, value: Item) {
+    let (top, length) = (hole, items.len());
+    let mut child = hole;
+    while child < length.saturating_sub(1) / 2 {
+        child = 2 * (child + 1);
+        if before(&items[child], &items[child - 1]) {
+            child -= 1;
+        }
+        items[hole] = items[child];
+        hole = child;
+    }
+    if length.is_multiple_of(2) && length >= 2 && child == (length - 2) / 2 {
+        child = 2 * child + 1;
+        items[hole] = items[child];
+        hole = child;
+    }
+    while hole > top {
+        let parent = (hole - 1) / 2;
+        if !before(&items[parent], &value) {
+            break;
+        }
+        items[hole] = items[parent];
+        hole = parent;
+    }
+    items[hole] = value;
+}
+
+/// `std::sort`.
+pub(super) fn sort(items: &mut [Item]) {
+    if items.len() < 2 {
+        return;
+    }
+    introsort(items, 2 * items.len().ilog2());
+    for index in 1..items.len() {
+        if index < SMALL && before(&items[index], &items[0]) {
+            items[..=index].rotate_right(1);
+        } else {
+            insert(items, index);
+        }
+    }
+}
+
+fn introsort(mut items: &mut [Item], mut depth: u32) {
+    while items.len() > SMALL {
+        if depth == 0 {
+            partial_sort(items, []);
+            return;
+        }
+        depth -= 1;
+        let cut = partition(items);
+        let (left, right) = items.split_at_mut(cut);
+        introsort(right, depth);
+        items = left;
+    }
+}
+
+/// Puts the median of three to the front and parts the rest by it; returns where the second part begins.
+fn partition(items: &mut [Item]) -> usize {
+    let (b, c) = (items.len() / 2, items.len() - 1);
+    let median = median(items, 1, b, c);
+    items.swap(0, median);
+    let pivot = items[0];
+    let (mut left, mut right) = (1, items.len());
+    loop {
+        while before(&items[left], &pivot) {
+            left += 1;
+        }
+        right -= 1;
+        while before(&pivot, &items[right]) {
+            right -= 1;
+        }
+        if left >= right {
+            return left;
+        }
+        items.swap(left, right);
+        left += 1;
+    }
+}
+
+fn median(items: &[Item], a: usize, b: usize, c: usize) -> usize {
+    let before = |left: usize, right: usize| before(&items[left], &items[right]);
+    match (before(a, b), before(b, c), before(a, c)) {
+        (true, true, _) | (false, false, false) => b,
+        (true, false, true) | (false, true, false) => c,
+        (true, false, false) | (false, _, true) => a,
+    }
+}
+
+/// Inserts an item into the sorted ones before it.
+fn insert(items: &mut [Item], index: usize) {
+    let value = items[index];
+    let mut hole = index;
+    while hole > 0 && before(&value, &items[hole - 1]) {
+        items[hole] = items[hole - 1];
+        hole -= 1;
+    }
+    items[hole] = value;
+}
+
+/// llama.cpp's own sort for more than [`MAX_HEAP`]: by buckets of the logit from -10 to 10, each of which is
+/// sorted, but for the last that is needed. Leaves in `sorted` the `count` largest, and nothing else.
+pub(super) fn bucket_sort(items: &[Item], count: usize, buckets: &mut Vec<u8>, sorted: &mut Vec<Item>) {
+    const BUCKETS: usize = 128;
+    let mut histogram = [0_usize; BUCKETS];
+    buckets.clear();
+    buckets.extend(items.iter().map(|item| bucket(item.logit)));
+    for bucket in &*buckets {
+        histogram[usize::from(*bucket)] += 1;
+    }
+    let (mut have, mut last) = (0, BUCKETS - 1);
+    for bucket in (0..BUCKETS).rev() {
+        (have, last) = (have + histogram[bucket], bucket);
+        if have >= count {
+            break;
+        }
+    }
+    // Where each bucket begins, and then, where its next item goes.
+    let mut places = [0; BUCKETS];
+    let mut place = 0;
+    for bucket in (last..BUCKETS).rev() {
+        places[bucket] = place;
+        place += histogram[bucket];
+    }
+    sorted.clear();
+    sorted.resize(have, MASKED);
+    for (item, bucket) in items.iter().zip(&*buckets).filter(|(_, bucket)| usize::from(**bucket) >= last) {
+        let place = &mut places[usize::from(*bucket)];
+        sorted[*place] = *item;
+        *place += 1;
+    }
+    let mut start = 0;
+    for bucket in (last + 1..BUCKETS).rev() {
+        sort(&mut sorted[start..start + histogram[bucket]]);
+        start += histogram[bucket];
+    }
+    let (first, rest) = sorted[start..].split_at_mut(count.saturating_sub(start).min(have - start));
+    partial_sort(first, rest.iter().copied());
+    sorted.truncate(count);
+}
+
+fn bucket(logit: f32) -> u8 {
+    // 128 buckets over 20; what is outside goes into the outermost ones.
+    let value = 6.4 * logit + 64.0;
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the range is cut to 0 to 127"
+    )]
+    let bucket = value.clamp(0.0, 127.0) as u8;
+    bucket
+}

@@ -1,0 +1,121 @@
+//! Sums of single precision from the first to the last number, without waiting for one addition after the other.
+//!
+//! While a sum stays between two powers of two, the numbers that it can be are evenly spaced, and adding a number
+//! adds a multiple of that space: the number rounded to it, whatever the sum is. Numbers rounded so can be added in
+//! any order, exactly. What is left to do one by one are the blocks in which the sum passes a power of two, and those
+//! with a number right between two multiples, which is rounded up or down by what the sum is.
+
+use super::kernels::{BLOCK, LANES};
+use super::list::add_square;
+
+/// Sums below this are added to one by one: there, spaces may not be numbers any more.
+const SMALLEST: f32 = 1e-30;
+/// Half the space between numbers from a power of two on, in parts of that power.
+const HALF_SPACE: f32 = 1.0 / 16_777_216.0;
+
+/// A sum, and the power of two that its size is at least.
+#[derive(Clone, Copy, Default)]
+pub(super) struct OrderedSum {
+    sum: f32,
+    base: f32,
+}
+
+impl OrderedSum {
+    pub(super) fn get(self) -> f32 {
+        self.sum
+    }
+
+    /// Adds numbers that are not negative.
+    #[inline(always)]
+    pub(super) fn add(&mut self, values: &[f32; BLOCK]) {
+        let base = self.base;
+        let half = base * HALF_SPACE;
+        let (mut total, mut between) = ([0.0; LANES], [0; LANES]);
+        for part in values.as_chunks::<LANES>().0 {
+            for lane in 0..LANES {
+                let rounded = (base + part[lane]) - base;
+                total[lane] += rounded;
+                between[lane] |= u32::from((part[lane] - rounded).abs() == half);
+            }
+        }
+        let next = self.sum + joined(total);
+        if base > SMALLEST && next < 2.0 * base && !any(between) {
+            self.sum = next;
+        } else {
+            self.one_by_one(values, |sum, value| sum + value);
+        }
+    }
+
+    /// Adds numbers of either sign.
+    #[inline(always)]
+    pub(super) fn add_signed(&mut self, values: &[f32; BLOCK]) {
+        let base = self.base;
+        let (middle, half) = (1.5 * base, base * HALF_SPACE);
+        let (mut total, mut size, mut between) = ([0.0; LANES], [0.0; LANES], [0; LANES]);
+        for part in values.as_chunks::<LANES>().0 {
+            for lane in 0..LANES {
+                let rounded = (middle + part[lane]) - middle;
+                total[lane] += rounded;
+                size[lane] += part[lane].abs();
+                between[lane] |= u32::from((part[lane] - rounded).abs() == half);
+            }
+        }
+        // A little more than the sum can move on the way.
+        let size = 1.001 * joined(size) + base * 1e-4;
+        let stays = size < 0.5 * base && self.sum.abs() - size > base && self.sum.abs() + size < 2.0 * base;
+        if base > SMALLEST && stays && !any(between) {
+            self.sum += joined(total);
+        } else {
+            self.one_by_one(values, |sum, value| sum + value);
+        }
+    }
+
+    /// Adds the squares of numbers, each addition being done in double precision and rounded.
+    #[inline(always)]
+    pub(super) fn add_squares(&mut self, values: &[f32; BLOCK]) {
+        let base = self.base;
+        let half = f64::from(base * HALF_SPACE);
+        let (mut total, mut between) = ([0.0; LANES], [0; LANES]);
+        for part in values.as_chunks::<LANES>().0 {
+            for lane in 0..LANES {
+                let exact = f64::from(base) + f64::from(part[lane]) * f64::from(part[lane]);
+                #[allow(clippy::cast_possible_truncation, reason = "this is the rounding in question")]
+                let rounded = exact as f32;
+                total[lane] += rounded - base;
+                between[lane] |= u32::from((exact - f64::from(rounded)).abs() == half);
+            }
+        }
+        let next = self.sum + joined(total);
+        if base > SMALLEST && next < 2.0 * base && !any(between) {
+            self.sum = next;
+        } else {
+            self.one_by_one(values, add_square);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn one_by_one(&mut self, values: &[f32; BLOCK], add: impl Fn(f32, f32) -> f32) {
+        self.sum = values.iter().fold(self.sum, |sum, value| add(sum, *value));
+        self.base = f32::from_bits(self.sum.to_bits() & 0x7f80_0000);
+    }
+}
+
+/// The sum of all lanes.
+#[inline(always)]
+fn joined(lanes: [f32; LANES]) -> f32 {
+    let mut sums = [0.0; LANES / 4];
+    for lane in 0..LANES / 4 {
+        sums[lane] = (lanes[lane] + lanes[lane + 4]) + (lanes[lane + 8] + lanes[lane + 12]);
+    }
+    (sums[0] + sums[2]) + (sums[1] + sums[3])
+}
+
+#[inline(always)]
+fn any(lanes: [u32; LANES]) -> bool {
+    let mut any = 0;
+    for lane in lanes {
+        any |= lane;
+    }
+    any != 0
+}

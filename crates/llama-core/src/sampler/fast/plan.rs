@@ -1,0 +1,137 @@
+//! What a row sampler is made of.
+
+use std::sync::Arc;
+
+use super::history::History;
+use super::random::Random;
+use crate::error::{ErrorKind, Result};
+use crate::sampler::kind::Sampler;
+use crate::sampler::params::Xtc;
+use crate::token::Token;
+
+/// A sampler that does not select, with its state.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    TopK(usize),
+    TopP {
+        p: f32,
+        min_keep: usize,
+    },
+    MinP {
+        p: f32,
+        min_keep: usize,
+    },
+    Temperature(f32),
+    TopNSigma(f32),
+    Xtc {
+        params: Xtc,
+        random: Random,
+    },
+    Penalties(History),
+    /// Indices of tokens, sorted, and what is added to their logits.
+    LogitBias(Arc<[(usize, f32)]>),
+}
+
+/// The sampler that selects, with its state.
+#[derive(Clone, Debug)]
+pub(super) enum End {
+    Greedy,
+    Dist(Random),
+}
+
+/// All samplers of a row sampler. Those that do nothing, by their values, are left out, as llama.cpp leaves them out.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) steps: Vec<Step>,
+    pub(super) end: End,
+}
+
+impl Plan {
+    /// The plan for samplers that have been checked.
+    pub(super) fn new(samplers: &[Sampler]) -> Result<Self> {
+        let mut steps = Vec::new();
+        let mut end = End::Greedy;
+        let mut without = Vec::new();
+        for sampler in samplers {
+            match sampler {
+                Sampler::Greedy => end = End::Greedy,
+                Sampler::Dist { seed } => end = End::Dist(Random::new(*seed)),
+                _ => match step(sampler) {
+                    Some(step) => steps.extend(step),
+                    None => without.push(sampler.name()),
+                },
+            }
+        }
+        let [name, others @ ..] = without.as_slice() else {
+            return Ok(Self { steps, end });
+        };
+        let others: String = others.iter().map(|name| format!(", and neither has {name}")).collect();
+        let reason =
+            format!("it has no form that works on the row itself{others}: make a chain of it with `build`");
+        Err(ErrorKind::Sampler { name, reason }.into())
+    }
+
+    /// Tells the samplers that the sequence goes on with this token.
+    pub(super) fn accept(&mut self, token: Token) {
+        for step in &mut self.steps {
+            if let Step::Penalties(history) = step {
+                history.accept(token);
+            }
+        }
+    }
+
+    /// Puts the samplers into the state that they began with.
+    pub(super) fn reset(&mut self) {
+        for step in &mut self.steps {
+            match step {
+                Step::Penalties(history) => history.clear(),
+                Step::Xtc { random, .. } => random.restart(),
+                _ => {}
+            }
+        }
+        if let End::Dist(random) = &mut self.end {
+            random.restart();
+        }
+    }
+
+    /// The seed of the last sampler that uses random numbers.
+    pub(super) fn seed(&self) -> Option<u32> {
+        match &self.end {
+            End::Dist(random) => Some(random.seed()),
+            End::Greedy => self.steps.iter().rev().find_map(|step| match step {
+                Step::Xtc { random, .. } => Some(random.seed()),
+                _ => None,
+            }),
+        }
+    }
+}
+
+/// The step, `Some(None)` if it would do nothing; `None` if there is none for the sampler.
+fn step(sampler: &Sampler) -> Option<Option<Step>> {
+    let step = match sampler {
+        Sampler::TopK { k: 0 } => None,
+        Sampler::TopK { k } => Some(Step::TopK(*k as usize)),
+        Sampler::TopP { p, .. } if *p >= 1.0 => None,
+        Sampler::TopP { p, min_keep } => Some(Step::TopP { p: *p, min_keep: *min_keep }),
+        Sampler::MinP { p, .. } if *p <= 0.0 => None,
+        Sampler::MinP { p, min_keep } => Some(Step::MinP { p: *p, min_keep: *min_keep }),
+        Sampler::Temperature { temperature } if *temperature == 1.0 => None,
+        Sampler::Temperature { temperature } => Some(Step::Temperature(*temperature)),
+        Sampler::TopNSigma { n } if *n <= 0.0 => None,
+        Sampler::TopNSigma { n } => Some(Step::TopNSigma(*n)),
+        Sampler::Xtc(params) if params.probability <= 0.0 || params.threshold > 0.5 => None,
+        Sampler::Xtc(params) => Some(Step::Xtc { params: *params, random: Random::new(params.seed) }),
+        Sampler::Penalties(params) => {
+            let changes = params.repeat != 1.0 || params.frequency != 0.0 || params.presence != 0.0;
+            (params.last_n > 0 && changes).then(|| Step::Penalties(History::new(*params)))
+        }
+        Sampler::LogitBias { biases, .. } => {
+            let index = |token: i32| usize::try_from(token).unwrap_or(usize::MAX);
+            let mut biases: Vec<_> = biases.iter().map(|(token, bias)| (index(token.get()), *bias)).collect();
+            biases.sort_unstable_by_key(|(index, _)| *index);
+            (!biases.is_empty()).then(|| Step::LogitBias(biases.into()))
+        }
+        _ => return None,
+    };
+    Some(step)
+}

@@ -1,0 +1,96 @@
+//! Many rows at once.
+
+use parking_lot::Mutex;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::row_sampler::RowSampler;
+use crate::error::{ErrorKind, Result};
+use crate::token::Token;
+
+/// Fewer logits than this are sampled from where they are: waking a thread takes as long.
+const WORTH_A_THREAD: usize = 200_000;
+
+/// Threads that sample from many rows at once, each row with a sampler of its own. They sleep while there is nothing to
+/// do.
+///
+/// Which thread takes which row changes nothing: the results are those of [`RowSampler::sample_row`], row by row.
+///
+/// ```
+/// use llama_core::{RowSampler, RowSamplerPool, SamplerChain};
+///
+/// # fn main() -> Result<(), llama_core::Error> {
+/// let rows: Vec<Vec<f32>> = (0..4_u8).map(|row| vec![f32::from(row); 50_000]).collect();
+/// let sampler = |seed| SamplerChain::builder().top_k(40).dist(seed).build_row();
+/// let mut samplers = (0..4).map(sampler).collect::<Result<Vec<RowSampler>, _>>()?;
+///
+/// let pool = RowSamplerPool::new(2)?;
+/// let mut jobs: Vec<_> = samplers.iter_mut().zip(rows.iter().map(Vec::as_slice)).collect();
+/// let tokens = pool.sample(&mut jobs);
+/// assert_eq!(tokens.len(), 4);
+/// assert_eq!(*tokens[3].as_ref().unwrap(), sampler(3)?.sample_row(&rows[3])?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct RowSamplerPool {
+    n_threads: usize,
+    /// All threads but the caller's.
+    others: Option<ThreadPool>,
+}
+
+impl RowSamplerPool {
+    /// A pool of so many threads, one of which is the one that calls [`sample`](Self::sample): 1 starts none. More than
+    /// rows or processors are of no use.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidParameter`] for no threads, for more than 1024, and when the system has none to give.
+    pub fn new(n_threads: usize) -> Result<Self> {
+        let refused = |reason: String| ErrorKind::InvalidParameter {
+            name: "n_threads",
+            value: n_threads.to_string(),
+            reason,
+        };
+        if !(1..=1024).contains(&n_threads) {
+            return Err(refused("must be 1 to 1024".to_owned()).into());
+        }
+        let build = || {
+            let name = |index| format!("row-sampler-{index}");
+            ThreadPoolBuilder::new().num_threads(n_threads - 1).thread_name(name).build()
+        };
+        let others =
+            if n_threads > 1 { Some(build().map_err(|error| refused(error.to_string()))?) } else { None };
+        Ok(Self { n_threads, others })
+    }
+
+    /// The number of threads, the caller's among them.
+    #[must_use]
+    pub fn n_threads(&self) -> usize {
+        self.n_threads
+    }
+
+    /// Samples a token from each row with its sampler, and accepts it there. The results are in the order of the rows,
+    /// each with the errors of [`RowSampler::sample_row`].
+    pub fn sample(&self, jobs: &mut [(&mut RowSampler, &[f32])]) -> Vec<Result<Token>> {
+        let logits: usize = jobs.iter().map(|(_, row)| row.len()).sum();
+        let n_threads = self.n_threads.min(jobs.len()).min(logits / WORTH_A_THREAD + 1);
+        let mut results: Vec<Option<Result<Token>>> = Vec::new();
+        results.resize_with(jobs.len(), || None);
+        let queue = Mutex::new(jobs.iter_mut().zip(&mut results));
+        let work = || {
+            // The lock is held for the step to the next row only.
+            let next = || queue.lock().next();
+            while let Some(((sampler, row), result)) = next() {
+                *result = Some(sampler.sample_row(row));
+            }
+        };
+        match &self.others {
+            Some(others) if n_threads > 1 => others.in_place_scope(|scope| {
+                (1..n_threads).for_each(|_| scope.spawn(|_| work()));
+                work();
+            }),
+            _ => work(),
+        }
+        results.into_iter().flatten().collect()
+    }
+}

@@ -1,0 +1,61 @@
+//! The random numbers of llama.cpp: the generator and what is made of its numbers.
+
+use core::hash::{BuildHasher, Hasher};
+use std::hash::RandomState;
+
+use rand_mt::Mt;
+
+use crate::sampler::chain::SamplerChain;
+
+/// C++'s `std::mt19937` with the seed that it was made from.
+#[derive(Clone, Debug)]
+pub(super) struct Random {
+    /// The seed that was given.
+    given: u32,
+    /// The seed that is used: another one when the given one stands for a drawn one.
+    used: u32,
+    generator: Box<Mt>,
+}
+
+impl Random {
+    pub(super) fn new(seed: u32) -> Self {
+        let used = if seed == SamplerChain::RANDOM_SEED { drawn() } else { seed };
+        Self { given: seed, used, generator: Box::new(Mt::new(used)) }
+    }
+
+    /// Begins again; a drawn seed is drawn anew.
+    pub(super) fn restart(&mut self) {
+        *self = Self::new(self.given);
+    }
+
+    pub(super) fn seed(&self) -> u32 {
+        self.used
+    }
+
+    /// From 0 to below 1, as `std::uniform_real_distribution<double>` makes it: of two numbers, the first of
+    /// which is the lower half.
+    pub(super) fn uniform(&mut self) -> f64 {
+        const TWO_TO_32: f64 = 4_294_967_296.0;
+        let low = f64::from(self.generator.next_u32());
+        let high = f64::from(self.generator.next_u32());
+        let value = (low + high * TWO_TO_32) / (TWO_TO_32 * TWO_TO_32);
+        if value < 1.0 { value } else { 1.0_f64.next_down() }
+    }
+
+    /// From 0 to below 1, as `std::uniform_real_distribution<float>` makes it: of one number.
+    pub(super) fn uniform_single(&mut self) -> f32 {
+        #[allow(clippy::cast_precision_loss, reason = "C++ rounds here too")]
+        let value = self.generator.next_u32() as f32 / 4_294_967_296.0;
+        if value < 1.0 { value } else { 1.0_f32.next_down() }
+    }
+}
+
+/// A seed from the system's random numbers, which the standard library's hash keys come from.
+fn drawn() -> u32 {
+    let bits = RandomState::new().build_hasher().finish();
+    let folded = bits ^ (bits >> 32);
+    #[allow(clippy::cast_possible_truncation, reason = "the upper half is folded in")]
+    let seed = folded as u32;
+    // The one that stands for drawing would be drawn again.
+    if seed == SamplerChain::RANDOM_SEED { 0 } else { seed }
+}

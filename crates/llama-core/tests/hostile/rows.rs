@@ -1,0 +1,91 @@
+//! All rows of a batch's results, and what is computed of them.
+
+use llama_core::{Batch, Context, Logits, Pos, SeqId, Token, normalize_l2};
+
+use crate::Case;
+use crate::subjects::{Subjects, each_context};
+use crate::values::{F32, I32, USIZE};
+use crate::walk::Walk;
+
+pub(crate) const CASES: &[Case] = &[
+    ("Context::logits_rows", logits_rows),
+    ("Context::embeddings_rows", embeddings_rows),
+    ("Logits::log_probability", |walk, subjects| {
+        each_row(walk, subjects, |walk, row| {
+            for token in I32.map(Token::new) {
+                let found = walk.run(token, || row.log_probability(token));
+                assert_eq!(found.is_some(), row.get(token).is_some());
+                assert!(found.is_none_or(|value| value <= 0.0), "{found:?}");
+            }
+        });
+    }),
+    ("Logits::log_softmax", |walk, subjects| {
+        let mut values = vec![7.0; 3];
+        each_row(walk, subjects, |walk, row| {
+            walk.run("", || row.log_softmax(&mut values));
+            assert!(values.len() == row.len() && values.iter().all(|value| *value <= 0.0));
+        });
+    }),
+    ("Logits::top_k", |walk, subjects| {
+        let mut tokens = Vec::new();
+        each_row(walk, subjects, |walk, row| {
+            for k in USIZE {
+                walk.run(k, || row.top_k(k, &mut tokens));
+                assert_eq!(tokens.len(), k.min(row.len()));
+            }
+        });
+    }),
+    ("normalize_l2", |walk, _| {
+        for (value, n) in F32.into_iter().flat_map(|value| [0, 1, 2, 1000].map(|n| (value, n))) {
+            let mut row = vec![value; n];
+            row.extend(F32.iter().take(n));
+            walk.run(format!("{n} of {value}"), || normalize_l2(&mut row));
+        }
+    }),
+];
+
+/// The results of every token, which batches do not give otherwise.
+fn fill_all(context: &mut Context, positions: [i32; 3]) {
+    let mut batch = Batch::new();
+    for pos in positions {
+        batch.push(Token::new(5), Pos::new(pos), &[SeqId::new(0)], pos != 1).unwrap();
+    }
+    let _ = context.decode(&batch);
+}
+
+fn logits_rows(walk: &mut Walk, subjects: &mut Subjects) {
+    each_context(walk, subjects, |walk, context| {
+        for positions in [[3, 4, 5], [0, 1, 2], [7, 9, 11]] {
+            let n_vocab = context.model().vocab().n_tokens();
+            let rows = walk.call(format!("{positions:?}"), || {
+                context.logits_rows().map(|rows| rows.map(|(at, row)| (at, row.len())).collect::<Vec<_>>())
+            });
+            assert!(rows.unwrap_or_default().iter().all(|(at, n)| *at < 3 && *n == n_vocab));
+            fill_all(context, positions);
+        }
+    });
+}
+
+fn embeddings_rows(walk: &mut Walk, subjects: &mut Subjects) {
+    each_context(walk, subjects, |walk, context| {
+        for positions in [[3, 4, 5], [0, 1, 2], [7, 9, 11]] {
+            let width = context.model().n_embd_out() as usize;
+            let rows = walk.call(format!("{positions:?}"), || {
+                let rows = context.embeddings_rows()?;
+                Ok(rows.map(|(at, row)| (at, row.len())).collect::<Vec<_>>())
+            });
+            assert!(rows.unwrap_or_default().iter().all(|(at, n)| *at < 3 && *n == width));
+            fill_all(context, positions);
+        }
+    });
+}
+
+fn each_row(walk: &mut Walk, subjects: &mut Subjects, mut with: impl FnMut(&mut Walk, Logits<'_>)) {
+    each_context(walk, subjects, |walk, context| {
+        if !walk.is_poisoned()
+            && let Ok(row) = context.logits(2)
+        {
+            with(walk, row);
+        }
+    });
+}

@@ -1,0 +1,76 @@
+//! The library as a whole, devices, and errors.
+
+use llama_core::{
+    Backend, DecodeError, Device, Error, Model, ModelParams, NumaStrategy, SystemReport, backends, devices,
+    init_numa, is_numa,
+};
+
+use crate::Case;
+use crate::values::texts;
+use crate::walk::Walk;
+
+pub(crate) const CASES: &[Case] = &[
+    ("init", |walk, _| (0..3).for_each(|_| walk.run("again", llama_core::init))),
+    ("version", |walk, _| _ = walk.run("", llama_core::version)),
+    ("system_info", |walk, _| _ = walk.run("", llama_core::system_info)),
+    ("supports_mmap", |walk, _| _ = walk.run("", llama_core::supports_mmap)),
+    ("supports_mlock", |walk, _| _ = walk.run("", llama_core::supports_mlock)),
+    ("supports_gpu_offload", |walk, _| _ = walk.run("", llama_core::supports_gpu_offload)),
+    ("supports_rpc", |walk, _| _ = walk.run("", llama_core::supports_rpc)),
+    ("devices", |walk, _| _ = walk.run("", devices)),
+    ("max_devices", |walk, _| _ = walk.run("", llama_core::max_devices)),
+    ("max_tensor_overrides", |walk, _| _ = walk.run("", llama_core::max_tensor_overrides)),
+    ("init_numa", |walk, _| {
+        // Before the library is in use, when this is the only case, and afterwards.
+        for strategy in [NumaStrategy::Numactl, NumaStrategy::Isolate, NumaStrategy::Distribute] {
+            walk.call(format!("{strategy:?}"), || init_numa(strategy));
+            walk.run("in use", llama_core::init);
+        }
+    }),
+    ("is_numa", |walk, _| _ = walk.run("", is_numa)),
+    ("backends", |walk, _| _ = walk.run("", || format!("{:?}", backends()))),
+    ("Backend::by_name", |walk, _| names(walk, |name| _ = Backend::by_name(name))),
+    ("Backend::name", |walk, _| each_backend(walk, |backend| _ = backend.name())),
+    ("Backend::devices", |walk, _| each_backend(walk, |backend| _ = backend.devices())),
+    ("Backend::features", |walk, _| each_backend(walk, |backend| _ = backend.features())),
+    ("SystemReport::new", |walk, _| _ = walk.run("", || SystemReport::new().to_string())),
+    ("SystemReport::devices", |walk, _| _ = walk.run("", || SystemReport::new().devices().count())),
+    ("Device::by_name", |walk, _| names(walk, |name| _ = Device::by_name(name))),
+    ("Device::cpu", |walk, _| walk.run("", || assert!(Device::cpu().is_some()))),
+    ("Device::id", |walk, _| each_device(walk, |device| _ = device.id())),
+    ("Device::capabilities", |walk, _| each_device(walk, |device| _ = device.capabilities())),
+    ("Device::backend", |walk, _| each_device(walk, |device| _ = device.backend())),
+    ("Device::name", |walk, _| each_device(walk, |device| _ = device.name())),
+    ("Device::description", |walk, _| each_device(walk, |device| _ = device.description())),
+    ("Device::kind", |walk, _| each_device(walk, |device| _ = device.kind())),
+    ("Device::memory", |walk, _| each_device(walk, |device| _ = device.memory())),
+    ("Error::kind", |walk, _| _ = walk.run("", || format!("{:?}", error().kind()))),
+    ("Error::log", |walk, _| _ = walk.run("", || error().log().len())),
+    ("DecodeError::memory_is_restored", |walk, _| {
+        for error in [DecodeError::NoSlot, DecodeError::Aborted, DecodeError::InvalidBatch] {
+            walk.run(error, || error.memory_is_restored());
+        }
+    }),
+];
+
+fn each_device(walk: &mut Walk, run: impl Fn(&Device)) {
+    for device in devices() {
+        walk.run("", || run(&device));
+    }
+}
+
+fn each_backend(walk: &mut Walk, run: impl Fn(&Backend)) {
+    for backend in backends() {
+        walk.run("", || run(&backend));
+    }
+}
+
+fn names(walk: &mut Walk, find: impl Fn(&str)) {
+    for name in texts() {
+        walk.run(name.len(), || find(&name));
+    }
+}
+
+fn error() -> Error {
+    Model::load("\0", &ModelParams::default()).unwrap_err()
+}

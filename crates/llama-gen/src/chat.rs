@@ -1,0 +1,33 @@
+//! Conversations: messages, templates, answers, and sessions that remember.
+//!
+//! - [`Chat`], from [`Llama::chat`](crate::Llama::chat), is a conversation that keeps its memory between turns.
+//! - [`ChatTemplate`] makes prompts of [`Message`]s and reads the answers, for those who keep their own history.
+//!
+//! What messages say is text. A message that contains `<|im_end|>` does not end its turn: see [`ChatPrompt::tokens`].
+
+mod answer;
+mod message;
+mod prompt;
+mod request;
+mod special;
+mod template;
+mod tool;
+mod untrusted;
+
+use serde::de::DeserializeOwned;
+
+use crate::error::{ErrorKind, Result};
+
+pub use answer::{Answer, AnswerParser, Delta, ToolCallDelta};
+pub use message::{Content, Message, Part, Role, ToolCall};
+pub use prompt::{ChatGrammar, ChatPrompt, ChatTrigger};
+pub use request::ChatRequest;
+pub use template::{ChatTemplate, TemplateCaps};
+pub use tool::{Tool, ToolChoice};
+
+/// Reads what the shim has written.
+fn from_shim<T: DeserializeOwned>(json: &str) -> Result<T> {
+    serde_json::from_str(json).map_err(|error| {
+        ErrorKind::Chat { reason: format!("llama.cpp's side gave something else: {error}") }.into()
+    })
+}

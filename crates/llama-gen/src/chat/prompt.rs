@@ -1,0 +1,234 @@
+//! A rendered conversation.
+
+use std::sync::Arc;
+
+use llama_core::{ChatTurn, Token, TokenizeOptions, Vocab, VocabKind};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::answer::{Answer, AnswerParser};
+use super::template::Inner;
+use super::untrusted::Marker;
+use crate::error::{ErrorKind, Result};
+
+/// A rendered conversation: the prompt, and how the answer to it is to be read. Made by
+/// [`ChatTemplate::render`](super::ChatTemplate::render).
+#[derive(Clone, Debug)]
+pub struct ChatPrompt {
+    template: Arc<Inner>,
+    request: Value,
+    pub(super) turn: Arc<ChatTurn>,
+    description: Description,
+    text: String,
+}
+
+/// What the shim says of a rendered conversation.
+#[derive(Clone, Debug, Deserialize)]
+struct Description {
+    prompt: Vec<PromptPart>,
+    format: String,
+    generation_prompt: String,
+    supports_thinking: bool,
+    thinking_start_tag: String,
+    thinking_end_tags: Vec<String>,
+    grammar: String,
+    grammar_lazy: bool,
+    grammar_triggers: Vec<ChatTrigger>,
+    preserved_tokens: Vec<String>,
+    additional_stops: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct PromptPart {
+    text: String,
+}
+
+/// The grammar that comes with a prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChatGrammar<'p> {
+    /// GBNF with the rule `root`. It begins with [`ChatPrompt::generation_prompt`], unless it is lazy.
+    pub text: &'p str,
+    /// Whether it holds only from a trigger on.
+    pub is_lazy: bool,
+    /// What the text goes over to the grammar at.
+    pub triggers: &'p [ChatTrigger],
+}
+
+/// What a text goes over to a lazy grammar at.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "type", content = "value", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ChatTrigger {
+    /// A special token, by its text.
+    Token(String),
+    /// A text; a special token where there is one of this text.
+    Word(String),
+    /// A regular expression of C++'s `std::regex`, found anywhere.
+    Pattern(String),
+    /// A regular expression of C++'s `std::regex` for the whole text.
+    PatternFull(String),
+}
+
+impl ChatPrompt {
+    pub(super) fn new(template: Arc<Inner>, request: Value) -> Result<Self> {
+        let turn = template.templates.apply(request.to_string())?;
+        let description: Description = super::from_shim(&turn.describe()?)?;
+        let text = description.prompt.iter().map(|part| part.text.as_str()).collect();
+        Ok(Self { template, request, turn: Arc::new(turn), description, text })
+    }
+
+    /// The prompt as a text, for eyes: what is from the template and what from a message cannot be told apart in it.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The end of the prompt that is the beginning of the answer.
+    #[must_use]
+    pub fn generation_prompt(&self) -> &str {
+        &self.description.generation_prompt
+    }
+
+    /// Whether the model can think before it answers, as far as its template tells.
+    #[must_use]
+    pub fn supports_thinking(&self) -> bool {
+        self.description.supports_thinking
+    }
+
+    /// What stands before and after the model's thoughts; empty where that is not known.
+    #[must_use]
+    pub fn thinking_tags(&self) -> (&str, &[String]) {
+        (&self.description.thinking_start_tag, &self.description.thinking_end_tags)
+    }
+
+    /// Texts that end the answer, besides the model's own tokens.
+    #[must_use]
+    pub fn stops(&self) -> &[String] {
+        &self.description.additional_stops
+    }
+
+    /// What the answer is read as, in llama.cpp's words.
+    #[must_use]
+    pub fn format(&self) -> &str {
+        &self.description.format
+    }
+
+    /// The grammar that keeps tool calls and answers by schema in form. `None` when they are free.
+    #[must_use]
+    pub fn grammar(&self) -> Option<ChatGrammar<'_>> {
+        let Description { grammar, grammar_lazy, grammar_triggers, .. } = &self.description;
+        (!grammar.is_empty()).then_some(ChatGrammar {
+            text: grammar,
+            is_lazy: *grammar_lazy,
+            triggers: grammar_triggers,
+        })
+    }
+
+    /// The special tokens that belong to the text of an answer: the parser looks for them. Others are left out of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Core`] when the model has no tokenizer, and for a template that was made without a model.
+    pub fn shown_tokens(&self) -> Result<Vec<Token>> {
+        let vocab = self.template.model()?.vocab();
+        let options = TokenizeOptions::default().add_special(false).parse_special(true);
+        let mut shown = Vec::new();
+        for text in &self.description.preserved_tokens {
+            if let [token] = vocab.tokenize(text, options)?.as_slice() {
+                shown.push(*token);
+            }
+        }
+        Ok(shown)
+    }
+
+    /// The prompt as tokens. What is a special token in the template is one; what names one in a message is text.
+    ///
+    /// That holds for what the vocabulary calls control tokens. Tokens that its maker has added as text (user-defined:
+    /// `<think>` in many models) are made of any text, here and everywhere.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidPrompt`] when a message names a special token and the template changes the name, so that the
+    /// two cannot be told apart; for a NUL byte; for a template that was made without a model.
+    pub fn tokens(&self) -> Result<Vec<Token>> {
+        let vocab = self.template.model()?.vocab();
+        let mut tokens: Vec<Token> = vocab.bos().filter(|_| vocab.adds_bos()).into_iter().collect();
+        self.append_tokens(vocab, 0, &mut tokens)?;
+        let is_closed = self.request["add_generation_prompt"] == Value::Bool(false);
+        tokens.extend(vocab.eos().filter(|_| vocab.adds_eos() && is_closed));
+        Ok(tokens)
+    }
+
+    /// Appends the tokens of the text from an offset on.
+    pub(super) fn append_tokens(&self, vocab: Vocab<'_>, from: usize, tokens: &mut Vec<Token>) -> Result<()> {
+        if let Some(position) = self.text.find('\0') {
+            let reason =
+                format!("it has a NUL byte at position {position}, which no model was trained on: remove it");
+            return Err(ErrorKind::InvalidPrompt { reason }.into());
+        }
+        let mut start = from;
+        let cuts = self.cuts()?.into_iter().filter(|cut| *cut > from).chain([self.text.len()]);
+        for end in cuts {
+            append_part(vocab, &self.text[start..end], start > 0, tokens)?;
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// Where the text is cut, so that no name of a special token that is from a message is whole.
+    fn cuts(&self) -> Result<Vec<usize>> {
+        let special = self.template.special()?;
+        let marker = Marker::new();
+        let mut request = self.request.clone();
+        let mut any = false;
+        for field in ["messages", "tools"] {
+            if let Some(value) = request.get_mut(field) {
+                any |= marker.insert(value, special)?;
+            }
+        }
+        if !any {
+            return Ok(Vec::new());
+        }
+        let marked = Self::new(Arc::clone(&self.template), request)?;
+        marker.find(&marked.text, &self.text).ok_or_else(|| {
+            let reason = "a message names a special token of the model, and the chat template changes such texts, so that \
+                          it cannot be told from the template's own: take it out of the message, or use another template";
+            ErrorKind::InvalidPrompt { reason: reason.to_owned() }.into()
+        })
+    }
+
+    /// Reads a whole answer.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Core`] for one that is not of the template's format: a tool call that is broken off, for example.
+    pub fn parse(&self, answer: &str) -> Result<Answer> {
+        super::from_shim(&self.turn.parse(answer, false)?)
+    }
+
+    /// Reads an answer while it comes.
+    #[must_use]
+    pub fn parser(&self) -> AnswerParser {
+        AnswerParser::new(Arc::clone(&self.turn))
+    }
+}
+
+/// Appends the tokens of a part of the template's text. `goes_on`: it is not the beginning of a text.
+fn append_part(vocab: Vocab<'_>, text: &str, goes_on: bool, tokens: &mut Vec<Token>) -> Result<()> {
+    let options = TokenizeOptions::default().add_special(false).parse_special(true);
+    if text.is_empty() {
+        return Ok(());
+    }
+    // SentencePiece puts a space before a text. After a new line, whose tokens are known, it does not.
+    if goes_on && vocab.kind() == VocabKind::Spm {
+        let line = vocab.tokenize("\n", options)?;
+        let behind = vocab.tokenize(&format!("\n{text}"), options)?;
+        if let Some(rest) = behind.strip_prefix(line.as_slice()) {
+            tokens.extend_from_slice(rest);
+            return Ok(());
+        }
+    }
+    tokens.extend(vocab.tokenize(text, options)?);
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! What is asked of a template.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::message::Message;
+use super::tool::{Tool, ToolChoice};
+
+/// A conversation, and how it is to be rendered.
+///
+/// Messages and tools are not trusted: what they say is text, whatever special tokens it names. The
+/// [arguments](Self::template_arg) of the template are.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[must_use = "nothing is rendered until `ChatTemplate::render` is called"]
+#[non_exhaustive]
+pub struct ChatRequest {
+    /// The messages, the oldest first.
+    pub messages: Vec<Message>,
+    /// The tools that the model may call.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<Tool>,
+    /// Whether it calls them.
+    pub tool_choice: ToolChoice,
+    /// Whether it may call several at once. Default: false.
+    pub parallel_tool_calls: bool,
+    /// Whether to end with the beginning of an answer. Default: true.
+    pub add_generation_prompt: bool,
+    /// Whether to let the last message, an answer, be gone on with. Default: false.
+    #[serde(rename = "continue_final_message")]
+    pub continue_answer: bool,
+    /// Whether the model thinks before it answers, if it can. Default: true.
+    #[serde(rename = "enable_thinking")]
+    pub thinking: bool,
+    /// Whether what the model thinks is told apart from its answer. Default: true.
+    pub extract_reasoning: bool,
+    /// The JSON schema that answers are to fit: it is part of [`ChatPrompt::grammar`](super::ChatPrompt::grammar).
+    #[serde(rename = "json_schema", skip_serializing_if = "Option::is_none")]
+    pub response_schema: Option<Value>,
+    /// Variables that the template knows.
+    #[serde(rename = "template_kwargs", skip_serializing_if = "Map::is_empty")]
+    pub template_args: Map<String, Value>,
+}
+
+impl ChatRequest {
+    /// A conversation, to be answered.
+    pub fn new(messages: impl Into<Vec<Message>>) -> Self {
+        Self {
+            messages: messages.into(),
+            tools: Vec::new(),
+            tool_choice: ToolChoice::default(),
+            parallel_tool_calls: false,
+            add_generation_prompt: true,
+            continue_answer: false,
+            thinking: true,
+            extract_reasoning: true,
+            response_schema: None,
+            template_args: Map::new(),
+        }
+    }
+
+    /// The tools that the model may call.
+    pub fn tools(mut self, tools: impl Into<Vec<Tool>>) -> Self {
+        self.tools = tools.into();
+        self
+    }
+
+    /// Whether the model calls tools.
+    pub fn tool_choice(mut self, choice: ToolChoice) -> Self {
+        self.tool_choice = choice;
+        self
+    }
+
+    /// Whether it may call several tools at once.
+    pub fn parallel_tool_calls(mut self, parallel: bool) -> Self {
+        self.parallel_tool_calls = parallel;
+        self
+    }
+
+    /// Whether to end with the beginning of an answer.
+    pub fn add_generation_prompt(mut self, add: bool) -> Self {
+        self.add_generation_prompt = add;
+        self
+    }
+
+    /// Whether to let the last message, an answer, be gone on with.
+    pub fn continue_answer(mut self, go_on: bool) -> Self {
+        self.continue_answer = go_on;
+        self
+    }
+
+    /// Whether the model thinks before it answers, if it can.
+    pub fn thinking(mut self, thinking: bool) -> Self {
+        self.thinking = thinking;
+        self
+    }
+
+    /// Whether what the model thinks is told apart from its answer.
+    pub fn extract_reasoning(mut self, extract: bool) -> Self {
+        self.extract_reasoning = extract;
+        self
+    }
+
+    /// The JSON schema that answers are to fit.
+    pub fn response_schema(mut self, schema: Value) -> Self {
+        self.response_schema = Some(schema);
+        self
+    }
+
+    /// Sets a variable that the template knows, such as `reasoning_effort` or `date_string`. It is trusted like the
+    /// template itself.
+    pub fn template_arg(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.template_args.insert(name.into(), value.into());
+        self
+    }
+}

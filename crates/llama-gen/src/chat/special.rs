@@ -1,0 +1,131 @@
+//! The texts that become special tokens where special tokens are parsed.
+
+use aho_corasick::AhoCorasick;
+use llama_core::{Token, Vocab};
+
+use crate::error::{ErrorKind, Result};
+
+/// The texts of a vocabulary that become special tokens where special tokens are parsed.
+#[derive(Debug)]
+pub(crate) struct SpecialTexts {
+    /// Sorted.
+    texts: Vec<String>,
+    automaton: AhoCorasick,
+    /// The length of the longest in bytes.
+    longest: usize,
+}
+
+impl SpecialTexts {
+    /// Those of a model. Looks at the whole vocabulary.
+    pub(crate) fn of(vocab: Vocab<'_>) -> Result<Self> {
+        let mut texts = Vec::new();
+        for id in 0..i32::try_from(vocab.n_tokens()).unwrap_or(i32::MAX) {
+            let token = Token::new(id);
+            let attributes = vocab.attributes(token)?;
+            // What llama.cpp leaves alone unless special tokens are parsed (llama-vocab.cpp, tokenizer_st_partition).
+            if attributes.is_control() || attributes.is_unknown() {
+                texts.push(vocab.text(token)?);
+            }
+        }
+        Self::new(texts)
+    }
+
+    fn new(mut texts: Vec<String>) -> Result<Self> {
+        texts.retain(|text| !text.is_empty());
+        texts.sort_unstable();
+        texts.dedup();
+        let longest = texts.iter().map(String::len).max().unwrap_or(0);
+        let automaton = AhoCorasick::new(&texts).map_err(|error| ErrorKind::InvalidPrompt {
+            reason: format!("the special tokens of the model cannot be searched for: {error}"),
+        })?;
+        Ok(Self { texts, automaton, longest })
+    }
+
+    /// Where a text has to be broken so that none of these begins in it, neither inside nor with what may come after it:
+    /// ascending offsets, each behind the first character of one.
+    ///
+    /// A special token of one character cannot be broken: it is an error.
+    pub(crate) fn breaks(&self, text: &str) -> Result<Vec<usize>> {
+        let mut breaks = Vec::new();
+        for found in self.automaton.find_overlapping_iter(text) {
+            let special = &text[found.range()];
+            let first = special.chars().next().map_or(0, char::len_utf8);
+            if first == special.len() {
+                let reason = format!(
+                    "it has the character {special:?}, which is a special token of this model by itself: remove it"
+                );
+                return Err(ErrorKind::InvalidPrompt { reason }.into());
+            }
+            breaks.push(found.start() + first);
+        }
+        breaks.extend(self.beginnings_at_the_end(text));
+        breaks.sort_unstable();
+        breaks.dedup();
+        Ok(breaks)
+    }
+
+    /// Where the beginnings of those are broken that the end of the text could be one of.
+    fn beginnings_at_the_end<'t>(&'t self, text: &'t str) -> impl Iterator<Item = usize> + 't {
+        let last = text.char_indices().rev().take_while(|(at, _)| text.len() - at < self.longest);
+        last.filter(|(at, _)| self.has_longer(&text[*at..])).map(|(at, first)| at + first.len_utf8())
+    }
+
+    /// Whether one begins with this and is longer.
+    fn has_longer(&self, beginning: &str) -> bool {
+        let next = self.texts.partition_point(|text| text.as_str() <= beginning);
+        self.texts.get(next).is_some_and(|text| text.starts_with(beginning))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn special(texts: &[&str]) -> SpecialTexts {
+        SpecialTexts::new(texts.iter().map(|text| (*text).to_owned()).collect()).unwrap()
+    }
+
+    #[test]
+    fn each_occurrence_is_broken_behind_its_first_character() {
+        let special = special(&["<|end|>", "<｜turn｜>", "</s>"]);
+        assert_eq!(special.breaks("a<|end|>b<|end|></s>").unwrap(), [2, 10, 17]);
+        assert_eq!(special.breaks("<｜turn｜>").unwrap(), [1]);
+        assert!(special.breaks("< |end|> <end> </S> <s>").unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_beginning_of_one_at_the_end_is_broken() {
+        let special = special(&["<|end|>", "<s>", "｜x"]);
+        assert_eq!(special.breaks("a <|en").unwrap(), [3]);
+        assert_eq!(special.breaks("1 < 2 <").unwrap(), [7]);
+        assert_eq!(special.breaks("｜").unwrap(), ["｜".len()]);
+        assert!(special.breaks("<|end").unwrap().len() == 1);
+        assert!(special.breaks("<|end| ").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_special_token_of_one_character_is_refused() {
+        let error = special(&["#", "##"]).breaks("a#").unwrap_err();
+        assert!(error.to_string().contains("\"#\""), "{error}");
+    }
+
+    proptest! {
+        /// Of parts that are broken nothing is left that is one, however they are put together.
+        #[test]
+        fn what_is_broken_and_joined_has_none(parts in proptest::collection::vec("[<|ab>]{0,8}", 1..5)) {
+            let special = special(&["<|a|>", "<b>", "<<", "|>", "ab<"]);
+            let mut joined = String::new();
+            for part in &parts {
+                let mut rest = 0;
+                for at in special.breaks(part).unwrap() {
+                    joined.push_str(&part[rest..at]);
+                    joined.push('7');
+                    rest = at;
+                }
+                joined.push_str(&part[rest..]);
+            }
+            prop_assert!(special.automaton.find(&joined).is_none(), "{joined}");
+        }
+    }
+}

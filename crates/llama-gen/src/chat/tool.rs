@@ -1,0 +1,87 @@
+//! Tools that a model may call.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A tool that the model may call. In JSON it is one of OpenAI's chat API.
+///
+/// ```
+/// use llama_gen::chat::Tool;
+/// use serde_json::json;
+///
+/// let schema = json!({ "type": "object", "properties": { "city": { "type": "string" } }, "required": ["city"] });
+/// let tool = Tool::new("weather", "The weather in a city now.", schema);
+/// assert_eq!(serde_json::to_value(&tool)?["function"]["name"], "weather");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "OpenAiTool", into = "OpenAiTool")]
+#[non_exhaustive]
+pub struct Tool {
+    /// What the model calls it by.
+    pub name: String,
+    /// What it does and when to use it, for the model.
+    pub description: String,
+    /// Its arguments: the JSON schema of an object.
+    pub parameters: Value,
+}
+
+impl Tool {
+    /// A tool.
+    #[must_use]
+    pub fn new(name: impl Into<String>, description: impl Into<String>, parameters: Value) -> Self {
+        Self { name: name.into(), description: description.into(), parameters }
+    }
+}
+
+/// Whether the model calls tools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ToolChoice {
+    /// When it thinks so.
+    #[default]
+    Auto,
+    /// Not now, though it sees them.
+    None,
+    /// At least one.
+    Required,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OpenAiTool {
+    #[serde(default = "function")]
+    r#type: String,
+    function: OpenAiFunction,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OpenAiFunction {
+    name: String,
+    #[serde(default)]
+    description: String,
+    #[serde(default = "no_arguments")]
+    parameters: Value,
+}
+
+fn function() -> String {
+    "function".to_owned()
+}
+
+fn no_arguments() -> Value {
+    serde_json::json!({ "type": "object", "properties": {} })
+}
+
+impl From<Tool> for OpenAiTool {
+    fn from(tool: Tool) -> Self {
+        let Tool { name, description, parameters } = tool;
+        Self { r#type: function(), function: OpenAiFunction { name, description, parameters } }
+    }
+}
+
+impl From<OpenAiTool> for Tool {
+    fn from(tool: OpenAiTool) -> Self {
+        let OpenAiFunction { name, description, parameters } = tool.function;
+        Self { name, description, parameters }
+    }
+}

@@ -1,0 +1,319 @@
+//! Describing a generation before it begins.
+
+use core::future::poll_fn;
+use core::pin::Pin;
+use core::time::Duration;
+use std::time::Instant;
+
+use futures_core::Stream as _;
+use llama_core::{Token, TokenizeOptions};
+
+use crate::cancel::CancelToken;
+use crate::error::{ErrorKind, Result};
+use crate::event::Event;
+use crate::finish::Finish;
+use crate::generator::Generator;
+use crate::interrupt::Interrupt;
+use crate::model::Llama;
+use crate::params::{GenerationParams, SamplingParams};
+use crate::prompt::Prompt;
+use crate::run::Run;
+use crate::stop::{Criterion, StopCriterion};
+use crate::stream::EventStream;
+use crate::when_full::WhenFull;
+
+/// A generation that has been described and not begun. Made by [`Llama::generate`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing is generated until `stream` or `complete` is called"]
+pub struct Generate {
+    pub(crate) llama: Llama,
+    prompt: Prompt,
+    pub(crate) params: GenerationParams,
+    pub(crate) criterion: Option<Criterion>,
+    pub(crate) interrupt: Interrupt,
+    pub(crate) when_full: WhenFull,
+    pub(crate) wanted: Wanted,
+    pub(crate) cache_prompt: bool,
+    pub(crate) checkpoints: Vec<usize>,
+}
+
+/// The events that are not always there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) progress: bool,
+    pub(crate) tokens: bool,
+    /// Probabilities, and how many alternatives.
+    pub(crate) alternatives: Option<usize>,
+}
+
+impl Generate {
+    pub(crate) fn new(llama: Llama, prompt: Prompt) -> Self {
+        Self {
+            llama,
+            prompt,
+            params: GenerationParams::default(),
+            criterion: None,
+            interrupt: Interrupt::default(),
+            when_full: WhenFull::default(),
+            wanted: Wanted::default(),
+            cache_prompt: true,
+            checkpoints: Vec::new(),
+        }
+    }
+
+    /// All parameters at once.
+    pub fn params(mut self, params: GenerationParams) -> Self {
+        self.params = params;
+        self
+    }
+
+    /// How tokens are chosen.
+    pub fn sampling(mut self, sampling: SamplingParams) -> Self {
+        self.params.sampling = sampling;
+        self
+    }
+
+    /// The most tokens to generate, at least 1.
+    pub fn max_tokens(mut self, max_tokens: u32) -> Self {
+        self.params.max_tokens = Some(max_tokens);
+        self
+    }
+
+    /// See [`SamplingParams::temperature`].
+    pub fn temperature(mut self, temperature: f32) -> Self {
+        self.params.sampling.temperature = Some(temperature);
+        self
+    }
+
+    /// See [`SamplingParams::top_k`].
+    pub fn top_k(mut self, top_k: u32) -> Self {
+        self.params.sampling.top_k = Some(top_k);
+        self
+    }
+
+    /// See [`SamplingParams::top_p`].
+    pub fn top_p(mut self, top_p: f32) -> Self {
+        self.params.sampling.top_p = Some(top_p);
+        self
+    }
+
+    /// See [`SamplingParams::min_p`].
+    pub fn min_p(mut self, min_p: f32) -> Self {
+        self.params.sampling.min_p = Some(min_p);
+        self
+    }
+
+    /// See [`SamplingParams::seed`].
+    pub fn seed(mut self, seed: u32) -> Self {
+        self.params.sampling.seed = Some(seed);
+        self
+    }
+
+    /// Adds a text that ends the generation.
+    pub fn stop(mut self, stop: impl Into<String>) -> Self {
+        self.params.stop.push(stop.into());
+        self
+    }
+
+    /// See [`GenerationParams::parse_special`].
+    pub fn parse_special(mut self, parse: bool) -> Self {
+        self.params.parse_special = parse;
+        self
+    }
+
+    /// See [`GenerationParams::ignore_eos`].
+    pub fn ignore_eos(mut self, ignore: bool) -> Self {
+        self.params.ignore_eos = ignore;
+        self
+    }
+
+    /// Ends the text when a criterion of your own says so, asked after each token. One criterion: the last one given.
+    pub fn stop_when(mut self, criterion: impl StopCriterion + Clone + 'static) -> Self {
+        self.criterion = Some(Criterion::new(criterion));
+        self
+    }
+
+    /// Lets `token` cancel the generation, also in the middle of the prompt: on the CPU after any operation, on other
+    /// devices after a part of `n_ubatch` tokens.
+    pub fn cancel(mut self, token: &CancelToken) -> Self {
+        self.interrupt.cancel = Some(token.clone());
+        self
+    }
+
+    /// Ends the generation at this time, with [`FinishReason::Deadline`](crate::FinishReason::Deadline) and what it has by
+    /// then.
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.interrupt.deadline = Some(deadline);
+        self
+    }
+
+    /// As [`deadline`](Self::deadline), that much later than the generation begins. See
+    /// [`GenerationParams::max_time`].
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.params.max_time = Some(timeout);
+        self
+    }
+
+    /// What happens when the context is full. Default: the generation ends.
+    pub fn when_full(mut self, when_full: WhenFull) -> Self {
+        self.when_full = when_full;
+        self
+    }
+
+    /// Whether there are events of [`Progress`](crate::Progress), one for each `n_ubatch` tokens of the prompt.
+    /// Default: no.
+    pub fn progress(mut self, progress: bool) -> Self {
+        self.wanted.progress = progress;
+        self
+    }
+
+    /// Whether there is an event for each [token](crate::ChosenToken), with its id and bytes. Default: no.
+    pub fn tokens(mut self, tokens: bool) -> Self {
+        self.wanted.tokens = tokens;
+        self
+    }
+
+    /// Adds events as [`tokens`](Self::tokens) does, with the token's log-probability and the `alternatives` likeliest
+    /// tokens in its place. The whole row of logits is looked at for each.
+    pub fn log_probabilities(mut self, alternatives: usize) -> Self {
+        self.wanted.alternatives = Some(alternatives);
+        self
+    }
+
+    /// Whether what is in memory of an earlier generation may be used. Default: yes.
+    ///
+    /// What was computed in other parts than now may differ in the last bits of its logits, and so, once in a while, in
+    /// a token. Without it, the same prompt, parameters and seed give the same text, always.
+    pub fn cache_prompt(mut self, cache: bool) -> Self {
+        self.cache_prompt = cache;
+        self
+    }
+
+    /// Keeps a checkpoint after that many tokens of the prompt, for models whose memory cannot be cut (recurrent, hybrid,
+    /// sliding window): where the part ends that prompts have in common. Others need none. Can be called several times.
+    ///
+    /// Without it, checkpoints are kept before the last token of a prompt and after each thousand or so.
+    pub fn checkpoint_at(mut self, n_tokens: usize) -> Self {
+        self.checkpoints.push(n_tokens);
+        self
+    }
+
+    /// Begins: checks parameters and prompt. The events are computed as they are asked for, on the thread that asks.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidParameters`], [`ErrorKind::InvalidPrompt`] for a prompt without tokens or with a NUL byte,
+    /// [`ErrorKind::PromptTooLong`], [`ErrorKind::CannotShift`], [`ErrorKind::Compactor`], [`ErrorKind::Core`].
+    pub fn stream(self) -> Result<Generator> {
+        Ok(Generator::new(Run::start(self)?))
+    }
+
+    /// As [`stream`](Self::stream), for asynchronous code: the events are computed on a thread of their own.
+    ///
+    /// ```
+    /// use futures::{StreamExt as _, executor::block_on};
+    /// use llama_gen::Llama;
+    ///
+    /// # fn main() -> Result<(), llama_gen::Error> {
+    /// # let llm = Llama::load(test_models::Tiny::Llama.path())?;
+    /// let mut events = llm.generate("Once upon a time").max_tokens(8).stream_async()?;
+    /// block_on(async {
+    ///     while let Some(event) = events.next().await {
+    ///         print!("{}", event?.text());
+    ///     }
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidParameters`] and [`ErrorKind::Thread`] at once; what else [`stream`](Self::stream) may say, as
+    /// the only item of the stream.
+    pub fn stream_async(self) -> Result<EventStream> {
+        EventStream::start(self)
+    }
+
+    /// Runs to the end and returns the whole text.
+    ///
+    /// # Errors
+    ///
+    /// As [`Generate::stream`], and what an event may bring.
+    pub fn complete(self) -> Result<Completion> {
+        let mut text = String::new();
+        for event in self.stream()? {
+            if let Some(finish) = collect(event?, &mut text) {
+                return Ok(Completion { text, finish });
+            }
+        }
+        unreachable!("a generation without an error ends with a finish event")
+    }
+
+    /// As [`complete`](Self::complete), for asynchronous code. Dropping the future cancels the generation.
+    ///
+    /// # Errors
+    ///
+    /// As [`Generate::stream_async`], and what an event may bring.
+    pub async fn complete_async(self) -> Result<Completion> {
+        let mut events = self.stream_async()?;
+        let mut text = String::new();
+        while let Some(event) = poll_fn(|context| Pin::new(&mut events).poll_next(context)).await {
+            if let Some(finish) = collect(event?, &mut text) {
+                return Ok(Completion { text, finish });
+            }
+        }
+        unreachable!("a generation without an error ends with a finish event")
+    }
+
+    /// The tokens of the prompt.
+    pub(crate) fn tokenize(&self) -> Result<Vec<Token>> {
+        let tokens = match &self.prompt {
+            Prompt::Tokens(tokens) => tokens.clone(),
+            Prompt::Text(text) => self.tokenize_text(text)?,
+        };
+        if tokens.is_empty() {
+            let reason =
+                "it has no tokens, and this model adds none of its own: give it at least one character";
+            return Err(ErrorKind::InvalidPrompt { reason: reason.to_owned() }.into());
+        }
+        Ok(tokens)
+    }
+
+    fn tokenize_text(&self, text: &str) -> Result<Vec<Token>> {
+        if let Some(position) = text.find('\0') {
+            let reason =
+                format!("it has a NUL byte at position {position}, which no model was trained on: remove it");
+            return Err(ErrorKind::InvalidPrompt { reason }.into());
+        }
+        let options = TokenizeOptions::default().parse_special(self.params.parse_special);
+        self.llama.tokenizer().tokenize(text, options)
+    }
+}
+
+/// Adds an event's text; what the last event says.
+fn collect(event: Event, text: &mut String) -> Option<Finish> {
+    match event {
+        Event::Text(more) => text.push_str(&more.text),
+        Event::Finish(finish) => return Some(finish),
+        _ => {}
+    }
+    None
+}
+
+/// A whole generation.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Completion {
+    /// The text.
+    pub text: String,
+    /// Why it ended, with tokens and times.
+    pub finish: Finish,
+}
+
+impl Completion {
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}

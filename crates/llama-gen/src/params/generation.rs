@@ -1,0 +1,143 @@
+//! What to generate, and when to stop.
+
+use core::fmt;
+use core::time::Duration;
+
+use llama_core::{Model, Token};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::sampling::SamplingParams;
+use super::{check, lenient, names};
+use crate::error::{ErrorKind, Result};
+use crate::stop::RepetitionGuard;
+
+/// What to generate: how to choose tokens, and when to stop.
+///
+/// In JSON it is one object with the fields of [`SamplingParams`] beside these, as in llama.cpp's and OpenAI's
+/// requests. Names that are not known are refused; to read them out of a larger request, use `#[serde(flatten)]`.
+///
+/// ```
+/// use llama_gen::GenerationParams;
+///
+/// let request = r#"{"max_completion_tokens": 64, "temperature": 0.2, "stop": "\n\n", "logit_bias": {"2": -100}}"#;
+/// let params: GenerationParams = serde_json::from_str(request)?;
+/// assert_eq!(params.max_tokens, Some(64));
+/// assert_eq!(params.sampling.temperature, Some(0.2));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
+#[non_exhaustive]
+pub struct GenerationParams {
+    /// How the next token is chosen.
+    #[serde(flatten)]
+    pub sampling: SamplingParams,
+    /// The most tokens to generate, at least 1. `None`, the default, or -1: until the model ends or the context is
+    /// full.
+    #[serde(
+        alias = "n_predict",
+        alias = "max_completion_tokens",
+        alias = "max_new_tokens",
+        deserialize_with = "lenient::limit",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub max_tokens: Option<u32>,
+    /// How long to generate, from the beginning of the prompt's processing. `None`, the default: as long as it takes.
+    /// In JSON `max_time_ms`, in milliseconds.
+    #[serde(rename = "max_time_ms", with = "lenient::milliseconds", skip_serializing_if = "Option::is_none")]
+    pub max_time: Option<Duration>,
+    /// Texts that end the generation; they are not part of the result. Default: none.
+    #[serde(deserialize_with = "lenient::one_or_more", skip_serializing_if = "Vec::is_empty")]
+    pub stop: Vec<String>,
+    /// Tokens that end the generation, besides those of the model; their text is not part of the result. Default: none.
+    #[serde(alias = "stop_token_ids", with = "lenient::tokens", skip_serializing_if = "Vec::is_empty")]
+    pub stop_tokens: Vec<Token>,
+    /// Ends a generation that goes round in circles. `None`, the default: it may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repetition_guard: Option<RepetitionGuard>,
+    /// Whether a special token's name in the prompt becomes that token. Only for prompts that you wrote yourself.
+    /// Default: false.
+    #[serde(deserialize_with = "lenient::or_default", skip_serializing_if = "is_false")]
+    pub parse_special: bool,
+    /// Whether the tokens that end a generation are never chosen. Default: false.
+    #[serde(deserialize_with = "lenient::or_default", skip_serializing_if = "is_false")]
+    pub ignore_eos: bool,
+}
+
+/// The names of the fields beside those of `sampling`.
+pub(super) const NAMES: [&str; 11] = [
+    "max_tokens",
+    "n_predict",
+    "max_completion_tokens",
+    "max_new_tokens",
+    "max_time_ms",
+    "stop",
+    "stop_tokens",
+    "stop_token_ids",
+    "repetition_guard",
+    "parse_special",
+    "ignore_eos",
+];
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields so")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+// What `remote = "Self"` has made functions of. Read as a struct of these names, so that inside a larger request that
+// has it flattened it leaves the other fields alone.
+impl Serialize for GenerationParams {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for GenerationParams {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = GenerationParams;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with the parameters of a generation")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                GenerationParams::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer.deserialize_struct("GenerationParams", names::all(), Fields)
+    }
+}
+
+impl GenerationParams {
+    /// Looks at all parameters that can be judged without a model.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidParameters`] with everything that is wrong.
+    pub fn validate(&self) -> Result<()> {
+        let mut problems = Vec::new();
+        check::sampling(&self.sampling.or_defaults(), &mut problems);
+        check::generation(self, &mut problems);
+        if problems.is_empty() { Ok(()) } else { Err(ErrorKind::InvalidParameters(problems).into()) }
+    }
+
+    /// Looks at all parameters as they are for a model: with what its makers recommend, its vocabulary, and the grammar.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidParameters`] with everything that is wrong, [`ErrorKind::Core`] for a failure in between.
+    pub fn validate_for(&self, model: &Model) -> Result<()> {
+        let mut problems = Vec::new();
+        let sampling = self.sampling.resolve(model)?;
+        check::sampling(&sampling, &mut problems);
+        check::generation(self, &mut problems);
+        check::with_vocabulary(self, &sampling, model, &mut problems)?;
+        if problems.is_empty() { Ok(()) } else { Err(ErrorKind::InvalidParameters(problems).into()) }
+    }
+}

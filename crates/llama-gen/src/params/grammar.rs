@@ -1,0 +1,153 @@
+//! A grammar that the text has to fit.
+
+use llama_core::{LazyTriggers, Token};
+use serde::{Deserialize, Serialize};
+
+use super::lenient;
+
+/// A grammar in GBNF, llama.cpp's notation. See
+/// [`SamplerChainBuilder::grammar`](llama_core::SamplerChainBuilder::grammar).
+///
+/// In JSON it is a text as in llama.cpp, whose root is the rule `root` and which holds from the first token; or an object
+/// with these fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Either", into = "Either")]
+#[non_exhaustive]
+pub struct GrammarParams {
+    /// The rules.
+    pub text: String,
+    /// The rule to start with.
+    pub root: String,
+    /// What switches the grammar on. `None`: it holds from the first token.
+    pub triggers: Option<GrammarTriggers>,
+}
+
+/// What switches a lazy grammar on: any of these. See [`LazyTriggers`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct GrammarTriggers {
+    /// Texts from which the grammar holds.
+    #[serde(deserialize_with = "lenient::one_or_more")]
+    pub words: Vec<String>,
+    /// Regular expressions of C++'s `std::regex`.
+    #[serde(deserialize_with = "lenient::one_or_more")]
+    pub patterns: Vec<String>,
+    /// Tokens from which the grammar holds.
+    #[serde(with = "lenient::tokens")]
+    pub tokens: Vec<Token>,
+}
+
+impl GrammarParams {
+    /// A grammar that begins with the rule `root` and holds from the first token.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), root: DEFAULT_ROOT.to_owned(), triggers: None }
+    }
+
+    /// The rule to start with.
+    #[must_use]
+    pub fn root(mut self, root: impl Into<String>) -> Self {
+        self.root = root.into();
+        self
+    }
+
+    /// What switches the grammar on; until then the text is free.
+    #[must_use]
+    pub fn triggers(mut self, triggers: GrammarTriggers) -> Self {
+        self.triggers = Some(triggers);
+        self
+    }
+}
+
+impl GrammarTriggers {
+    /// No triggers; add some.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a text from which the grammar holds.
+    #[must_use]
+    pub fn word(mut self, word: impl Into<String>) -> Self {
+        self.words.push(word.into());
+        self
+    }
+
+    /// Adds a regular expression of C++'s `std::regex`; the grammar holds from its first group on.
+    #[must_use]
+    pub fn pattern(mut self, pattern: impl Into<String>) -> Self {
+        self.patterns.push(pattern.into());
+        self
+    }
+
+    /// Adds a token from which the grammar holds.
+    #[must_use]
+    pub fn token(mut self, token: Token) -> Self {
+        self.tokens.push(token);
+        self
+    }
+
+    pub(crate) fn to_lazy(&self) -> LazyTriggers {
+        LazyTriggers {
+            words: self.words.clone(),
+            patterns: self.patterns.clone(),
+            tokens: self.tokens.clone(),
+        }
+    }
+}
+
+impl From<&str> for GrammarParams {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<String> for GrammarParams {
+    fn from(text: String) -> Self {
+        Self::new(text)
+    }
+}
+
+const DEFAULT_ROOT: &str = "root";
+
+/// The forms in JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "a grammar is a text, or an object with text, root and triggers")]
+enum Either {
+    Text(String),
+    Object(Object),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Object {
+    text: String,
+    #[serde(default = "default_root")]
+    root: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    triggers: Option<GrammarTriggers>,
+}
+
+fn default_root() -> String {
+    DEFAULT_ROOT.to_owned()
+}
+
+impl From<Either> for GrammarParams {
+    fn from(either: Either) -> Self {
+        match either {
+            Either::Text(text) => Self::new(text),
+            Either::Object(Object { text, root, triggers }) => Self { text, root, triggers },
+        }
+    }
+}
+
+impl From<GrammarParams> for Either {
+    fn from(GrammarParams { text, root, triggers }: GrammarParams) -> Self {
+        if triggers.is_none() && root == DEFAULT_ROOT {
+            Self::Text(text)
+        } else {
+            Self::Object(Object { text, root, triggers })
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The contexts of ended generations, kept for the next ones.
+
+use llama_core::{Context, ContextParams, Model, Token};
+use parking_lot::Mutex;
+
+use crate::error::Result;
+use crate::slot::Slot;
+
+/// Contexts of one model that nobody uses now, with the tokens in their memory.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    model: Model,
+    params: ContextParams,
+    /// The most that are kept.
+    most: usize,
+    /// The most bytes of checkpoints of each.
+    checkpoint_bytes: usize,
+    /// The longest unused first.
+    idle: Mutex<Vec<Slot>>,
+}
+
+impl Slots {
+    pub(crate) fn new(model: Model, params: ContextParams, most: usize, checkpoint_bytes: usize) -> Self {
+        Self { model, params, most, checkpoint_bytes, idle: Mutex::new(Vec::new()) }
+    }
+
+    /// The context that has the most of the prompt in memory, or a new one.
+    pub(crate) fn take(&self, prompt: &[Token]) -> Result<Slot> {
+        match self.take_idle(prompt)? {
+            Some(slot) => Ok(slot),
+            None => Slot::new(Context::new(&self.model, &self.params)?, self.checkpoint_bytes),
+        }
+    }
+
+    /// A context that is there; `None` when another is to be made, so that what is in memory is not lost: while there is
+    /// room, and for a prompt that has less than half of it in common.
+    fn take_idle(&self, prompt: &[Token]) -> Result<Option<Slot>> {
+        let mut idle = self.idle.lock();
+        let mut best = None;
+        for (index, slot) in idle.iter_mut().enumerate() {
+            let reusable = slot.reusable(prompt)?;
+            if best.is_none_or(|(_, most)| reusable > most) {
+                best = Some((index, reusable));
+            }
+        }
+        let Some((index, reusable)) = best else { return Ok(None) };
+        if idle.len() < self.most && reusable * 2 < idle[index].len() {
+            return Ok(None);
+        }
+        Ok(Some(idle.remove(index)))
+    }
+
+    /// Takes a context back for the next prompt, with what is in its memory.
+    pub(crate) fn give_back(&self, mut slot: Slot) {
+        if slot.context().is_poisoned() || self.most == 0 {
+            return;
+        }
+        let mut idle = self.idle.lock();
+        let oldest = (idle.len() >= self.most).then(|| idle.remove(0));
+        idle.push(slot);
+        drop(idle);
+        // Freeing a context takes a while.
+        drop(oldest);
+    }
+}

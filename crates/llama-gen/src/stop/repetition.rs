@@ -1,0 +1,108 @@
+//! Ends texts that go round in circles.
+
+use llama_core::Token;
+use serde::{Deserialize, Serialize};
+
+/// When a text counts as going round in circles: its last tokens are one sequence of at most `max_period` tokens, over
+/// and over, at least `repeats` times and at least `min_tokens` tokens in all.
+///
+/// The defaults let a table or a rhyme pass and end a loop of any model within some hundred tokens. A step costs
+/// `max_period` comparisons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct RepetitionGuard {
+    /// The longest sequence that is looked for, 1 to 1024 tokens. Default: 64.
+    pub max_period: u32,
+    /// How often it has to be there, at least 2. Default: 4.
+    pub repeats: u32,
+    /// The least length of all repetitions together, in tokens. Default: 64.
+    pub min_tokens: u32,
+}
+
+const MAX_PERIOD: u32 = 1024;
+
+impl Default for RepetitionGuard {
+    fn default() -> Self {
+        Self { max_period: 64, repeats: 4, min_tokens: 64 }
+    }
+}
+
+impl RepetitionGuard {
+    /// See [`max_period`](Self::max_period).
+    #[must_use]
+    pub fn max_period(mut self, tokens: u32) -> Self {
+        self.max_period = tokens;
+        self
+    }
+
+    /// See [`repeats`](Self::repeats).
+    #[must_use]
+    pub fn repeats(mut self, repeats: u32) -> Self {
+        self.repeats = repeats;
+        self
+    }
+
+    /// See [`min_tokens`](Self::min_tokens).
+    #[must_use]
+    pub fn min_tokens(mut self, tokens: u32) -> Self {
+        self.min_tokens = tokens;
+        self
+    }
+
+    pub(crate) fn problems(self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if !(1..=MAX_PERIOD).contains(&self.max_period) {
+            let period = self.max_period;
+            problems.push(format!("repetition_guard.max_period is {period}: it is 1 to {MAX_PERIOD}"));
+        }
+        if self.repeats < 2 {
+            problems.push(format!("repetition_guard.repeats is {}: it is at least 2", self.repeats));
+        }
+        problems
+    }
+}
+
+/// Watches a sequence for repetitions.
+#[derive(Debug)]
+pub(crate) struct Repetition {
+    guard: RepetitionGuard,
+    /// The last `max_period` tokens, a ring.
+    recent: Vec<Token>,
+    next: usize,
+    /// For each period from 1 on, how many tokens in a row are equal to the one that many tokens before.
+    runs: Vec<u32>,
+}
+
+impl Repetition {
+    pub(crate) fn new(guard: RepetitionGuard) -> Self {
+        let periods = guard.max_period.min(MAX_PERIOD) as usize;
+        Self { guard, recent: Vec::with_capacity(periods), next: 0, runs: vec![0; periods] }
+    }
+
+    /// Takes the next token; true when the sequence goes round in circles.
+    pub(crate) fn push(&mut self, token: Token) -> bool {
+        let size = self.runs.len();
+        if size == 0 {
+            return false;
+        }
+        let mut is_loop = false;
+        for (period, run) in (1..).zip(&mut self.runs) {
+            // The ring is filled from its beginning, so that `next` is also the number of tokens until it is full.
+            let before = (self.next + size - period) % size;
+            let is_equal = period <= self.recent.len() && self.recent[before] == token;
+            *run = if is_equal { run.saturating_add(1) } else { 0 };
+            let length = *run as usize + period;
+            is_loop |= is_equal
+                && length >= period.saturating_mul(self.guard.repeats as usize)
+                && length >= self.guard.min_tokens as usize;
+        }
+        if self.recent.len() < size {
+            self.recent.push(token);
+        } else {
+            self.recent[self.next] = token;
+        }
+        self.next = (self.next + 1) % size;
+        is_loop
+    }
+}

@@ -1,0 +1,110 @@
+//! The asynchronous driver: the blocking one on a thread of its own, which sleeps while nobody takes its events.
+
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use std::thread::{self, JoinHandle};
+
+use flume::r#async::RecvStream;
+use futures_core::Stream;
+
+use crate::cancel::CancelToken;
+use crate::error::{ErrorKind, Result};
+use crate::event::Event;
+use crate::generate::Generate;
+
+/// How many events the generation may be ahead of whoever takes them.
+const AHEAD: usize = 16;
+
+/// A running generation: an asynchronous stream of its events, for any runtime. The last event is
+/// [`Event::Finish`], or an error. Made by [`Generate::stream_async`].
+///
+/// The generation runs on a thread of its own, at most a few events ahead; then the thread sleeps. Dropping the stream
+/// cancels the generation and does not wait for it: the thread ends, and the context is there for the next generation, a
+/// moment later. [`close`](EventStream::close) waits.
+#[derive(Debug)]
+#[must_use = "dropping it cancels the generation"]
+pub struct EventStream {
+    events: Events,
+    /// Cancelled when nobody wants the events any more.
+    dropped: CancelToken,
+    /// `None` once it has been waited for.
+    worker: Option<JoinHandle<()>>,
+}
+
+/// The receiving end, which has no `Debug` of its own.
+struct Events(RecvStream<'static, Result<Event>>);
+
+impl core::fmt::Debug for Events {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+impl EventStream {
+    pub(crate) fn start(mut generate: Generate) -> Result<Self> {
+        generate.params.validate()?;
+        let dropped = CancelToken::new();
+        generate.interrupt.dropped = Some(dropped.clone());
+        let (sender, receiver) = flume::bounded(AHEAD);
+        // The thread's log goes where the caller's goes, and its span belongs to the caller's.
+        let (dispatch, span) = (tracing::dispatcher::get_default(Clone::clone), tracing::Span::current());
+        let work = move || {
+            tracing::dispatcher::with_default(&dispatch, || span.in_scope(|| drive(generate, &sender)));
+        };
+        let worker = thread::Builder::new()
+            .name("llama-gen".to_owned())
+            .spawn(work)
+            .map_err(|source| ErrorKind::Thread { source })?;
+        Ok(Self { events: Events(receiver.into_stream()), dropped, worker: Some(worker) })
+    }
+
+    /// Cancels the generation if it has not ended, and waits until its thread has: a moment on the CPU, on other devices
+    /// as long as a part of the prompt takes. Blocks; for the end of a program, so that nothing computes any more.
+    ///
+    /// # Panics
+    ///
+    /// Goes on with a panic of the generation's thread: that of a [`Compactor`](crate::Compactor).
+    pub fn close(mut self) {
+        self.dropped.cancel();
+        // It may be waiting to send.
+        self.events = Events(flume::bounded(0).1.into_stream());
+        self.join();
+    }
+
+    /// Waits for the thread, which has nothing left to do.
+    fn join(&mut self) {
+        if let Some(Err(panic)) = self.worker.take().map(JoinHandle::join) {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+impl Stream for EventStream {
+    type Item = Result<Event>;
+
+    /// # Panics
+    ///
+    /// As [`EventStream::close`].
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let event = Pin::new(&mut self.events.0).poll_next(context);
+        if matches!(event, Poll::Ready(None)) {
+            self.join();
+        }
+        event
+    }
+}
+
+impl Drop for EventStream {
+    fn drop(&mut self) {
+        self.dropped.cancel();
+    }
+}
+
+/// What the thread does.
+fn drive(generate: Generate, sender: &flume::Sender<Result<Event>>) {
+    match generate.stream() {
+        Ok(mut events) => while events.next().is_some_and(|event| sender.send(event).is_ok()) {},
+        // Nobody listens who could be told of the error.
+        Err(error) => drop(sender.send(Err(error))),
+    }
+}

@@ -1,0 +1,188 @@
+//! What happens when the context is full.
+
+use core::fmt;
+use std::sync::Arc;
+
+use llama_core::{Token, Vocab};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::slot::Slot;
+
+/// What to do when a generation has as many tokens as its context takes.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// End, with [`FinishReason::ContextFull`](crate::FinishReason::ContextFull).
+    #[default]
+    Stop,
+    /// Give an error, [`ErrorKind::ContextFull`].
+    Error,
+    /// Drop a part of the text and go on: of what is not among the first `keep` tokens the older half. What comes after
+    /// it is moved up without being computed again, so that it still bears traces of what is gone.
+    ///
+    /// A prompt that is longer than the context loses as much of its middle, before anything is computed.
+    ///
+    /// Only where a memory can do that: not in recurrent and hybrid models, and with sliding windows only when they keep
+    /// everything (`swa_full`). It is refused before the generation begins otherwise.
+    Shift {
+        /// How many of the first tokens stay: a system prompt, for example. A token that marks the beginning of the text
+        /// stays in any case and is not counted.
+        keep: usize,
+    },
+    /// Have a [`Compactor`] make fewer tokens of them: shorten, leave out, summarise. What it changes is computed again.
+    Compact(Arc<dyn Compactor>),
+}
+
+impl WhenFull {
+    /// [`WhenFull::Compact`] with a closure.
+    ///
+    /// ```
+    /// use llama_gen::{Full, Llama, WhenFull};
+    ///
+    /// # fn main() -> Result<(), llama_gen::Error> {
+    /// # let llm = Llama::builder(test_models::Tiny::Llama.path()).n_ctx(256).load()?;
+    /// // The beginning of the prompt, and the last hundred tokens.
+    /// let when_full = WhenFull::compact(|full: &Full<'_>| {
+    ///     let (beginning, end) = (&full.tokens[..10], &full.tokens[full.tokens.len() - 100..]);
+    ///     Ok([beginning, end].concat())
+    /// });
+    /// let generate = llm.generate("Once upon a time").max_tokens(300).ignore_eos(true);
+    /// assert_eq!(generate.when_full(when_full).complete()?.finish.usage.completion_tokens, 300);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn compact<F>(compactor: F) -> Self
+    where
+        F: Fn(&Full<'_>) -> core::result::Result<Vec<Token>, CompactError> + Send + Sync + 'static,
+    {
+        Self::Compact(Arc::new(compactor))
+    }
+}
+
+/// Why a compactor could not do it.
+pub type CompactError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Makes fewer tokens of those that fill a context. Closures with the same arguments are compactors.
+///
+/// It may take its time, and use the same [`Llama`](crate::Llama) for another generation, a summary for example: that one
+/// has a context of its own.
+pub trait Compactor: Send + Sync {
+    /// The tokens to go on from: at least one, and fewer than [`Full::n_ctx`]. What they have in common with the old ones
+    /// at the beginning is not computed again.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from doing that; it ends the generation with [`ErrorKind::Compactor`].
+    fn compact(&self, full: &Full<'_>) -> core::result::Result<Vec<Token>, CompactError>;
+}
+
+impl<F> Compactor for F
+where
+    F: Fn(&Full<'_>) -> core::result::Result<Vec<Token>, CompactError> + Send + Sync,
+{
+    fn compact(&self, full: &Full<'_>) -> core::result::Result<Vec<Token>, CompactError> {
+        self(full)
+    }
+}
+
+/// What a [`Compactor`] is given.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Full<'f> {
+    /// All tokens: those of the prompt and those generated, the last of which is still to be computed.
+    pub tokens: &'f [Token],
+    /// How many of them are the prompt, as far as an earlier compaction has left it as it was.
+    pub n_prompt: usize,
+    /// The most tokens that the context takes.
+    pub n_ctx: usize,
+    /// The vocabulary, to make text of tokens and tokens of text.
+    pub vocab: Vocab<'f>,
+}
+
+impl fmt::Debug for WhenFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stop => f.write_str("Stop"),
+            Self::Error => f.write_str("Error"),
+            Self::Shift { keep } => f.debug_struct("Shift").field("keep", keep).finish(),
+            Self::Compact(_) => f.debug_tuple("Compact").finish_non_exhaustive(),
+        }
+    }
+}
+
+/// The part of the text that a shift drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gap {
+    /// How many tokens stay before it.
+    pub(crate) keep: usize,
+    /// How many tokens it has.
+    pub(crate) discard: usize,
+}
+
+impl Gap {
+    /// Half of what may go.
+    pub(crate) fn new(tokens: &[Token], keep: usize, vocab: Vocab<'_>, n_ctx: usize) -> Self {
+        let begins = vocab.bos().is_some_and(|bos| tokens.first() == Some(&bos));
+        let keep = keep.saturating_add(usize::from(begins));
+        Self { keep, discard: n_ctx.saturating_sub(keep) / 2 }
+    }
+}
+
+impl WhenFull {
+    /// Refuses what this context cannot do.
+    pub(crate) fn check(&self, slot: &mut Slot) -> Result<()> {
+        let Self::Shift { keep } = self else { return Ok(()) };
+        if let Some(reason) = slot.shift_refusal()? {
+            return Err(ErrorKind::CannotShift { reason }.into());
+        }
+        // A token for the beginning, two that can go.
+        let most = slot.n_ctx().saturating_sub(3);
+        if *keep > most {
+            let reason = format!(
+                "the context takes {} tokens and some have to go: it is at most {most}",
+                slot.n_ctx()
+            );
+            return Err(ErrorKind::InvalidParameters(vec![format!("keep is {keep}: {reason}")]).into());
+        }
+        Ok(())
+    }
+
+    /// Makes a prompt that is too long fit, or refuses it.
+    pub(crate) fn shorten(&self, prompt: Vec<Token>, n_ctx: usize, vocab: Vocab<'_>) -> Result<Vec<Token>> {
+        if prompt.len() < n_ctx {
+            return Ok(prompt);
+        }
+        match self {
+            Self::Stop | Self::Error => {
+                let n_ctx = u32::try_from(n_ctx).unwrap_or(u32::MAX);
+                Err(ErrorKind::PromptTooLong { n_prompt: prompt.len(), n_ctx }.into())
+            }
+            Self::Shift { keep } => {
+                let Gap { keep, discard } = Gap::new(&prompt, *keep, vocab, n_ctx);
+                let end = n_ctx - keep - discard;
+                Ok([&prompt[..keep], &prompt[prompt.len() - end..]].concat())
+            }
+            Self::Compact(compactor) => {
+                let full = Full { tokens: &prompt, n_prompt: prompt.len(), n_ctx, vocab };
+                compact(compactor.as_ref(), &full)
+            }
+        }
+    }
+}
+
+/// Has the compactor shorten the text, and checks what comes back.
+pub(crate) fn compact(compactor: &dyn Compactor, full: &Full<'_>) -> Result<Vec<Token>> {
+    let refuse = |reason: String| Error::from(ErrorKind::Compactor { source: reason.into() });
+    let tokens = compactor.compact(full).map_err(|source| ErrorKind::Compactor { source })?;
+    if tokens.is_empty() {
+        return Err(refuse("it left no tokens: at least one is needed to go on from".to_owned()));
+    }
+    if tokens.len() >= full.n_ctx {
+        let (left, most) = (tokens.len(), full.n_ctx - 1);
+        return Err(refuse(format!("it left {left} tokens: at most {most} leave room for another one")));
+    }
+    if let Some(token) = tokens.iter().find(|token| full.vocab.attributes(**token).is_err()) {
+        return Err(refuse(format!("it made a token {token}, which is not in the vocabulary")));
+    }
+    Ok(tokens)
+}

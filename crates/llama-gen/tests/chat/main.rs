@@ -1,0 +1,5 @@
+//! Conversations: templates, what messages may not do to a prompt, answers, sessions.
+
+#![cfg(feature = "chat")]
+
+mod injection;

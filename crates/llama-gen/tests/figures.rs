@@ -1,0 +1,130 @@
+//! What a generation says of its times, its tokens and its memory, and its span.
+
+use core::time::Duration;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::thread::sleep;
+use std::time::Instant;
+
+use futures::executor::block_on;
+use llama_core::{Context, ContextParams, DeviceKind};
+use llama_gen::{Event, Finish, Generate, Llama};
+use test_models::Tiny;
+use tracing_subscriber::fmt::format::FmtSpan;
+
+fn tiny() -> Llama {
+    Llama::builder(Tiny::Llama.path()).n_ctx(256).n_threads(1).load().unwrap()
+}
+
+fn eight(llm: &Llama) -> Generate {
+    llm.generate("hello world").max_tokens(8).temperature(0.0).ignore_eos(true)
+}
+
+#[test]
+fn times_are_parts_of_each_other() {
+    let finish = eight(&tiny()).complete().unwrap().finish;
+    let times = finish.timings;
+    assert!(times.prompt > Duration::ZERO);
+    assert!(times.prompt < times.first_token, "{times:?}");
+    assert_eq!(times.first_token + times.generation, times.total);
+    assert!(times.sampling > Duration::ZERO && times.sampling < times.total, "{times:?}");
+    let rate = |tokens: usize, time: Duration| f64::from(u32::try_from(tokens).unwrap()) / time.as_secs_f64();
+    let usage = finish.usage;
+    assert!((finish.prompt_tokens_per_second() - rate(usage.evaluated_tokens, times.prompt)).abs() < 1e-6);
+    assert!((finish.generation_tokens_per_second() - rate(7, times.generation)).abs() < 1e-6);
+}
+
+#[test]
+fn the_time_between_events_is_not_counted() {
+    let pause = Duration::from_millis(30);
+    let start = Instant::now();
+    let mut n_events = 0;
+    let mut finish: Option<Finish> = None;
+    for event in eight(&tiny()).tokens(true).stream().unwrap() {
+        sleep(pause);
+        n_events += 1;
+        if let Event::Finish(end) = event.unwrap() {
+            finish = Some(end);
+        }
+    }
+    let total = finish.unwrap().timings.total;
+    // All but the last pause were before the end.
+    assert!(start.elapsed() >= total + pause * n_events, "{total:?}");
+    assert!(n_events >= 9);
+}
+
+#[test]
+fn what_was_reused_takes_no_time_and_is_counted() {
+    let llm = tiny();
+    let first = eight(&llm).complete().unwrap().finish.usage;
+    assert_eq!((first.reused_tokens, first.evaluated_tokens), (0, first.prompt_tokens));
+    let second = eight(&llm).complete().unwrap().finish;
+    assert_eq!((second.usage.reused_tokens, second.usage.evaluated_tokens), (first.prompt_tokens - 1, 1));
+    // One token was computed: that is what the rate is of.
+    let one = 1.0 / second.timings.prompt.as_secs_f64();
+    assert!((second.prompt_tokens_per_second() - one).abs() < 1e-6);
+}
+
+#[test]
+fn memory_is_that_of_the_context() {
+    let llm = tiny();
+    let memory = eight(&llm).complete().unwrap().finish.memory;
+    let context = Context::new(llm.model(), &ContextParams::default().n_ctx(256).n_threads(1)).unwrap();
+    assert_eq!(memory.devices, context.memory_use().unwrap());
+    let cpu = memory.devices.iter().find(|device| device.device.kind() == DeviceKind::Cpu).unwrap();
+    assert!(cpu.weights > 0 && cpu.compute > 0 && cpu.memory > 0, "{cpu:?}");
+    assert_eq!(memory.checkpoints, 0);
+    let mamba = Llama::builder(Tiny::Mamba.path()).n_ctx(256).n_threads(1).load().unwrap();
+    let checkpoints = eight(&mamba).complete().unwrap().finish.memory.checkpoints;
+    // One before the last token of the prompt: two layers with a state of 16 floats for each of 128, and the last three.
+    let state = 2 * 128 * (16 + 3) * 4;
+    assert!((state..state + 256).contains(&checkpoints), "{checkpoints}, {state}");
+}
+
+/// Where spans are written to when they are closed.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_span_has_the_figures_on_whatever_thread() {
+    let llm = tiny();
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_span_events(FmtSpan::CLOSE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, || {
+        tracing::info_span!("request", id = 7).in_scope(|| {
+            eight(&llm).complete().unwrap();
+            block_on(eight(&llm).complete_async()).unwrap();
+        });
+    });
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let closed: Vec<&str> = text.lines().filter(|line| line.contains("}:generation{")).collect();
+    assert_eq!(closed.len(), 2, "{text}");
+    for (line, reused) in closed.iter().zip([0, 2]) {
+        for part in [
+            "request{id=7}:generation{prompt_tokens=",
+            &format!(" reused_tokens={reused} "),
+            " completion_tokens=8 ",
+            " reason=MaxTokens ",
+            " first_token_ms=",
+            " prompt_tokens_per_second=",
+            " generation_tokens_per_second=",
+        ] {
+            assert!(line.contains(part), "{part:?} is not in {line}");
+        }
+    }
+}

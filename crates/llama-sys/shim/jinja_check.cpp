@@ -1,0 +1,98 @@
+#include "jinja_check.h"
+
+#include "jinja/lexer.h"
+#include "jinja/parser.h"
+
+#include <string>
+#include <vector>
+
+namespace {
+
+// `a + b + c`, `a|b|c` and `a.b.c` make syntax trees as deep as they are long, and the common library, which limits
+// every other nesting to 128, walks them with recursion. The longest in use have some dozens of links.
+constexpr size_t MAX_LINKS = 256;
+
+// The links of the expressions that are open at a place of a template: those of an argument hang below those of what
+// is called.
+class open_links {
+  public:
+    void restart() {
+        levels.assign(1, 0);
+        total = 0;
+    }
+
+    void enter() { levels.push_back(0); }
+
+    void leave() {
+        next();
+        if (levels.size() > 1) {
+            levels.pop_back();
+        }
+    }
+
+    void next() {
+        total -= levels.back();
+        levels.back() = 0;
+    }
+
+    bool add() {
+        ++levels.back();
+        return ++total <= MAX_LINKS;
+    }
+
+  private:
+    std::vector<size_t> levels = { 0 };
+    size_t              total  = 0;
+};
+
+bool is_link(const jinja::token & token) {
+    switch (token.t) {
+        case jinja::token::dot:
+        case jinja::token::pipe:
+        case jinja::token::open_square_bracket:
+        case jinja::token::additive_binary_operator:
+        case jinja::token::multiplicative_binary_operator:
+        case jinja::token::comparison_binary_operator:
+            return true;
+        case jinja::token::identifier:
+            return token.value == "and" || token.value == "or" || token.value == "in" || token.value == "is";
+        default:
+            return false;
+    }
+}
+
+void follow(const jinja::token & token, open_links & links) {
+    switch (token.t) {
+        case jinja::token::open_expression:
+        case jinja::token::open_statement:
+            return links.restart();
+        case jinja::token::open_paren:
+        case jinja::token::open_square_bracket:
+        case jinja::token::open_curly_bracket:
+            return links.enter();
+        case jinja::token::close_paren:
+        case jinja::token::close_square_bracket:
+        case jinja::token::close_curly_bracket:
+            return links.leave();
+        case jinja::token::comma:
+            return links.next();
+        default:
+            return;
+    }
+}
+
+} // namespace
+
+void llama_shim::check_template(const std::string & source) {
+    jinja::lexer lexer;
+    auto tokens = lexer.tokenize(source);
+    open_links links;
+    for (const auto & token : tokens.tokens) {
+        if (is_link(token) && !links.add()) {
+            throw jinja::lexer_exception(
+                "an expression has more than " + std::to_string(MAX_LINKS) + " operators", tokens.source, token.pos);
+        }
+        follow(token, links);
+    }
+    jinja::parse_from_tokens(tokens);
+}

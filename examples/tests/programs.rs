@@ -1,0 +1,79 @@
+//! The programs run, on tiny models.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+use test_models::Tiny;
+
+/// An example, which cargo builds with the tests of this package.
+fn program(name: &str) -> PathBuf {
+    // target/debug/deps/programs-0123 -> target/debug/examples/name
+    let test = env::current_exe().unwrap();
+    let folder = test.parent().and_then(|deps| deps.parent()).unwrap().join("examples");
+    let program = folder.join(name).with_extension(env::consts::EXE_EXTENSION);
+    assert!(
+        program.exists(),
+        "{} is not there: run `cargo build -p llama-examples --examples`",
+        program.display()
+    );
+    program
+}
+
+/// What it prints, and what it says on the side.
+#[track_caller]
+fn run(name: &str, args: &[&str]) -> (String, String) {
+    let output = Command::new(program(name)).args(args).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, error) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{name}: {}\n{out}\n{error}", output.status);
+    (out, error)
+}
+
+fn path(tiny: Tiny) -> String {
+    tiny.path().display().to_string()
+}
+
+#[test]
+fn simple_goes_on_from_its_prompt() {
+    let (out, _) = run("simple", &[&path(Tiny::Llama), "Once upon a time"]);
+    assert!(out.starts_with("Once upon a time") && out.len() > 20, "{out}");
+}
+
+#[test]
+fn async_stream_shows_both_generations() {
+    let (out, _) = run("async_stream", &[&path(Tiny::Llama), "Once upon a time", "hello"]);
+    for part in ["[1] read ", "[2] read ", "[1] ended by ", "[2] ended by "] {
+        assert!(out.contains(part), "{part:?} is not in {out}");
+    }
+}
+
+#[test]
+fn long_text_goes_on_beyond_the_context() {
+    for how in ["shift", "summary"] {
+        let (out, _) = run("long_text", &[&path(Tiny::Llama), "Once upon a time", how]);
+        assert!(out.contains("[of 257 tokens "), "{out}");
+        assert!(out.ends_with("[600 tokens]\n"), "{out}");
+    }
+}
+
+#[test]
+fn batch_answers_in_order_and_computes_the_prefix_once_for_each_worker() {
+    let folder = tempfile::tempdir().unwrap();
+    let prompts = folder.path().join("prompts.txt");
+    std::fs::write(&prompts, "one\ntwo\nthree\nfour\none\n").unwrap();
+    let model = path(Tiny::Llama);
+    let all = |parallel| {
+        let args =
+            ["--model", &model, "--prompts", prompts.to_str().unwrap(), "--prefix", "It was the time of "];
+        run("batch", &[&args[..], &["--parallel", parallel]].concat())
+    };
+    let (out, error) = all("1");
+    let answers: Vec<&str> = out.lines().collect();
+    assert_eq!(answers.len(), 5);
+    assert_eq!(answers[0], answers[4]);
+    assert_ne!(answers[0], answers[1]);
+    assert!(error.starts_with("5 prompts in "), "{error}");
+    assert!(!error.contains(": 0 tokens reused"), "{error}");
+    assert_eq!(all("3").0, out, "the order is that of the prompts");
+}

@@ -1,0 +1,143 @@
+//! `cargo xtask overhead`: the instructions that one decode step takes outside of the computation, through `llama-core`
+//! and through `llama-sys`, counted by callgrind.
+
+mod callgrind;
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use self::callgrind::Profile;
+use self::report::Report;
+use crate::progress::Step;
+use crate::setup::{self, Item};
+use crate::{native, workspace};
+
+/// The most instructions that a step through `llama-core` may take beyond one through `llama-sys` and `llama_decode`.
+const LIMIT: f64 = 300.0;
+
+/// Where the figures go in a document.
+const SECTION: &str = "overhead";
+
+/// The functions between which the counting is done: the loops, and what all of them call alike.
+const BORDERS: [&str; 7] = [
+    "*steps_through_core*",
+    "*steps_through_sys*",
+    "*steps_through_arrays*",
+    "*steps_with_argmax*",
+    "*largest_logit*",
+    "llama_context::decode(llama_batch_ext*",
+    "llama_get_logits_ith",
+];
+
+/// Counts the instructions of a decode step outside of the computation, and says where they are.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// So many steps are counted, twice as many less as many.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=500))]
+    steps: u32,
+    /// How many functions are listed.
+    #[arg(long, default_value_t = 12)]
+    functions: usize,
+    /// Put the figures into this file, between its markers.
+    #[arg(long, num_args = 0..=1, value_name = "FILE", default_missing_value = "docs/benchmarks.md")]
+    write: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    setup::ensure(&[Item::Pin, Item::Tools, Item::Tiny])?;
+    let program = build()?;
+    let model = test_models::Tiny::Llama.path();
+    let measure = |layer| measure(&program, &model, layer, args.steps);
+    let (sys, arrays) = (measure("sys")?, measure("arrays")?);
+    let (core, argmax) = (measure("core")?, measure("argmax")?);
+    for other in [&arrays, &core, &argmax] {
+        ensure!(
+            sys.tokens == other.tokens,
+            "the layers chose other tokens:\n{}\n{}",
+            sys.tokens,
+            other.tokens
+        );
+    }
+    let report = Report {
+        n_vocab: sys.n_vocab()?,
+        argmax: argmax.profile.total() - core.profile.total(),
+        sys: sys.profile,
+        arrays: arrays.profile,
+        core: core.profile,
+    };
+    let text = report.to_string(args.functions, &setup::pin::describe()?);
+    println!("{text}");
+    if let Some(file) = &args.write {
+        put_into(&workspace::root().join(file), &text)?;
+    }
+    if report.overhead() > LIMIT {
+        bail!("{:+.0} instructions per step are over the limit of {LIMIT:+.0}", report.overhead());
+    }
+    Ok(())
+}
+
+fn put_into(path: &Path, text: &str) -> Result<()> {
+    let old = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let new = crate::docs::replace_section(&old, SECTION, &format!("{text}\n"))?;
+    std::fs::write(path, new).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Builds the program, without the instruction sets that valgrind does not know.
+fn build() -> Result<PathBuf> {
+    let target = workspace::target().join("overhead");
+    let mut cargo = workspace::cargo();
+    cargo.args([
+        "build",
+        "--release",
+        "--no-default-features",
+        "--package",
+        "llama-benches",
+        "--bin",
+        "step",
+    ]);
+    native::build("building the steps", cargo.env("CARGO_TARGET_DIR", &target))?;
+    Ok(target.join("release/step"))
+}
+
+/// What a layer's steps have come to.
+struct Measured {
+    /// What the program printed: the size of the vocabulary, a colon, and the tokens.
+    tokens: String,
+    /// Of one step.
+    profile: Profile,
+}
+
+impl Measured {
+    fn n_vocab(&self) -> Result<u32> {
+        let number = self.tokens.split_once(':').and_then(|(number, _)| number.parse().ok());
+        number.with_context(|| format!("the program printed {:?}", self.tokens))
+    }
+}
+
+/// Runs as many steps and twice as many: the difference is of steady steps, without what comes before and after.
+fn measure(program: &Path, model: &Path, layer: &str, steps: u32) -> Result<Measured> {
+    let step = Step::spinner(format!("counting `{layer}`"));
+    let (_, once) = count(program, model, layer, steps)?;
+    let (tokens, twice) = count(program, model, layer, 2 * steps)?;
+    let profile = twice.less(&once).divided_by(steps);
+    step.done(&format!("{:.1} instructions per step", profile.total()));
+    Ok(Measured { tokens, profile })
+}
+
+fn count(program: &Path, model: &Path, layer: &str, steps: u32) -> Result<(String, Profile)> {
+    let folder = tempfile::tempdir().context("could not create a temporary folder")?;
+    let out = folder.path().join("callgrind.out");
+    let mut command = Command::new("valgrind");
+    command.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", out.display()));
+    command.args(BORDERS.map(|function| format!("--toggle-collect={function}")));
+    command.arg(program).arg("--model").arg(model);
+    command.args(["--layer", layer, "--steps", &steps.to_string()]);
+    let tokens = workspace::capture(&mut command)
+        .context("callgrind is part of valgrind: install it, for example on Debian `apt install valgrind`")?;
+    let text =
+        std::fs::read_to_string(&out).with_context(|| format!("callgrind left no {}", out.display()))?;
+    Ok((tokens, Profile::parse(&text)?))
+}

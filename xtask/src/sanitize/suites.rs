@@ -1,0 +1,178 @@
+//! The test programs: built, found among cargo's messages, and chosen from.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use serde::Deserialize;
+
+use super::tool::{Plan, Tool};
+use crate::{native, workspace};
+
+/// What calls llama.cpp, and is tested.
+const PACKAGES: [&str; 3] = ["llama-sys", "llama-core", "llama-gen"];
+
+/// One test program.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Suite {
+    /// `package/name`, where the name is that of the file in `tests/`, or `unit`.
+    pub(super) title: String,
+    pub(super) program: PathBuf,
+    /// The package's folder, in which cargo would run it.
+    pub(super) folder: PathBuf,
+}
+
+/// What becomes of a suite.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// It runs, without these tests.
+    Run(Vec<&'static Skip>),
+    /// It does not run, for this reason.
+    Skip(&'static str),
+}
+
+/// Something that does not run, and why.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Skip {
+    tools: &'static [Tool],
+    suite: &'static str,
+    /// A part of the test's name; empty for the whole suite.
+    pub(super) test: &'static str,
+    pub(super) reason: &'static str,
+}
+
+const fn skip(tools: &'static [Tool], suite: &'static str, test: &'static str, reason: &'static str) -> Skip {
+    Skip { tools, suite, test, reason }
+}
+
+const EVERY: &[Tool] = &Tool::ALL;
+const INSTRUMENTED: &[Tool] = &[Tool::Address, Tool::Thread];
+const SLOW: &[Tool] = &[Tool::Thread, Tool::Valgrind];
+const HAS_OWN_MEMORY: &str = "it measures the memory of the process, much of which is the tool's own";
+const NO_ADDRESS_SPACE: &str = "it limits the address space of a process, of which the tool alone takes more";
+const REAL_MODEL: &str = "SmolLM2 takes minutes under this tool; the tiny models go the same ways";
+
+/// What does not run. Everything else does, also what is added later.
+const SKIPPED: &[Skip] = &[
+    skip(EVERY, "llama-core/compile_fail", "", "it runs the compiler, and not llama.cpp"),
+    skip(INSTRUMENTED, "llama-core/leak", "", HAS_OWN_MEMORY),
+    skip(EVERY, "llama-core/plan", "limited::", NO_ADDRESS_SPACE),
+    skip(SLOW, "llama-gen/generate", "", REAL_MODEL),
+    skip(SLOW, "", "smollm2", REAL_MODEL),
+];
+
+/// Under valgrind fifty times slower than without, and so the ones that do the most different things.
+const UNDER_VALGRIND: [&str; 4] =
+    ["llama-core/bad_input", "llama-core/decode", "llama-core/memory", "llama-core/sampler"];
+
+impl Suite {
+    pub(super) fn choice(&self, tool: Tool) -> Choice {
+        if tool == Tool::Valgrind && !UNDER_VALGRIND.contains(&self.title.as_str()) {
+            return Choice::Skip("valgrind has a selection only, being fifty times slower");
+        }
+        let applies =
+            |skip: &&Skip| skip.tools.contains(&tool) && (skip.suite.is_empty() || skip.suite == self.title);
+        let skips: Vec<&Skip> = SKIPPED.iter().filter(applies).collect();
+        match skips.iter().find(|skip| skip.test.is_empty()) {
+            Some(whole) => Choice::Skip(whole.reason),
+            None => Choice::Run(skips),
+        }
+    }
+}
+
+/// Builds the tests and says where they are, in cargo's order.
+pub(super) fn build(plan: &Plan) -> Result<Vec<Suite>> {
+    let mut arguments: Vec<&str> = vec!["test", "--no-run", "--tests", "--no-default-features"];
+    arguments.extend(PACKAGES.iter().flat_map(|package| ["--package", package]));
+    arguments.extend(plan.cargo.iter().map(String::as_str));
+    native::build(&format!("building the tests for `{}`", plan.tool.name()), plan.cargo().args(&arguments))?;
+    let mut again = plan.cargo();
+    again.args(&arguments).args(["--quiet", "--message-format=json"]);
+    let suites = read(&workspace::capture(&mut again)?);
+    ensure!(!suites.is_empty(), "cargo names no test program: run `cargo clean` and try again");
+    Ok(suites)
+}
+
+#[derive(Deserialize)]
+struct Message {
+    reason: String,
+    manifest_path: Option<PathBuf>,
+    target: Option<Target>,
+    profile: Option<Profile>,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    test: bool,
+}
+
+fn read(messages: &str) -> Vec<Suite> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
+    messages.filter_map(suite).collect()
+}
+
+fn suite(message: Message) -> Option<Suite> {
+    if message.reason != "compiler-artifact" || !message.profile?.test {
+        return None;
+    }
+    let target = message.target?;
+    let folder = message.manifest_path?.parent().map(Path::to_path_buf)?;
+    let package = folder.file_name()?.to_string_lossy().into_owned();
+    let name = if target.kind.iter().any(|kind| kind == "test") { target.name } else { "unit".to_owned() };
+    Some(Suite { title: format!("{package}/{name}"), program: message.executable?, folder })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(title: &str) -> Suite {
+        Suite { title: title.to_owned(), program: PathBuf::new(), folder: PathBuf::new() }
+    }
+
+    #[test]
+    fn test_programs_are_found_among_cargos_messages() {
+        let messages = r#"
+            {"reason":"compiler-artifact","manifest_path":"/w/crates/llama-core/Cargo.toml","target":{"name":"llama_core","kind":["lib"]},"profile":{"test":false},"executable":null}
+            {"reason":"compiler-artifact","manifest_path":"/w/crates/llama-core/Cargo.toml","target":{"name":"llama_core","kind":["lib"]},"profile":{"test":true},"executable":"/t/llama_core-1"}
+            {"reason":"compiler-artifact","manifest_path":"/w/crates/llama-core/Cargo.toml","target":{"name":"decode","kind":["test"]},"profile":{"test":true},"executable":"/t/decode-2"}
+            {"reason":"build-finished","success":true}"#;
+        let suites = read(messages);
+        let found: Vec<_> =
+            suites.iter().map(|suite| (suite.title.as_str(), suite.program.to_str().unwrap())).collect();
+        assert_eq!(found, [("llama-core/unit", "/t/llama_core-1"), ("llama-core/decode", "/t/decode-2")]);
+        assert_eq!(suites[0].folder, Path::new("/w/crates/llama-core"));
+    }
+
+    #[test]
+    fn what_does_not_run_has_a_reason_and_the_rest_runs() {
+        let Choice::Skip(reason) = named("llama-core/leak").choice(Tool::Address) else { panic!("it runs") };
+        assert_eq!(reason, HAS_OWN_MEMORY);
+        assert_eq!(named("llama-core/leak").choice(Tool::Leak), Choice::Run(vec![]));
+        assert_eq!(named("llama-core/new").choice(Tool::Address), Choice::Run(vec![]));
+        let Choice::Run(skips) = named("llama-core/decode").choice(Tool::Valgrind) else {
+            panic!("it is left out")
+        };
+        assert_eq!(skips.iter().map(|skip| skip.test).collect::<Vec<_>>(), ["smollm2"]);
+        assert!(matches!(named("llama-core/new").choice(Tool::Valgrind), Choice::Skip(_)));
+    }
+
+    #[test]
+    fn suites_that_are_named_exist() {
+        let exists = |title: &str| {
+            let (package, name) = title.split_once('/').unwrap();
+            let tests = workspace::root().join("crates").join(package).join("tests");
+            tests.join(format!("{name}.rs")).is_file() || tests.join(name).join("main.rs").is_file()
+        };
+        let named = SKIPPED.iter().map(|skip| skip.suite).filter(|suite| !suite.is_empty());
+        for title in named.chain(UNDER_VALGRIND) {
+            assert!(exists(title), "{title} does not exist any more");
+        }
+    }
+}

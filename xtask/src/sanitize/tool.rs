@@ -1,0 +1,231 @@
+//! What the tests run under, and what each of them needs to be built and run.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::compiler::{Clang, Rustc, symbolizer};
+use crate::workspace;
+
+/// What the tests run under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Tool {
+    /// Reads and writes outside of what was allocated, and leaks: C++ and Rust instrumented.
+    Address,
+    /// Leaks alone, of a build that is not instrumented and so as fast as others.
+    Leak,
+    /// Data races: C++ and Rust instrumented.
+    Thread,
+    /// Uses of uninitialised memory too, and `free` of what `new` made: valgrind's memcheck.
+    Valgrind,
+}
+
+/// How to build and run the tests under a tool.
+pub(super) struct Plan {
+    pub(super) tool: Tool,
+    /// What has to be said of the results, in the table too.
+    pub(super) remarks: Vec<Remark>,
+    /// Arguments of cargo.
+    pub(super) cargo: Vec<String>,
+    /// Variables of the build.
+    pub(super) build: Vec<(&'static str, String)>,
+    /// The program, and its arguments, in which a test program runs; empty for none.
+    runner: Vec<String>,
+    /// What names functions and lines in the reports.
+    symbolizer: Option<PathBuf>,
+}
+
+/// A weakness of a run.
+pub(super) struct Remark {
+    pub(super) of: &'static str,
+    pub(super) text: String,
+}
+
+impl Tool {
+    pub(super) const ALL: [Self; 4] = [Self::Address, Self::Leak, Self::Thread, Self::Valgrind];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Leak => "leak",
+            Self::Thread => "thread",
+            Self::Valgrind => "valgrind",
+        }
+    }
+
+    /// The plan, or what is missing and how to get it.
+    pub(super) fn plan(self) -> Result<Result<Plan, String>> {
+        if !cfg!(target_os = "linux") {
+            return Ok(Err("only done on Linux".to_owned()));
+        }
+        let rustc = Rustc::find()?;
+        Ok(match self {
+            Self::Address | Self::Thread => self.instrumented(&rustc),
+            Self::Leak => Ok(Plan::new(self).with_rust_flags("-Zsanitizer=leak", &rustc)),
+            Self::Valgrind => memcheck(),
+        })
+    }
+
+    /// C++ by clang and Rust by rustc, for one runtime, which is rustc's: of one LLVM with clang, or a newer one, whose
+    /// runtime still knows what older compilers call.
+    fn instrumented(self, rustc: &Rustc) -> Result<Plan, String> {
+        let name = self.name();
+        let clang = Clang::find(rustc.llvm, name)?;
+        let mut plan = Plan::new(self).with_rust_flags(&format!("-Zsanitizer={name}"), rustc);
+        if clang.version != rustc.llvm {
+            plan.remark(
+                "C++",
+                format!("instrumented by clang {}, rustc has LLVM {}", clang.version, rustc.llvm),
+            );
+        }
+        if self == Self::Thread {
+            if rustc.has_std_source {
+                // Locks of the standard library that are not instrumented order nothing in the eyes of the sanitizer.
+                plan.cargo.push("-Zbuild-std".to_owned());
+            } else {
+                plan.remark(
+                    "Rust's standard library",
+                    "NOT INSTRUMENTED, so that its locks and channels order nothing: false alarms are possible. \
+                     `rustup component add rust-src` brings the source to instrument it"
+                        .to_owned(),
+                );
+            }
+        }
+        // As in the builds that ship, without assert(). The key of the native build cache does not have these flags:
+        // whoever changes them has to change a definition below with them.
+        let flags = format!("-DNDEBUG -gline-tables-only -fno-omit-frame-pointer -fsanitize={name}");
+        let upper = name.to_uppercase();
+        let definitions = [
+            "-DCMAKE_C_FLAGS_RELEASE=-O1".to_owned(),
+            "-DCMAKE_CXX_FLAGS_RELEASE=-O1".to_owned(),
+            format!("-DGGML_SANITIZE_{upper}=ON"),
+            format!("-DLLAMA_SANITIZE_{upper}=ON"),
+        ];
+        plan.build.extend([
+            ("CC", clang.c),
+            ("CXX", clang.cpp),
+            ("CFLAGS", flags.clone()),
+            ("CXXFLAGS", flags),
+            ("LLAMA_SYS_CMAKE_ARGS", definitions.join(" ")),
+        ]);
+        Ok(plan)
+    }
+}
+
+/// Neither AVX-512 nor AMX, which valgrind does not know: the features leave `native` out.
+fn memcheck() -> Result<Plan, String> {
+    let version = Command::new("valgrind").arg("--version").output();
+    if !version.is_ok_and(|output| output.status.success()) {
+        return Err(
+            "valgrind was not found: install it, for example on Debian `apt install valgrind`".to_owned()
+        );
+    }
+    let mut plan = Plan::new(Tool::Valgrind);
+    let arguments = [
+        "valgrind",
+        "--tool=memcheck",
+        "--leak-check=full",
+        "--errors-for-leak-kinds=definite",
+        "--show-leak-kinds=definite",
+        "--num-callers=40",
+        "--trace-children=yes",
+        // One thread at a time runs; without this a thread that waits by spinning starves the others.
+        "--fair-sched=yes",
+    ];
+    plan.runner = arguments.map(str::to_owned).to_vec();
+    plan.runner.push(format!("--suppressions={}", suppressions("valgrind").display()));
+    Ok(plan)
+}
+
+impl Plan {
+    fn new(tool: Tool) -> Self {
+        let (remarks, cargo, build, runner) = Default::default();
+        Self { tool, remarks, cargo, build, runner, symbolizer: None }
+    }
+
+    /// Flags for the tests, and not, since the target is named, for build scripts and procedural macros.
+    fn with_rust_flags(mut self, flags: &str, rustc: &Rustc) -> Self {
+        self.cargo.extend(["--target".to_owned(), rustc.host.clone()]);
+        // Opens the flags of the sanitizers on a stable compiler.
+        self.build.extend([("RUSTC_BOOTSTRAP", "1".to_owned()), ("RUSTFLAGS", flags.to_owned())]);
+        self.symbolizer = symbolizer(rustc.llvm);
+        self
+    }
+
+    fn remark(&mut self, of: &'static str, text: String) {
+        self.remarks.push(Remark { of, text });
+    }
+
+    /// Where this tool's builds, logs and reports are.
+    pub(super) fn folder(&self) -> PathBuf {
+        sanitized().join(self.tool.name())
+    }
+
+    /// A build that finds nothing of others, nor they of it: in one folder, rustc has been seen to take a crate of the same
+    /// name that was compiled with other flags.
+    pub(super) fn cargo(&self) -> Command {
+        let mut command = workspace::cargo();
+        command.env_remove("CARGO_ENCODED_RUSTFLAGS").env_remove("LLAMA_LIB_DIR");
+        command.env("LLAMA_SYS_BUILD_CACHE", sanitized().join("native"));
+        command.env("CARGO_TARGET_DIR", self.folder().join("target")).env("CARGO_INCREMENTAL", "0");
+        command.envs(self.build.iter().map(|(name, value)| (*name, value)));
+        command
+    }
+
+    /// The program under the tool, with its reports in files that begin with `reports`, one for each process.
+    pub(super) fn command(&self, program: &Path, reports: &Path) -> Command {
+        let mut command = match self.runner.as_slice() {
+            [] => Command::new(program),
+            [runner, arguments @ ..] => {
+                let mut command = Command::new(runner);
+                command.args(arguments).arg(format!("--log-file={}.%p", reports.display())).arg(program);
+                command
+            }
+        };
+        let (common, leaks) = (self.options(reports), suppress("leak"));
+        match self.tool {
+            Tool::Address => {
+                let checks = "strict_string_checks=1:check_initialization_order=1:strict_init_order=1";
+                command
+                    .env("ASAN_OPTIONS", format!("{common}:detect_leaks=1:{checks}"))
+                    .env("LSAN_OPTIONS", leaks);
+            }
+            Tool::Leak => {
+                // Without frame pointers in C++ a stack that is only walked along them ends too soon.
+                command.env("LSAN_OPTIONS", format!("{common}:{leaks}:fast_unwind_on_malloc=0"));
+            }
+            Tool::Thread => {
+                command.env("TSAN_OPTIONS", format!("{common}:{}", suppress("thread")));
+            }
+            Tool::Valgrind => {}
+        }
+        command
+    }
+
+    /// What the runtimes of all sanitizers understand.
+    fn options(&self, reports: &Path) -> String {
+        let symbolizer = match &self.symbolizer {
+            Some(program) => format!("external_symbolizer_path='{}'", program.display()),
+            None => "allow_addr2line=1".to_owned(),
+        };
+        // The tests ask for more memory than there is: it is refused, as malloc does, where the thread sanitizer would
+        // promise it and use up the machine's.
+        let memory = "allocator_may_return_null=1:max_allocation_size_mb=4096";
+        format!("log_path='{}':{memory}:{symbolizer}", reports.display())
+    }
+}
+
+fn suppress(tool: &str) -> String {
+    format!("suppressions='{}'", suppressions(tool).display())
+}
+
+/// Apart from all other builds.
+fn sanitized() -> PathBuf {
+    workspace::target().join("sanitize")
+}
+
+/// What is known and stays, each with its reason.
+fn suppressions(tool: &str) -> PathBuf {
+    workspace::root().join("xtask/src/sanitize").join(format!("{tool}.supp"))
+}
