@@ -33,6 +33,7 @@ mod context;
 mod control_vector;
 mod custom;
 mod damage;
+mod device_sampler;
 mod device_state;
 mod embedding;
 mod from_metadata;
@@ -81,6 +82,7 @@ fn cases() -> Vec<Case> {
         context::CASES,
         control_vector::CASES,
         custom::CASES,
+        device_sampler::CASES,
         device_state::CASES,
         embedding::CASES,
         from_metadata::CASES,
