@@ -27,6 +27,8 @@ mod adapter;
 mod batch;
 mod chain_edit;
 mod chat;
+#[cfg(feature = "common")]
+mod chat_templates;
 mod child;
 mod clone;
 mod context;
@@ -77,7 +79,8 @@ fn cases() -> Vec<Case> {
         batch::CASES,
         chain_edit::CASES,
         chat::CASES,
-        chat::COMMON,
+        #[cfg(feature = "common")]
+        chat_templates::CASES,
         clone::CASES,
         context::CASES,
         control_vector::CASES,
