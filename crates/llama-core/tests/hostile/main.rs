@@ -11,7 +11,9 @@
 mod abort;
 mod adapter;
 mod batch;
+mod builtin_chat;
 mod chain_edit;
+#[cfg(feature = "common")]
 mod chat;
 mod child;
 mod clone;
@@ -59,9 +61,10 @@ fn cases() -> Vec<Case> {
         abort::CASES,
         adapter::CASES,
         batch::CASES,
+        builtin_chat::CASES,
         chain_edit::CASES,
+        #[cfg(feature = "common")]
         chat::CASES,
-        chat::COMMON,
         clone::CASES,
         context::CASES,
         control_vector::CASES,
