@@ -41,6 +41,18 @@ impl TokenizeOptions {
         self.parse_special = parse;
         self
     }
+
+    /// Whether begin and end tokens are added.
+    #[must_use]
+    pub fn adds_special(&self) -> bool {
+        self.add_special
+    }
+
+    /// Whether special tokens' names become these tokens.
+    #[must_use]
+    pub fn parses_special(&self) -> bool {
+        self.parse_special
+    }
 }
 
 /// How tokens are made into text. The default leaves special tokens out.

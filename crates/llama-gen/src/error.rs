@@ -94,6 +94,27 @@ pub enum ErrorKind {
         /// Why.
         reason: &'static str,
     },
+    /// The model cannot fill in the middle.
+    #[error(
+        "the model cannot fill in the middle: its vocabulary has no {missing}. Use a model that was trained for it, or \
+             name the tokens with overrides of `tokenizer.ggml.fim_pre_token_id` and its kin"
+    )]
+    NoInfill {
+        /// The tokens that there are not.
+        missing: String,
+    },
+    /// A tokenizer could not be made, or failed.
+    #[error("the tokenizer cannot be used: {reason}")]
+    Tokenizer {
+        /// Why.
+        reason: String,
+    },
+    /// The ids of a tokenizer are not those of the model.
+    #[error("the tokenizer is not that of the model: {reason}")]
+    TokenizerMismatch {
+        /// The tokens that differ.
+        reason: String,
+    },
 }
 
 impl Error {

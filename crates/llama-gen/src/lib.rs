@@ -14,8 +14,12 @@
 //! ```
 //!
 //! [`Llama`] is the front door. [`Llama::generate`] describes a generation, [`Generate::stream`] runs it on the calling
-//! thread as an iterator of [`Event`]s, and [`Generate::complete`] collects them. Text comes in whole characters; stop
-//! strings are never shown in part; the last event says why the generation ended, with tokens and times.
+//! thread as an iterator of [`Event`]s, and [`Generate::complete`] collects them. [`Generate::stream_async`] and
+//! [`Generate::complete_async`] do the same for asynchronous code. Text comes in whole characters; stop strings are
+//! never shown in part; the last event says why the generation ended, with tokens, times and memory.
+//!
+//! What a prompt has in common with an earlier one is not computed again; [`WhenFull`] says what happens to texts that are
+//! longer than the context.
 //!
 //! Everything is built on [`llama_core`], whose types are to be had through [`Llama::model`].
 
@@ -30,17 +34,21 @@ mod event;
 mod finish;
 mod generate;
 mod generator;
+mod infill;
 mod interrupt;
+mod lora;
 mod model;
 mod params;
 mod prompt;
 mod run;
 mod sampler;
+mod score;
 mod sequence;
 mod slot;
 mod slots;
 mod stop;
 mod stream;
+mod tokenizer;
 mod when_full;
 
 pub use cancel::CancelToken;
@@ -50,12 +58,17 @@ pub use event::{ChosenToken, Event, FinishReason, Progress, Shortened, Text, Tok
 pub use finish::{Finish, MemoryReport, Timings, Usage};
 pub use generate::{Completion, Generate};
 pub use generator::Generator;
+pub use infill::{Infill, InfillOrder};
 pub use model::{Llama, LlamaBuilder};
 pub use params::{
     BiasTarget, GenerationParams, GrammarParams, GrammarTriggers, LogitBias, Preset, ResolvedSampling,
     SamplerName, SamplingParams, UnknownPreset, UnknownSampler,
 };
 pub use prompt::Prompt;
+pub use score::Score;
 pub use stop::{RepetitionGuard, SoFar, StopCriterion, StopMatcher};
 pub use stream::EventStream;
+#[cfg(feature = "tokenizers")]
+pub use tokenizer::HfTokenizer;
+pub use tokenizer::{Tokenizer, check_agreement};
 pub use when_full::{CompactError, Compactor, Full, WhenFull};

@@ -9,6 +9,7 @@ use crate::error::{ErrorKind, Result};
 use crate::generate::Generate;
 use crate::prompt::Prompt;
 use crate::slots::Slots;
+use crate::tokenizer::{Tokenizer, check_agreement};
 
 /// The context size when neither the user nor the model asks for a smaller one.
 const DEFAULT_N_CTX: u32 = 4096;
@@ -43,6 +44,7 @@ pub struct Llama {
 struct Inner {
     model: Model,
     slots: Arc<Slots>,
+    tokenizer: Option<Arc<dyn Tokenizer>>,
 }
 
 impl Llama {
@@ -68,6 +70,7 @@ impl Llama {
             context_params: ContextParams::default(),
             idle_contexts: 1,
             checkpoint_bytes: DEFAULT_CHECKPOINT_BYTES,
+            tokenizer: None,
         }
     }
 
@@ -81,6 +84,12 @@ impl Llama {
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.inner.model
+    }
+
+    /// What makes tokens of texts: the model's own vocabulary, unless another tokenizer was given.
+    #[must_use]
+    pub fn tokenizer(&self) -> &dyn Tokenizer {
+        self.inner.tokenizer.as_deref().unwrap_or(&self.inner.model)
     }
 
     /// Contexts that nobody uses now.
@@ -99,6 +108,7 @@ pub struct LlamaBuilder {
     context_params: ContextParams,
     idle_contexts: usize,
     checkpoint_bytes: usize,
+    tokenizer: Option<Arc<dyn Tokenizer>>,
 }
 
 impl LlamaBuilder {
@@ -155,11 +165,19 @@ impl LlamaBuilder {
         self
     }
 
+    /// Makes tokens of texts, and texts of tokens, with another tokenizer than the model's own vocabulary. Its ids have to
+    /// be the model's: see [`check_agreement`]. What ends a generation is still for the model to say.
+    #[must_use]
+    pub fn tokenizer(mut self, tokenizer: impl Tokenizer + 'static) -> Self {
+        self.tokenizer = Some(Arc::new(tokenizer));
+        self
+    }
+
     /// Loads the model.
     ///
     /// # Errors
     ///
-    /// As [`Llama::load`], and [`ErrorKind::Core`] for parameters out of range.
+    /// As [`Llama::load`], [`ErrorKind::TokenizerMismatch`], and [`ErrorKind::Core`] for parameters out of range.
     pub fn load(self) -> Result<Llama> {
         let model = Model::load(&self.path, &self.model_params)?;
         let not_generative = |reason| ErrorKind::NotGenerative { path: self.path.clone(), reason }.into();
@@ -171,6 +189,9 @@ impl LlamaBuilder {
         }
         if model.has_encoder() {
             return Err(not_generative("it is an encoder-decoder model: use llama-core's encode and decode"));
+        }
+        if let Some(tokenizer) = &self.tokenizer {
+            check_agreement(tokenizer.as_ref(), model.vocab())?;
         }
         let n_ctx = self.n_ctx.unwrap_or_else(|| model.n_ctx_train().min(DEFAULT_N_CTX));
         let mut context_params = self.context_params.n_ctx(n_ctx);
@@ -184,6 +205,7 @@ impl LlamaBuilder {
             return Err(not_generative("it has no memory of what it has read, as encoders have none"));
         }
         slots.give_back(slot);
-        Ok(Llama { inner: Arc::new(Inner { model, slots: Arc::new(slots) }) })
+        let inner = Inner { model, slots: Arc::new(slots), tokenizer: self.tokenizer };
+        Ok(Llama { inner: Arc::new(inner) })
     }
 }

@@ -57,12 +57,14 @@ impl Run {
         let start = Instant::now();
         generate.params.validate()?;
         let prompt = generate.tokenize()?;
-        let mut sequence = Sequence::new(&generate.params, generate.llama.model())?;
+        let mut sequence =
+            Sequence::new(&generate.params, generate.llama.model(), generate.llama.tokenizer())?;
         sequence.stop_when(generate.criterion.clone());
         sequence.show(generate.shown.clone());
         sequence.accept_prompt(&prompt)?;
         let home = Arc::clone(generate.home.as_ref().unwrap_or_else(|| generate.llama.slots()));
-        let mut slot = home.take(if generate.cache_prompt { &prompt } else { &[] })?;
+        let mut slot =
+            home.take_with(if generate.cache_prompt { &prompt } else { &[] }, &generate.adapters)?;
         let usage = Usage { prompt_tokens: prompt.len(), ..Usage::default() };
         let prompt = match ready(&generate, &mut slot, prompt) {
             Ok(prompt) => prompt,
@@ -153,8 +155,11 @@ impl Run {
             return reason.map(Some).ok_or(error);
         }
         self.done += n;
-        if Some(self.slot.len()) == next {
-            self.slot.checkpoint()?;
+        // Without it the next prompt takes longer, and that is all.
+        if Some(self.slot.len()) == next
+            && let Err(error) = self.slot.checkpoint()
+        {
+            tracing::warn!("a checkpoint could not be kept: {error}");
         }
         if is_prompt {
             // Devices that compute on their own would be given the whole prompt, and could not be stopped any more.
@@ -215,7 +220,7 @@ impl Run {
         if self.wanted.tokens || self.wanted.alternatives.is_some() {
             events.push_back(Event::Token(self.describe(token)?));
         }
-        let step = self.sequence.step(self.llama.model().vocab(), token)?;
+        let step = self.sequence.step(self.llama.model().vocab(), self.llama.tokenizer(), token)?;
         events.extend(step.text.map(Event::Text));
         self.todo.clear();
         self.todo.push(step.token);
@@ -225,9 +230,10 @@ impl Run {
 
     /// What there is to say of a token that was just chosen.
     fn describe(&mut self, token: Token) -> Result<ChosenToken> {
-        let vocab = self.llama.model().vocab();
         let about = |id, log_probability| -> Result<TokenProbability> {
-            Ok(TokenProbability { id, bytes: vocab.token_to_bytes(id, false)?, log_probability })
+            let mut bytes = Vec::new();
+            self.llama.tokenizer().append_token_bytes(id, false, &mut bytes)?;
+            Ok(TokenProbability { id, bytes, log_probability })
         };
         let Some(n) = self.wanted.alternatives else {
             return Ok(ChosenToken { token: about(token, None)?, alternatives: Vec::new() });

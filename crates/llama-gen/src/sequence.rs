@@ -8,6 +8,7 @@ use crate::event::{FinishReason, Text};
 use crate::params::GenerationParams;
 use crate::sampler::TokenSampler;
 use crate::stop::{Criterion, Repetition, SoFar, StopMatcher};
+use crate::tokenizer::Tokenizer;
 
 /// The state of one sequence between two tokens. It has no context, thread or clock of its own: a driver computes the
 /// logits, calls [`choose`](Sequence::choose) and [`step`](Sequence::step), and [`flush`](Sequence::flush) when the end
@@ -46,9 +47,9 @@ pub(crate) struct Step {
 }
 
 impl Sequence {
-    pub(crate) fn new(params: &GenerationParams, model: &Model) -> Result<Self> {
+    pub(crate) fn new(params: &GenerationParams, model: &Model, tokenizer: &dyn Tokenizer) -> Result<Self> {
         Ok(Self {
-            sampler: TokenSampler::new(params, model)?,
+            sampler: TokenSampler::new(params, model, tokenizer)?,
             detokenizer: Detokenizer::default(),
             stop: StopMatcher::new(params.stop.iter().cloned()),
             stop_tokens: params.stop_tokens.clone(),
@@ -89,7 +90,7 @@ impl Sequence {
 
     /// Takes the chosen token: its text, and whether it ends the sequence. Of several reasons the first of these counts:
     /// tokens that end it, stop strings, the grammar, the criterion, the repetition, the limit.
-    pub(crate) fn step(&mut self, vocab: Vocab<'_>, token: Token) -> Result<Step> {
+    pub(crate) fn step(&mut self, vocab: Vocab<'_>, tokenizer: &dyn Tokenizer, token: Token) -> Result<Step> {
         self.n_generated += 1;
         if vocab.is_eog(token) && !self.ignore_eos {
             return Ok(self.end(token, String::new(), FinishReason::EndOfGeneration(token)));
@@ -98,7 +99,7 @@ impl Sequence {
             return Ok(self.end(token, String::new(), FinishReason::StopToken(token)));
         }
         let is_shown = self.shown.contains(&token);
-        vocab.append_token_bytes(token, is_shown, self.detokenizer.buffer())?;
+        tokenizer.append_token_bytes(token, is_shown, self.detokenizer.buffer())?;
         let (mut text, mut shown) = (String::new(), String::new());
         self.detokenizer.take(&mut text);
         if let Some(stop) = self.stop.push(&text, &mut shown) {

@@ -126,6 +126,9 @@ pub(super) const REASONS: &[Reason] = &[
     reason("ggml-opt.h", "*", TRAINING),
     reason("gguf.h", "*", GGUF),
     reason("guard.h", "*", "the containment inside `llama_core`: calls that can fail go through it"),
+    reason("common.h", "llama_shim_string_free", "each string is copied and freed where C returns it"),
+    reason("common_chat.h", "llama_shim_chat_templates_free", DROPPED),
+    reason("common_chat.h", "llama_shim_chat_turn_free", DROPPED),
 ];
 
 /// The reason for each bound function that has no item, as far as there is one.

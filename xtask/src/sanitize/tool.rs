@@ -192,7 +192,8 @@ impl Plan {
                     .env("LSAN_OPTIONS", leaks);
             }
             Tool::Leak => {
-                command.env("LSAN_OPTIONS", format!("{common}:{leaks}"));
+                // Without frame pointers in C++ a stack that is only walked along them ends too soon.
+                command.env("LSAN_OPTIONS", format!("{common}:{leaks}:fast_unwind_on_malloc=0"));
             }
             Tool::Thread => {
                 command.env("TSAN_OPTIONS", format!("{common}:{}", suppress("thread")));

@@ -134,7 +134,11 @@ impl Format {
         let read = || {
             let (mut file, length) = open_file(path)?;
             let mut bytes = Vec::new();
-            read_bytes(&mut file, length, &mut bytes)?;
+            let head = length.min(Self::HEAD as u64);
+            read_bytes(&mut file, head, &mut bytes)?;
+            // Before the rest, which may be large, is read.
+            self.check_head(&bytes)?;
+            read_bytes(&mut file, length - head, &mut bytes)?;
             let tokens = self.tokens(&bytes)?;
             let start = Self::HEAD + 4 * tokens.len();
             Ok((tokens, bytes, start))
@@ -142,8 +146,8 @@ impl Format {
         read().map_err(|error: StateError| in_file(error.into(), path))
     }
 
-    fn tokens(self, bytes: &[u8]) -> core::result::Result<Vec<Token>, StateError> {
-        let truncated = |expected: u64| StateError::Truncated { expected, found: bytes.len() as u64 };
+    /// Checks the first bytes, and returns the number of tokens.
+    fn check_head(self, bytes: &[u8]) -> core::result::Result<u32, StateError> {
         let mut cursor = Cursor::new(bytes);
         let head = (cursor.u32(), cursor.u32(), cursor.u32());
         if !matches!(head.0, Ok(magic) if magic == self.magic) {
@@ -153,14 +157,22 @@ impl Format {
             ));
         }
         let (Ok(found), Ok(count)) = (head.1, head.2) else {
-            return Err(truncated(Self::HEAD as u64));
+            return Err(StateError::Truncated { expected: Self::HEAD as u64, found: bytes.len() as u64 });
         };
         if found != self.version {
             return Err(StateError::UnsupportedVersion { format: self.name, found, supported: self.version });
         }
-        let length = u64::from(count) * 4;
+        Ok(count)
+    }
+
+    fn tokens(self, bytes: &[u8]) -> core::result::Result<Vec<Token>, StateError> {
+        let length = u64::from(self.check_head(bytes)?) * 4;
+        let mut cursor = Cursor::new(bytes);
+        cursor.take(Self::HEAD)?;
         let tokens = usize::try_from(length).ok().and_then(|length| cursor.take(length).ok());
-        let (tokens, _) = tokens.ok_or_else(|| truncated(Self::HEAD as u64 + length))?.as_chunks();
+        let truncated =
+            || StateError::Truncated { expected: Self::HEAD as u64 + length, found: bytes.len() as u64 };
+        let (tokens, _) = tokens.ok_or_else(truncated)?.as_chunks();
         Ok(tokens.iter().map(|token| Token::new(i32::from_ne_bytes(*token))).collect())
     }
 }

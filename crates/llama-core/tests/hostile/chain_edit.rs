@@ -10,7 +10,7 @@ use crate::walk::Walk;
 
 pub(crate) const CASES: &[Case] = &[
     ("SamplerChain::insert", |walk, subjects| {
-        edit(walk, subjects, |chain, index, sampler| chain.insert(index, sampler));
+        edit(walk, subjects, SamplerChain::insert);
     }),
     ("SamplerChain::remove", |walk, subjects| {
         edit(walk, subjects, |chain, index, sampler| {
@@ -22,11 +22,25 @@ pub(crate) const CASES: &[Case] = &[
         edit(walk, subjects, |chain, index, sampler| chain.replace(index, sampler).map(drop));
     }),
     ("SamplerChain::copy_state_from", copy_state_from),
+    ("SamplerChain::is_finished", |walk, subjects| {
+        each_chain(walk, subjects, |walk, chain| {
+            walk.call("", || chain.is_finished());
+            let _ = chain.sample_logits(&[0.0; 9]);
+            walk.call("after a token", || chain.is_finished());
+        });
+    }),
     ("SamplerChain::grammar_state", |walk, subjects| {
         each_chain(walk, subjects, |walk, chain| {
             walk.call("", || chain.grammar_state());
             let _ = chain.sample_logits(&[0.0; 9]);
             walk.call("after a token", || chain.grammar_state());
+        });
+    }),
+    ("SamplerChain::is_finished", |walk, subjects| {
+        each_chain(walk, subjects, |walk, chain| {
+            walk.call("", || chain.is_finished());
+            let _ = chain.sample_logits(&[0.0; 9]);
+            walk.call("after a token", || chain.is_finished());
         });
     }),
 ];

@@ -25,7 +25,7 @@ pub(crate) const CASES: &[Case] = &[
             });
         }
     }),
-    ("CandidatesMut::len", |walk, _| each(walk, |candidates| assert!(candidates.len() > 0))),
+    ("CandidatesMut::len", |walk, _| each(walk, |candidates| assert_ne!(candidates.len(), 0))),
     ("CandidatesMut::is_empty", |walk, _| each(walk, |candidates| assert!(!candidates.is_empty()))),
     ("CandidatesMut::is_sorted", |walk, _| each(walk, |candidates| _ = candidates.is_sorted())),
     ("CandidatesMut::sort", |walk, _| {
@@ -193,14 +193,14 @@ fn custom(walk: &mut Walk, _: &mut Subjects) {
         let what = format!("{when:?} {left} {name:?}");
         let unruly = Unruly { when, left: Arc::new(AtomicU32::new(left)), name };
         // Also what is left behind by a panic is dropped inside, where it may panic again.
-        let _ = walk.run(&what, || {
+        let poisoned = walk.run(&what, || {
             catch_unwind(AssertUnwindSafe(|| {
                 let custom = Custom::new(unruly);
                 let _ = format!("{custom:?} {}", custom == custom.clone());
                 let build = || {
                     SamplerChain::builder().push(Sampler::Custom(custom.clone())).top_k(3).greedy().build()
                 };
-                let Ok(Ok(mut chain)) = catch_unwind(AssertUnwindSafe(build)) else { return };
+                let Ok(Ok(mut chain)) = catch_unwind(AssertUnwindSafe(build)) else { return false };
                 for _ in 0..3 {
                     let row = [0.0, 1.0, 2.0];
                     let _ = catch_unwind(AssertUnwindSafe(|| chain.sample_logits(&row).is_ok()));
@@ -209,8 +209,9 @@ fn custom(walk: &mut Walk, _: &mut Subjects) {
                     let _ = catch_unwind(AssertUnwindSafe(|| chain.try_clone().is_ok()));
                     let _ = chain.names();
                 }
-                assert!(!chain.is_poisoned(), "{chain:?}");
+                chain.is_poisoned()
             }))
         });
+        assert!(!poisoned.unwrap_or(false), "{what}");
     }
 }

@@ -84,6 +84,10 @@ fn from_metadata(walk: &mut Walk, _: &mut Subjects) {
         }
         odd_types(walk, &parts);
         odd_bytes(walk, &parts);
+        if [Tiny::LlamaQ8, Tiny::BertReranker].contains(tiny) {
+            // They have the metadata of others.
+            continue;
+        }
         for (what, metadata) in metadata_changed(&parts) {
             let model = walk.call(&what, || make(&parts, &metadata, types(&parts), &params));
             use_it(walk, &what, model);

@@ -16,7 +16,7 @@ use crate::walk::Walk;
 pub(crate) const CASES: &[Case] = &[
     ("Model::load_splits", load_splits),
     ("Model::load_embedded", |walk, _| {
-        embedded(walk, |path, offset, params| Model::load_embedded(path, offset, params));
+        embedded(walk, Model::load_embedded);
     }),
     ("Model::load_from_file_handle", |walk, _| {
         embedded(walk, |path, offset, params| {

@@ -5,8 +5,22 @@
 //! The cases run in child processes: this very program, told by a variable which cases to run. A child says what it is
 //! about to do, so that the last word of one that ends early, or says nothing for long, is what it ended of.
 //!
-//! `cargo xtask tidy` compares the lists of cases, one in each file, with the functions of the crate. A new function needs
-//! a new line in the list of its file; most take `each_context` or `each_model` and the values of `values.rs`.
+//! # Adding a case
+//!
+//! `cargo xtask tidy` compares the lists of cases, `CASES` in each file, with the functions of the crate. A new function
+//! needs a new line in the list of its file: its name, as `Type::function`, and what tries it. Most are one of these:
+//!
+//! - [`subjects::each_context`] or [`subjects::each_model`] hands over contexts and models of every kind, some of which are
+//!   poisoned; the arguments are those of `values.rs`, `damage.rs` (bytes cut off and changed) and `parts.rs` (GGUF files
+//!   with other metadata and tensors).
+//! - What may fail goes through [`walk::Walk::call`], which refuses errors that a check in Rust should have come before,
+//!   and calls that work on what is poisoned; what may not goes through [`walk::Walk::run`]. Say in the first argument
+//!   what is tried: it is what a failure is reported with.
+//! - What was made, loaded or restored of hostile arguments is used: decode a batch with it.
+//! - Leave a context as it was (settings, adapters, callbacks), for the cases after it.
+//!
+//! One case alone, in this process: `LLAMA_HOSTILE_CASES=Model::load cargo test -p llama-core --test hostile -- child
+//! --exact --nocapture`. The whole walk should stay below a minute on one core; it prints what took longest.
 
 mod abort;
 mod adapter;
@@ -35,6 +49,7 @@ mod plan;
 mod poison;
 #[path = "../rewritten/mod.rs"]
 mod rewritten;
+mod row_sampler;
 mod rows;
 mod sampler;
 mod state;
@@ -79,6 +94,7 @@ fn cases() -> Vec<Case> {
         observer::CASES,
         params::CASES,
         plan::CASES,
+        row_sampler::CASES,
         rows::CASES,
         sampler::CASES,
         state::CASES,
@@ -112,6 +128,7 @@ fn child() {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "the figures are for whoever asks for them with --nocapture")]
 fn every_function_survives() {
     let mut left: Vec<&str> = cases().into_iter().map(|(name, _)| name).collect();
     let mut steps = 0;
@@ -128,7 +145,6 @@ fn every_function_survives() {
         let also_alone =
             if matches!(alone, Some(Ending::Early { .. })) { "" } else { " (not when it runs alone)" };
         failures.push(format!("{case}{also_alone}, after {:?}: {how}", report.last_step));
-        println!("{}", failures.last().unwrap());
         left.drain(..at.map_or(left.len(), |at| at + 1));
     }
     times.sort_unstable_by(|one, other| other.cmp(one));

@@ -54,7 +54,7 @@ pub(crate) const CASES: &[Case] = &[
         }
     }),
     ("Model::classifier_labels", |walk, subjects| {
-        plain(walk, subjects, |model| _ = model.classifier_labels())
+        plain(walk, subjects, |model| _ = model.classifier_labels());
     }),
     ("Model::has_weights", |walk, subjects| plain(walk, subjects, |model| _ = model.has_weights())),
     ("Model::n_layer_nextn", |walk, subjects| plain(walk, subjects, |model| _ = model.n_layer_nextn())),
@@ -63,7 +63,7 @@ pub(crate) const CASES: &[Case] = &[
     ("Model::params", |walk, subjects| plain(walk, subjects, |model| _ = model.params().clone())),
     ("Model::vocab", |walk, subjects| plain(walk, subjects, |model| _ = format!("{:?}", model.vocab()))),
     ("Model::is_same", |walk, subjects| {
-        plain(walk, subjects, |model| assert!(model.is_same(&model.clone())))
+        plain(walk, subjects, |model| assert!(model.is_same(&model.clone())));
     }),
     ("Model::n_ctx_train", |walk, subjects| plain(walk, subjects, |model| _ = model.n_ctx_train())),
     ("Model::n_embd", |walk, subjects| plain(walk, subjects, |model| _ = model.n_embd())),
@@ -81,7 +81,7 @@ pub(crate) const CASES: &[Case] = &[
     ("Model::has_encoder", |walk, subjects| plain(walk, subjects, |model| _ = model.has_encoder())),
     ("Model::has_decoder", |walk, subjects| plain(walk, subjects, |model| _ = model.has_decoder())),
     ("Model::decoder_start_token", |walk, subjects| {
-        plain(walk, subjects, |model| _ = model.decoder_start_token())
+        plain(walk, subjects, |model| _ = model.decoder_start_token());
     }),
     ("Model::is_recurrent", |walk, subjects| plain(walk, subjects, |model| _ = model.is_recurrent())),
     ("Model::is_hybrid", |walk, subjects| plain(walk, subjects, |model| _ = model.is_hybrid())),

@@ -7,6 +7,7 @@ use llama_core::{
 use test_models::Tiny;
 
 use crate::Case;
+use crate::context::is_quick;
 use crate::subjects::{Subjects, try_fill};
 use crate::values::{BOOLS, F32, U32, USIZE};
 use crate::walk::Walk;
@@ -18,13 +19,13 @@ pub(crate) const CASES: &[Case] = &[
     ("ContextParams::n_seq_max", |walk, subjects| numbers(walk, subjects, ContextParams::n_seq_max)),
     ("ContextParams::n_threads", |walk, subjects| numbers(walk, subjects, ContextParams::n_threads)),
     ("ContextParams::n_threads_batch", |walk, subjects| {
-        numbers(walk, subjects, ContextParams::n_threads_batch)
+        numbers(walk, subjects, ContextParams::n_threads_batch);
     }),
     ("ContextParams::rope_freq_base", |walk, subjects| {
-        each(walk, subjects, &F32, ContextParams::rope_freq_base)
+        each(walk, subjects, &F32, ContextParams::rope_freq_base);
     }),
     ("ContextParams::rope_freq_scale", |walk, subjects| {
-        each(walk, subjects, &F32, ContextParams::rope_freq_scale)
+        each(walk, subjects, &F32, ContextParams::rope_freq_scale);
     }),
     ("ContextParams::embeddings", |walk, subjects| each(walk, subjects, &BOOLS, ContextParams::embeddings)),
     ("ContextParams::offload_kqv", |walk, subjects| each(walk, subjects, &BOOLS, ContextParams::offload_kqv)),
@@ -67,7 +68,7 @@ pub(crate) const CASES: &[Case] = &[
         each(walk, subjects, &all, ContextParams::rope_scaling_type);
     }),
     ("ContextParams::yarn_attn_factor", |walk, subjects| {
-        yarn(walk, subjects, ContextParams::yarn_attn_factor)
+        yarn(walk, subjects, ContextParams::yarn_attn_factor);
     }),
     ("ContextParams::yarn_beta_fast", |walk, subjects| yarn(walk, subjects, ContextParams::yarn_beta_fast)),
     ("ContextParams::yarn_beta_slow", |walk, subjects| yarn(walk, subjects, ContextParams::yarn_beta_slow)),
@@ -125,10 +126,7 @@ fn each<T: Copy + core::fmt::Debug>(
         for value in values {
             let params = set(set(ContextParams::default().n_ctx(256).n_threads(1), *value), *value);
             let made = walk.call(format!("{value:?}"), || Context::new(&model, &params));
-            // Hundreds of threads that wait for each other would take minutes.
-            if let Some(mut context) =
-                made.filter(|context| context.n_threads().max(context.n_threads_batch()) < 8)
-            {
+            if let Some(mut context) = made.filter(is_quick) {
                 walk.call(format!("{value:?}, used"), || try_fill(&mut context));
             }
         }

@@ -57,7 +57,7 @@ fn plans(walk: &mut Walk, with: impl Fn(&LoadPlan)) {
     for tiny in [Tiny::Llama, Tiny::Jamba, Tiny::Bert] {
         for (index, params) in sizes().iter().enumerate() {
             let plan = walk.call(format!("{tiny} {index}"), || {
-                Model::plan(&tiny.path(), &ModelParams::default(), params)
+                Model::plan(tiny.path(), &ModelParams::default(), params)
             });
             if let Some(plan) = plan {
                 with(&plan);
@@ -84,13 +84,13 @@ fn plan(walk: &mut Walk, _: &mut Subjects) {
         walk.on(tiny, false);
         for value in BOOLS {
             let params = ModelParams::default().vocab_only(value).no_alloc(!value);
-            walk.call(format!("vocab_only {value}"), || Model::plan(&tiny.path(), &params, &small));
+            walk.call(format!("vocab_only {value}"), || Model::plan(tiny.path(), &params, &small));
         }
     }
     for tiny in [Tiny::Llama, Tiny::Gemma3, Tiny::Jamba, Tiny::T5] {
         walk.on(tiny, false);
         for (name, params) in odd_params().into_iter().step_by(3) {
-            walk.call(name, || Model::plan(&tiny.path(), &ModelParams::default(), &params));
+            walk.call(name, || Model::plan(tiny.path(), &ModelParams::default(), &params));
         }
     }
 }

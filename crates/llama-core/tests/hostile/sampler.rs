@@ -19,17 +19,17 @@ pub(crate) const CASES: &[Case] = &[
     }),
     ("SamplerChainBuilder::push", push),
     ("SamplerChainBuilder::perf", |walk, _| {
-        BOOLS.into_iter().for_each(|perf| check(walk, perf, |b| b.perf(perf)))
+        BOOLS.into_iter().for_each(|perf| check(walk, perf, |b| b.perf(perf)));
     }),
     ("SamplerChainBuilder::greedy", |walk, _| check(walk, "", SamplerChainBuilder::greedy)),
     ("SamplerChainBuilder::dist", |walk, _| {
-        U32.into_iter().for_each(|seed| check(walk, seed, |b| b.dist(seed)))
+        U32.into_iter().for_each(|seed| check(walk, seed, |b| b.dist(seed)));
     }),
     ("SamplerChainBuilder::top_k", |walk, _| U32.into_iter().for_each(|k| check(walk, k, |b| b.top_k(k)))),
     ("SamplerChainBuilder::top_p", |walk, _| F32.into_iter().for_each(|p| check(walk, p, |b| b.top_p(p)))),
     ("SamplerChainBuilder::min_p", |walk, _| F32.into_iter().for_each(|p| check(walk, p, |b| b.min_p(p)))),
     ("SamplerChainBuilder::typical_p", |walk, _| {
-        F32.into_iter().for_each(|p| check(walk, p, |b| b.typical_p(p)))
+        F32.into_iter().for_each(|p| check(walk, p, |b| b.typical_p(p)));
     }),
     ("SamplerChainBuilder::temperature", |walk, _| {
         F32.into_iter().for_each(|t| check(walk, t, |b| b.temperature(t)));
@@ -87,7 +87,7 @@ pub(crate) const CASES: &[Case] = &[
     ("Sampler::name", |walk, subjects| each_sampler(walk, subjects, |sampler| _ = sampler.name())),
     ("Sampler::model", |walk, subjects| each_sampler(walk, subjects, |sampler| _ = sampler.model().cloned())),
     ("Sampler::is_selecting", |walk, subjects| {
-        each_sampler(walk, subjects, |sampler| _ = sampler.is_selecting())
+        each_sampler(walk, subjects, |sampler| _ = sampler.is_selecting());
     }),
     ("Candidates::new", |walk, _| _ = walk.run("", Candidates::new)),
     ("Candidates::from_logits", |walk, _| {
@@ -141,7 +141,7 @@ fn triples(mut with: impl FnMut(f32, f32, f32)) {
 }
 
 /// Rows of logits: none, few, as many as the tiny models have, and such that are no numbers.
-fn rows() -> Vec<Vec<f32>> {
+pub(crate) fn rows() -> Vec<Vec<f32>> {
     let mut rows = vec![vec![], F32.to_vec()];
     for n in [1, 2, 404, 507] {
         rows.extend(

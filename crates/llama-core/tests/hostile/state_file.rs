@@ -112,7 +112,7 @@ fn save(
         }
         let target = folder.path().join("state");
         walk.call("no tokens", || save(context, &target, &[]));
-        let n = if first { 1 << 20 } else { 1 };
+        let n = if first { 1 << 16 } else { 1 };
         first = false;
         walk.call("other tokens", || save(context, &target, &I32.map(Token::new).repeat(n)));
     });
@@ -131,12 +131,15 @@ fn load(
     let paths = paths();
     let mut last = None;
     each_context(walk, subjects, |walk, context| {
+        walk.call("another's", || load(context, &other));
+        if !is_first(context, &mut last) {
+            return;
+        }
         for path in &paths {
             let loaded = walk.call(short(path), || load(context, path));
             assert!(loaded.is_none(), "{}", path.display());
         }
-        walk.call("another's", || load(context, &other));
-        if !is_first(context, &mut last) || save(context, &own).is_err() {
+        if save(context, &own).is_err() {
             return;
         }
         walk.call("its own", || load(context, &own));
@@ -179,14 +182,14 @@ fn infos(walk: &mut Walk, subjects: &mut Subjects, with: impl Fn(&StateInfo)) {
     for path in paths() {
         walk.call(short(&path), || StateInfo::read(&path));
     }
-    let mut left = 3;
+    let mut left = 1;
     each_context(walk, subjects, |walk, context| {
         if left == 0 || walk.is_poisoned() || context.save_state(&path, &I32.map(Token::new)).is_err() {
             return;
         }
         left -= 1;
         let bytes = fs::read(&path).unwrap();
-        for (what, bytes) in damaged(&bytes, 800, 1).map(|(what, bytes)| {
+        for (what, bytes) in damaged(&bytes, 800, 2).map(|(what, bytes)| {
             let right = with_right_checksums(&bytes);
             (what, right.unwrap_or(bytes))
         }) {

@@ -50,7 +50,7 @@ pub(crate) fn texts() -> Vec<String> {
 
 /// Ranges with both ends of every kind, forwards and backwards.
 pub(crate) fn ranges() -> Vec<(Bound<i32>, Bound<i32>)> {
-    let ends = [-1, 0, 1, 3, 100, i32::MAX - 1, i32::MAX, i32::MIN];
+    let ends = [-1, 0, 1, 3, i32::MAX, i32::MIN];
     let mut bounds = vec![Bound::Unbounded];
     bounds.extend(ends.iter().flat_map(|end| [Bound::Included(*end), Bound::Excluded(*end)]));
     bounds.iter().flat_map(|start| bounds.iter().map(|end| (*start, *end))).collect()

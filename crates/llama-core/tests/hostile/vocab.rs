@@ -1,4 +1,8 @@
 //! Vocabularies, and text to tokens and back.
+#![allow(
+    clippy::redundant_closure_for_method_calls,
+    reason = "a path to the method is good for one lifetime only"
+)]
 
 use llama_core::{DetokenizeOptions, Model, Token, TokenizeOptions, Vocab};
 
@@ -50,7 +54,19 @@ pub(crate) const CASES: &[Case] = &[
     ("Vocab::fim_sep", |walk, subjects| special(walk, subjects, |vocab| vocab.fim_sep())),
     ("TokenizeOptions::add_special", |walk, subjects| options(walk, subjects, TokenizeOptions::add_special)),
     ("TokenizeOptions::parse_special", |walk, subjects| {
-        options(walk, subjects, TokenizeOptions::parse_special)
+        options(walk, subjects, TokenizeOptions::parse_special);
+    }),
+    ("TokenizeOptions::adds_special", |walk, _| {
+        BOOLS.into_iter().for_each(|add| {
+            let options = TokenizeOptions::default().add_special(add);
+            assert_eq!(walk.run(add, || options.adds_special()), add);
+        });
+    }),
+    ("TokenizeOptions::parses_special", |walk, _| {
+        BOOLS.into_iter().for_each(|parse| {
+            let options = TokenizeOptions::default().parse_special(parse);
+            assert_eq!(walk.run(parse, || options.parses_special()), parse);
+        });
     }),
     ("DetokenizeOptions::remove_special", |walk, subjects| {
         removing(walk, subjects, DetokenizeOptions::remove_special);

@@ -73,7 +73,7 @@ impl Walk {
         result
             .map_err(|error| {
                 if !is_contained(&error) {
-                    self.look_at(&error)
+                    self.look_at(&error);
                 }
             })
             .ok()

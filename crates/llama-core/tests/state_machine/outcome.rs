@@ -47,6 +47,7 @@ fn kind(error: &Error) -> &'static str {
         ErrorKind::Decode(DecodeError::NoSlot) => "Decode(NoSlot)",
         ErrorKind::Decode(DecodeError::InvalidBatch) => "Decode(InvalidBatch)",
         ErrorKind::Sampler { .. } => "Sampler",
+        ErrorKind::InvalidSamplers { .. } => "InvalidSamplers",
         ErrorKind::Internal { .. } => "Internal",
         ErrorKind::Exception { .. } => "Exception",
         ErrorKind::Poisoned { .. } => "Poisoned",

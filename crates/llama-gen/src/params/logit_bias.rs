@@ -2,11 +2,12 @@
 
 use core::fmt;
 
-use llama_core::{Token, TokenizeOptions, Vocab};
+use llama_core::{Token, TokenizeOptions};
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Result;
+use crate::tokenizer::Tokenizer;
 
 /// What is added to the logit of a token before anything else looks at it.
 ///
@@ -62,7 +63,7 @@ impl LogitBias {
 }
 
 /// The biases of single tokens, each token once: several of one token add up.
-pub(crate) fn biased_tokens(biases: &[LogitBias], vocab: Vocab<'_>) -> Result<Vec<(Token, f32)>> {
+pub(crate) fn biased_tokens(biases: &[LogitBias], tokenizer: &dyn Tokenizer) -> Result<Vec<(Token, f32)>> {
     let mut sums = std::collections::BTreeMap::new();
     let mut add = |token, bias| *sums.entry(token).or_insert(0.0) += bias;
     for LogitBias { target, bias } in biases {
@@ -70,7 +71,7 @@ pub(crate) fn biased_tokens(biases: &[LogitBias], vocab: Vocab<'_>) -> Result<Ve
             BiasTarget::Token(token) => add(*token, *bias),
             BiasTarget::Text(text) => {
                 let options = TokenizeOptions::default().add_special(false);
-                vocab.tokenize(text, options)?.into_iter().for_each(|token| add(token, *bias));
+                tokenizer.tokenize(text, options)?.into_iter().for_each(|token| add(token, *bias));
             }
         }
     }

@@ -195,7 +195,7 @@ impl SamplingParams {
     pub fn to_chain(&self, model: &Model) -> Result<SamplerChain> {
         let params = self.resolve(model)?;
         params.validate()?;
-        sampler::chain(&params, model, false)
+        sampler::chain(&params, model, model, false)
     }
 }
 

@@ -119,8 +119,10 @@ impl Live {
 /// Drops what is the user's, whose destructors may panic.
 fn drop_quietly<T>(value: T) {
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| drop(value))) {
-        // Its destructor may panic as well.
-        core::mem::forget(payload);
+        // Its destructor may panic as well, and what that panics with too.
+        if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            core::mem::forget(payload);
+        }
         tracing::error!("a custom sampler panicked while it was dropped");
     }
 }

@@ -107,5 +107,5 @@ fn expect_chain(samplers: Samplers) -> Expected {
         Samplers::Mirostat(eta) => (0.0..=1.0).contains(&eta),
         Samplers::Adaptive(target) => (0.0..=1.0).contains(&target),
     };
-    if good { Fine } else { Refused("Sampler") }
+    if good { Fine } else { Refused("InvalidSamplers") }
 }
