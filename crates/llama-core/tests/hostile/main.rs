@@ -25,10 +25,10 @@
 mod abort;
 mod adapter;
 mod batch;
+mod builtin_chat;
 mod chain_edit;
-mod chat;
 #[cfg(feature = "common")]
-mod chat_templates;
+mod chat;
 mod child;
 mod clone;
 mod context;
@@ -77,10 +77,10 @@ fn cases() -> Vec<Case> {
         abort::CASES,
         adapter::CASES,
         batch::CASES,
+        builtin_chat::CASES,
         chain_edit::CASES,
-        chat::CASES,
         #[cfg(feature = "common")]
-        chat_templates::CASES,
+        chat::CASES,
         clone::CASES,
         context::CASES,
         control_vector::CASES,
