@@ -382,7 +382,8 @@ impl Live {
             self.flush();
             return Ok(reason);
         }
-        llama.tokenizer().append_token_bytes(token, false, self.detokenizer.buffer())?;
+        let is_shown = generate.shown.contains(&token);
+        llama.tokenizer().append_token_bytes(token, is_shown, self.detokenizer.buffer())?;
         let mut text = String::new();
         self.detokenizer.take(&mut text);
         let stop = self.stop.push(&text, &mut self.text);

@@ -267,6 +267,7 @@ impl Answer {
         });
         let mut sequence = Sequence::new(&params, generate.llama.model(), generate.llama.tokenizer())?;
         sequence.stop_when(generate.criterion.clone());
+        sequence.show(generate.shown.clone());
         sequence.accept_prompt(prompt)?;
         let prompt_tokens = prompt.len();
         let (reused_tokens, evaluated_tokens) =

@@ -78,6 +78,14 @@ pub enum ErrorKind {
         /// What is wrong, and what would be right.
         reason: String,
     },
+    /// A conversation could not be saved to a file, or the file is none of a conversation.
+    #[error("the conversation {} was not saved or loaded: {source}", path.display())]
+    ChatFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        source: std::io::Error,
+    },
     /// The model cannot generate text.
     #[error("{} cannot generate text: {reason}", path.display())]
     NotGenerative {

@@ -3,6 +3,7 @@
 use core::future::poll_fn;
 use core::pin::Pin;
 use core::time::Duration;
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_core::Stream as _;
@@ -19,6 +20,7 @@ use crate::model::Llama;
 use crate::params::{GenerationParams, SamplingParams};
 use crate::prompt::Prompt;
 use crate::run::Run;
+use crate::slots::Slots;
 use crate::stop::{Criterion, StopCriterion};
 use crate::stream::EventStream;
 use crate::when_full::WhenFull;
@@ -37,6 +39,10 @@ pub struct Generate {
     pub(crate) wanted: Wanted,
     pub(crate) cache_prompt: bool,
     pub(crate) checkpoints: Vec<usize>,
+    /// Where the context comes from and goes back to; `None` for the model's own.
+    pub(crate) home: Option<Arc<Slots>>,
+    /// Special tokens whose names are part of the text.
+    pub(crate) shown: Vec<Token>,
 }
 
 /// The events that are not always there.
@@ -61,6 +67,8 @@ impl Generate {
             wanted: Wanted::default(),
             cache_prompt: true,
             checkpoints: Vec::new(),
+            home: None,
+            shown: Vec::new(),
         }
     }
 

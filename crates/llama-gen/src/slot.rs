@@ -33,6 +33,25 @@ impl Slot {
         Ok(Self { context, tokens: Vec::new(), exact: None, checkpoints, batch: Batch::new() })
     }
 
+    /// Of a context whose memory was filled from a file with these tokens.
+    #[cfg(feature = "chat")]
+    pub(crate) fn of_filled(context: Context, tokens: Vec<Token>, budget: usize) -> Result<Self> {
+        Ok(Self { tokens, ..Self::new(context, budget)? })
+    }
+
+    /// Whether the tokens would leave in memory again what is there.
+    #[cfg(feature = "chat")]
+    pub(crate) fn is_exact(&self) -> bool {
+        self.exact.is_none()
+    }
+
+    /// Another one with the same in memory. Checkpoints stay here.
+    #[cfg(feature = "chat")]
+    pub(crate) fn try_clone(&mut self, budget: usize) -> Result<Self> {
+        let clone = Self::of_filled(self.context.try_clone()?, self.tokens.clone(), budget)?;
+        Ok(Self { exact: self.exact, ..clone })
+    }
+
     pub(crate) fn context(&mut self) -> &mut Context {
         &mut self.context
     }
@@ -234,8 +253,12 @@ impl Slot {
     pub(crate) fn shift(&mut self, keep: usize, discard: usize) -> Result<()> {
         let end = keep + discard;
         let mut memory = self.context.memory();
-        memory.seq_rm(SEQUENCE, place(keep)..place(end))?;
-        memory.seq_add(SEQUENCE, place(end).., -place(discard))?;
+        let removed = memory.seq_rm(SEQUENCE, place(keep)..place(end));
+        let moved = removed.and_then(|()| memory.seq_add(SEQUENCE, place(end).., -place(discard)));
+        if let Err(error) = moved {
+            self.forget()?;
+            return Err(error.into());
+        }
         self.tokens.drain(keep..end);
         self.exact = Some(self.exact.map_or(keep, |exact| exact.min(keep)));
         self.checkpoints.truncate(keep);

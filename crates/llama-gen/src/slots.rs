@@ -50,6 +50,31 @@ impl Slots {
         }
     }
 
+    /// Others of the same kind, with room for one context.
+    #[cfg(feature = "chat")]
+    pub(crate) fn alone(&self) -> Self {
+        Self::new(self.model.clone(), self.params.clone(), 1, self.checkpoint_bytes)
+    }
+
+    /// A context that nobody uses now, the longest unused first.
+    #[cfg(feature = "chat")]
+    pub(crate) fn take_oldest(&self) -> Option<Slot> {
+        let mut idle = self.idle.lock();
+        (!idle.is_empty()).then(|| idle.remove(0))
+    }
+
+    /// A context with an empty memory.
+    #[cfg(feature = "chat")]
+    pub(crate) fn new_context(&self) -> Result<Context> {
+        Ok(Context::new(&self.model, &self.params)?)
+    }
+
+    /// The most bytes of checkpoints of each context.
+    #[cfg(feature = "chat")]
+    pub(crate) fn checkpoint_bytes(&self) -> usize {
+        self.checkpoint_bytes
+    }
+
     /// A context that is there; `None` when another is to be made, so that what is in memory is not lost: while there is
     /// room, and for a prompt that has less than half of it in common.
     fn take_idle(&self, prompt: &[Token], adapters: &Adapters) -> Result<Option<Slot>> {

@@ -75,6 +75,7 @@ impl Context {
             self.apply_order()?;
         }
         self.outputs.clear();
+        self.samplers.clear_rows();
         self.ordered.set(false);
         // Half-moved keys would be left in memory (llama-kv-cache.cpp, update).
         self.hooks.begin(!self.books.has_moves())?;
@@ -89,6 +90,9 @@ impl Context {
         result?;
         self.may_plan = false;
         self.keep_results(batch, process);
+        if process == Process::Decode {
+            self.samplers.set_rows(batch, &self.outputs);
+        }
         Ok(())
     }
 
@@ -207,6 +211,7 @@ impl Context {
             && facts.has_memory
             && !facts.has_encoder
             && !facts.needs_states
+            && self.samplers.is_empty()
             && batch.states.is_empty()
             && batch.places.is_empty()
             && (1..=longest).contains(&batch.len())
@@ -228,6 +233,9 @@ impl Context {
         self.check_rows(batch)?;
         batch.seq_ids.iter().try_for_each(|seq_id| self.check_seq_id(SeqId::new(*seq_id)))?;
         self.check_shared(batch)?;
+        if process == Process::Decode {
+            self.check_samplers(batch, self.outputs_all(process))?;
+        }
         check_positions(batch, self.model.n_positions())?;
         if process == Process::Decode { self.check_encoded(batch) } else { Ok(()) }
     }

@@ -26,6 +26,7 @@ mod abort;
 mod adapter;
 mod batch;
 mod chain_edit;
+mod chat;
 mod child;
 mod clone;
 mod context;
@@ -46,6 +47,7 @@ mod plan;
 mod poison;
 #[path = "../rewritten/mod.rs"]
 mod rewritten;
+mod row_sampler;
 mod rows;
 mod sampler;
 mod state;
@@ -73,6 +75,8 @@ fn cases() -> Vec<Case> {
         adapter::CASES,
         batch::CASES,
         chain_edit::CASES,
+        chat::CASES,
+        chat::COMMON,
         clone::CASES,
         context::CASES,
         control_vector::CASES,
@@ -87,6 +91,7 @@ fn cases() -> Vec<Case> {
         observer::CASES,
         params::CASES,
         plan::CASES,
+        row_sampler::CASES,
         rows::CASES,
         sampler::CASES,
         state::CASES,
