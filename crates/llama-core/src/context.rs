@@ -13,6 +13,7 @@ mod pool_tests;
 mod positions;
 mod recover;
 mod resolved;
+mod samplers;
 mod warm_up;
 
 use core::cell::Cell;
@@ -26,6 +27,8 @@ pub use params::{
 };
 use positions::Positions;
 pub use resolved::ResolvedParams;
+pub use samplers::AttachedSampler;
+use samplers::Samplers;
 
 use crate::adapter::LoraAdapter;
 use crate::error::{Error, ErrorKind, Result};
@@ -76,6 +79,8 @@ pub struct Context {
     books: Bookkeeping,
     /// The adapters that C has pointers to, with their scales.
     adapters: Vec<(LoraAdapter, f32)>,
+    /// The samplers that C has pointers to.
+    samplers: Samplers,
     /// Whether the next batch may make C plan its buffers anew, for which it walks through the model's adapters.
     may_plan: bool,
 }
@@ -122,7 +127,7 @@ struct Facts {
 // whose functions may be called from any one thread at a time (llama-context.cpp keeps no thread-local state;
 // ggml's CPU threads belong to the computation or to a pool, which is locked meanwhile). `Context` is not `Sync`, so
 // that there is one thread at a time. What it owns of C's (`input`, `hooks`) is memory without a thread, and the
-// closures in `hooks` are `Send`.
+// closures in `hooks` are `Send`, as sampler chains are.
 unsafe impl Send for Context {}
 
 /// The owner of the C object.
@@ -131,7 +136,7 @@ struct OwnedRaw(NonNull<llama_sys::llama_context>);
 impl Drop for OwnedRaw {
     fn drop(&mut self) {
         // SAFETY: the context is valid and this is its only owner. It is the first field of `Context`: what C has the
-        // address of (the model, hooks, thread pools) is dropped after it.
+        // address of (the model, hooks, thread pools, samplers) is dropped after it.
         if let Err(error) = guard(|| unsafe { llama_sys::llama_free(self.0.as_ptr()) }) {
             tracing::error!("freeing a context failed: {error}");
         }
@@ -262,6 +267,7 @@ impl Context {
             poison: None,
             books: Bookkeeping::default(),
             adapters: Vec::new(),
+            samplers: Samplers::default(),
             may_plan: false,
         })
     }

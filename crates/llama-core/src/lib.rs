@@ -60,6 +60,7 @@ mod numa;
 mod observer;
 mod perf;
 mod plan;
+mod sampled;
 mod sampler;
 mod state;
 mod system;
@@ -87,6 +88,7 @@ pub use model::{
 };
 pub use perf::Perf;
 pub use plan::{DevicePlan, LoadPlan, MemoryUse};
+pub use sampled::Sampled;
 pub use sampler::*;
 pub use state::{DeviceState, Removed, StateError, StateInfo, StateKind, StatePart};
 pub use system::{BackendReport, DeviceReport, SystemReport};
@@ -99,7 +101,7 @@ pub use batch::MultiPos;
 pub use builtin_chat::{apply_builtin_chat_template, builtin_chat_templates};
 #[cfg(feature = "common")]
 pub use chat_templates::{ChatTemplates, ChatTurn};
-pub use context::{ContextType, ResolvedParams, RopeScaling};
+pub use context::{AttachedSampler, ContextType, ResolvedParams, RopeScaling};
 pub use embeddings::normalize_l2;
 #[cfg(feature = "common")]
 pub use json_schema::json_schema_to_grammar;

@@ -80,14 +80,17 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoOutput`] when the token is not in the last batch or did not ask for results,
-    /// [`ErrorKind::Poisoned`].
+    /// [`ErrorKind::NoOutput`] when the token is not in the last batch or did not ask for results, and when its sequence
+    /// is [sampled](Context::set_sampler) on the device, [`ErrorKind::Poisoned`].
     ///
     /// Corresponds to `llama_get_logits_ith`.
     ///
     /// [`Batch::last_output`]: crate::Batch::last_output
     pub fn logits(&self, index: impl Into<Option<usize>>) -> Result<Logits<'_>> {
         let index = self.check_output(index.into(), "logits")?;
+        if self.sampled_seq(index).is_some() {
+            return Err(no_output(index, "logits", "they stay on the device, with a sampler: use sampled"));
+        }
         if !self.computed().logits {
             return Err(no_output(index, "logits", "the last batch computed embeddings only"));
         }
@@ -104,7 +107,7 @@ impl Context {
     }
 
     /// The logits of all tokens of the last batch that have results, in the batch's order, each with its index in the
-    /// batch.
+    /// batch. Without those of sequences that are [sampled](Context::set_sampler) on the device.
     ///
     /// # Errors
     ///
@@ -119,7 +122,10 @@ impl Context {
         let raw = self.raw();
         // SAFETY: the context is valid; the function returns the start of its rows, which `read` has put in order.
         let rows = self.rows("logits", n_vocab, move || unsafe { llama_sys::llama_get_logits(raw) })?;
-        Ok(rows.map(|(index, row)| (index, Logits { row })))
+        // What is sampled on the device is not copied from there.
+        let is_here =
+            |(index, _): &(usize, _)| i32::try_from(*index).is_ok_and(|it| self.sampled_seq(it).is_none());
+        Ok(rows.filter(is_here).map(|(index, row)| (index, Logits { row })))
     }
 
     /// Rows of `width` floats that C has one after the other for all tokens with results.

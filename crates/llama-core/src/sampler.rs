@@ -9,6 +9,7 @@ mod chain;
 mod check;
 mod create;
 mod custom;
+mod device;
 mod fast;
 mod finished;
 mod grammar;
@@ -21,6 +22,7 @@ mod raw;
 
 pub use builder::SamplerChainBuilder;
 pub use candidates::{Candidate, Candidates};
+pub(crate) use chain::check_sampled;
 pub use chain::{GrammarState, SamplerChain};
 pub use custom::{CandidatesMut, Custom, CustomSampler};
 pub use fast::{Choice, RowSampler, RowSamplerPool};

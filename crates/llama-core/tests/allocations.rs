@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use greedy::{SEQ, load, params, tokens};
-use llama_core::{AbortFlag, Batch, Context, Pos, SeqId, Token};
+use llama_core::{AbortFlag, Batch, Context, Penalties, Pos, SamplerChain, SeqId, Token};
 use test_models::Tiny;
 
 thread_local! {
@@ -101,6 +101,29 @@ fn steps_of_several_sequences() {
         let found = allocations(|| (3..53).for_each(|pos| step(&mut context, &mut batch, &mut next, pos)));
         assert_eq!(found, 0);
     }
+}
+
+#[test]
+fn steps_that_are_sampled() {
+    let model = load(Tiny::Llama);
+    let chain = || SamplerChain::builder().penalties(Penalties { repeat: 1.1, ..Penalties::default() });
+    let mut context = Context::new(&model, &params().n_ctx(1024).n_seq_max(3)).unwrap();
+    context.set_sampler(SeqId::new(0), chain().dist(1).build().unwrap()).unwrap();
+    context.set_sampler(SeqId::new(1), chain().top_k(40).typical_p(0.9).dist(1).build().unwrap()).unwrap();
+    let mut own = chain().top_k(40).top_p(0.9).dist(1).build().unwrap();
+    let (mut batch, mut next) = (Batch::new(), [5, 6, 7].map(Token::new));
+    let mut step = |pos: i32| {
+        batch.clear();
+        for (seq_id, token) in (0..).zip(&next) {
+            batch.push(*token, Pos::new(pos), &[SeqId::new(seq_id)], true).unwrap();
+        }
+        context.decode(&batch).unwrap();
+        next[0] = context.sample(0).unwrap();
+        next[1] = context.sample(1).unwrap();
+        next[2] = own.sample(&mut context, 2).unwrap();
+    };
+    (0..3).for_each(&mut step);
+    assert_eq!(allocations(|| (3..53).for_each(step)), 0);
 }
 
 #[test]

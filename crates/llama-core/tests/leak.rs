@@ -9,7 +9,10 @@ mod rewritten;
 use std::fs::File;
 
 use greedy::{SEQ, decode, load, params, tokens};
-use llama_core::{Batch, Context, LoadMode, Model, ModelParams, Pos, StatePart};
+use llama_core::{
+    Batch, CandidatesMut, Context, CustomSampler, LoadMode, Model, ModelParams, Penalties, Pos, Sampler,
+    SamplerChain, StatePart,
+};
 use resident::assert_flat;
 use test_models::Tiny;
 
@@ -28,6 +31,7 @@ fn memory_stays_flat() {
     plans();
     models_from_handles();
     models_in_parts();
+    samplers_that_come_and_go();
 }
 
 /// What a small context takes at least: its cache and its buffers.
@@ -165,4 +169,38 @@ fn models_in_parts() {
         Model::load(&paths[0], &ModelParams::default()).unwrap();
         Model::load_splits(&paths[..2], &ModelParams::default()).unwrap_err();
     });
+}
+
+fn samplers_that_come_and_go() {
+    let model = load(Tiny::Llama);
+    let prompt = tokens(&model, "Hello world");
+    let mut context = Context::new(&model, &params()).unwrap();
+    assert_flat(200, 50_000, || {
+        let builder = SamplerChain::builder().penalties(Penalties { repeat: 1.1, ..Penalties::default() });
+        let builder =
+            builder.grammar(&model, "root ::= [a-z]*", "root").custom(Nothing(vec![1; 5000])).dist(1);
+        let mut chain = builder.build().unwrap();
+        chain.insert(0, Sampler::TopK { k: 40 }).unwrap();
+        chain.copy_state_from(&chain.try_clone().unwrap()).unwrap();
+        context.set_sampler(SEQ, chain).unwrap();
+        context.memory().seq_rm(SEQ, ..).unwrap();
+        decode(&mut context, &prompt, SEQ, 0);
+        drop(context.sample(prompt.len() - 1));
+        let mut chain = context.remove_sampler(SEQ).unwrap().unwrap();
+        chain.remove(1).unwrap();
+        context.set_sampler(SEQ, chain).unwrap();
+    });
+}
+
+#[derive(Clone)]
+struct Nothing(Vec<u8>);
+
+impl CustomSampler for Nothing {
+    fn name(&self) -> &str {
+        "nothing"
+    }
+
+    fn apply(&mut self, candidates: &mut CandidatesMut<'_>) {
+        assert!(candidates.len() < self.0.len());
+    }
 }

@@ -34,12 +34,15 @@ mod event;
 mod finish;
 mod generate;
 mod generator;
+mod infill;
 mod interrupt;
+mod lora;
 mod model;
 mod params;
 mod prompt;
 mod run;
 mod sampler;
+mod score;
 mod sequence;
 mod slot;
 mod slots;
@@ -55,12 +58,14 @@ pub use event::{ChosenToken, Event, FinishReason, Progress, Shortened, Text, Tok
 pub use finish::{Finish, MemoryReport, Timings, Usage};
 pub use generate::{Completion, Generate};
 pub use generator::Generator;
+pub use infill::{Infill, InfillOrder};
 pub use model::{Llama, LlamaBuilder};
 pub use params::{
     BiasTarget, GenerationParams, GrammarParams, GrammarTriggers, LogitBias, Preset, ResolvedSampling,
     SamplerName, SamplingParams, UnknownPreset, UnknownSampler,
 };
 pub use prompt::Prompt;
+pub use score::Score;
 pub use stop::{RepetitionGuard, SoFar, StopCriterion, StopMatcher};
 pub use stream::EventStream;
 #[cfg(feature = "tokenizers")]

@@ -60,9 +60,11 @@ impl Run {
         let mut sequence =
             Sequence::new(&generate.params, generate.llama.model(), generate.llama.tokenizer())?;
         sequence.stop_when(generate.criterion.clone());
+        sequence.show(generate.shown.clone());
         sequence.accept_prompt(&prompt)?;
-        let home = Arc::clone(generate.llama.slots());
-        let mut slot = home.take(if generate.cache_prompt { &prompt } else { &[] })?;
+        let home = Arc::clone(generate.home.as_ref().unwrap_or_else(|| generate.llama.slots()));
+        let mut slot =
+            home.take_with(if generate.cache_prompt { &prompt } else { &[] }, &generate.adapters)?;
         let usage = Usage { prompt_tokens: prompt.len(), ..Usage::default() };
         let prompt = match ready(&generate, &mut slot, prompt) {
             Ok(prompt) => prompt,
@@ -153,8 +155,11 @@ impl Run {
             return reason.map(Some).ok_or(error);
         }
         self.done += n;
-        if Some(self.slot.len()) == next {
-            self.slot.checkpoint()?;
+        // Without it the next prompt takes longer, and that is all.
+        if Some(self.slot.len()) == next
+            && let Err(error) = self.slot.checkpoint()
+        {
+            tracing::warn!("a checkpoint could not be kept: {error}");
         }
         if is_prompt {
             // Devices that compute on their own would be given the whole prompt, and could not be stopped any more.

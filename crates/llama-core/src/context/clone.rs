@@ -11,7 +11,7 @@ impl Context {
     /// to the CPU and back; that copy is held meanwhile. To let sequences part inside one context,
     /// [`Memory::seq_cp`](crate::Memory::seq_cp) costs next to nothing.
     ///
-    /// Not copied are the results of the last batch, observers, abort flags and callbacks, thread pools, and states that are [kept](Context::keep_seq_state) on the device.
+    /// Not copied are the results of the last batch, observers, abort flags and callbacks, thread pools, [samplers](Context::set_sampler), and states that are [kept](Context::keep_seq_state) on the device.
     /// LoRA adapters are attached to the clone too; a control vector has to be set again.
     ///
     /// The clone has the sequences' tokens one after the other in its memory. Where there were gaps between them,

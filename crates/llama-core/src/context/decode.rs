@@ -75,6 +75,7 @@ impl Context {
             self.apply_order()?;
         }
         self.outputs.clear();
+        self.samplers.clear_rows();
         self.ordered.set(false);
         // Half-moved keys would be left in memory (llama-kv-cache.cpp, update).
         self.hooks.begin(!self.books.has_moves())?;
@@ -111,6 +112,9 @@ impl Context {
         match batch.outputs.as_slice() {
             [output] => self.outputs.push(all || *output != 0),
             outputs => self.outputs.extend(outputs.iter().map(|output| all || *output != 0)),
+        }
+        if process == Process::Decode {
+            self.samplers.set_rows(batch, &self.outputs);
         }
     }
 
@@ -209,6 +213,7 @@ impl Context {
             && !facts.needs_states
             && batch.states.is_empty()
             && batch.places.is_empty()
+            && (batch.len() == 1 || self.samplers.is_empty())
             && (1..=longest).contains(&batch.len())
             // Each has one at least.
             && batch.seq_ids.len() == batch.len()
@@ -229,7 +234,11 @@ impl Context {
         batch.seq_ids.iter().try_for_each(|seq_id| self.check_seq_id(SeqId::new(*seq_id)))?;
         self.check_shared(batch)?;
         check_positions(batch, self.model.n_positions())?;
-        if process == Process::Decode { self.check_encoded(batch) } else { Ok(()) }
+        if process == Process::Encode {
+            return Ok(());
+        }
+        self.check_encoded(batch)?;
+        self.check_samplers(batch, self.outputs_all(process))
     }
 
     /// Refuses ids outside the vocabulary. Entries that are an embedding have -1.

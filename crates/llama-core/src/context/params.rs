@@ -101,7 +101,8 @@ pub enum RopeScaling {
 /// How a context is made. The defaults are llama.cpp's, but for the threads: as many as this process can really
 /// run at once. Corresponds to `llama_context_params`.
 ///
-/// Not offered are `defrag_thold`, which llama.cpp does not read any more; `samplers`, which has to do with samplers;
+/// Not offered are `defrag_thold`, which llama.cpp does not read any more; `samplers`, for which there is
+/// [`Context::set_sampler`](crate::Context::set_sampler);
 /// and `ctx_other`, a context whose memory and weights are used too. Only drafts (Gemma 4's assistant, EAGLE-3, `DFlash`)
 /// look at it. The first of them reads and writes the other context's memory while nothing keeps the two from computing
 /// at once, and the others need functions of `llama-ext.h` besides, which are C++.
@@ -394,6 +395,14 @@ impl ContextParams {
     /// `RoPE`'s base frequency and scale.
     pub(crate) fn rope(&self) -> (f32, f32) {
         (self.rope_freq_base, self.rope_freq_scale)
+    }
+
+    /// The most results for one sequence with a sampler, of this many for all.
+    pub(super) fn outputs_per_seq(&self, n_outputs_max: u32) -> u32 {
+        if self.n_outputs_max_per_seq == 0 {
+            return n_outputs_max;
+        }
+        self.n_outputs_max_per_seq.min(n_outputs_max)
     }
 
     pub(crate) fn is_swa_full(&self) -> bool {

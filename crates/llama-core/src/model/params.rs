@@ -283,6 +283,11 @@ impl ModelParams {
         self.load_mtp
     }
 
+    /// Whether the rows of tensors are divided among devices.
+    pub(crate) fn splits_tensors(&self) -> bool {
+        self.split_mode == SplitMode::Tensor
+    }
+
     /// Whether metadata overrides set a key with such an end.
     pub(super) fn overrides_key(&self, end: &str) -> bool {
         self.kv_overrides.iter().any(|overridden| overridden.key.ends_with(end))

@@ -88,6 +88,14 @@ impl Candidates {
         flaw(not_a_number, above)
     }
 
+    /// Replaces the candidates by those of these that are not masked, and looks at their logits.
+    pub(super) fn fill_from(&mut self, candidates: impl Iterator<Item = Candidate>) -> Option<Flaw> {
+        self.array.clear();
+        self.array.extend(candidates.filter(|candidate| candidate.logit != f32::NEG_INFINITY));
+        self.forget();
+        self.check()
+    }
+
     /// Adds a candidate.
     pub fn push(&mut self, token: Token, logit: f32) {
         self.array.push(Candidate { token, logit, p: 0.0 });

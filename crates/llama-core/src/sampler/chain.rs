@@ -1,10 +1,12 @@
 //! The chain at work.
 
+mod attached;
 mod edit;
 mod grammars;
 
 use std::sync::Arc;
 
+pub(crate) use attached::check_sampled;
 pub use grammars::GrammarState;
 use grammars::Waiting;
 
@@ -56,6 +58,10 @@ pub struct SamplerChain {
     waiting: Option<Waiting>,
     /// Whether adaptive-p has selected a token that was not accepted yet.
     pending: bool,
+    /// The highest token that was accepted, -1 before.
+    highest: i32,
+    /// Of a chain that a context runs: how many samplers are planned for its device.
+    planned: Option<usize>,
     poison: Option<String>,
 }
 
@@ -87,6 +93,8 @@ impl SamplerChain {
             candidates: Candidates::new(),
             waiting,
             pending: false,
+            highest: -1,
+            planned: None,
             poison: None,
         })
     }
@@ -187,6 +195,7 @@ impl SamplerChain {
         self.check_poison()?;
         for token in tokens {
             self.check_token(*token)?;
+            self.highest = self.highest.max(token.get());
         }
         let raw = self.raw.borrow();
         let samplers = Arc::clone(&self.samplers);
@@ -240,18 +249,28 @@ impl SamplerChain {
     pub fn try_clone(&self) -> Result<Self> {
         self.check_poison()?;
         self.check_not_pending()?;
+        if self.planned.is_some() {
+            return self.detached();
+        }
         let raw = log::explain(|| self.raw.try_clone());
         self.raise()?;
-        Ok(Self {
-            raw: raw?,
+        Ok(self.with_raw(raw?, self.n_vocab, None))
+    }
+
+    /// The chain with another owner of its C samplers.
+    pub(super) fn with_raw(&self, raw: RawChain, n_vocab: Option<usize>, planned: Option<usize>) -> Self {
+        Self {
+            raw,
             samplers: Arc::clone(&self.samplers),
             perf: self.perf,
-            n_vocab: self.n_vocab,
+            n_vocab,
             candidates: Candidates::new(),
             waiting: self.waiting,
             pending: false,
+            highest: self.highest,
+            planned,
             poison: None,
-        })
+        }
     }
 
     /// The samplers, as they were given.
@@ -366,13 +385,14 @@ impl SamplerChain {
         let accept = move || unsafe { llama_sys::llama_sampler_accept(chain.get(), token.get()) };
         let stack = self.count(token)?;
         self.pending = false;
+        self.highest = self.highest.max(token.get());
         match stack {
             Some(stack) => self.call_on_large_stack(stack, accept),
             None => self.call(accept),
         }
     }
 
-    fn check_not_pending(&self) -> Result<()> {
+    pub(super) fn check_not_pending(&self) -> Result<()> {
         if !self.pending {
             return Ok(());
         }

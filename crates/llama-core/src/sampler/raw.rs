@@ -78,6 +78,22 @@ impl RawChain {
         guard(|| unsafe { llama_sys::llama_sampler_chain_add(self.as_ptr(), sampler) })
     }
 
+    /// Adds a sampler that is not one of ours, without a state, after those that are there.
+    pub(super) fn add_fence(
+        &mut self,
+        interface: &'static llama_sys::llama_sampler_i,
+        index: usize,
+    ) -> Result<()> {
+        let interface = core::ptr::from_ref(interface).cast_mut();
+        // SAFETY: the interface lives as long as the process, and C does not write to it; the sampler is new, and the
+        // chain's alone.
+        unsafe {
+            self.add("cpu", || llama_sys::llama_sampler_init(interface, core::ptr::null_mut()))?;
+        }
+        self.0.fence = i32::try_from(index).ok();
+        Ok(())
+    }
+
     /// Frees as many samplers as is said from a place on, and puts all those of another chain there.
     ///
     /// When a call is contained, samplers are lost to both chains.

@@ -27,14 +27,13 @@ mod adapter;
 mod batch;
 mod chain_edit;
 mod chat;
-#[cfg(feature = "common")]
-mod chat_templates;
 mod child;
 mod clone;
 mod context;
 mod control_vector;
 mod custom;
 mod damage;
+mod device_sampler;
 mod device_state;
 mod embedding;
 mod from_metadata;
@@ -78,12 +77,12 @@ fn cases() -> Vec<Case> {
         batch::CASES,
         chain_edit::CASES,
         chat::CASES,
-        #[cfg(feature = "common")]
-        chat_templates::CASES,
+        chat::COMMON,
         clone::CASES,
         context::CASES,
         control_vector::CASES,
         custom::CASES,
+        device_sampler::CASES,
         device_state::CASES,
         embedding::CASES,
         from_metadata::CASES,

@@ -3,6 +3,7 @@
 use super::grammars::Waiting;
 use super::{SamplerChain, sampler_error};
 use crate::error::{ErrorKind, Result};
+use crate::ffi::guard::guard;
 use crate::log;
 use crate::sampler::kind::Sampler;
 use crate::sampler::raw::RawChain;
@@ -90,18 +91,11 @@ impl SamplerChain {
                           copies";
             return Err(sampler_error("chain", reason.to_owned()));
         }
-        let (from, to) = (source.raw.borrow(), self.raw.borrow());
-        let n_samplers = self.c_len();
-        let result = self.call(|| {
-            for index in 0..n_samplers {
-                // SAFETY: both chains are valid, differ, and have samplers of the same kind and configuration there.
-                unsafe { llama_sys::llama_sampler_copy(from.sampler(index), to.sampler(index)) };
-            }
-        });
-        source.raise()?;
-        result?;
+        let copied = source.copy_state_to(&self.raw);
+        self.poison_after(copied)?;
         self.pending = false;
         self.waiting = source.waiting;
+        self.highest = source.highest;
         Ok(())
     }
 
@@ -124,6 +118,22 @@ impl SamplerChain {
         Ok(())
     }
 
+    /// Copies the samplers' states to those of a C chain of the same samplers.
+    pub(in crate::sampler) fn copy_state_to(&self, target: &RawChain) -> Result<()> {
+        let (from, to) = (self.raw.borrow(), target.borrow());
+        let n_samplers = c_index(self.len());
+        let copied = log::explain(|| {
+            guard(|| {
+                for index in 0..n_samplers {
+                    // SAFETY: both chains are valid, differ, and have samplers of the same kind and configuration there.
+                    unsafe { llama_sys::llama_sampler_copy(from.sampler(index), to.sampler(index)) };
+                }
+            })
+        });
+        self.raise()?;
+        copied
+    }
+
     fn check_index(&self, index: usize, end: usize) -> Result<()> {
         self.check_poison()?;
         if index < end {
@@ -131,11 +141,6 @@ impl SamplerChain {
         }
         let reason = format!("the chain has {} samplers (0..{end})", self.len());
         Err(ErrorKind::InvalidParameter { name: "index", value: index.to_string(), reason }.into())
-    }
-
-    /// The number of samplers as C counts them.
-    pub(super) fn c_len(&self) -> i32 {
-        c_index(self.len())
     }
 }
 
