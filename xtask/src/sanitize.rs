@@ -79,14 +79,24 @@ fn under(tool: Tool, args: &Args, rows: &mut Vec<Row>) -> Result<()> {
             Choice::Skip(reason) => row(&suite.title, Verdict::Skipped, reason.to_owned(), Duration::ZERO),
             Choice::Run(skips) => {
                 let Ending { verdict, note } = one(&plan, suite, &skips, args.minutes)?;
-                let note = skips
-                    .iter()
-                    .fold(note, |note, skip| format!("{note}; not `{}`: {}", skip.test, skip.reason));
+                let note = format!("{note}{}", left_out(&skips));
                 row(&suite.title, verdict, note, started.elapsed());
             }
         }
     }
     Ok(())
+}
+
+/// What a suite ran without, by reasons.
+fn left_out(skips: &[&suites::Skip]) -> String {
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for skip in skips {
+        match reasons.iter_mut().find(|(reason, _)| *reason == skip.reason) {
+            Some((_, tests)) => tests.push(skip.test),
+            None => reasons.push((skip.reason, vec![skip.test])),
+        }
+    }
+    reasons.iter().map(|(reason, tests)| format!("; not `{}`: {reason}", tests.join("`, `"))).collect()
 }
 
 fn one(plan: &Plan, suite: &Suite, skips: &[&suites::Skip], minutes: u64) -> Result<Ending> {

@@ -20,6 +20,12 @@ pub struct Logits<'c> {
 }
 
 impl<'c> Logits<'c> {
+    /// A view of any row: of logits that were changed, for example.
+    #[must_use]
+    pub fn from_slice(row: &'c [f32]) -> Self {
+        Self { row }
+    }
+
     /// The row, `n_vocab` floats.
     #[must_use]
     pub fn as_slice(&self) -> &'c [f32] {

@@ -14,28 +14,39 @@
 //! ```
 //!
 //! [`Llama`] is the front door. [`Llama::generate`] describes a generation, [`Generate::stream`] runs it on the calling
-//! thread as an iterator of [`Event`]s, and [`Generate::complete`] collects them. Text comes in whole characters; stop
-//! strings are never shown in part; the last event says why the generation ended, with tokens and times.
+//! thread as an iterator of [`Event`]s, and [`Generate::complete`] collects them. [`Generate::stream_async`] and
+//! [`Generate::complete_async`] do the same for asynchronous code. Text comes in whole characters; stop strings are
+//! never shown in part; the last event says why the generation ended, with tokens, times and memory.
+//!
+//! What a prompt has in common with an earlier one is not computed again; [`WhenFull`] says what happens to texts that are
+//! longer than the context.
 //!
 //! Everything is built on [`llama_core`], whose types are to be had through [`Llama::model`].
 
+mod beam_search;
+mod branches;
 mod cancel;
 #[cfg(feature = "chat")]
 pub mod chat;
 mod checkpoints;
 mod clock;
+mod completions;
+mod describe;
 mod detokenize;
 mod error;
 mod event;
 mod finish;
 mod generate;
 mod generator;
+mod infill;
 mod interrupt;
+mod lora;
 mod model;
 mod params;
 mod prompt;
 mod run;
 mod sampler;
+mod score;
 mod sequence;
 mod slot;
 mod slots;
@@ -44,19 +55,23 @@ mod stream;
 mod tokenizer;
 mod when_full;
 
+pub use beam_search::{Beam, BeamParams};
 pub use cancel::CancelToken;
+pub use completions::Completions;
 pub use detokenize::Detokenizer;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{ChosenToken, Event, FinishReason, Progress, Shortened, Text, TokenProbability};
 pub use finish::{Finish, MemoryReport, Timings, Usage};
 pub use generate::{Completion, Generate};
 pub use generator::Generator;
+pub use infill::{Infill, InfillOrder};
 pub use model::{Llama, LlamaBuilder};
 pub use params::{
     BiasTarget, GenerationParams, GrammarParams, GrammarTriggers, LogitBias, Preset, ResolvedSampling,
     SamplerName, SamplingParams, UnknownPreset, UnknownSampler,
 };
 pub use prompt::Prompt;
+pub use score::Score;
 pub use stop::{RepetitionGuard, SoFar, StopCriterion, StopMatcher};
 pub use stream::EventStream;
 #[cfg(feature = "tokenizers")]

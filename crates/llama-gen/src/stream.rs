@@ -1,7 +1,9 @@
 //! The asynchronous driver: the blocking one on a thread of its own, which sleeps while nobody takes its events.
 
+use core::any::Any;
 use core::pin::Pin;
 use core::task::{Context, Poll};
+use std::panic::resume_unwind;
 use std::thread::{self, JoinHandle};
 
 use flume::r#async::RecvStream;
@@ -18,9 +20,12 @@ const AHEAD: usize = 16;
 /// A running generation: an asynchronous stream of its events, for any runtime. The last event is
 /// [`Event::Finish`], or an error. Made by [`Generate::stream_async`].
 ///
-/// The generation runs on a thread of its own, at most a few events ahead; then the thread sleeps. Dropping the stream
-/// cancels the generation and does not wait for it: the thread ends, and the context is there for the next generation, a
-/// moment later. [`close`](EventStream::close) waits.
+/// The generation runs on a thread of its own, at most a few events ahead; then the thread sleeps.
+///
+/// Dropping the stream cancels the generation and waits for its thread, so that the context is there for the next one, and
+/// nothing computes any more when a program ends. On the CPU that takes as long as the operation that is being computed, a
+/// millisecond or so; on other devices as long as a token or, while the prompt is read, a part of `n_ubatch` tokens; and
+/// until a [`Compactor`](crate::Compactor) is done.
 #[derive(Debug)]
 #[must_use = "dropping it cancels the generation"]
 pub struct EventStream {
@@ -58,24 +63,9 @@ impl EventStream {
         Ok(Self { events: Events(receiver.into_stream()), dropped, worker: Some(worker) })
     }
 
-    /// Cancels the generation if it has not ended, and waits until its thread has: a moment on the CPU, on other devices
-    /// as long as a part of the prompt takes. Blocks; for the end of a program, so that nothing computes any more.
-    ///
-    /// # Panics
-    ///
-    /// Goes on with a panic of the generation's thread: that of a [`Compactor`](crate::Compactor).
-    pub fn close(mut self) {
-        self.dropped.cancel();
-        // It may be waiting to send.
-        self.events = Events(flume::bounded(0).1.into_stream());
-        self.join();
-    }
-
-    /// Waits for the thread, which has nothing left to do.
-    fn join(&mut self) {
-        if let Some(Err(panic)) = self.worker.take().map(JoinHandle::join) {
-            std::panic::resume_unwind(panic);
-        }
+    /// Waits for the thread, which has nothing left to do; its panic, if it has ended by one.
+    fn join(&mut self) -> Option<Box<dyn Any + Send>> {
+        self.worker.take()?.join().err()
     }
 }
 
@@ -84,11 +74,13 @@ impl Stream for EventStream {
 
     /// # Panics
     ///
-    /// As [`EventStream::close`].
+    /// Goes on with a panic of the generation's thread: that of a [`Compactor`](crate::Compactor).
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let event = Pin::new(&mut self.events.0).poll_next(context);
-        if matches!(event, Poll::Ready(None)) {
-            self.join();
+        if matches!(event, Poll::Ready(None))
+            && let Some(panic) = self.join()
+        {
+            resume_unwind(panic);
         }
         event
     }
@@ -97,6 +89,11 @@ impl Stream for EventStream {
 impl Drop for EventStream {
     fn drop(&mut self) {
         self.dropped.cancel();
+        // The thread may be waiting for room.
+        self.events = Events(flume::bounded(0).1.into_stream());
+        if self.join().is_some() {
+            tracing::error!("the thread of a generation that was dropped has panicked");
+        }
     }
 }
 

@@ -308,6 +308,22 @@ fn every_sampler_generates() {
 }
 
 #[test]
+fn the_short_way_chooses_the_tokens_of_the_chain() {
+    let model = tiny();
+    let llm = Llama::builder(Tiny::Llama.path()).n_ctx(256).n_threads(1).load().unwrap();
+    let params = || SamplingParams::default().seed(5).repeat_penalty(1.1);
+    let text = |sampling: SamplingParams| {
+        let generate = llm.generate("hello").sampling(sampling).max_tokens(24);
+        generate.ignore_eos(true).complete().unwrap().text
+    };
+    // A grammar that allows everything has no form for rows, so that a chain does the same work.
+    let chain = params().grammar("root ::= [^\\U0010FFFF]*");
+    assert!(chain.to_chain(&model).unwrap().names().contains(&"grammar".to_owned()));
+    let bytes = vec![LogitBias::forbid("\u{fffd}")];
+    assert_eq!(text(params().logit_bias(bytes.clone())), text(chain.logit_bias(bytes)));
+}
+
+#[test]
 fn biases_force_and_forbid_tokens() {
     let llm = Llama::builder(Tiny::Llama.path()).n_ctx(256).n_threads(1).load().unwrap();
     let run = |biases: Vec<LogitBias>| {

@@ -36,7 +36,7 @@ impl Samplers {
 
     /// Notes which entries of a batch that was decoded were sampled.
     pub(super) fn set_rows(&mut self, batch: &Batch, outputs: &[bool]) {
-        if self.attached.is_empty() {
+        if self.is_empty() {
             return;
         }
         let seq_of = |seq_ids: &[i32]| seq_ids.first().copied().filter(|it| self.attached.contains_key(it));

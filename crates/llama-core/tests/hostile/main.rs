@@ -25,7 +25,10 @@
 mod abort;
 mod adapter;
 mod batch;
+mod builtin_chat;
 mod chain_edit;
+#[cfg(feature = "common")]
+mod chat;
 mod child;
 mod clone;
 mod context;
@@ -47,6 +50,7 @@ mod plan;
 mod poison;
 #[path = "../rewritten/mod.rs"]
 mod rewritten;
+mod row_sampler;
 mod rows;
 mod sampler;
 mod state;
@@ -73,7 +77,10 @@ fn cases() -> Vec<Case> {
         abort::CASES,
         adapter::CASES,
         batch::CASES,
+        builtin_chat::CASES,
         chain_edit::CASES,
+        #[cfg(feature = "common")]
+        chat::CASES,
         clone::CASES,
         context::CASES,
         control_vector::CASES,
@@ -89,6 +96,7 @@ fn cases() -> Vec<Case> {
         observer::CASES,
         params::CASES,
         plan::CASES,
+        row_sampler::CASES,
         rows::CASES,
         sampler::CASES,
         state::CASES,

@@ -7,6 +7,7 @@ use llama_core::{
 use test_models::Tiny;
 
 use crate::Case;
+use crate::context::is_quick;
 use crate::subjects::{Subjects, try_fill};
 use crate::values::{BOOLS, F32, U32, USIZE};
 use crate::walk::Walk;
@@ -125,10 +126,7 @@ fn each<T: Copy + core::fmt::Debug>(
         for value in values {
             let params = set(set(ContextParams::default().n_ctx(256).n_threads(1), *value), *value);
             let made = walk.call(format!("{value:?}"), || Context::new(&model, &params));
-            // Hundreds of threads that wait for each other would take minutes.
-            if let Some(mut context) =
-                made.filter(|context| context.n_threads().max(context.n_threads_batch()) < 8)
-            {
+            if let Some(mut context) = made.filter(is_quick) {
                 walk.call(format!("{value:?}, used"), || try_fill(&mut context));
             }
         }

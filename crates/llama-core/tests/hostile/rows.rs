@@ -37,6 +37,19 @@ pub(crate) const CASES: &[Case] = &[
     }),
     ("LogitsProcessors::len", |walk, _| assert_eq!(walk.run("", || LogitsProcessors::new().len()), 0)),
     ("LogitsProcessors::is_empty", |walk, _| assert!(walk.run("", || LogitsProcessors::new().is_empty()))),
+    ("Logits::from_slice", |walk, _| {
+        let (mut values, mut tokens) = (Vec::new(), Vec::new());
+        for (value, n) in F32.into_iter().flat_map(|value| [0, 1, 2, 1000].map(|n| (value, n))) {
+            let mut row = vec![value; n];
+            row.extend(F32.iter().take(n));
+            walk.run(format!("{n} of {value}"), || {
+                let logits = Logits::from_slice(&row);
+                logits.log_softmax(&mut values);
+                logits.top_k(n, &mut tokens);
+                (logits.argmax(), logits.log_probability(Token::new(1)))
+            });
+        }
+    }),
     ("Logits::log_probability", |walk, subjects| {
         each_row(walk, subjects, |walk, row| {
             for token in I32.map(Token::new) {

@@ -162,7 +162,7 @@ fn triples(mut with: impl FnMut(f32, f32, f32)) {
 }
 
 /// Rows of logits: none, few, as many as the tiny models have, and such that are no numbers.
-fn rows() -> Vec<Vec<f32>> {
+pub(crate) fn rows() -> Vec<Vec<f32>> {
     let mut rows = vec![vec![], F32.to_vec()];
     for n in [1, 2, 404, 507] {
         rows.extend(

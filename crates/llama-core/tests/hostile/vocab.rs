@@ -56,6 +56,18 @@ pub(crate) const CASES: &[Case] = &[
     ("TokenizeOptions::parse_special", |walk, subjects| {
         options(walk, subjects, TokenizeOptions::parse_special);
     }),
+    ("TokenizeOptions::adds_special", |walk, _| {
+        BOOLS.into_iter().for_each(|add| {
+            let options = TokenizeOptions::default().add_special(add);
+            assert_eq!(walk.run(add, || options.adds_special()), add);
+        });
+    }),
+    ("TokenizeOptions::parses_special", |walk, _| {
+        BOOLS.into_iter().for_each(|parse| {
+            let options = TokenizeOptions::default().parse_special(parse);
+            assert_eq!(walk.run(parse, || options.parses_special()), parse);
+        });
+    }),
     ("DetokenizeOptions::remove_special", |walk, subjects| {
         removing(walk, subjects, DetokenizeOptions::remove_special);
     }),

@@ -67,16 +67,18 @@ pub(super) fn with_vocabulary(
     if !problems.is_empty() {
         return Ok(());
     }
-    match sampler::chain(sampling, model, model, params.ignore_eos) {
-        Ok(_) => Ok(()),
-        Err(error) => match error.kind() {
-            ErrorKind::Core(core) if matches!(core.kind(), CoreError::Sampler { .. }) => {
-                problems.push(core.to_string());
-                Ok(())
+    let Err(error) = sampler::chain(sampling, model, model, params.ignore_eos) else { return Ok(()) };
+    match error.kind() {
+        ErrorKind::Core(core) => match core.kind() {
+            CoreError::InvalidSamplers { problems: found } => {
+                problems.extend(found.iter().map(|problem| format!("{}: {problem}", problem.sampler)));
             }
-            _ => Err(error),
+            CoreError::Sampler { .. } => problems.push(core.to_string()),
+            _ => return Err(error),
         },
+        _ => return Err(error),
     }
+    Ok(())
 }
 
 struct Check<'p> {

@@ -1,33 +1,32 @@
-//! llama.cpp's chain of samplers, as its tools put it together.
+//! The samplers, as llama.cpp's tools put them together.
 
 use llama_core::{
-    AdaptiveP, Dry, DynamicTemperature, Grammar, Model, Penalties, Sampler, SamplerChain,
-    SamplerChainBuilder, Token, Vocab, Xtc,
+    AdaptiveP, Dry, DynamicTemperature, Grammar, Mirostat, MirostatV2, Model, Penalties, Sampler,
+    SamplerChain, Token, Vocab, Xtc,
 };
 
 use crate::error::Result;
 use crate::params::{GrammarTriggers, ResolvedSampling, SamplerName, biased_tokens};
 use crate::tokenizer::Tokenizer;
 
-/// The chain that does this: biases and grammar first, then the samplers in their order, then the one that selects.
-/// Samplers that would change nothing are left out. With `ignore_eos` the tokens that end a generation are forbidden.
-pub(crate) fn chain(
+/// The number of most likely tokens that Mirostat 1 estimates from: llama.cpp's, and the paper's.
+const MIROSTAT_M: u32 = 100;
+
+/// The samplers that do this: biases and grammar first, then the samplers in their order, then the one that selects.
+/// Those that would change nothing are left out. With `ignore_eos` the tokens that end a generation are forbidden.
+pub(super) fn samplers(
     params: &ResolvedSampling,
     model: &Model,
     tokenizer: &dyn Tokenizer,
     ignore_eos: bool,
-) -> Result<SamplerChain> {
-    let mut chain = SamplerChain::builder();
-    let mut biases = biased_tokens(&params.logit_bias, tokenizer)?;
-    for token in forbidden(model.vocab(), ignore_eos) {
-        biases.retain(|(biased, _)| *biased != token);
-        biases.push((token, f32::NEG_INFINITY));
-    }
+) -> Result<Vec<Sampler>> {
+    let mut samplers = Vec::new();
+    let biases = biases(params, model, tokenizer, ignore_eos)?;
     if !biases.is_empty() {
-        chain = chain.logit_bias(model, biases);
+        samplers.push(Sampler::LogitBias { model: model.clone(), biases });
     }
     if let Some(grammar) = &params.grammar {
-        chain = chain.push(Sampler::Grammar(Grammar {
+        samplers.push(Sampler::Grammar(Grammar {
             model: model.clone(),
             grammar: grammar.text.clone(),
             root: grammar.root.clone(),
@@ -36,12 +35,31 @@ pub(crate) fn chain(
     }
     let seed = params.seed.unwrap_or(SamplerChain::RANDOM_SEED);
     let (tau, eta) = (params.mirostat_tau, params.mirostat_eta);
-    let chain = match params.mirostat {
-        0 => Order { params, model, seed }.add_to(chain),
-        1 => chain.temperature(params.temperature).mirostat(model, tau, eta, seed),
-        _ => chain.temperature(params.temperature).mirostat_v2(tau, eta, seed),
-    };
-    Ok(chain.build()?)
+    let temperature = Sampler::Temperature { temperature: params.temperature };
+    match params.mirostat {
+        0 => Order { params, model, seed }.add_to(&mut samplers),
+        1 => {
+            let (model, m) = (model.clone(), MIROSTAT_M);
+            samplers.extend([temperature, Sampler::Mirostat(Mirostat { model, tau, eta, m, seed })]);
+        }
+        _ => samplers.extend([temperature, Sampler::MirostatV2(MirostatV2 { tau, eta, seed })]),
+    }
+    Ok(samplers)
+}
+
+/// What is added to the logits of single tokens, each once.
+pub(crate) fn biases(
+    params: &ResolvedSampling,
+    model: &Model,
+    tokenizer: &dyn Tokenizer,
+    ignore_eos: bool,
+) -> Result<Vec<(Token, f32)>> {
+    let mut biases = biased_tokens(&params.logit_bias, tokenizer)?;
+    for token in forbidden(model.vocab(), ignore_eos) {
+        biases.retain(|(biased, _)| *biased != token);
+        biases.push((token, f32::NEG_INFINITY));
+    }
+    Ok(biases)
 }
 
 /// What the model's makers want never to be generated, and what the caller does.
@@ -62,19 +80,18 @@ struct Order<'p> {
 }
 
 impl Order<'_> {
-    fn add_to(&self, mut chain: SamplerChainBuilder) -> SamplerChainBuilder {
+    fn add_to(&self, samplers: &mut Vec<Sampler>) {
         let only_best = self.is_greedy() && !self.may_remove_best();
-        for sampler in &self.params.samplers {
-            let keeps_best = !matches!(sampler, SamplerName::Penalties | SamplerName::Dry);
-            if !(only_best && keeps_best) {
-                chain = self.add(chain, *sampler);
-            }
-        }
-        match self.adaptive() {
-            Some(adaptive) => chain.push(Sampler::AdaptiveP(adaptive)),
-            None if self.is_greedy() => chain.greedy(),
-            None => chain.dist(self.seed),
-        }
+        let is_kept = |sampler: &SamplerName| {
+            !only_best || matches!(sampler, SamplerName::Penalties | SamplerName::Dry)
+        };
+        let kept = self.params.samplers.iter().filter(|sampler| is_kept(sampler));
+        samplers.extend(kept.filter_map(|sampler| self.sampler(*sampler)));
+        samplers.push(match self.adaptive() {
+            Some(adaptive) => Sampler::AdaptiveP(adaptive),
+            None if self.is_greedy() => Sampler::Greedy,
+            None => Sampler::Dist { seed: self.seed },
+        });
     }
 
     /// As llama.cpp's tools decide it: when the last sampler leaves one candidate.
@@ -108,47 +125,51 @@ impl Order<'_> {
         is_on.then_some(AdaptiveP { target: params.adaptive_target, decay: params.adaptive_decay, seed })
     }
 
-    fn add(&self, chain: SamplerChainBuilder, sampler: SamplerName) -> SamplerChainBuilder {
+    /// `None` for one that is switched off, and for adaptive-p, which comes last.
+    fn sampler(&self, name: SamplerName) -> Option<Sampler> {
         let Self { params, model, seed } = *self;
         let min_keep = usize::try_from(params.min_keep.max(1)).unwrap_or(usize::MAX);
-        match sampler {
-            SamplerName::Penalties if self.penalises() => chain.penalties(Penalties {
-                last_n: self.last_n(params.repeat_last_n),
-                repeat: params.repeat_penalty,
-                frequency: params.frequency_penalty,
-                presence: params.presence_penalty,
-            }),
-            SamplerName::Dry if params.dry_multiplier > 0.0 && params.dry_penalty_last_n > 0 => {
-                chain.dry(model, self.dry())
+        let (is_on, sampler) = match name {
+            SamplerName::Penalties => (self.penalises(), Sampler::Penalties(self.penalties())),
+            SamplerName::Dry => {
+                let is_on = params.dry_multiplier > 0.0 && params.dry_penalty_last_n > 0;
+                (is_on, Sampler::Dry { model: model.clone(), params: self.dry() })
             }
-            SamplerName::TopNSigma if params.top_n_sigma > 0.0 => chain.top_n_sigma(params.top_n_sigma),
-            SamplerName::TopK if params.top_k > 0 => chain.top_k(params.top_k),
-            SamplerName::TypicalP if params.typical_p < 1.0 => {
-                chain.push(Sampler::Typical { p: params.typical_p, min_keep })
+            SamplerName::TopNSigma => {
+                (params.top_n_sigma > 0.0, Sampler::TopNSigma { n: params.top_n_sigma })
             }
-            SamplerName::TopP if params.top_p < 1.0 => {
-                chain.push(Sampler::TopP { p: params.top_p, min_keep })
+            SamplerName::TopK => (params.top_k > 0, Sampler::TopK { k: params.top_k }),
+            SamplerName::TypicalP => {
+                (params.typical_p < 1.0, Sampler::Typical { p: params.typical_p, min_keep })
             }
-            SamplerName::MinP if params.min_p > 0.0 => {
-                chain.push(Sampler::MinP { p: params.min_p, min_keep })
+            SamplerName::TopP => (params.top_p < 1.0, Sampler::TopP { p: params.top_p, min_keep }),
+            SamplerName::MinP => (params.min_p > 0.0, Sampler::MinP { p: params.min_p, min_keep }),
+            SamplerName::Xtc => {
+                let (probability, threshold) = (params.xtc_probability, params.xtc_threshold);
+                (self.xtc_is_on(), Sampler::Xtc(Xtc { probability, threshold, min_keep, seed }))
             }
-            SamplerName::Xtc if self.xtc_is_on() => chain.push(Sampler::Xtc(Xtc {
-                probability: params.xtc_probability,
-                threshold: params.xtc_threshold,
-                min_keep,
-                seed,
-            })),
             SamplerName::Temperature if params.dynatemp_range > 0.0 => {
-                chain.push(Sampler::DynamicTemperature(DynamicTemperature {
-                    temperature: params.temperature,
-                    delta: params.dynatemp_range,
-                    exponent: params.dynatemp_exponent,
-                }))
+                let (temperature, delta) = (params.temperature, params.dynatemp_range);
+                let exponent = params.dynatemp_exponent;
+                (true, Sampler::DynamicTemperature(DynamicTemperature { temperature, delta, exponent }))
             }
-            SamplerName::Temperature if params.temperature != 1.0 => chain.temperature(params.temperature),
-            SamplerName::Infill => chain.infill(model),
-            // Switched off; and adaptive-p comes last.
-            _ => chain,
+            SamplerName::Temperature => {
+                let temperature = params.temperature;
+                (temperature != 1.0, Sampler::Temperature { temperature })
+            }
+            SamplerName::Infill => (true, Sampler::Infill { model: model.clone() }),
+            SamplerName::AdaptiveP => return None,
+        };
+        is_on.then_some(sampler)
+    }
+
+    fn penalties(&self) -> Penalties {
+        let params = self.params;
+        Penalties {
+            last_n: self.last_n(params.repeat_last_n),
+            repeat: params.repeat_penalty,
+            frequency: params.frequency_penalty,
+            presence: params.presence_penalty,
         }
     }
 
