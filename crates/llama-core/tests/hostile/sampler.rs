@@ -2,7 +2,7 @@
 
 use llama_core::{
     AdaptiveP, Candidates, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Model,
-    Penalties, Sampler, SamplerChain, SamplerChainBuilder, Token, Xtc,
+    Penalties, Sampler, SamplerChain, SamplerChainBuilder, SamplerConfig, Token, Xtc,
 };
 
 use crate::Case;
@@ -89,6 +89,27 @@ pub(crate) const CASES: &[Case] = &[
     ("Sampler::is_selecting", |walk, subjects| {
         each_sampler(walk, subjects, |sampler| _ = sampler.is_selecting());
     }),
+    ("Sampler::config", |walk, subjects| each_sampler(walk, subjects, |sampler| _ = sampler.config())),
+    ("SamplerConfig::with_model", |walk, subjects| {
+        let configs = configs(subjects);
+        each_model(walk, subjects, |walk, model| {
+            for config in &configs {
+                let sampler = walk.run(format!("{config:?}"), || config.clone().with_model(model));
+                assert_eq!(sampler.config().as_ref(), Some(config));
+            }
+        });
+    }),
+    ("SamplerChainBuilder::configs", |walk, subjects| {
+        let configs = configs(subjects);
+        each_model(walk, subjects, |walk, model| {
+            walk.call("all", || SamplerChain::builder().configs(model, configs.clone()).build());
+            for config in &configs {
+                walk.call(format!("{config:?}"), || {
+                    SamplerChain::builder().configs(model, [config.clone()]).greedy().build()
+                });
+            }
+        });
+    }),
     ("Candidates::new", |walk, _| _ = walk.run("", Candidates::new)),
     ("Candidates::from_logits", |walk, _| {
         rows().iter().for_each(|row| _ = walk.run(row.len(), || Candidates::from_logits(row)));
@@ -153,6 +174,10 @@ pub(crate) fn rows() -> Vec<Vec<f32>> {
         rows.push(one);
     }
     rows
+}
+
+fn configs(subjects: &mut Subjects) -> Vec<SamplerConfig> {
+    samplers(&subjects.models()[0].it).iter().filter_map(Sampler::config).collect()
 }
 
 fn push(walk: &mut Walk, subjects: &mut Subjects) {

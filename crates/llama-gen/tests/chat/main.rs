@@ -3,3 +3,4 @@
 #![cfg(feature = "chat")]
 
 mod injection;
+mod session;
