@@ -5,7 +5,7 @@ use super::rows::Random;
 use super::*;
 
 /// Rows in which many logits are equal.
-fn rows(length: usize, seed: u64) -> Vec<Vec<f32>> {
+fn tied(length: usize, seed: u64) -> Vec<Vec<f32>> {
     let mut random = Random::new(seed);
     let mut steps = |count: usize, width: f32| -> Vec<f32> {
         (0..length).map(|_| random.below(count) as f32 * width - 3.0).collect()
@@ -21,9 +21,15 @@ fn rows(length: usize, seed: u64) -> Vec<Vec<f32>> {
         (0..length).rev().map(|index| (index / 3) as f32 * 1e-3).collect(),
         (0..length).map(|index| if index % 2 == 0 { 0.0 } else { -0.0 }).collect(),
     ];
-    let masked = rows[4].iter().enumerate();
-    rows.push(masked.map(|(index, it)| if index % 5 == 0 { *it } else { f32::NEG_INFINITY }).collect());
+    let gap = |(index, logit): (usize, &f32)| if index % 5 == 0 { *logit } else { f32::NEG_INFINITY };
+    rows.push(rows[4].iter().enumerate().map(gap).collect());
+    rows.extend([0.0, 12.0, -14.0].map(|mean| rounded(length, mean, seed)));
     rows
+}
+
+/// As logits of half precision are.
+fn rounded(length: usize, mean: f32, seed: u64) -> Vec<f32> {
+    rows::normal(length, mean, 2.5, seed).iter().map(|logit| (logit * 64.0).round() / 64.0).collect()
 }
 
 fn chains(seed: u32) -> Vec<SamplerChainBuilder> {
@@ -36,6 +42,9 @@ fn chains(seed: u32) -> Vec<SamplerChainBuilder> {
         new().top_k(128).dist(seed),
         new().top_k(129).dist(seed),
         new().top_k(1000).dist(seed),
+        new().temperature(0.7).top_k(500).dist(seed),
+        new().temperature(1.3).top_p(0.5).dist(seed),
+        new().top_n_sigma(1.5).top_k(300).dist(seed),
         new().top_p(0.05).dist(seed),
         new().top_p(0.7).dist(seed),
         new().min_p(0.3).dist(seed),
@@ -57,7 +66,7 @@ fn chains(seed: u32) -> Vec<SamplerChainBuilder> {
 fn equal_logits_are_ordered_as_in_the_chain() {
     for (length, rounds) in [(10, 4), (100, 4), (700, 4), (5000, 2), (20_000, 1)] {
         for round in 0..rounds * effort() {
-            let rows = rows(length, round as u64);
+            let rows = tied(length, round as u64);
             for chain in chains(u32::try_from(round).unwrap()) {
                 let mut pair = Pair::of(chain);
                 pair.check_all(&rows);

@@ -2,11 +2,11 @@
 //! llama.cpp's order, so that the results are the same to the last bit.
 
 mod draw;
+mod sort;
 mod truncate;
 
 use core::cmp::Ordering;
 
-use super::order::{self, MAX_HEAP};
 use crate::sampler::candidates::Candidate;
 use crate::token::Token;
 
@@ -69,56 +69,6 @@ impl List {
     /// Forgets that the candidates are sorted, as samplers do that change logits one by one.
     pub(super) fn forget_order(&mut self) {
         self.sorted = false;
-    }
-
-    /// Leaves the `count` largest, sorted as llama.cpp does it when the size of the array may change.
-    fn sort(&mut self, count: usize) {
-        if self.scattered && self.hidden > 0 && self.sort_apart(count) {
-            return;
-        }
-        self.unhide();
-        if count <= MAX_HEAP {
-            let (first, rest) = self.items.split_at_mut(count);
-            order::partial_sort(first, rest.iter().copied());
-            self.items.truncate(count);
-        } else {
-            order::bucket_sort(&self.items, count, &mut self.buckets, &mut self.spare);
-            core::mem::swap(&mut self.items, &mut self.spare);
-        }
-        (self.scattered, self.sorted) = (false, true);
-    }
-
-    /// As `sort`, without the masked candidates: false, and nothing done, when the order depends on them.
-    fn sort_apart(&mut self, count: usize) -> bool {
-        self.spare.clear();
-        self.spare.extend(self.items.iter().filter(|item| item.logit > f32::NEG_INFINITY));
-        self.spare.sort_unstable_by(by_logit);
-        if has_ties(&self.spare, count) {
-            return false;
-        }
-        core::mem::swap(&mut self.items, &mut self.spare);
-        self.items.truncate(count);
-        self.hidden = count - self.items.len();
-        (self.scattered, self.sorted) = (false, true);
-        true
-    }
-
-    /// Puts hidden candidates where they are in llama.cpp's array.
-    fn unhide(&mut self) {
-        let length = self.len();
-        if self.scattered && self.hidden > 0 {
-            self.spare.clear();
-            self.spare.resize(length, MASKED);
-            for item in &self.items {
-                if let Some(place) = index(item.token).and_then(|index| self.spare.get_mut(index)) {
-                    *place = *item;
-                }
-            }
-            core::mem::swap(&mut self.items, &mut self.spare);
-        } else {
-            self.items.resize(length, MASKED);
-        }
-        self.hidden = 0;
     }
 
     /// The logit that others are compared with: the first when they are sorted, otherwise the largest.

@@ -19,23 +19,27 @@ fn before(left: &Item, right: &Item) -> bool {
 /// `std::partial_sort`: leaves in `first` the largest of all, sorted. What is not among them is dropped.
 pub(super) fn partial_sort(first: &mut [Item], rest: impl IntoIterator<Item = Item>) {
     make_heap(first);
-    for item in rest {
-        if first.first().is_some_and(|root| before(&item, root)) {
-            adjust_heap(first, 0, item);
-        }
-    }
+    rest.into_iter().for_each(|item| offer(first, item));
     sort_heap(first);
 }
 
-fn make_heap(items: &mut [Item]) {
+/// Makes a heap of the items: the smallest comes first.
+pub(super) fn make_heap(items: &mut [Item]) {
     for parent in (0..items.len() / 2).rev() {
         let value = items[parent];
         adjust_heap(items, parent, value);
     }
 }
 
-/// Turns the heap, whose root comes last, into sorted items.
-fn sort_heap(items: &mut [Item]) {
+/// Replaces the smallest of the heap by a larger item.
+pub(super) fn offer(heap: &mut [Item], item: Item) {
+    if heap.first().is_some_and(|smallest| before(&item, smallest)) {
+        adjust_heap(heap, 0, item);
+    }
+}
+
+/// Turns the heap into sorted items.
+pub(super) fn sort_heap(items: &mut [Item]) {
     for last in (1..items.len()).rev() {
         let value = items[last];
         items[last] = items[0];
@@ -144,10 +148,20 @@ fn insert(items: &mut [Item], index: usize) {
     items[hole] = value;
 }
 
-/// llama.cpp's own sort for more than [`MAX_HEAP`]: by buckets of the logit from -10 to 10, each of which is
-/// sorted, but for the last that is needed. Leaves in `sorted` the `count` largest, and nothing else.
-pub(super) fn bucket_sort(items: &[Item], count: usize, buckets: &mut Vec<u8>, sorted: &mut Vec<Item>) {
-    const BUCKETS: usize = 128;
+/// The buckets of [`bucket_sort`], over logits from -10 to 10.
+const BUCKETS: usize = 128;
+const PER_LOGIT: f32 = 6.4;
+
+/// llama.cpp's own sort for more than [`MAX_HEAP`]: by buckets, each of which is sorted, but for the last that is
+/// needed. Leaves in `sorted` the `count` largest, and nothing else. `whole_last`: as if more were needed, so that the
+/// last bucket is sorted like the others.
+pub(super) fn bucket_sort(
+    items: &[Item],
+    count: usize,
+    whole_last: bool,
+    buckets: &mut Vec<u8>,
+    sorted: &mut Vec<Item>,
+) {
     let mut histogram = [0_usize; BUCKETS];
     buckets.clear();
     buckets.extend(items.iter().map(|item| bucket(item.logit)));
@@ -180,14 +194,23 @@ pub(super) fn bucket_sort(items: &[Item], count: usize, buckets: &mut Vec<u8>, s
         sort(&mut sorted[start..start + histogram[bucket]]);
         start += histogram[bucket];
     }
-    let (first, rest) = sorted[start..].split_at_mut(count.saturating_sub(start).min(have - start));
-    partial_sort(first, rest.iter().copied());
+    if whole_last {
+        sort(&mut sorted[start..]);
+    } else {
+        let (first, rest) = sorted[start..].split_at_mut(count.saturating_sub(start).min(have - start));
+        partial_sort(first, rest.iter().copied());
+    }
     sorted.truncate(count);
 }
 
-fn bucket(logit: f32) -> u8 {
-    // 128 buckets over 20; what is outside goes into the outermost ones.
-    let value = 6.4 * logit + 64.0;
+/// A logit below all of a bucket, but not much; none are below the first bucket's.
+pub(super) fn bucket_start(bucket: u8) -> f32 {
+    (f32::from(bucket) - 64.0) / PER_LOGIT - 1e-4
+}
+
+/// The bucket of a logit. What is outside of all goes into the first and the last.
+pub(super) fn bucket(logit: f32) -> u8 {
+    let value = PER_LOGIT * logit + 64.0;
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -3,6 +3,7 @@
 
 mod describe;
 mod draw;
+mod equal;
 mod sigma;
 mod truncate;
 

@@ -71,16 +71,26 @@ impl List {
         self.spare.clear();
         self.spare.extend_from_slice(&self.items);
         self.spare.sort_unstable_by(by_logit);
-        let mut count = kept(&self.spare, length, p, min_keep);
+        let count = kept(&self.spare, length, p, min_keep);
         if has_ties(&self.spare, count) {
-            self.unhide();
-            order::bucket_sort(&self.items, TOP_P_FIRST, &mut self.buckets, &mut self.spare);
-            let first = nucleus(self.spare.iter().map(|item| item.p), p, min_keep);
-            count = first.unwrap_or_else(|| {
-                order::bucket_sort(&self.items, length, &mut self.buckets, &mut self.spare);
-                kept(&self.spare, length, p, min_keep)
-            });
+            self.top_p_of_equal(p, min_keep);
+            return;
         }
+        core::mem::swap(&mut self.items, &mut self.spare);
+        (self.scattered, self.sorted) = (false, true);
+        self.truncate(count);
+    }
+
+    /// As llama.cpp does it: sorts some, and all when they are not enough.
+    fn top_p_of_equal(&mut self, p: f32, min_keep: usize) {
+        let length = self.len();
+        self.unhide();
+        order::bucket_sort(&self.items, TOP_P_FIRST, false, &mut self.buckets, &mut self.spare);
+        let first = nucleus(self.spare.iter().map(|item| item.p), p, min_keep);
+        let count = first.unwrap_or_else(|| {
+            order::bucket_sort(&self.items, length, false, &mut self.buckets, &mut self.spare);
+            kept(&self.spare, length, p, min_keep)
+        });
         core::mem::swap(&mut self.items, &mut self.spare);
         (self.scattered, self.sorted) = (false, true);
         self.truncate(count);

@@ -5,8 +5,8 @@ use crate::error::Result;
 use crate::sampler::fast::kernels;
 use crate::sampler::fast::list::{List, by_logit, has_ties, nucleus};
 
-/// How many candidates top-p looks at, one number after the other if they are not enough.
-const NUCLEUS: [usize; 2] = [256, 4096];
+/// How many candidates top-p looks at, and more if they are not enough; llama.cpp sorts all of the row then.
+const NUCLEUS: [(usize, bool); 2] = [(256, false), (4096, true)];
 /// How far two ways of adding up probabilities can be apart, as a part of the sum.
 const SUM_ERROR: f32 = 4e-6;
 
@@ -35,7 +35,7 @@ impl Row<'_> {
     pub(in crate::sampler::fast) fn top_k(&mut self, k: usize, list: &mut List) -> Result<()> {
         self.scan()?;
         let k = k.min(self.given.len());
-        if !self.largest(k, list) {
+        if !self.largest(k, list) && !self.largest_of_equal(k, false, list) {
             self.list_all(list)?;
             list.top_k(k);
             return Ok(());
@@ -46,7 +46,7 @@ impl Row<'_> {
     }
 
     /// Puts the `count` largest logits into the list, or all above negative infinity if there are fewer, sorted, and
-    /// maybe some more. False when their order depends on more than themselves.
+    /// maybe some more. False when there are equal ones to be put in order.
     fn largest(&mut self, count: usize, list: &mut List) -> bool {
         let limit = self.limit(count);
         self.collect(self.widened(limit), list);
@@ -85,8 +85,8 @@ impl Row<'_> {
     /// Top-p among some of the largest: false when they are not enough, or equal ones are in question.
     fn nucleus(&mut self, max: f32, p: f32, min_keep: usize, list: &mut List) -> bool {
         let mut sum = Sum::Near(kernels::exponential_sum_in_order(self.logits(), self.divisor, max));
-        for count in NUCLEUS.into_iter().filter(|count| count + 1 < self.given.len()) {
-            if !self.largest(count, list) {
+        for (count, sorts_all) in NUCLEUS.into_iter().filter(|(count, _)| count + 1 < self.given.len()) {
+            if !self.largest(count, list) && !self.largest_of_equal(count, sorts_all, list) {
                 return false;
             }
             list.items.truncate(count);

@@ -1,0 +1,56 @@
+//! The largest logits when equal ones are in question, whose order llama.cpp's ways of sorting decide.
+
+use super::Row;
+use crate::sampler::fast::kernels::{BLOCK, LANES};
+use crate::sampler::fast::list::{self, List};
+use crate::sampler::fast::order::{self, MAX_HEAP};
+
+impl Row<'_> {
+    /// Puts the `count` largest into the list, sorted as llama.cpp sorts the first `count` of the row. `whole_last`: as
+    /// it sorts all of the row. False when that takes an array of the whole row.
+    pub(super) fn largest_of_equal(&mut self, count: usize, whole_last: bool, list: &mut List) -> bool {
+        if count <= MAX_HEAP && !whole_last {
+            self.by_heap(count, list);
+            return true;
+        }
+        self.by_buckets(count, whole_last, list)
+    }
+
+    /// Offers the logits to a heap, in order, block by block, and passes over blocks that it would not take any of.
+    fn by_heap(&self, count: usize, list: &mut List) {
+        let logits = self.logits();
+        let item = |index: usize| list::item(index, logits[index] / self.divisor);
+        list.items.clear();
+        list.items.extend((0..count).map(item));
+        let heap = list.items.as_mut_slice();
+        order::make_heap(heap);
+        for (block, maxima) in self.memory.lanes.as_chunks::<LANES>().0.iter().enumerate() {
+            let limit = self.before_division(heap[0].logit);
+            if !maxima.iter().any(|max| *max >= limit) {
+                continue;
+            }
+            for index in (block * BLOCK).max(count)..logits.len().min((block + 1) * BLOCK) {
+                if logits[index] >= limit {
+                    order::offer(heap, item(index));
+                }
+            }
+        }
+        order::sort_heap(heap);
+    }
+
+    /// Sorts those that are in the buckets of the `count` largest.
+    fn by_buckets(&mut self, count: usize, whole_last: bool, list: &mut List) -> bool {
+        let bucket = order::bucket(self.limit(count) / self.divisor);
+        if bucket == 0 {
+            return false;
+        }
+        self.collect(self.before_division(order::bucket_start(bucket)), list);
+        // If these are all, the last bucket is the last of all, which is never sorted like the others.
+        let is_all = list.items.len() == self.given.len();
+        if is_all && whole_last {
+            return false;
+        }
+        list.bucket_sort(count, whole_last);
+        true
+    }
+}
