@@ -30,8 +30,10 @@ fn main() {
     for round in 0..rounds {
         for context in &contexts {
             let rows: Vec<_> = (0..ROWS).map(|seed| rows::random(context.n_vocab(), seed)).collect();
+            let rounded: Vec<_> = rows.iter().map(|row| rows::rounded(row)).collect();
             for chain in CHAINS {
-                let (theirs, ours) = measure(context, &rows, chain);
+                let rows = if chain.rounded { &rounded } else { &rows };
+                let (theirs, ours) = measure(context, rows, chain);
                 let (name, n_vocab) = (chain.name, context.n_vocab());
                 println!(
                     "{}",

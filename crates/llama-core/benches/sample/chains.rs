@@ -6,6 +6,8 @@ use llama_sys as sys;
 /// A chain to measure.
 pub(crate) struct Chain {
     pub(crate) name: &'static str,
+    /// Whether the logits are rounded to half precision, so that many are equal.
+    pub(crate) rounded: bool,
     samplers: fn(SamplerChainBuilder) -> SamplerChainBuilder,
 }
 
@@ -14,22 +16,38 @@ const PENALTIES: Penalties = Penalties { last_n: 64, repeat: 1.1, frequency: 0.0
 
 /// All of them; the first two are the ones with a goal.
 pub(crate) const CHAINS: &[Chain] = &[
-    Chain { name: "greedy", samplers: SamplerChainBuilder::greedy },
+    Chain { name: "greedy", rounded: false, samplers: SamplerChainBuilder::greedy },
     Chain {
         name: "top-k 40, top-p, min-p, temperature, dist",
+        rounded: false,
+        samplers: |it| it.top_k(40).top_p(0.95).min_p(0.05).temperature(0.8).dist(SEED),
+    },
+    Chain {
+        name: "the same, from logits of half precision",
+        rounded: true,
         samplers: |it| it.top_k(40).top_p(0.95).min_p(0.05).temperature(0.8).dist(SEED),
     },
     Chain {
         name: "penalties, top-k 40, top-p, min-p, temperature, dist",
+        rounded: false,
         samplers: |it| it.penalties(PENALTIES).top_k(40).top_p(0.95).min_p(0.05).temperature(0.8).dist(SEED),
     },
-    Chain { name: "min-p, temperature, dist", samplers: |it| it.min_p(0.05).temperature(0.8).dist(SEED) },
-    Chain { name: "temperature, top-p, dist", samplers: |it| it.temperature(0.8).top_p(0.95).dist(SEED) },
+    Chain {
+        name: "min-p, temperature, dist",
+        rounded: false,
+        samplers: |it| it.min_p(0.05).temperature(0.8).dist(SEED),
+    },
+    Chain {
+        name: "temperature, top-p, dist",
+        rounded: false,
+        samplers: |it| it.temperature(0.8).top_p(0.95).dist(SEED),
+    },
     Chain {
         name: "top-n-sigma, temperature, dist",
+        rounded: false,
         samplers: |it| it.top_n_sigma(1.0).temperature(0.8).dist(SEED),
     },
-    Chain { name: "temperature, dist", samplers: |it| it.temperature(0.8).dist(SEED) },
+    Chain { name: "temperature, dist", rounded: false, samplers: |it| it.temperature(0.8).dist(SEED) },
 ];
 
 impl Chain {

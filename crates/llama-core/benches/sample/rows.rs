@@ -18,3 +18,8 @@ pub(crate) fn random(length: usize, seed: u64) -> Vec<f32> {
     }
     row
 }
+
+/// The row as 16 bits for each logit can hold it, where logits are usually.
+pub(crate) fn rounded(row: &[f32]) -> Vec<f32> {
+    row.iter().map(|logit| (logit * 128.0).round() / 128.0).collect()
+}

@@ -68,9 +68,10 @@ pub(super) fn join_maxima(lanes: &[f32], joined: &mut [f32]) {
     }
 }
 
-/// Calls `found` for the logits that are at least `limit`, in order, with their indices.
+/// Calls `found` for the logits that are at least `limit`, in order, with their indices. It returns the limit from there
+/// on, which is not lower.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-pub(super) fn at_least(row: &[f32], lanes: &[f32], limit: f32, found: &mut dyn FnMut(usize, f32)) {
+pub(super) fn at_least(row: &[f32], lanes: &[f32], mut limit: f32, found: &mut dyn FnMut(usize, f32) -> f32) {
     for (block, maxima) in lanes.as_chunks::<LANES>().0.iter().enumerate() {
         if !any_at_least(maxima, limit) {
             continue;
@@ -79,13 +80,26 @@ pub(super) fn at_least(row: &[f32], lanes: &[f32], limit: f32, found: &mut dyn F
         let (parts, rest) = row[start..row.len().min(start + BLOCK)].as_chunks::<LANES>();
         for (part, start) in parts.iter().zip((start..).step_by(LANES)) {
             if any_at_least(part, limit) {
-                let logits = (start..).zip(part).filter(|(_, logit)| **logit >= limit);
-                logits.for_each(|(index, logit)| found(index, *logit));
+                limit = each_at_least(part, start, limit, found);
             }
         }
-        let logits = (start + parts.len() * LANES..).zip(rest).filter(|(_, logit)| **logit >= limit);
-        logits.for_each(|(index, logit)| found(index, *logit));
+        limit = each_at_least(rest, start + parts.len() * LANES, limit, found);
     }
+}
+
+#[inline(always)]
+fn each_at_least(
+    part: &[f32],
+    start: usize,
+    mut limit: f32,
+    found: &mut dyn FnMut(usize, f32) -> f32,
+) -> f32 {
+    for (index, logit) in (start..).zip(part) {
+        if *logit >= limit {
+            limit = found(index, *logit);
+        }
+    }
+    limit
 }
 
 #[inline(always)]

@@ -131,7 +131,10 @@ impl<'a> Row<'a> {
         let limit = limit.max(f32::MIN);
         let divisor = self.divisor;
         list.items.clear();
-        let mut found = |index, logit: f32| list.items.push(list::item(index, logit / divisor));
+        let mut found = |index, logit: f32| {
+            list.items.push(list::item(index, logit / divisor));
+            limit
+        };
         kernels::at_least(self.logits(), &self.memory.lanes, limit, &mut found);
     }
 }

@@ -1,7 +1,7 @@
 //! The largest logits when equal ones are in question, whose order llama.cpp's ways of sorting decide.
 
 use super::Row;
-use crate::sampler::fast::kernels::{BLOCK, LANES};
+use crate::sampler::fast::kernels;
 use crate::sampler::fast::list::{self, List};
 use crate::sampler::fast::order::{self, MAX_HEAP};
 
@@ -16,7 +16,7 @@ impl Row<'_> {
         self.by_buckets(count, whole_last, list)
     }
 
-    /// Offers the logits to a heap, in order, block by block, and passes over blocks that it would not take any of.
+    /// Offers the logits to a heap, in order, and passes over those that it would not take.
     fn by_heap(&self, count: usize, list: &mut List) {
         let logits = self.logits();
         let item = |index: usize| list::item(index, logits[index] / self.divisor);
@@ -24,18 +24,20 @@ impl Row<'_> {
         list.items.extend((0..count).map(item));
         let heap = list.items.as_mut_slice();
         order::make_heap(heap);
-        for (block, maxima) in self.memory.lanes.as_chunks::<LANES>().0.iter().enumerate() {
-            let limit = self.before_division(heap[0].logit);
-            if !maxima.iter().any(|max| *max >= limit) {
-                continue;
+        let limit = self.above(heap[0].logit);
+        let mut found = |index, _| {
+            if index >= count {
+                order::offer(heap, item(index));
             }
-            for index in (block * BLOCK).max(count)..logits.len().min((block + 1) * BLOCK) {
-                if logits[index] >= limit {
-                    order::offer(heap, item(index));
-                }
-            }
-        }
+            self.above(heap[0].logit)
+        };
+        kernels::at_least(logits, &self.memory.lanes, limit, &mut found);
         order::sort_heap(heap);
+    }
+
+    /// A limit below what is above a divided logit.
+    fn above(&self, logit: f32) -> f32 {
+        if self.divisor == 1.0 { logit.next_up() } else { self.before_division(logit) }
     }
 
     /// Sorts those that are in the buckets of the `count` largest.
