@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
-use test_models::Tiny;
+use test_models::{Tiny, Tuned, minilm_dir};
 
 /// An example, which cargo builds with the tests of this package.
 fn program(name: &str) -> PathBuf {
@@ -76,4 +76,53 @@ fn batch_answers_in_order_and_computes_the_prefix_once_for_each_worker() {
     assert!(error.starts_with("5 prompts in "), "{error}");
     assert!(!error.contains(": 0 tokens reused"), "{error}");
     assert_eq!(all("3").0, out, "the order is that of the prompts");
+}
+
+#[test]
+fn parameters_shows_what_a_request_comes_to() {
+    let request = r#"{"temp": 0.5, "n_predict": 8, "seed": 1, "logit_bias": {"2": false}}"#;
+    let (out, _) = run("parameters", &[&path(Tiny::Llama), "Once upon a time", request]);
+    let mut lines = out.lines();
+    assert!(lines.next().unwrap().contains(r#""temperature":0.5,"#), "{out}");
+    assert_eq!(lines.next(), Some("logit-bias -> top-k -> top-p -> min-p -> temp -> dist"), "{out}");
+    assert!(!lines.next().unwrap().is_empty(), "{out}");
+}
+
+#[test]
+fn stopping_ends_in_every_way() {
+    let (out, _) = run("stopping", &[&path(Tiny::Llama), "Once upon a time"]);
+    let ends: Vec<&str> =
+        out.lines().filter_map(|line| line.rsplit_once(" by ")).map(|(_, end)| end).collect();
+    assert_eq!(ends.len(), 6, "{out}");
+    for (end, expected) in ends.iter().zip(["MaxTokens", "StopString", "Criterion", "GrammarFinished"]) {
+        assert!(end.starts_with(expected), "{out}");
+    }
+}
+
+#[test]
+fn modes_all_run() {
+    let llama = path(Tiny::Llama);
+    let lines = |args: &[&str]| run("modes", args).0.lines().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(lines(&["answers", &llama, "hello world"]).len(), 4);
+    assert_eq!(lines(&["beams", &llama, "hello world"]).len(), 4);
+    let score = lines(&["score", &llama, "hello world"]);
+    assert!(score.last().unwrap().starts_with("perplexity "), "{score:?}");
+    let (base, lora) = (Tuned::Base.path(), Tuned::Lora.path());
+    let adapted = lines(&["lora", base.to_str().unwrap(), lora.to_str().unwrap(), "hello world"]);
+    assert_eq!(adapted.len(), 3);
+    assert_ne!(adapted[0][4..], adapted[2][4..]);
+    // The tiny model has not learned to fill gaps.
+    let output = Command::new(program("modes")).args(["infill", &llama, "a", "b"]).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("cannot fill in the middle: its vocabulary has no fim_pre"), "{error}");
+}
+
+#[test]
+fn tokenizer_compares_two() {
+    let json = minilm_dir().join("tokenizer.json");
+    let (out, _) = run("tokenizer", &[&path(Tiny::Bert), json.to_str().unwrap(), "hello"]);
+    let mut lines = out.lines();
+    assert!(lines.next().unwrap().contains("the tokenizer has 30522 tokens and the model "), "{out}");
+    assert!(lines.next().is_some(), "{out}");
+    assert_eq!(lines.next(), Some("[101, 7592, 102]"), "{out}");
 }

@@ -435,6 +435,9 @@ pub enum ErrorKind {
         /// The key or tensor, and what it can be.
         reason: String,
     },
+    /// The process ends: `main` has returned, or `exit` was called, and C++ takes apart what computes.
+    #[error("the process ends: nothing is computed any more")]
+    ProcessEnds,
 }
 
 /// What else helps against the lack of memory.

@@ -21,6 +21,10 @@
 //! What a prompt has in common with an earlier one is not computed again; [`WhenFull`] says what happens to texts that are
 //! longer than the context.
 //!
+//! [`GenerationParams`] have all samplers and all ways to stop, under the names of llama.cpp and OpenAI.
+//! [`Generate::completions`] gives several answers to one prompt, [`Generate::beam_search`] the likeliest texts,
+//! [`Llama::score`] the probability of a given one, and [`Llama::infill`] what goes between two.
+//!
 //! Everything is built on [`llama_core`], whose types are to be had through [`Llama::model`].
 
 mod beam_search;

@@ -4,6 +4,7 @@ use super::positions::is_shared;
 use super::{Computed, Context, PoolingType};
 use crate::batch::Batch;
 use crate::error::{DecodeError, ErrorKind, Result};
+use crate::ffi::exit;
 use crate::ffi::guard::guard;
 use crate::log;
 use crate::model::Model;
@@ -74,6 +75,7 @@ impl Context {
         if process == Process::Encode {
             self.apply_order()?;
         }
+        let computation = exit::enter()?;
         self.outputs.clear();
         self.samplers.clear_rows();
         self.ordered.set(false);
@@ -86,6 +88,8 @@ impl Context {
             let result = self.compute(batch, process);
             self.settle(batch, process, result)
         });
+        drop(computation);
+        exit::arm(exit::After::Computation);
         self.hooks.resume_panic();
         result?;
         self.may_plan = false;

@@ -2,10 +2,6 @@
 
 use super::*;
 
-const INFINITY: f32 = f32::INFINITY;
-const NEG_INFINITY: f32 = f32::NEG_INFINITY;
-const NAN: f32 = f32::NAN;
-
 const NOT_NUMBERS: &str = "some logits are not numbers (NaN): the computation before it went wrong";
 const ALL_MASKED: &str = "no logit is above negative infinity: there is nothing to select from";
 const NO_PROBABILITIES: &str = "the probabilities are not numbers: the logits or the biases are too large";
@@ -29,7 +25,7 @@ fn chains() -> Vec<RowSampler> {
 fn nan_is_refused_wherever_it_is() {
     for length in [1, 17, 1024, 1025, 5000] {
         for place in [0, length / 2, length - 1] {
-            for nan in [NAN, -NAN, f32::from_bits(0x7f80_0001)] {
+            for nan in [f32::NAN, -f32::NAN, f32::from_bits(0x7f80_0001)] {
                 let mut row = rows::peaked(length, 3);
                 row[place] = nan;
                 for mut sampler in chains() {
@@ -45,7 +41,7 @@ fn rows_without_candidates_are_refused() {
     for mut sampler in chains() {
         assert_eq!(reason(sampler.sample_row(&[])), "it has 0 logits");
         for length in [1, 2, 1024, 3000] {
-            let error = reason(sampler.sample_row(&vec![NEG_INFINITY; length]));
+            let error = reason(sampler.sample_row(&vec![f32::NEG_INFINITY; length]));
             let penalised = matches!(sampler.samplers()[0], Sampler::Penalties(_)) && length > 1024;
             assert_eq!(error, if penalised { "every candidate has been masked" } else { ALL_MASKED });
         }
@@ -75,7 +71,7 @@ fn infinite_logits_have_no_probabilities_but_a_largest() {
     for length in [3, 2000] {
         for place in [0, length - 1] {
             let mut row = rows::normal(length, 0.0, 1.0, 4);
-            row[place] = INFINITY;
+            row[place] = f32::INFINITY;
             let expected = token(i32::try_from(place).unwrap());
             let new = SamplerChain::builder;
             for chain in [
@@ -100,10 +96,10 @@ fn infinite_logits_that_a_bias_forbids_are_not_numbers() {
     for length in [100, 3000] {
         let model = vocabulary(length);
         let mut row = vec![0.0; length];
-        row[7] = INFINITY;
+        row[7] = f32::INFINITY;
         let new = || SamplerChain::builder().top_k(0);
         let forbid =
-            |chain: SamplerChainBuilder| chain.logit_bias(&model, [(token(7), NEG_INFINITY)]).greedy();
+            |chain: SamplerChainBuilder| chain.logit_bias(&model, [(token(7), f32::NEG_INFINITY)]).greedy();
         for chain in [forbid(new()), forbid(new().top_k(5))] {
             assert_eq!(reason(chain.build_row().unwrap().sample_row(&row)), NOT_NUMBERS);
         }
@@ -114,7 +110,7 @@ fn infinite_logits_that_a_bias_forbids_are_not_numbers() {
 fn one_candidate_is_selected_whatever_the_samplers() {
     for length in [1, 900, 40_000] {
         for place in [0, length / 3, length - 1] {
-            let mut row = vec![NEG_INFINITY; length];
+            let mut row = vec![f32::NEG_INFINITY; length];
             for logit in [0.0, -1e30, 1e30, 1e-40] {
                 row[place] = logit;
                 for mut sampler in chains() {
@@ -132,7 +128,7 @@ fn a_forbidden_first_candidate_is_passed_over() {
         let model = vocabulary(length);
         let mut row = rows::normal(length, 0.0, 1.0, 8);
         row[5] = 20.0;
-        let forbid = [(token(5), NEG_INFINITY)];
+        let forbid = [(token(5), f32::NEG_INFINITY)];
         let builder = SamplerChain::builder().top_k(3).logit_bias(&model, forbid).dist(1);
         // The chain compares all with the first.
         assert!(builder.clone().build().unwrap().sample_logits(&row).is_err());
