@@ -17,6 +17,12 @@ pub struct Logits<'c> {
 }
 
 impl<'c> Logits<'c> {
+    /// A view of any row: of logits that were changed, for example.
+    #[must_use]
+    pub fn from_slice(row: &'c [f32]) -> Self {
+        Self { row }
+    }
+
     /// The row, `n_vocab` floats.
     #[must_use]
     pub fn as_slice(&self) -> &'c [f32] {
@@ -88,11 +94,11 @@ impl Context {
     /// [`Batch::last_output`]: crate::Batch::last_output
     pub fn logits(&self, index: impl Into<Option<usize>>) -> Result<Logits<'_>> {
         let index = self.check_output(index.into(), "logits")?;
-        if !self.computed().logits {
-            return Err(no_output(index, "logits", "the last batch computed embeddings only"));
-        }
         if self.sampled_seq(index).is_some() {
             return Err(no_output(index, "logits", "they stay on the device, with a sampler: use sampled"));
+        }
+        if !self.computed().logits {
+            return Err(no_output(index, "logits", "the last batch computed embeddings only"));
         }
         let n_vocab = self.n_vocab();
         let raw = self.raw();

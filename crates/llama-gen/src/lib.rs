@@ -23,11 +23,15 @@
 //!
 //! Everything is built on [`llama_core`], whose types are to be had through [`Llama::model`].
 
+mod beam_search;
+mod branches;
 mod cancel;
 #[cfg(feature = "chat")]
 pub mod chat;
 mod checkpoints;
 mod clock;
+mod completions;
+mod describe;
 mod detokenize;
 mod error;
 mod event;
@@ -51,7 +55,9 @@ mod stream;
 mod tokenizer;
 mod when_full;
 
+pub use beam_search::{Beam, BeamParams};
 pub use cancel::CancelToken;
+pub use completions::Completions;
 pub use detokenize::Detokenizer;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{ChosenToken, Event, FinishReason, Progress, Shortened, Text, TokenProbability};

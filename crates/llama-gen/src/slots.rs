@@ -25,6 +25,11 @@ impl Slots {
         Self { model, params, most, checkpoint_bytes, idle: Mutex::new(Vec::new()) }
     }
 
+    /// How contexts are made.
+    pub(crate) fn params(&self) -> &ContextParams {
+        &self.params
+    }
+
     /// As [`take_with`](Self::take_with), for the model as it is.
     pub(crate) fn take(&self, prompt: &[Token]) -> Result<Slot> {
         self.take_with(prompt, &Adapters::default())

@@ -35,6 +35,7 @@ mod context;
 mod control_vector;
 mod custom;
 mod damage;
+mod device_sampler;
 mod device_state;
 mod embedding;
 mod from_metadata;
@@ -84,6 +85,7 @@ fn cases() -> Vec<Case> {
         context::CASES,
         control_vector::CASES,
         custom::CASES,
+        device_sampler::CASES,
         device_state::CASES,
         embedding::CASES,
         from_metadata::CASES,

@@ -10,6 +10,19 @@ use crate::walk::Walk;
 pub(crate) const CASES: &[Case] = &[
     ("Context::logits_rows", logits_rows),
     ("Context::embeddings_rows", embeddings_rows),
+    ("Logits::from_slice", |walk, _| {
+        let (mut values, mut tokens) = (Vec::new(), Vec::new());
+        for (value, n) in F32.into_iter().flat_map(|value| [0, 1, 2, 1000].map(|n| (value, n))) {
+            let mut row = vec![value; n];
+            row.extend(F32.iter().take(n));
+            walk.run(format!("{n} of {value}"), || {
+                let logits = Logits::from_slice(&row);
+                logits.log_softmax(&mut values);
+                logits.top_k(n, &mut tokens);
+                (logits.argmax(), logits.log_probability(Token::new(1)))
+            });
+        }
+    }),
     ("Logits::log_probability", |walk, subjects| {
         each_row(walk, subjects, |walk, row| {
             for token in I32.map(Token::new) {
