@@ -228,7 +228,7 @@ pub enum ErrorKind {
     /// The samplers have masked every candidate, as a grammar does that no candidate fits. The chain is as before.
     #[error("sampler {name}: {reason}")]
     DeadEnd {
-        /// `grammar` when the chain has one, otherwise `chain`.
+        /// `grammar` when the chain has one, otherwise `chain`, or `row` for a sampler for rows.
         name: &'static str,
         /// What to do.
         reason: &'static str,

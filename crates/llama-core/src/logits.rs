@@ -94,11 +94,11 @@ impl Context {
     /// [`Batch::last_output`]: crate::Batch::last_output
     pub fn logits(&self, index: impl Into<Option<usize>>) -> Result<Logits<'_>> {
         let index = self.check_output(index.into(), "logits")?;
-        if !self.computed().logits {
-            return Err(no_output(index, "logits", "the last batch computed embeddings only"));
-        }
         if self.sampled_seq(index).is_some() {
             return Err(no_output(index, "logits", "they stay on the device, with a sampler: use sampled"));
+        }
+        if !self.computed().logits {
+            return Err(no_output(index, "logits", "the last batch computed embeddings only"));
         }
         let n_vocab = self.n_vocab();
         let raw = self.raw();

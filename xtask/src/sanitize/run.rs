@@ -80,6 +80,8 @@ pub(super) fn run(plan: &Plan, suite: &Suite, skips: &[&Skip], limit: Duration) 
 /// As cargo runs tests.
 fn inside_its_package<'c>(command: &'c mut Command, suite: &Suite) -> &'c mut Command {
     command.current_dir(&suite.folder).env("CARGO_MANIFEST_DIR", &suite.folder);
+    // What llama-core/hostile takes for a hanging step: hundreds of threads take long under these tools.
+    command.env("LLAMA_HOSTILE_PATIENCE", "1200");
     if let Some(models) = workspace::folder_from_env("LLAMA_TEST_MODELS") {
         command.env("LLAMA_TEST_MODELS", models);
     }

@@ -11,6 +11,9 @@ use crate::{native, workspace};
 /// What calls llama.cpp, and is tested.
 const PACKAGES: [&str; 3] = ["llama-sys", "llama-core", "llama-gen"];
 
+/// What is beyond plain computing on the CPU, without what the tools do not know: OpenMP and the machine's own instructions.
+const FEATURES: &str = "llama-gen/chat,llama-gen/tokenizers,llama-core/serde";
+
 /// One test program.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Suite {
@@ -98,7 +101,8 @@ impl Suite {
 
 /// Builds the tests and says where they are, in cargo's order.
 pub(super) fn build(plan: &Plan) -> Result<Vec<Suite>> {
-    let mut arguments: Vec<&str> = vec!["test", "--no-run", "--tests", "--no-default-features"];
+    let mut arguments: Vec<&str> =
+        vec!["test", "--no-run", "--tests", "--no-default-features", "--features", FEATURES];
     arguments.extend(PACKAGES.iter().flat_map(|package| ["--package", package]));
     arguments.extend(plan.cargo.iter().map(String::as_str));
     native::build(&format!("building the tests for `{}`", plan.tool.name()), plan.cargo().args(&arguments))?;

@@ -25,8 +25,6 @@ pub(super) struct Samplers {
 }
 
 impl Samplers {
-    /// Whether no sequence has one.
-    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.attached.is_empty()
     }

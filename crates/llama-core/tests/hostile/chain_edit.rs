@@ -36,13 +36,6 @@ pub(crate) const CASES: &[Case] = &[
             walk.call("after a token", || chain.grammar_state());
         });
     }),
-    ("SamplerChain::is_finished", |walk, subjects| {
-        each_chain(walk, subjects, |walk, chain| {
-            walk.call("", || chain.is_finished());
-            let _ = chain.sample_logits(&[0.0; 9]);
-            walk.call("after a token", || chain.is_finished());
-        });
-    }),
 ];
 
 /// At every place, with every sampler, most of which do not fit there.

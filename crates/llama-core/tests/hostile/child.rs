@@ -14,8 +14,10 @@ const CASES: &str = "LLAMA_HOSTILE_CASES";
 pub(crate) const MARK: char = '\u{1e}';
 /// The line at the end, with the number of steps.
 pub(crate) const DONE: &str = "done";
-/// A child that says nothing for so long hangs. Far more than any step takes.
+/// A child that says nothing for so long hangs. Far more than any step takes, but for those under tools that make it many
+/// times slower: these set a number of seconds.
 const SILENCE: Duration = Duration::from_secs(120);
+const PATIENCE: &str = "LLAMA_HOSTILE_PATIENCE";
 
 /// How a child ended.
 pub(crate) enum Ending {
@@ -68,8 +70,9 @@ fn listen(child: &mut Child, first: &str) -> Report {
     });
     let (mut case, mut last_step, mut steps) = (first.to_owned(), String::new(), 0);
     let (mut times, mut since) = (Vec::new(), Instant::now());
+    let patience = env::var(PATIENCE).map_or(SILENCE, |text| Duration::from_secs(text.parse().unwrap()));
     let how = loop {
-        match lines.recv_timeout(SILENCE) {
+        match lines.recv_timeout(patience) {
             Ok(line) => {
                 let Some((_, said)) = line.split_once(MARK) else { continue };
                 let (name, step) = said.split_once('\t').unwrap_or((said, ""));
@@ -87,7 +90,7 @@ fn listen(child: &mut Child, first: &str) -> Report {
             Err(RecvTimeoutError::Disconnected) => break Some(String::new()),
             Err(RecvTimeoutError::Timeout) => {
                 child.kill().unwrap();
-                break Some(format!("hangs for {SILENCE:?}, "));
+                break Some(format!("hangs for {patience:?}, "));
             }
         }
     };

@@ -25,7 +25,9 @@
 mod abort;
 mod adapter;
 mod batch;
+mod builtin_chat;
 mod chain_edit;
+#[cfg(feature = "common")]
 mod chat;
 mod child;
 mod clone;
@@ -33,6 +35,7 @@ mod context;
 mod control_vector;
 mod custom;
 mod damage;
+mod device_sampler;
 mod device_state;
 mod embedding;
 mod from_metadata;
@@ -74,13 +77,15 @@ fn cases() -> Vec<Case> {
         abort::CASES,
         adapter::CASES,
         batch::CASES,
+        builtin_chat::CASES,
         chain_edit::CASES,
+        #[cfg(feature = "common")]
         chat::CASES,
-        chat::COMMON,
         clone::CASES,
         context::CASES,
         control_vector::CASES,
         custom::CASES,
+        device_sampler::CASES,
         device_state::CASES,
         embedding::CASES,
         from_metadata::CASES,

@@ -1,127 +1,134 @@
-//! Samplers of rows: of samplers that have no such form, on rows that cannot be sampled from, and many at once.
+//! Samplers for rows that cannot be, and on rows that cannot be sampled from.
 
-use llama_core::{Choice, RowSampler, RowSamplerPool, SamplerChain, Token};
+use llama_core::{
+    Choice, Penalties, RowSampler, RowSamplerPool, Sampler, SamplerChain, SamplerChainBuilder, Token,
+};
 
 use crate::Case;
 use crate::sampler::{rows, samplers};
 use crate::subjects::{Subjects, each_context};
-use crate::values::{I32, USIZE};
+use crate::values::{F32, I32, USIZE};
 use crate::walk::Walk;
 
 pub(crate) const CASES: &[Case] = &[
     ("SamplerChainBuilder::build_row", build_row),
-    ("RowSampler::sample", |walk, subjects| {
-        let mut all = all(subjects);
-        each_context(walk, subjects, |walk, context| {
-            for (number, sampler) in all.iter_mut().enumerate() {
-                for index in [None, Some(0), Some(2), Some(usize::MAX)] {
-                    walk.call(format!("{number} {index:?}"), || sampler.sample(context, index));
-                }
-            }
-        });
-    }),
+    ("RowSampler::sample", sample),
     ("RowSampler::sample_row", |walk, subjects| {
-        each(walk, subjects, |walk, sampler| {
-            for row in rows() {
-                let what = format!("{} of {:?}", row.len(), row.first());
-                walk.call(what, || sampler.sample_row(&row));
+        each_sampler(walk, subjects, |walk, sampler| {
+            for row in all_rows() {
+                for _ in ["", "again"] {
+                    walk.call(row.len(), || sampler.sample_row(&row)).inspect(|token| {
+                        assert!(row[usize::try_from(token.get()).unwrap()] > f32::NEG_INFINITY);
+                    });
+                }
             }
         });
     }),
     ("RowSampler::choose", |walk, subjects| {
         let mut choice = Choice::default();
-        each(walk, subjects, |walk, sampler| {
-            for (row, n) in rows().iter().flat_map(|row| USIZE.map(|n| (row, n))) {
-                let what = format!("{n} of {} {:?}", row.len(), row.first());
-                let chosen = walk.call(what, || sampler.choose(row, n, &mut choice));
-                assert!(chosen.is_none_or(|token| choice.token == token && choice.top.len() <= row.len()));
+        each_sampler(walk, subjects, |walk, sampler| {
+            for row in all_rows() {
+                for n_top in USIZE {
+                    walk.call(n_top, || sampler.choose(&row, n_top, &mut choice));
+                    assert!(choice.log_probability <= 0.0 && choice.probability >= 0.0, "{choice:?}");
+                }
             }
         });
     }),
     ("RowSampler::accept", |walk, subjects| {
-        each(walk, subjects, |walk, sampler| {
-            for id in I32 {
-                walk.call(id, || sampler.accept(Token::new(id)));
-            }
-            walk.call("used", || sampler.sample_row(&[0.5; 9]));
+        each_sampler(walk, subjects, |walk, sampler| {
+            I32.map(Token::new).into_iter().for_each(|token| _ = walk.call(token, || sampler.accept(token)));
+            walk.call("then a row", || sampler.sample_row(&[0.0; 2000]));
         });
     }),
     ("RowSampler::accept_prompt", |walk, subjects| {
-        each(walk, subjects, |walk, sampler| {
-            for (id, n) in I32.into_iter().flat_map(|id| [0, 1, 10_000].map(|n| (id, n))) {
-                walk.call(format!("{n} of {id}"), || sampler.accept_prompt(&vec![Token::new(id); n]));
-            }
-            walk.call("used", || sampler.sample_row(&[0.5; 9]));
+        each_sampler(walk, subjects, |walk, sampler| {
+            walk.call("many", || sampler.accept_prompt(&[Token::new(0); 10_000]));
+            walk.call("of all kinds", || sampler.accept_prompt(&I32.map(Token::new)));
         });
     }),
     ("RowSampler::reset", |walk, subjects| {
-        each(walk, subjects, |walk, sampler| walk.run("", || (0..2).for_each(|_| sampler.reset())));
+        each_sampler(walk, subjects, |walk, sampler| walk.run("", || sampler.reset()));
     }),
     ("RowSampler::samplers", |walk, subjects| {
-        each(walk, subjects, |walk, sampler| _ = walk.run("", || sampler.samplers().to_vec()));
+        each_sampler(walk, subjects, |walk, sampler| {
+            let count = walk.run("of a copy", || sampler.clone().samplers().len());
+            assert_eq!(count, sampler.samplers().len());
+        });
     }),
     ("RowSampler::seed", |walk, subjects| {
-        each(walk, subjects, |walk, sampler| _ = walk.run("", || sampler.seed()));
+        each_sampler(walk, subjects, |walk, sampler| _ = walk.run("", || sampler.seed()));
     }),
     ("RowSamplerPool::new", |walk, _| {
-        for n in [0, 1, 2, 1025, usize::MAX] {
-            walk.call(n, || RowSamplerPool::new(n));
+        for n_threads in USIZE.into_iter().filter(|n| !(3..=1024).contains(n)) {
+            walk.call(n_threads, || RowSamplerPool::new(n_threads));
         }
     }),
     ("RowSamplerPool::n_threads", |walk, _| {
-        walk.run("", || assert_eq!(RowSamplerPool::new(2).unwrap().n_threads(), 2));
+        assert_eq!(walk.run("", || RowSamplerPool::new(2).unwrap().n_threads()), 2);
     }),
-    ("RowSamplerPool::sample", pool),
+    ("RowSamplerPool::sample", |walk, subjects| {
+        let pool = RowSamplerPool::new(3).unwrap();
+        each_sampler(walk, subjects, |walk, sampler| {
+            let rows = all_rows();
+            let mut samplers = vec![sampler.clone(); rows.len()];
+            let mut jobs: Vec<_> = samplers.iter_mut().zip(rows.iter().map(Vec::as_slice)).collect();
+            let results = walk.run("", || pool.sample(&mut jobs));
+            assert_eq!(results.len(), rows.len());
+        });
+    }),
 ];
 
-/// Alone, before a selecting sampler, and twice.
+/// Rows of every kind, and some that are long enough not to be made an array of at once.
+fn all_rows() -> Vec<Vec<f32>> {
+    let mut all = rows();
+    for value in F32 {
+        all.push(vec![value; 1025]);
+        all.push((0..2000_u16).map(|id| if id % 3 == 0 { value } else { f32::from(id) }).collect());
+    }
+    all
+}
+
 fn build_row(walk: &mut Walk, subjects: &mut Subjects) {
-    let models = [0, 5, 12].map(|index| subjects.models()[index].it.clone());
-    for sampler in models.iter().flat_map(samplers) {
-        let alone = SamplerChain::builder().push(sampler.clone());
-        let first = alone.clone().greedy();
-        let twice = alone.clone().push(sampler.clone()).dist(1);
-        for (what, builder) in [("alone", alone), ("first", first), ("twice", twice)] {
-            let built = walk.call(format!("{what} {sampler:.30?}"), || builder.build_row());
-            if let Some(mut built) = built {
-                walk.call(format!("{what}, used"), || built.sample_row(&[0.5; 9]));
+    let samplers = samplers(&subjects.models()[0].it);
+    for first in &samplers {
+        for second in &samplers {
+            for last in [Sampler::Greedy, Sampler::Dist { seed: 0 }] {
+                let what = format!("{} {} {}", first.name(), second.name(), last.name());
+                let builder = SamplerChain::builder().push(first.clone()).push(second.clone()).push(last);
+                let Some(mut sampler) = walk.call(&what, || builder.build_row()) else { continue };
+                for length in [1, 507, 2000] {
+                    walk.call(&what, || sampler.sample_row(&vec![1.5; length]));
+                }
             }
         }
     }
+    walk.call("nothing", || SamplerChain::builder().build_row());
 }
 
-/// One of each sampler that has a form for rows, and of several.
-fn all(subjects: &mut Subjects) -> Vec<RowSampler> {
+/// Samplers of all that have a form for rows, with values at their limits.
+fn each_sampler(walk: &mut Walk, subjects: &mut Subjects, mut run: impl FnMut(&mut Walk, &mut RowSampler)) {
     let model = subjects.models()[0].it.clone();
-    let single = samplers(&model).into_iter().flat_map(|sampler| {
-        let first = SamplerChain::builder().push(sampler);
-        [first.clone(), first.clone().greedy(), first.dist(1)].map(|builder| builder.build_row().ok())
-    });
-    let usual = SamplerChain::builder().top_k(40).top_p(0.9).min_p(0.05).temperature(0.8).dist(1);
-    single.flatten().chain([usual.build_row().unwrap()]).collect()
-}
-
-fn each(walk: &mut Walk, subjects: &mut Subjects, mut with: impl FnMut(&mut Walk, &mut RowSampler)) {
-    for (number, mut sampler) in all(subjects).into_iter().enumerate() {
-        walk.on(number, false);
-        with(walk, &mut sampler);
+    let all = samplers(&model).into_iter().filter(|sampler| !sampler.is_selecting());
+    let of =
+        |builder: SamplerChainBuilder| [builder.clone().greedy().build_row(), builder.dist(7).build_row()];
+    let single = all.flat_map(|sampler| of(SamplerChain::builder().push(sampler))).flatten();
+    let penalties = Penalties { last_n: 5, repeat: 1e3, frequency: 1e4, presence: -1e4 };
+    let usual = SamplerChain::builder().penalties(penalties).top_n_sigma(1.0).temperature(1e-5);
+    let usual =
+        of(usual.clone().top_k(40).top_p(0.5).min_p(0.1)).into_iter().chain(of(usual.xtc(1.0, 0.1, 1)));
+    for (index, mut sampler) in single.chain(usual.flatten()).enumerate() {
+        walk.on(index, false);
+        run(walk, &mut sampler);
     }
 }
 
-/// None, one, and many jobs, most of which cannot be done.
-fn pool(walk: &mut Walk, subjects: &mut Subjects) {
-    let rows = rows();
-    for n_threads in [1, 2, 5] {
-        let pool = RowSamplerPool::new(n_threads).unwrap();
-        for n in [0, 1, 3, 1000] {
-            let mut samplers = all(subjects);
-            samplers.truncate(n);
-            let mut jobs: Vec<_> = samplers.iter_mut().zip(rows.iter().map(Vec::as_slice).cycle()).collect();
-            let results = walk.run(format!("{n} with {n_threads}"), || pool.sample(&mut jobs));
-            assert_eq!(results.len(), jobs.len());
-            for result in results {
-                walk.call("result", || result);
-            }
+fn sample(walk: &mut Walk, subjects: &mut Subjects) {
+    each_context(walk, subjects, |walk, context| {
+        let mut sampler = SamplerChain::builder().top_k(9).dist(1).build_row().unwrap();
+        for index in USIZE {
+            walk.call(index, || sampler.sample(context, index));
         }
-    }
+        walk.call("none", || sampler.sample(context, None));
+    });
 }

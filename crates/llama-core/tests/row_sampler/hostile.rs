@@ -1,7 +1,10 @@
 //! Rows that no model should give.
 
 use super::*;
-use std::f32::{INFINITY, NAN, NEG_INFINITY};
+
+const INFINITY: f32 = f32::INFINITY;
+const NEG_INFINITY: f32 = f32::NEG_INFINITY;
+const NAN: f32 = f32::NAN;
 
 const NOT_NUMBERS: &str = "some logits are not numbers (NaN): the computation before it went wrong";
 const ALL_MASKED: &str = "no logit is above negative infinity: there is nothing to select from";

@@ -127,12 +127,15 @@ fn samplers_without_a_form_for_rows_are_named() {
     ] {
         assert_eq!(text(builder), format!("sampler {name}: {expected}"));
     }
-    let several = text(new().typical_p(0.9).top_k(3).temperature_ext(1.0, 0.5, 1.0).mirostat_v2(5.0, 0.1, 1));
-    assert_eq!(
-        several,
-        "sampler typical: it has no form that works on the row itself, and neither has temp-ext, and neither has \
-         mirostat-v2: make a chain of it with `build`"
-    );
+    let several = new().typical_p(0.9).top_k(3).temperature_ext(1.0, 0.5, 1.0).mirostat_v2(5.0, 0.1, 1);
+    match several.build_row().unwrap_err().kind() {
+        ErrorKind::InvalidSamplers { problems } => {
+            let found: Vec<_> = problems.iter().map(|problem| (problem.index, problem.sampler)).collect();
+            assert_eq!(found, [(0, "typical"), (2, "temp-ext"), (3, "mirostat-v2")]);
+            assert!(problems.iter().all(|problem| problem.reason == expected));
+        }
+        other => panic!("{other:?}"),
+    }
     // What is wrong with the values comes first, as in a chain.
     assert!(text(new().top_p(2.0).greedy()).starts_with("sampler top-p: p is 2"));
     assert!(text(new().top_k(2)).contains("does not select a token"));

@@ -70,8 +70,8 @@ impl SamplerChainBuilder {
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build), and [`ErrorKind::Sampler`] with the name of a sampler that has no form for rows:
-    /// typical, dynamic temperature, mirostat, adaptive-p, DRY, infill and grammars.
+    /// [`ErrorKind::InvalidSamplers`], as from [`build`](Self::build), and with each sampler that has no form for rows:
+    /// typical, dynamic temperature, mirostat, adaptive-p, DRY, infill, grammars and custom ones.
     pub fn build_row(self) -> Result<RowSampler> {
         let samplers = self.samplers;
         let n_vocab = check::check(&samplers)?;
@@ -96,10 +96,10 @@ impl RowSampler {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Sampler`] when the row is empty or not as long as the vocabulary that the sampler was made for, has
-    /// logits that are not numbers, or has none above negative infinity; when the samplers have masked every candidate;
-    /// and when infinite logits leave no probabilities to draw by. The sampler can be used again then; random numbers
-    /// may have been used up.
+    /// [`ErrorKind::Sampler`] when the row is empty or not as long as the vocabulary that the sampler was made for, when it
+    /// has logits that are not numbers, and when infinite logits leave no probabilities to draw by.
+    /// [`ErrorKind::DeadEnd`] when it has none above negative infinity, and when the samplers have masked every candidate.
+    /// The sampler can be used again then; random numbers may have been used up.
     pub fn sample_row(&mut self, row: &[f32]) -> Result<Token> {
         self.select(row).map(|selected| selected.token)
     }
