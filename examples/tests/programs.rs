@@ -1,10 +1,11 @@
 //! The programs run, on tiny models.
 
 use std::env;
+use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use test_models::{Tiny, Tuned, minilm_dir};
+use test_models::{Tiny, Tuned, minilm_dir, smollm2};
 
 /// An example, which cargo builds with the tests of this package.
 fn program(name: &str) -> PathBuf {
@@ -125,4 +126,77 @@ fn tokenizer_compares_two() {
     assert!(lines.next().unwrap().contains("the tokenizer has 30522 tokens and the model "), "{out}");
     assert!(lines.next().is_some(), "{out}");
     assert_eq!(lines.next(), Some("[101, 7592, 102]"), "{out}");
+}
+
+/// What the chat bot says to these lines.
+fn say(args: &[&str], lines: &[&str]) -> String {
+    let model = smollm2().display().to_string();
+    let all = [&[model.as_str(), "--n-ctx", "512", "--n-threads", "1", "--temperature", "0"], args].concat();
+    let mut command = Command::new(program("chat"));
+    let mut child = command.args(all).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all((lines.join("\n") + "\n").as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn chat_answers_and_knows_its_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("chat.json").display().to_string();
+    let save = format!("/save {file}");
+    let out = say(
+        &["--system", "You are a helpful assistant.", "--max-tokens", "16"],
+        &[
+            "What is the capital of France?",
+            "/undo",
+            "/redo",
+            "/history",
+            "/think off",
+            "/think",
+            "/nonsense",
+            "/save",
+            &save,
+            "/retry",
+            "/undo",
+            "/redo",
+            "/redo",
+            "/system",
+            "/help",
+            "/quit",
+            "never asked",
+        ],
+    );
+    for part in [
+        "The capital of France is Paris.",
+        "0 turns",
+        "1 turns",
+        "[system] You are a helpful assistant.",
+        "[user] What is the capital of France?\n[assistant] The capital of France is Paris.",
+        "/think on or /think off",
+        "there is no /nonsense",
+        "needs the name of a file",
+        "saved as ",
+        "there is nothing to redo",
+        "/history       what",
+    ] {
+        assert!(out.contains(part), "{part:?} is not in {out}");
+    }
+    assert_eq!(out.matches("[0 tokens in memory").count(), 1, "{out}");
+    let out = say(&["--load", &file], &["/history", "And of Italy?", "/load nowhere.json"]);
+    assert!(out.contains("[assistant] The capital of France is Paris."), "{out}");
+    assert!(out.contains("Rome") && !out.contains("[0 tokens in memory"), "{out}");
+    assert!(out.contains("nowhere.json was not saved or loaded"), "{out}");
+}
+
+#[test]
+fn session_goes_on_where_the_last_run_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, file) = (smollm2().display().to_string(), folder.path().join("s.json").display().to_string());
+    let (out, error) = run("session", &[&model, &file, "What is the capital of France?"]);
+    assert_eq!(out, "The capital of France is Paris.\n");
+    assert!(error.contains("[0 tokens in memory"), "{error}");
+    let (out, error) = run("session", &[&model, &file, "And of Italy?"]);
+    assert_eq!(out, "The capital of Italy is Rome.\n");
+    assert!(!error.contains("[0 tokens in memory"), "{error}");
 }

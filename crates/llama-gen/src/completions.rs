@@ -18,8 +18,8 @@ use crate::when_full::WhenFull;
 
 impl Generate {
     /// Begins `n` generations of this prompt, 1 to 256, that are computed together: the prompt once, and then a token of
-    /// each at a time, which takes little longer than a token of one. Where there is a seed, the first has it, the
-    /// second the next number, and so on.
+    /// each at a time, for which the weights are read once. Where there is a seed, the first has it, the second the
+    /// next number, and so on.
     ///
     /// They have a context of their own, with room for the prompt and `n` answers: give
     /// [`max_tokens`](Self::max_tokens), or it is as large as `n` contexts. When the context is full they stop, or it is

@@ -6,6 +6,7 @@ use llama_core::{
 };
 
 use crate::Case;
+use crate::poison::poison_chain;
 use crate::subjects::{Named, Subjects, each_context, each_model};
 use crate::values::{BOOLS, F32, I32, U32, USIZE, texts};
 use crate::walk::Walk;
@@ -146,10 +147,7 @@ fn check(
     let Some(mut chain) = built else { return };
     for row in rows() {
         walk.call(format!("{what}, a row of {}", row.len()), || chain.sample_logits(&row));
-        // A lazy grammar may do so; see `Walk::look_at`.
-        if chain.is_poisoned() {
-            return;
-        }
+        assert!(!chain.is_poisoned());
     }
 }
 
@@ -355,14 +353,12 @@ fn chains(subjects: &mut Subjects) -> Vec<Named<SamplerChain>> {
     chains
 }
 
-/// A lazy grammar that finds, when its trigger comes, that what is after it does not fit.
 fn poisoned_chain(model: &Model) -> Named<SamplerChain> {
-    let triggers = LazyTriggers { words: vec!["the".to_owned()], ..LazyTriggers::default() };
-    let builder = SamplerChain::builder().grammar_lazy(model, "root ::= \"no\"", "root", triggers);
+    let trigger = Token::new(9);
+    let triggers = LazyTriggers { tokens: vec![trigger], ..LazyTriggers::default() };
+    let builder = SamplerChain::builder().grammar_lazy(model, "root ::= .*", "root", triggers);
     let mut chain = builder.greedy().build().unwrap();
-    let tokens =
-        model.vocab().tokenize("the", llama_core::TokenizeOptions::default().add_special(false)).unwrap();
-    let _ = tokens.iter().try_for_each(|token| chain.accept(*token));
+    poison_chain(&mut chain, trigger);
     Named { name: "poisoned".to_owned(), it: chain }
 }
 
