@@ -77,7 +77,7 @@ impl Command {
             Self::Redo => "there is nothing to redo".to_owned(),
             Self::Retry => {
                 let last = chat.messages().filter(|message| message.role == Role::User).last();
-                let question = last.map(|message| message.text());
+                let question = last.map(llama_gen::chat::Message::text);
                 match question {
                     Some(question) if chat.undo() => return Ok(Then::Ask(question)),
                     _ => "there is nothing to answer again".to_owned(),
