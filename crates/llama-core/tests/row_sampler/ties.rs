@@ -64,7 +64,7 @@ fn chains(seed: u32) -> Vec<SamplerChainBuilder> {
 
 #[test]
 fn equal_logits_are_ordered_as_in_the_chain() {
-    for (length, rounds) in [(10, 4), (100, 4), (700, 4), (5000, 2), (20_000, 1)] {
+    for (length, rounds) in [(10, 4), (100, 3), (700, 1), (5000, 1), (20_000, 1)] {
         for round in 0..rounds * effort() {
             let rows = tied(length, round as u64);
             for chain in chains(u32::try_from(round).unwrap()) {
