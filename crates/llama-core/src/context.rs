@@ -196,6 +196,7 @@ impl Context {
         observer: Option<Box<dyn Observer>>,
     ) -> Result<Self> {
         static LOCK: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+        let _computation = exit::enter()?;
         params.check_for(model)?;
         let mut raw_params = params.resolved_for(model).to_raw()?;
         cache_types::check_values(model, raw_params.type_v)?;

@@ -1,6 +1,7 @@
 //! Processes that end while other threads compute.
 
 use std::process::Command;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 use std::{env, process, thread};
 
@@ -9,14 +10,17 @@ use llama_core::{Batch, Context, ContextParams, ErrorKind, Model, ModelParams, P
 const CHILD: &str = "LLAMA_EXIT_AFTER_MS";
 
 /// Computes until it is not allowed to any more.
-fn compute(model: &Model) {
+fn compute(model: &Model, begun: &Sender<()>) {
     let params = ContextParams::default().n_ctx(64).n_batch(16).n_ubatch(16).n_threads(2);
     let mut context = Context::new(model, &params).unwrap();
     let mut batch = Batch::new();
     batch.push_prompt(&[Token::new(5); 16], SeqId::new(0), Pos::new(0)).unwrap();
     loop {
         match context.decode(&batch) {
-            Ok(()) => context.memory().clear(false).unwrap(),
+            Ok(()) => {
+                context.memory().clear(false).unwrap();
+                let _ = begun.send(());
+            }
             Err(error) => {
                 assert!(matches!(error.kind(), ErrorKind::ProcessEnds), "{error:?}");
                 return;
@@ -30,17 +34,19 @@ fn compute(model: &Model) {
 fn child() {
     let Ok(delay) = env::var(CHILD) else { return };
     let model = Model::load(test_models::smollm2(), &ModelParams::default()).unwrap();
+    let (sender, begun) = channel();
     for _ in 0..2 {
-        let model = model.clone();
-        thread::spawn(move || compute(&model));
+        let (model, sender) = (model.clone(), sender.clone());
+        thread::spawn(move || compute(&model, &sender));
     }
+    begun.recv().unwrap();
     thread::sleep(Duration::from_millis(delay.parse().unwrap()));
     process::exit(7);
 }
 
 #[test]
 fn a_process_ends_as_it_should_while_threads_compute() {
-    for delay in [0, 1, 10, 50, 100, 200, 300, 400] {
+    for delay in [0, 1, 5, 10, 20, 50, 100, 200] {
         let status = Command::new(env::current_exe().unwrap())
             .args(["child", "--exact", "--test-threads=1"])
             .env(CHILD, delay.to_string())
