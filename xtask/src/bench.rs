@@ -1,7 +1,9 @@
-//! `cargo xtask bench`: our decode loop beside llama.cpp's own `llama-bench`, from one build, in one run.
+//! `cargo xtask bench`: our decode loop beside llama.cpp's own `llama-bench`, from one build, in one run; and sampling
+//! beside `llama_sampler_sample`.
 
 mod build;
 mod report;
+mod sample;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -45,11 +47,15 @@ enum Which {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Compare sampling from rows with llama_sampler_sample, for vocabularies and chains, and print a table.
+    Sample(sample::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if let Some(Which::Criterion { arguments }) = &args.which {
-        return criterion(arguments);
+    match &args.which {
+        Some(Which::Criterion { arguments }) => return criterion(arguments),
+        Some(Which::Sample(args)) => return sample::run(args),
+        None => {}
     }
     setup::ensure(&[Item::Pin, Item::Tools, Item::Smollm2])?;
     let programs = build::build()?;
@@ -58,7 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let table = report.to_string();
     println!("{table}");
     if let Some(file) = &args.write {
-        report::put_into(&workspace::root().join(file), &table)?;
+        report::put_into(&workspace::root().join(file), "cargo xtask bench", &table)?;
     }
     Ok(())
 }

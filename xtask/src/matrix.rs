@@ -69,6 +69,7 @@ const ROWS: &[Row] = &[
     row("cuda", "--features cuda", Suite::Build(NO_DEVICE)),
     row("hip", "--features hip", Suite::Build(NO_DEVICE)),
     metal(),
+    row("tokenizers", "--features tokenizers", Suite::Test("llama-gen")),
     row("nothing native", "", Suite::Check("llama-gen")),
     row("cuda with hip", "--features cuda,hip", Suite::Refuse("features `cuda` and `hip`")),
 ];

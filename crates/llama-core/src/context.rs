@@ -32,6 +32,7 @@ use samplers::Samplers;
 
 use crate::adapter::LoraAdapter;
 use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::exit;
 use crate::ffi::guard::guard;
 use crate::log;
 use crate::memory::Memory;
@@ -224,6 +225,7 @@ impl Context {
             })
         })?;
         let raw = OwnedRaw(raw);
+        exit::arm(exit::After::Context);
         // SAFETY: the context is valid; the functions read numbers.
         let (limits, causal) = unsafe {
             (Limits::read(raw.0, &raw_params, model), llama_sys::llama_get_causal_attn(raw.0.as_ptr()))

@@ -228,7 +228,7 @@ pub enum ErrorKind {
     /// The samplers have masked every candidate, as a grammar does that no candidate fits. The chain is as before.
     #[error("sampler {name}: {reason}")]
     DeadEnd {
-        /// `grammar` when the chain has one, otherwise `chain`.
+        /// `grammar` when the chain has one, otherwise `chain`, or `row` for a sampler for rows.
         name: &'static str,
         /// What to do.
         reason: &'static str,
@@ -435,6 +435,9 @@ pub enum ErrorKind {
         /// The key or tensor, and what it can be.
         reason: String,
     },
+    /// The process ends: `main` has returned, or `exit` was called, and C++ takes apart what computes.
+    #[error("the process ends: nothing is computed any more")]
+    ProcessEnds,
 }
 
 /// What else helps against the lack of memory.

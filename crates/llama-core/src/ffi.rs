@@ -1,6 +1,7 @@
 //! The machinery of every call into llama.cpp: the guard, callbacks, strings.
 
 pub(crate) mod callback;
+pub(crate) mod exit;
 pub(crate) mod file;
 pub(crate) mod guard;
 pub(crate) mod stack;

@@ -1,8 +1,11 @@
 //! The rows of logits that a batch gave.
 
 mod probability;
+mod processor;
 
 use core::ops::Deref;
+
+pub use processor::{LogitsProcessor, LogitsProcessors};
 
 use crate::context::Context;
 use crate::error::{ErrorKind, Result};
@@ -17,6 +20,12 @@ pub struct Logits<'c> {
 }
 
 impl<'c> Logits<'c> {
+    /// A view of any row: of logits that were changed, for example.
+    #[must_use]
+    pub fn from_slice(row: &'c [f32]) -> Self {
+        Self { row }
+    }
+
     /// The row, `n_vocab` floats.
     #[must_use]
     pub fn as_slice(&self) -> &'c [f32] {
@@ -87,23 +96,29 @@ impl Context {
     ///
     /// [`Batch::last_output`]: crate::Batch::last_output
     pub fn logits(&self, index: impl Into<Option<usize>>) -> Result<Logits<'_>> {
-        let index = self.check_output(index.into(), "logits")?;
-        if !self.computed().logits {
-            return Err(no_output(index, "logits", "the last batch computed embeddings only"));
-        }
+        let n_vocab = self.n_vocab();
+        let row = self.logits_row(index.into())?;
+        // SAFETY: the row has n_vocab floats in the context's output buffer (llama-context.cpp,
+        // get_logits_ith), which moves or changes only in functions that take `&mut self`.
+        Ok(Logits { row: unsafe { core::slice::from_raw_parts(row, n_vocab) } })
+    }
+
+    /// The start of a row of logits, `n_vocab` floats.
+    fn logits_row(&self, index: Option<usize>) -> Result<*mut f32> {
+        let index = self.check_output(index, "logits")?;
         if self.sampled_seq(index).is_some() {
             return Err(no_output(index, "logits", "they stay on the device, with a sampler: use sampled"));
         }
-        let n_vocab = self.n_vocab();
+        if !self.computed().logits {
+            return Err(no_output(index, "logits", "the last batch computed embeddings only"));
+        }
         let raw = self.raw();
         // SAFETY: the context is valid and the index has an output (`check_output`).
         let row = self.read(|| unsafe { llama_sys::llama_get_logits_ith(raw, index) })?;
         if row.is_null() {
             return Err(no_output(index, "logits", "this context computes embeddings only"));
         }
-        // SAFETY: the row has n_vocab floats in the context's output buffer (llama-context.cpp,
-        // get_logits_ith), which moves or changes only in functions that take `&mut self`.
-        Ok(Logits { row: unsafe { core::slice::from_raw_parts(row, n_vocab) } })
+        Ok(row)
     }
 
     /// The logits of all tokens of the last batch that have results, in the batch's order, each with its index in the

@@ -3,10 +3,13 @@
 //! [`SamplerChain`] is llama.cpp's chain, with its samplers as typed values ([`Sampler`]) and a builder that
 //! checks them all before anything runs.
 
+#[cfg(feature = "serde")]
+mod bias;
 mod builder;
 mod candidates;
 mod chain;
 mod check;
+mod config;
 mod create;
 mod custom;
 mod device;
@@ -24,6 +27,7 @@ pub use builder::SamplerChainBuilder;
 pub use candidates::{Candidate, Candidates};
 pub(crate) use chain::check_sampled;
 pub use chain::{GrammarState, SamplerChain};
+pub use config::SamplerConfig;
 pub use custom::{CandidatesMut, Custom, CustomSampler};
 pub use fast::{Choice, RowSampler, RowSamplerPool};
 pub use kind::Sampler;

@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use greedy::{SEQ, load, params, tokens};
-use llama_core::{AbortFlag, Batch, Context, Penalties, Pos, SamplerChain, SeqId, Token};
+use llama_core::{AbortFlag, Batch, Choice, Context, Penalties, Pos, SamplerChain, SeqId, Token};
 use test_models::Tiny;
 
 thread_local! {
@@ -165,4 +165,38 @@ fn embeddings_of_the_size_before() {
     };
     run();
     assert_eq!(allocations(run), 0);
+}
+
+#[test]
+fn sampling_from_rows_of_the_length_before() {
+    let new = SamplerChain::builder;
+    let penalties = Penalties { last_n: 32, repeat: 1.1, frequency: 0.1, presence: 0.1 };
+    let row: Vec<f32> = (0..10_000_u16).map(|id| (f32::from(id) * 0.37).sin() * 9.0).collect();
+    let mut choice = Choice::default();
+    for builder in [
+        new().greedy(),
+        new().top_k(40).top_p(0.95).min_p(0.05).temperature(0.8).dist(1),
+        new()
+            .penalties(penalties)
+            .top_k(40)
+            .top_p(0.95)
+            .min_p(0.05)
+            .xtc(0.5, 0.1, 2)
+            .temperature(0.8)
+            .dist(1),
+        new().temperature(0.7).top_p(0.9).dist(1),
+        new().top_n_sigma(1.0).dist(1),
+        new().top_k(300).top_p(0.9).dist(1),
+        new().dist(1),
+    ] {
+        let mut sampler = builder.build_row().unwrap();
+        let mut run = |count: usize| {
+            for _ in 0..count {
+                sampler.sample_row(&row).unwrap();
+                sampler.choose(&row, 5, &mut choice).unwrap();
+            }
+        };
+        run(40);
+        assert_eq!(allocations(|| run(40)), 0);
+    }
 }

@@ -3,7 +3,7 @@
 #[path = "rewritten/mod.rs"]
 mod rewritten;
 
-use llama_core::{ErrorKind, Model, ModelParams};
+use llama_core::{ContextParams, Error, ErrorKind, Model, ModelParams};
 use llama_gguf::{Gguf, TensorType, Writer};
 use test_models::Tiny;
 
@@ -67,4 +67,51 @@ fn quantised_rows() {
     writer.write_to(&mut file).unwrap();
     let words = format!("tensor {name} has one dimension and the type q8_0: only matrices can be quantised");
     assert_refused(&file, &words);
+}
+
+#[test]
+fn variances_heads_and_layers_that_cannot_be_computed() {
+    for value in [-1.0_f32, f32::NAN, f32::INFINITY] {
+        let key = "llama.attention.layer_norm_rms_epsilon";
+        let bytes = rewritten::with_metadata(Tiny::Llama, |metadata| _ = metadata.set(key, value));
+        assert_refused(&bytes, &format!("{key} is {value}: it is a small number, 0 or more"));
+    }
+    let key = "qwen2.attention.head_count_kv";
+    let words = format!("{key} is 3: it is a divisor of attention.head_count, 2");
+    assert_refused(&with(Tiny::Qwen2, key, 3), &words);
+    let key = "jamba.attention.head_count_kv";
+    let words = format!("{key} is a list with 0 for recurrent layers and another number for the others");
+    for value in [0, 2] {
+        assert_refused(&with(Tiny::Jamba, key, value), &words);
+    }
+    let bytes = rewritten::with_metadata(Tiny::Jamba, |metadata| _ = metadata.remove(key));
+    assert_refused(&bytes, &words);
+}
+
+/// The same numbers by other ways than a file's metadata.
+#[test]
+fn overrides_plans_and_models_made_in_memory() {
+    #[track_caller]
+    fn assert_refused(result: Result<impl Sized, Error>, model: &str) {
+        let Err(error) = result else { panic!("{model} was taken") };
+        let words = "llama.rope.dimension_count is 0: it is an even number, at least 2";
+        assert!(matches!(error.kind(), ErrorKind::Hyperparameter { .. }), "{error:?}");
+        assert_eq!(error.to_string(), format!("cannot compute {model}: {words}"));
+    }
+    let key = "llama.rope.dimension_count";
+    let (path, context) = (Tiny::Llama.path(), ContextParams::default());
+    // C makes a 0 of both.
+    for zero in [0, 1_i64 << 32] {
+        let params = ModelParams::default().kv_override(key, zero);
+        assert_refused(Model::load(&path, &params), &path.display().to_string());
+        assert_refused(Model::plan(&path, &params, &context), &path.display().to_string());
+    }
+    let bytes = with(Tiny::Llama, key, 0);
+    let (_folder, file) = rewritten::saved(&bytes);
+    assert_refused(Model::plan(&file, &ModelParams::default(), &context), &file.display().to_string());
+    let gguf = Gguf::from_bytes(&bytes).unwrap();
+    let none: [(&str, TensorType); 0] = [];
+    let made =
+        Model::from_metadata(gguf.metadata(), none, &ModelParams::default(), |_, _| Ok::<(), Error>(()));
+    assert_refused(made, "the given metadata");
 }

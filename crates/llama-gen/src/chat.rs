@@ -6,12 +6,21 @@
 //! What messages say is text. A message that contains `<|im_end|>` does not end its turn: see [`ChatPrompt::tokens`].
 
 mod answer;
+mod builder;
+mod file;
+mod history;
+mod memory;
 mod message;
 mod prompt;
+mod reply;
 mod request;
+mod session;
+mod settings;
 mod special;
+mod stream;
 mod template;
 mod tool;
+mod turn;
 mod untrusted;
 
 use serde::de::DeserializeOwned;
@@ -19,11 +28,16 @@ use serde::de::DeserializeOwned;
 use crate::error::{ErrorKind, Result};
 
 pub use answer::{Answer, AnswerParser, Delta, ToolCallDelta};
+pub use builder::ChatBuilder;
 pub use message::{Content, Message, Part, Role, ToolCall};
 pub use prompt::{ChatGrammar, ChatPrompt, ChatTrigger};
+pub use reply::Reply;
 pub use request::ChatRequest;
+pub use session::Chat;
+pub use stream::{ChatEvent, ChatStream};
 pub use template::{ChatTemplate, TemplateCaps};
 pub use tool::{Tool, ToolChoice};
+pub use turn::Turn;
 
 /// Reads what the shim has written.
 fn from_shim<T: DeserializeOwned>(json: &str) -> Result<T> {

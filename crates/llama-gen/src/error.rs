@@ -78,6 +78,14 @@ pub enum ErrorKind {
         /// What is wrong, and what would be right.
         reason: String,
     },
+    /// A conversation could not be saved to a file, or the file is none of a conversation.
+    #[error("the conversation {} was not saved or loaded: {source}", path.display())]
+    ChatFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        source: std::io::Error,
+    },
     /// The model cannot generate text.
     #[error("{} cannot generate text: {reason}", path.display())]
     NotGenerative {
@@ -85,6 +93,15 @@ pub enum ErrorKind {
         path: std::path::PathBuf,
         /// Why.
         reason: &'static str,
+    },
+    /// The model cannot fill in the middle.
+    #[error(
+        "the model cannot fill in the middle: its vocabulary has no {missing}. Use a model that was trained for it, or \
+             name the tokens with overrides of `tokenizer.ggml.fim_pre_token_id` and its kin"
+    )]
+    NoInfill {
+        /// The tokens that there are not.
+        missing: String,
     },
     /// A tokenizer could not be made, or failed.
     #[error("the tokenizer cannot be used: {reason}")]

@@ -3,10 +3,11 @@
 use core::future::poll_fn;
 use core::pin::Pin;
 use core::time::Duration;
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_core::Stream as _;
-use llama_core::{Token, TokenizeOptions};
+use llama_core::{LoraAdapter, Token, TokenizeOptions};
 
 use crate::cancel::CancelToken;
 use crate::error::{ErrorKind, Result};
@@ -14,10 +15,12 @@ use crate::event::Event;
 use crate::finish::Finish;
 use crate::generator::Generator;
 use crate::interrupt::Interrupt;
+use crate::lora::Adapters;
 use crate::model::Llama;
 use crate::params::{GenerationParams, SamplingParams};
 use crate::prompt::Prompt;
 use crate::run::Run;
+use crate::slots::Slots;
 use crate::stop::{Criterion, StopCriterion};
 use crate::stream::EventStream;
 use crate::when_full::WhenFull;
@@ -30,11 +33,16 @@ pub struct Generate {
     prompt: Prompt,
     pub(crate) params: GenerationParams,
     pub(crate) criterion: Option<Criterion>,
+    pub(crate) adapters: Adapters,
     pub(crate) interrupt: Interrupt,
     pub(crate) when_full: WhenFull,
     pub(crate) wanted: Wanted,
     pub(crate) cache_prompt: bool,
     pub(crate) checkpoints: Vec<usize>,
+    /// Where the context comes from and goes back to; `None` for the model's own.
+    pub(crate) home: Option<Arc<Slots>>,
+    /// Special tokens whose names are part of the text.
+    pub(crate) shown: Vec<Token>,
 }
 
 /// The events that are not always there.
@@ -53,11 +61,14 @@ impl Generate {
             prompt,
             params: GenerationParams::default(),
             criterion: None,
+            adapters: Adapters::default(),
             interrupt: Interrupt::default(),
             when_full: WhenFull::default(),
             wanted: Wanted::default(),
             cache_prompt: true,
             checkpoints: Vec::new(),
+            home: None,
+            shown: Vec::new(),
         }
     }
 
@@ -130,6 +141,16 @@ impl Generate {
     /// Ends the text when a criterion of your own says so, asked after each token. One criterion: the last one given.
     pub fn stop_when(mut self, criterion: impl StopCriterion + Clone + 'static) -> Self {
         self.criterion = Some(Criterion::new(criterion));
+        self
+    }
+
+    /// Adds a LoRA adapter: 1.0 for all of it, 0.0 for nothing. The adapters that a generation names are those it is
+    /// computed with, and no others; without any it is the model as it is. See [`Llama::load_lora`].
+    ///
+    /// What is in memory of a generation with other adapters is not used again. Where generations with several take
+    /// turns, [`LlamaBuilder::idle_contexts`](crate::LlamaBuilder::idle_contexts) keeps a context for each.
+    pub fn lora(mut self, adapter: &LoraAdapter, scale: f32) -> Self {
+        self.adapters.push(adapter, scale);
         self
     }
 

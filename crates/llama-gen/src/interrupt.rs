@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::cancel::CancelToken;
 use crate::event::FinishReason;
+use crate::generate::Generate;
 
 /// Whatever may end a generation before its time. Looked at before every step and, on the CPU, in the middle of one.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +17,13 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
+    /// Of a generation that was begun at that time.
+    pub(crate) fn begun(generate: &Generate, start: Instant) -> Self {
+        let end = generate.params.max_time.and_then(|time| start.checked_add(time));
+        let deadline = generate.interrupt.deadline.into_iter().chain(end).min();
+        Self { deadline, ..generate.interrupt.clone() }
+    }
+
     /// Whether there is anything to look at.
     pub(crate) fn is_possible(&self) -> bool {
         self.cancel.is_some() || self.dropped.is_some() || self.deadline.is_some()

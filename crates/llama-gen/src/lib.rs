@@ -21,25 +21,36 @@
 //! What a prompt has in common with an earlier one is not computed again; [`WhenFull`] says what happens to texts that are
 //! longer than the context.
 //!
+//! [`GenerationParams`] have all samplers and all ways to stop, under the names of llama.cpp and OpenAI.
+//! [`Generate::completions`] gives several answers to one prompt, [`Generate::beam_search`] the likeliest texts,
+//! [`Llama::score`] the probability of a given one, and [`Llama::infill`] what goes between two.
+//!
 //! Everything is built on [`llama_core`], whose types are to be had through [`Llama::model`].
 
+mod beam_search;
+mod branches;
 mod cancel;
 #[cfg(feature = "chat")]
 pub mod chat;
 mod checkpoints;
 mod clock;
+mod completions;
+mod describe;
 mod detokenize;
 mod error;
 mod event;
 mod finish;
 mod generate;
 mod generator;
+mod infill;
 mod interrupt;
+mod lora;
 mod model;
 mod params;
 mod prompt;
 mod run;
 mod sampler;
+mod score;
 mod sequence;
 mod slot;
 mod slots;
@@ -48,19 +59,23 @@ mod stream;
 mod tokenizer;
 mod when_full;
 
+pub use beam_search::{Beam, BeamParams};
 pub use cancel::CancelToken;
+pub use completions::Completions;
 pub use detokenize::Detokenizer;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{ChosenToken, Event, FinishReason, Progress, Shortened, Text, TokenProbability};
 pub use finish::{Finish, MemoryReport, Timings, Usage};
 pub use generate::{Completion, Generate};
 pub use generator::Generator;
+pub use infill::{Infill, InfillOrder};
 pub use model::{Llama, LlamaBuilder};
 pub use params::{
     BiasTarget, GenerationParams, GrammarParams, GrammarTriggers, LogitBias, Preset, ResolvedSampling,
     SamplerName, SamplingParams, UnknownPreset, UnknownSampler,
 };
 pub use prompt::Prompt;
+pub use score::Score;
 pub use stop::{RepetitionGuard, SoFar, StopCriterion, StopMatcher};
 pub use stream::EventStream;
 #[cfg(feature = "tokenizers")]

@@ -45,6 +45,7 @@ struct Inner {
     model: Model,
     slots: Arc<Slots>,
     tokenizer: Option<Arc<dyn Tokenizer>>,
+    n_ctx: usize,
 }
 
 impl Llama {
@@ -84,6 +85,12 @@ impl Llama {
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.inner.model
+    }
+
+    /// The most tokens of a generation, prompt and answer together.
+    #[must_use]
+    pub fn n_ctx(&self) -> usize {
+        self.inner.n_ctx
     }
 
     /// What makes tokens of texts: the model's own vocabulary, unless another tokenizer was given.
@@ -204,8 +211,9 @@ impl LlamaBuilder {
         if !slot.context().has_memory() {
             return Err(not_generative("it has no memory of what it has read, as encoders have none"));
         }
+        let n_ctx = slot.n_ctx();
         slots.give_back(slot);
-        let inner = Inner { model, slots: Arc::new(slots), tokenizer: self.tokenizer };
+        let inner = Inner { model, slots: Arc::new(slots), tokenizer: self.tokenizer, n_ctx };
         Ok(Llama { inner: Arc::new(inner) })
     }
 }

@@ -10,7 +10,7 @@ use tracing::field::Empty;
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{ChosenToken, Event, FinishReason, Progress, Shortened, TokenProbability};
+use crate::event::{ChosenToken, Event, FinishReason, Progress, Shortened};
 use crate::finish::{Finish, MemoryReport, Usage};
 use crate::generate::{Generate, Wanted};
 use crate::interrupt::Interrupt;
@@ -60,9 +60,11 @@ impl Run {
         let mut sequence =
             Sequence::new(&generate.params, generate.llama.model(), generate.llama.tokenizer())?;
         sequence.stop_when(generate.criterion.clone());
+        sequence.show(generate.shown.clone());
         sequence.accept_prompt(&prompt)?;
-        let home = Arc::clone(generate.llama.slots());
-        let mut slot = home.take(if generate.cache_prompt { &prompt } else { &[] })?;
+        let home = Arc::clone(generate.home.as_ref().unwrap_or_else(|| generate.llama.slots()));
+        let mut slot =
+            home.take_with(if generate.cache_prompt { &prompt } else { &[] }, &generate.adapters)?;
         let usage = Usage { prompt_tokens: prompt.len(), ..Usage::default() };
         let prompt = match ready(&generate, &mut slot, prompt) {
             Ok(prompt) => prompt,
@@ -71,9 +73,8 @@ impl Run {
                 return Err(error);
             }
         };
-        let Generate { llama, mut interrupt, params, when_full, wanted, checkpoints, .. } = generate;
-        let end = params.max_time.and_then(|time| start.checked_add(time));
-        interrupt.deadline = interrupt.deadline.into_iter().chain(end).min();
+        let interrupt = Interrupt::begun(&generate, start);
+        let Generate { llama, when_full, wanted, checkpoints, .. } = generate;
         if interrupt.is_possible() {
             let interrupt = interrupt.clone();
             slot.context().set_abort_callback(move || interrupt.reason().is_some())?;
@@ -153,8 +154,11 @@ impl Run {
             return reason.map(Some).ok_or(error);
         }
         self.done += n;
-        if Some(self.slot.len()) == next {
-            self.slot.checkpoint()?;
+        // Without it the next prompt takes longer, and that is all.
+        if Some(self.slot.len()) == next
+            && let Err(error) = self.slot.checkpoint()
+        {
+            tracing::warn!("a checkpoint could not be kept: {error}");
         }
         if is_prompt {
             // Devices that compute on their own would be given the whole prompt, and could not be stopped any more.
@@ -212,7 +216,7 @@ impl Run {
         let output = self.slot.output();
         let token = self.sequence.choose(&self.slot.context().logits(output)?)?;
         self.clock.chosen(before);
-        if self.wanted.tokens || self.wanted.alternatives.is_some() {
+        if self.wanted.describes_tokens() {
             events.push_back(Event::Token(self.describe(token)?));
         }
         let step = self.sequence.step(self.llama.model().vocab(), self.llama.tokenizer(), token)?;
@@ -225,24 +229,9 @@ impl Run {
 
     /// What there is to say of a token that was just chosen.
     fn describe(&mut self, token: Token) -> Result<ChosenToken> {
-        let about = |id, log_probability| -> Result<TokenProbability> {
-            let mut bytes = Vec::new();
-            self.llama.tokenizer().append_token_bytes(id, false, &mut bytes)?;
-            Ok(TokenProbability { id, bytes, log_probability })
-        };
-        let Some(n) = self.wanted.alternatives else {
-            return Ok(ChosenToken { token: about(token, None)?, alternatives: Vec::new() });
-        };
         let output = self.slot.output();
         let logits = self.slot.context().logits(output)?;
-        logits.top_k(n, &mut self.likeliest);
-        let listed = self.likeliest.iter().find(|(id, _)| *id == token).map(|(_, value)| *value);
-        let log_probability = listed.or_else(|| logits.log_probability(token));
-        let alternatives = self.likeliest.iter().map(|(id, value)| about(*id, Some(*value)));
-        Ok(ChosenToken {
-            token: about(token, log_probability)?,
-            alternatives: alternatives.collect::<Result<_>>()?,
-        })
+        self.wanted.describe(&self.llama, &logits, token, &mut self.likeliest)
     }
 
     /// Ends: says how it was, and gives the context back.

@@ -2,6 +2,8 @@
 
 mod chain;
 
+pub(crate) use chain::biases;
+
 use llama_core::{Model, RowSampler, Sampler, SamplerChain, SamplerChainBuilder, Token};
 
 use crate::error::Result;

@@ -23,6 +23,7 @@ pub(crate) struct Sequence {
     ignore_eos: bool,
     repetition: Option<Repetition>,
     own: Option<Own>,
+    shown: Vec<Token>,
     n_generated: usize,
 }
 
@@ -56,6 +57,7 @@ impl Sequence {
             ignore_eos: params.ignore_eos,
             repetition: params.repetition_guard.map(Repetition::new),
             own: None,
+            shown: Vec::new(),
             n_generated: 0,
         })
     }
@@ -64,6 +66,11 @@ impl Sequence {
     pub(crate) fn stop_when(&mut self, criterion: Option<Criterion>) {
         let own = |criterion| Own { criterion, tokens: Vec::new(), text: String::new() };
         self.own = criterion.map(own);
+    }
+
+    /// Makes the names of these special tokens part of the text.
+    pub(crate) fn show(&mut self, tokens: Vec<Token>) {
+        self.shown = tokens;
     }
 
     /// Tells the samplers that look back about the prompt.
@@ -91,7 +98,8 @@ impl Sequence {
         if self.stop_tokens.contains(&token) {
             return Ok(self.end(token, String::new(), FinishReason::StopToken(token)));
         }
-        tokenizer.append_token_bytes(token, false, self.detokenizer.buffer())?;
+        let is_shown = self.shown.contains(&token);
+        tokenizer.append_token_bytes(token, is_shown, self.detokenizer.buffer())?;
         let (mut text, mut shown) = (String::new(), String::new());
         self.detokenizer.take(&mut text);
         if let Some(stop) = self.stop.push(&text, &mut shown) {

@@ -4,6 +4,7 @@ use llama_core::{Batch, Context, ErrorKind as CoreErrorKind, Pos, SeqId, StatePa
 
 use crate::checkpoints::Checkpoints;
 use crate::error::Result;
+use crate::lora::Adapters;
 
 /// The one sequence.
 const SEQUENCE: SeqId = SeqId::new(0);
@@ -30,6 +31,25 @@ impl Slot {
         let budget = if needs_checkpoints(&mut context)? { budget } else { 0 };
         let checkpoints = Checkpoints::new(budget);
         Ok(Self { context, tokens: Vec::new(), exact: None, checkpoints, batch: Batch::new() })
+    }
+
+    /// Of a context whose memory was filled from a file with these tokens.
+    #[cfg(feature = "chat")]
+    pub(crate) fn of_filled(context: Context, tokens: Vec<Token>, budget: usize) -> Result<Self> {
+        Ok(Self { tokens, ..Self::new(context, budget)? })
+    }
+
+    /// Whether the tokens would leave in memory again what is there.
+    #[cfg(feature = "chat")]
+    pub(crate) fn is_exact(&self) -> bool {
+        self.exact.is_none()
+    }
+
+    /// Another one with the same in memory. Checkpoints stay here.
+    #[cfg(feature = "chat")]
+    pub(crate) fn try_clone(&mut self, budget: usize) -> Result<Self> {
+        let clone = Self::of_filled(self.context.try_clone()?, self.tokens.clone(), budget)?;
+        Ok(Self { exact: self.exact, ..clone })
     }
 
     pub(crate) fn context(&mut self) -> &mut Context {
@@ -135,6 +155,15 @@ impl Slot {
         Ok(self.context.memory().clear(false)?)
     }
 
+    /// Makes these the adapters. A memory of others is emptied.
+    pub(crate) fn adapt(&mut self, adapters: &Adapters) -> Result<()> {
+        if adapters.are_set(&self.context) {
+            return Ok(());
+        }
+        self.forget()?;
+        adapters.set(&mut self.context)
+    }
+
     /// Notes that there are only the first `n` tokens in memory.
     fn keep(&mut self, n: usize) {
         self.tokens.truncate(n);
@@ -224,8 +253,12 @@ impl Slot {
     pub(crate) fn shift(&mut self, keep: usize, discard: usize) -> Result<()> {
         let end = keep + discard;
         let mut memory = self.context.memory();
-        memory.seq_rm(SEQUENCE, place(keep)..place(end))?;
-        memory.seq_add(SEQUENCE, place(end).., -place(discard))?;
+        let removed = memory.seq_rm(SEQUENCE, place(keep)..place(end));
+        let moved = removed.and_then(|()| memory.seq_add(SEQUENCE, place(end).., -place(discard)));
+        if let Err(error) = moved {
+            self.forget()?;
+            return Err(error.into());
+        }
         self.tokens.drain(keep..end);
         self.exact = Some(self.exact.map_or(keep, |exact| exact.min(keep)));
         self.checkpoints.truncate(keep);

@@ -4,6 +4,7 @@ use llama_core::{Context, ContextParams, Model, Token};
 use parking_lot::Mutex;
 
 use crate::error::Result;
+use crate::lora::Adapters;
 use crate::slot::Slot;
 
 /// Contexts of one model that nobody uses now, with the tokens in their memory.
@@ -24,21 +25,63 @@ impl Slots {
         Self { model, params, most, checkpoint_bytes, idle: Mutex::new(Vec::new()) }
     }
 
-    /// The context that has the most of the prompt in memory, or a new one.
+    /// How contexts are made.
+    pub(crate) fn params(&self) -> &ContextParams {
+        &self.params
+    }
+
+    /// As [`take_with`](Self::take_with), for the model as it is.
     pub(crate) fn take(&self, prompt: &[Token]) -> Result<Slot> {
-        match self.take_idle(prompt)? {
-            Some(slot) => Ok(slot),
-            None => Slot::new(Context::new(&self.model, &self.params)?, self.checkpoint_bytes),
+        self.take_with(prompt, &Adapters::default())
+    }
+
+    /// The context that has the most of the prompt in memory, or a new one, with these adapters.
+    pub(crate) fn take_with(&self, prompt: &[Token], adapters: &Adapters) -> Result<Slot> {
+        let mut slot = match self.take_idle(prompt, adapters)? {
+            Some(slot) => slot,
+            None => Slot::new(Context::new(&self.model, &self.params)?, self.checkpoint_bytes)?,
+        };
+        match slot.adapt(adapters) {
+            Ok(()) => Ok(slot),
+            Err(error) => {
+                self.give_back(slot);
+                Err(error)
+            }
         }
+    }
+
+    /// Others of the same kind, with room for one context.
+    #[cfg(feature = "chat")]
+    pub(crate) fn alone(&self) -> Self {
+        Self::new(self.model.clone(), self.params.clone(), 1, self.checkpoint_bytes)
+    }
+
+    /// A context that nobody uses now, the longest unused first.
+    #[cfg(feature = "chat")]
+    pub(crate) fn take_oldest(&self) -> Option<Slot> {
+        let mut idle = self.idle.lock();
+        (!idle.is_empty()).then(|| idle.remove(0))
+    }
+
+    /// A context with an empty memory.
+    #[cfg(feature = "chat")]
+    pub(crate) fn new_context(&self) -> Result<Context> {
+        Ok(Context::new(&self.model, &self.params)?)
+    }
+
+    /// The most bytes of checkpoints of each context.
+    #[cfg(feature = "chat")]
+    pub(crate) fn checkpoint_bytes(&self) -> usize {
+        self.checkpoint_bytes
     }
 
     /// A context that is there; `None` when another is to be made, so that what is in memory is not lost: while there is
     /// room, and for a prompt that has less than half of it in common.
-    fn take_idle(&self, prompt: &[Token]) -> Result<Option<Slot>> {
+    fn take_idle(&self, prompt: &[Token], adapters: &Adapters) -> Result<Option<Slot>> {
         let mut idle = self.idle.lock();
         let mut best = None;
         for (index, slot) in idle.iter_mut().enumerate() {
-            let reusable = slot.reusable(prompt)?;
+            let reusable = if adapters.are_set(slot.context()) { slot.reusable(prompt)? } else { 0 };
             if best.is_none_or(|(_, most)| reusable > most) {
                 best = Some((index, reusable));
             }

@@ -200,3 +200,40 @@ fn checkpoints_stay_within_their_bytes() {
     assert_eq!(with(one * 4 + 1), one * 4);
     assert_eq!(with(one - 1), 0);
 }
+
+/// Prompts that each have a random part of the one before, on memories that are short of everything.
+#[test]
+fn whatever_prompts_have_in_common_the_text_is_that_of_the_prompt() {
+    for (tiny, swa_full) in
+        [(Tiny::Llama, true), (Tiny::Gemma3, false), (Tiny::Mamba, true), (Tiny::Jamba, true)]
+    {
+        let params = ContextParams::default().swa_full(swa_full).n_ubatch(32);
+        let builder = Llama::builder(tiny.path()).context_params(params).n_ctx(1024).n_threads(1);
+        // Two or three checkpoints of Mamba, some more of the others.
+        let llm = builder.checkpoint_bytes(60_000).load().unwrap();
+        let words = tokens(&llm, &PROMPT.repeat(8));
+        let mut random = 1_u64;
+        let mut below = |n: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(random >> 33).unwrap() % n
+        };
+        let (mut prompt, mut reused) = (words[..300].to_vec(), 0);
+        for _ in 0..40 {
+            prompt.truncate(1 + below(prompt.len()));
+            let from = below(words.len() - 200);
+            prompt.extend(&words[from..from + below(200)]);
+            prompt.truncate(600);
+            let generate = llm.generate(&prompt[..]).checkpoint_at(below(prompt.len()));
+            let completion = run(generate.clone());
+            reused += completion.finish.usage.reused_tokens;
+            // The same in other parts, in the same context: the next prompt finds it there.
+            assert_eq!(
+                run(generate.cache_prompt(false)).text,
+                completion.text,
+                "{tiny}: {} tokens",
+                prompt.len()
+            );
+        }
+        assert!(reused > 500, "{tiny}: {reused}");
+    }
+}

@@ -6,10 +6,6 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-/// What encloses the table in a document.
-const BEGIN: &str = "<!-- begin: cargo xtask bench -->";
-const END: &str = "<!-- end: cargo xtask bench -->";
-
 /// Tokens per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Speeds {
@@ -74,7 +70,7 @@ impl fmt::Display for Report {
     }
 }
 
-fn spread(values: &[f64], digits: usize) -> String {
+pub(super) fn spread(values: &[f64], digits: usize) -> String {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     match (sorted.first(), sorted.last()) {
@@ -85,7 +81,7 @@ fn spread(values: &[f64], digits: usize) -> String {
     }
 }
 
-fn median(sorted: &[f64]) -> f64 {
+pub(super) fn median(sorted: &[f64]) -> f64 {
     let middle = sorted.len() / 2;
     if sorted.len().is_multiple_of(2) {
         f64::midpoint(sorted[middle - 1], sorted[middle])
@@ -94,24 +90,31 @@ fn median(sorted: &[f64]) -> f64 {
     }
 }
 
-/// Replaces what is between the markers of a document. A document that is not there is begun.
-pub(super) fn put_into(file: &Path, table: &str) -> Result<()> {
+/// Replaces what is between the markers that name a command in a document. A document that is not there is begun.
+pub(super) fn put_into(file: &Path, command: &str, table: &str) -> Result<()> {
+    let (begin, end) = markers(command);
     let old = match fs::read_to_string(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            format!("# Benchmarks\n\n{BEGIN}\n{END}\n")
+            format!("# Benchmarks\n\n{begin}\n{end}\n")
         }
         other => other.with_context(|| format!("could not read {}", file.display()))?,
     };
-    let new = replaced(&old, table).with_context(|| {
-        format!("{} has no section for the table: add the lines `{BEGIN}` and `{END}`", file.display())
+    let new = replaced(&old, command, table).with_context(|| {
+        format!("{} has no section for the table: add the lines `{begin}` and `{end}`", file.display())
     })?;
     fs::write(file, new).with_context(|| format!("could not write {}", file.display()))
 }
 
-fn replaced(document: &str, table: &str) -> Option<String> {
-    let (before, rest) = document.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{table}\n{END}{after}"))
+/// What encloses the table of a command in a document.
+fn markers(command: &str) -> (String, String) {
+    (format!("<!-- begin: {command} -->"), format!("<!-- end: {command} -->"))
+}
+
+fn replaced(document: &str, command: &str, table: &str) -> Option<String> {
+    let (begin, end) = markers(command);
+    let (before, rest) = document.split_once(&begin)?;
+    let (_, after) = rest.split_once(&end)?;
+    Some(format!("{before}{begin}\n{table}\n{end}{after}"))
 }
 
 #[cfg(test)]
@@ -142,20 +145,25 @@ mod tests {
         assert_eq!(spread(&[], 1), "not measured");
     }
 
+    const COMMAND: &str = "cargo xtask bench";
+
     #[test]
     fn only_the_marked_section_of_a_document_changes() {
-        let document = format!("# Title\n\n{BEGIN}\nold\n{END}\n\nafter\n");
-        let new = replaced(&document, "new").unwrap();
-        assert_eq!(new, format!("# Title\n\n{BEGIN}\nnew\n{END}\n\nafter\n"));
-        assert_eq!(replaced(&new, "new").unwrap(), new);
-        assert_eq!(replaced("# Title\n", "new"), None);
+        let (begin, end) = markers(COMMAND);
+        let other = "<!-- begin: cargo xtask bench other -->\nother\n<!-- end: cargo xtask bench other -->";
+        let document = format!("# Title\n\n{other}\n{begin}\nold\n{end}\n\nafter\n");
+        let new = replaced(&document, COMMAND, "new").unwrap();
+        assert_eq!(new, format!("# Title\n\n{other}\n{begin}\nnew\n{end}\n\nafter\n"));
+        assert_eq!(replaced(&new, COMMAND, "new").unwrap(), new);
+        assert_eq!(replaced("# Title\n", COMMAND, "new"), None);
     }
 
     #[test]
     fn a_missing_document_is_begun() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("benchmarks.md");
-        put_into(&file, "table").unwrap();
-        assert_eq!(fs::read_to_string(&file).unwrap(), format!("# Benchmarks\n\n{BEGIN}\ntable\n{END}\n"));
+        put_into(&file, COMMAND, "table").unwrap();
+        let (begin, end) = markers(COMMAND);
+        assert_eq!(fs::read_to_string(&file).unwrap(), format!("# Benchmarks\n\n{begin}\ntable\n{end}\n"));
     }
 }

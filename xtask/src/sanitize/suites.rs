@@ -103,7 +103,8 @@ impl Suite {
 
 /// Builds the tests and says where they are, in cargo's order.
 pub(super) fn build(plan: &Plan) -> Result<Vec<Suite>> {
-    let mut arguments: Vec<&str> = vec!["test", "--no-run", "--tests", "--no-default-features", "--features", FEATURES];
+    let mut arguments: Vec<&str> =
+        vec!["test", "--no-run", "--tests", "--no-default-features", "--features", FEATURES];
     arguments.extend(PACKAGES.iter().flat_map(|package| ["--package", package]));
     arguments.extend(plan.cargo.iter().map(String::as_str));
     native::build(&format!("building the tests for `{}`", plan.tool.name()), plan.cargo().args(&arguments))?;

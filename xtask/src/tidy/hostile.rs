@@ -60,25 +60,39 @@ fn collect(
     Ok(places)
 }
 
-/// The names in `const CASES: &[Case] = &[("Type::function", function), …]`.
+/// The names in each `const CASES: &[Case] = &[("Type::function", function), …]`, also in modules of the file.
 fn cases_of(file: &syn::File) -> Vec<(String, usize)> {
-    let arrays = file.items.iter().filter_map(|item| match item {
-        Item::Const(item) if item.ident == "CASES" => match &*item.expr {
+    lists(&file.items).into_iter().flat_map(|array| &array.elems).filter_map(case_name).collect()
+}
+
+/// The arrays of cases, whatever they are called.
+fn lists(items: &[Item]) -> Vec<&syn::ExprArray> {
+    let arrays = items.iter().flat_map(|item| match item {
+        Item::Const(item) if is_cases(&item.ty) => match &*item.expr {
             Expr::Reference(reference) => match &*reference.expr {
-                Expr::Array(array) => Some(array),
-                _ => None,
+                Expr::Array(array) => vec![array],
+                _ => Vec::new(),
             },
-            _ => None,
+            _ => Vec::new(),
         },
-        _ => None,
+        Item::Mod(module) => module.content.as_ref().map_or_else(Vec::new, |(_, inner)| lists(inner)),
+        _ => Vec::new(),
     });
-    let names = arrays.flat_map(|array| &array.elems).filter_map(|element| {
-        let Expr::Tuple(tuple) = element else { return None };
-        let Expr::Lit(literal) = tuple.elems.first()? else { return None };
-        let syn::Lit::Str(name) = &literal.lit else { return None };
-        Some((name.value(), name.span().start().line))
-    });
-    names.collect()
+    arrays.collect()
+}
+
+/// Whether it is `&[Case]`.
+fn is_cases(ty: &syn::Type) -> bool {
+    let syn::Type::Reference(reference) = ty else { return false };
+    let syn::Type::Slice(slice) = &*reference.elem else { return false };
+    matches!(&*slice.elem, syn::Type::Path(path) if path.path.is_ident("Case"))
+}
+
+fn case_name(element: &Expr) -> Option<(String, usize)> {
+    let Expr::Tuple(tuple) = element else { return None };
+    let Expr::Lit(literal) = tuple.elems.first()? else { return None };
+    let syn::Lit::Str(name) = &literal.lit else { return None };
+    Some((name.value(), name.span().start().line))
 }
 
 /// `function` and `Type::function` for each safe function that is `pub`, also of impls that a macro of the file writes.
@@ -310,9 +324,14 @@ mod tests {
                 (\"devices\", devices),
             ];
             const OTHERS: &[&str] = &[\"Model::size\"];
+            #[cfg(feature = \"x\")]
+            mod inner {
+                pub(crate) const MORE: &[Case] = &[(\"Model::n_layer\", |walk, _| ())];
+            }
         ";
         let found = cases_of(&syn::parse_file(code).unwrap());
-        assert_eq!(found, [("Model::load".to_owned(), 3), ("devices".to_owned(), 4)]);
+        let expected = [("Model::load", 3), ("devices", 4), ("Model::n_layer", 9)];
+        assert_eq!(found, expected.map(|(name, line)| (name.to_owned(), line)));
     }
 
     #[test]

@@ -75,8 +75,8 @@ impl Context {
         // SAFETY: takes llama.cpp's own parameters; the chain takes the new samplers over.
         unsafe {
             let raw = sys::llama_sampler_chain_init(sys::llama_sampler_chain_default_params());
-            for init in chain.theirs {
-                sys::llama_sampler_chain_add(raw, init());
+            for sampler in chain.raw() {
+                sys::llama_sampler_chain_add(raw, sampler);
             }
             RawChain { chain: NonNull::new(raw).expect("a chain"), context: self }
         }

@@ -12,9 +12,9 @@ pub(crate) fn random(length: usize, seed: u64) -> Vec<f32> {
     // Twelve of them are nearly a normal distribution.
     let mut row: Vec<f32> =
         (0..length).map(|_| 2.5 * ((0..12).map(|_| uniform()).sum::<f32>() - 6.0) - 1.0).collect();
-    for rank in 0..30_u8 {
-        let index = (uniform() * length as f32) as usize;
-        row[index.min(length - 1)] = 16.0 - f32::from(rank) * 0.2 + uniform();
+    // Some stand out, spread over the row.
+    for (rank, logit) in (0..30_u8).zip(row.iter_mut().skip(7).step_by(length / 30)) {
+        *logit = 16.0 - f32::from(rank) * 0.2 + uniform();
     }
     row
 }

@@ -4,6 +4,7 @@ use super::positions::is_shared;
 use super::{Computed, Context, PoolingType};
 use crate::batch::Batch;
 use crate::error::{DecodeError, ErrorKind, Result};
+use crate::ffi::exit;
 use crate::ffi::guard::guard;
 use crate::log;
 use crate::model::Model;
@@ -74,6 +75,7 @@ impl Context {
         if process == Process::Encode {
             self.apply_order()?;
         }
+        let computation = exit::enter()?;
         self.outputs.clear();
         self.samplers.clear_rows();
         self.ordered.set(false);
@@ -86,13 +88,12 @@ impl Context {
             let result = self.compute(batch, process);
             self.settle(batch, process, result)
         });
+        drop(computation);
+        exit::arm(exit::After::Computation);
         self.hooks.resume_panic();
         result?;
         self.may_plan = false;
         self.keep_results(batch, process);
-        if process == Process::Decode {
-            self.samplers.set_rows(batch, &self.outputs);
-        }
         Ok(())
     }
 
@@ -115,6 +116,9 @@ impl Context {
         match batch.outputs.as_slice() {
             [output] => self.outputs.push(all || *output != 0),
             outputs => self.outputs.extend(outputs.iter().map(|output| all || *output != 0)),
+        }
+        if process == Process::Decode {
+            self.samplers.set_rows(batch, &self.outputs);
         }
     }
 
@@ -211,9 +215,9 @@ impl Context {
             && facts.has_memory
             && !facts.has_encoder
             && !facts.needs_states
-            && self.samplers.is_empty()
             && batch.states.is_empty()
             && batch.places.is_empty()
+            && (batch.len() == 1 || self.samplers.is_empty())
             && (1..=longest).contains(&batch.len())
             // Each has one at least.
             && batch.seq_ids.len() == batch.len()
@@ -233,11 +237,12 @@ impl Context {
         self.check_rows(batch)?;
         batch.seq_ids.iter().try_for_each(|seq_id| self.check_seq_id(SeqId::new(*seq_id)))?;
         self.check_shared(batch)?;
-        if process == Process::Decode {
-            self.check_samplers(batch, self.outputs_all(process))?;
-        }
         check_positions(batch, self.model.n_positions())?;
-        if process == Process::Decode { self.check_encoded(batch) } else { Ok(()) }
+        if process == Process::Encode {
+            return Ok(());
+        }
+        self.check_encoded(batch)?;
+        self.check_samplers(batch, self.outputs_all(process))
     }
 
     /// Refuses ids outside the vocabulary. Entries that are an embedding have -1.

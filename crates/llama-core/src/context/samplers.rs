@@ -25,8 +25,6 @@ pub(super) struct Samplers {
 }
 
 impl Samplers {
-    /// Whether no sequence has one.
-    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.attached.is_empty()
     }
@@ -105,7 +103,7 @@ impl Context {
     /// sequence shares with others. llama.cpp plans its buffers anew with the next batch, so that the samplers are best
     /// set before the first one.
     ///
-    /// Returns the chain that was there before, in its present state.
+    /// Returns the chain that was there before, in its present state, unless it cannot be used any more.
     ///
     /// ```
     /// use llama_core::{Batch, Context, ContextParams, Model, ModelParams, Pos, SamplerChain, SeqId, TokenizeOptions};
@@ -149,7 +147,11 @@ impl Context {
             return Err(ErrorKind::Unsupported { operation: "sampling on the device", reason }.into());
         }
         self.check_room(seq_id, &chain)?;
-        let before = self.detached(seq_id)?;
+        let before = match self.detached(seq_id) {
+            // It would not be of use to anybody.
+            Err(_) if self.sampler(seq_id).is_some_and(|chain| !chain.is_usable()) => None,
+            before => before?,
+        };
         self.discard_outputs()?;
         let sampler = attached.as_ptr();
         // SAFETY: the context and the chain are valid, and the chain is freed after the context, or after the context
@@ -168,7 +170,8 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidSeqId`], [`ErrorKind::Poisoned`], and as [`SamplerChain::try_clone`].
+    /// [`ErrorKind::InvalidSeqId`], [`ErrorKind::Poisoned`], and as [`SamplerChain::try_clone`]. A chain that cannot be used
+    /// any more, as its error says, is dropped.
     ///
     /// # Panics
     ///
@@ -178,16 +181,20 @@ impl Context {
     pub fn remove_sampler(&mut self, seq_id: SeqId) -> Result<Option<SamplerChain>> {
         self.check_poison()?;
         self.check_seq_id(seq_id)?;
-        let Some(chain) = self.detached(seq_id)? else {
+        let Some(attached) = self.sampler(seq_id) else {
             return Ok(None);
         };
+        let (is_usable, chain) = (attached.is_usable(), attached.detached());
+        if is_usable && chain.is_err() {
+            return chain.map(Some);
+        }
         self.discard_outputs()?;
         // SAFETY: the context is valid; NULL makes it forget the sequence's sampler.
         self.call(|raw| unsafe {
             llama_sys::llama_set_sampler(raw, seq_id.get(), core::ptr::null_mut());
         })?;
         self.samplers.attached.remove(&seq_id.get());
-        Ok(Some(chain))
+        chain.map(Some)
     }
 
     /// How many samplers of a chain, from the first one on, this context could run on its device; 0 when

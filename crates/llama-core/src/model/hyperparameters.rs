@@ -44,7 +44,7 @@ fn heads(find: impl Fn(&str) -> Option<(String, u32)>) -> Option<String> {
     let (_, heads) = find("attention.head_count")?;
     let (key, shared) = find("attention.head_count_kv").filter(|(_, shared)| *shared > 0)?;
     (!heads.is_multiple_of(shared))
-        .then(|| format!("{key} is {shared}: it divides the {heads} of attention.head_count"))
+        .then(|| format!("{key} is {shared}: it is a divisor of attention.head_count, {heads}"))
 }
 
 /// A layer without heads is a recurrent one (models/jamba.cpp). Where all are of one kind, llama.cpp fills in the inputs

@@ -3,6 +3,8 @@
 mod attached;
 mod edit;
 mod grammars;
+#[cfg(test)]
+mod poison_tests;
 
 use std::sync::Arc;
 
@@ -62,6 +64,8 @@ pub struct SamplerChain {
     highest: i32,
     /// Of a chain that a context runs: how many samplers are planned for its device.
     planned: Option<usize>,
+    /// Whether a grammar has come to where nothing fits, until the chain is reset.
+    stuck: bool,
     poison: Option<String>,
 }
 
@@ -85,7 +89,7 @@ impl SamplerChain {
             create::add(&mut raw, sampler, n_vocab)?;
         }
         let waiting = Waiting::of(&samplers);
-        Ok(Self {
+        let chain = Self {
             raw,
             samplers: samplers.into(),
             perf,
@@ -95,8 +99,11 @@ impl SamplerChain {
             pending: false,
             highest: -1,
             planned: None,
+            stuck: false,
             poison: None,
-        })
+        };
+        chain.tell_n_vocab();
+        Ok(chain)
     }
 
     /// Selects a token from the logits of the token at `index` in the context's last batch, and accepts it:
@@ -119,8 +126,8 @@ impl SamplerChain {
     ///
     /// [`ErrorKind::Sampler`] when the row is not as long as the vocabulary that the chain was made for, or has
     /// logits that are not numbers. [`ErrorKind::DeadEnd`] when it has none above negative infinity, and when the
-    /// samplers have masked every candidate, as a grammar does that no token fits. The chain can be used again
-    /// then, after a [`reset`](SamplerChain::reset) at the latest. [`ErrorKind::Poisoned`], and the errors of
+    /// samplers have masked every candidate, as a grammar does that no token fits; as [`SamplerChain::accept`]. The
+    /// chain can be used again then, after a [`reset`](SamplerChain::reset) at the latest. [`ErrorKind::Poisoned`], and the errors of
     /// containment.
     ///
     /// # Panics
@@ -171,8 +178,9 @@ impl SamplerChain {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidToken`] and [`ErrorKind::Sampler`] for a token that is outside the vocabulary, or
-    /// that a grammar of the chain does not allow here; the chain is as before. [`ErrorKind::Poisoned`], and
-    /// the errors of containment: a lazy grammar may find that what follows its trigger does not fit.
+    /// that a grammar of the chain does not allow here; the chain is as before. [`ErrorKind::DeadEnd`] when a lazy
+    /// grammar finds that what follows its trigger does not fit: from then on everything but a
+    /// [`reset`](SamplerChain::reset) ends so. [`ErrorKind::Poisoned`], and the errors of containment.
     ///
     /// Corresponds to `llama_sampler_accept`.
     pub fn accept(&mut self, token: Token) -> Result<()> {
@@ -221,8 +229,9 @@ impl SamplerChain {
     ///
     /// Corresponds to `llama_sampler_reset`.
     pub fn reset(&mut self) -> Result<()> {
-        self.check_poison()?;
+        self.check_whole()?;
         self.pending = false;
+        self.stuck = false;
         self.waiting = Waiting::of(&self.samplers);
         let chain = Shared(self.raw.as_ptr());
         // SAFETY: the chain is valid.
@@ -259,7 +268,7 @@ impl SamplerChain {
 
     /// The chain with another owner of its C samplers.
     pub(super) fn with_raw(&self, raw: RawChain, n_vocab: Option<usize>, planned: Option<usize>) -> Self {
-        Self {
+        let chain = Self {
             raw,
             samplers: Arc::clone(&self.samplers),
             perf: self.perf,
@@ -269,8 +278,11 @@ impl SamplerChain {
             pending: false,
             highest: self.highest,
             planned,
+            stuck: false,
             poison: None,
-        }
+        };
+        chain.tell_n_vocab();
+        chain
     }
 
     /// The samplers, as they were given.
@@ -386,9 +398,17 @@ impl SamplerChain {
         let stack = self.count(token)?;
         self.pending = false;
         self.highest = self.highest.max(token.get());
-        match stack {
-            Some(stack) => self.call_on_large_stack(stack, accept),
-            None => self.call(accept),
+        let result = match stack {
+            Some(stack) => large_stack::run(stack, move || log::explain(|| guard(accept)))?,
+            None => log::explain(|| guard(accept)),
+        };
+        match result {
+            Err(error) if grammars::is_misfit(&error) => {
+                self.stuck = true;
+                self.raise()?;
+                Err(error.map_kind(|_| grammars::misfit()))
+            }
+            result => self.finish(result),
         }
     }
 
@@ -453,13 +473,25 @@ impl SamplerChain {
         result
     }
 
+    /// Tells custom samplers the size of the vocabulary that the others were made for.
+    fn tell_n_vocab(&self) {
+        let Some(n_vocab) = self.n_vocab else { return };
+        for index in self.customs() {
+            // SAFETY: the chain has a C sampler for each of ours, at the same place.
+            unsafe { custom::set_n_vocab(&self.raw, index, n_vocab) };
+        }
+    }
+
+    /// The places of custom samplers.
+    fn customs(&self) -> impl Iterator<Item = i32> {
+        let all = (0..).zip(self.samplers.iter());
+        all.filter(|(_, sampler)| matches!(sampler, Sampler::Custom(_))).map(|(index, _)| index)
+    }
+
     /// Goes on with a panic of a custom sampler, or says what else went wrong in one.
     fn raise(&self) -> Result<()> {
         let mut result = Ok(());
-        for (index, sampler) in (0..).zip(self.samplers.iter()) {
-            if !matches!(sampler, Sampler::Custom(_)) {
-                continue;
-            }
+        for index in self.customs() {
             // SAFETY: the chain has a C sampler for each of ours, at the same place.
             match unsafe { custom::take_trouble(&self.raw, index) } {
                 Some(Trouble::Panic(payload)) => std::panic::resume_unwind(payload),
@@ -472,7 +504,14 @@ impl SamplerChain {
         result
     }
 
+    /// Refuses a chain that can only be reset, or not even that.
     pub(super) fn check_poison(&self) -> Result<()> {
+        self.check_whole()?;
+        if self.stuck { Err(grammars::misfit().into()) } else { Ok(()) }
+    }
+
+    /// Refuses a chain that cannot be used any more.
+    pub(super) fn check_whole(&self) -> Result<()> {
         match &self.poison {
             None => Ok(()),
             Some(cause) => Err(ErrorKind::Poisoned { object: "sampler chain", cause: cause.clone() }.into()),

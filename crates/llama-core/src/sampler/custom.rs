@@ -6,7 +6,7 @@ mod view;
 use core::fmt;
 use std::sync::Arc;
 
-pub(super) use callbacks::{Trouble, add, take_trouble};
+pub(super) use callbacks::{Trouble, add, set_n_vocab, take_trouble};
 use parking_lot::Mutex;
 pub use view::CandidatesMut;
 

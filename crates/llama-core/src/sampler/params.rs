@@ -5,6 +5,11 @@ use crate::token::Token;
 
 /// Parameters of [`SamplerChainBuilder::temperature_ext`](crate::SamplerChainBuilder::temperature_ext).
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct DynamicTemperature {
     /// The middle of the range of temperatures, from 0.
     pub temperature: f32,
@@ -23,6 +28,7 @@ impl Default for DynamicTemperature {
 
 /// Parameters of [`SamplerChainBuilder::xtc`](crate::SamplerChainBuilder::xtc).
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Xtc {
     /// How likely the sampler is to act on a token, 0 to 1; 0 switches it off.
     pub probability: f32,
@@ -30,8 +36,10 @@ pub struct Xtc {
     /// above 0.5 switches the sampler off, since no two candidates can reach it.
     pub threshold: f32,
     /// Nothing is removed when fewer candidates than this would be left.
+    #[cfg_attr(feature = "serde", serde(default = "super::config::defaults::min_keep"))]
     pub min_keep: usize,
     /// Seed of the random numbers.
+    #[cfg_attr(feature = "serde", serde(default = "super::config::defaults::seed"))]
     pub seed: u32,
 }
 
@@ -52,28 +60,37 @@ pub struct Mirostat {
 
 /// Parameters of [`SamplerChainBuilder::mirostat_v2`](crate::SamplerChainBuilder::mirostat_v2).
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct MirostatV2 {
     /// The surprise to aim at, in bits per token, above 0 and at most 100.
     pub tau: f32,
     /// The learning rate, 0 to 1.
     pub eta: f32,
     /// Seed of the random numbers.
+    #[cfg_attr(feature = "serde", serde(default = "super::config::defaults::seed"))]
     pub seed: u32,
 }
 
 /// Parameters of [`SamplerChainBuilder::adaptive_p`](crate::SamplerChainBuilder::adaptive_p).
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct AdaptiveP {
     /// The probability that selected tokens should have on average, 0 to 1.
     pub target: f32,
     /// How much of the past counts, 0 to 0.99: about `1 / (1 - decay)` tokens.
     pub decay: f32,
     /// Seed of the random numbers.
+    #[cfg_attr(feature = "serde", serde(default = "super::config::defaults::seed"))]
     pub seed: u32,
 }
 
 /// Parameters of [`SamplerChainBuilder::penalties`](crate::SamplerChainBuilder::penalties).
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Penalties {
     /// How many of the last tokens are looked at, at most 16,777,216; 0 switches the sampler off. Memory is
     /// reserved for all of them, 4 bytes each.
@@ -96,6 +113,11 @@ impl Default for Penalties {
 
 /// Parameters of [`SamplerChainBuilder::dry`](crate::SamplerChainBuilder::dry).
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Dry {
     /// The size of the penalty, from 0; 0 switches the sampler off.
     pub multiplier: f32,
@@ -134,6 +156,11 @@ pub struct Grammar {
 
 /// What switches a lazy grammar on. Any of these does; there must be one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct LazyTriggers {
     /// Texts, 1 to 256 bytes each. The grammar is matched from the beginning of the text on. Prefer these to
     /// patterns: they cost no stack and no helper thread.

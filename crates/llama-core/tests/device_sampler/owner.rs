@@ -1,6 +1,6 @@
 //! Who owns a sampler, and in which state it comes back.
 
-use llama_core::{CandidatesMut, CustomSampler};
+use llama_core::{CandidatesMut, CustomSampler, LazyTriggers};
 
 use super::*;
 
@@ -139,4 +139,37 @@ fn panic_of_a_custom_sampler_leaves_the_context_usable() {
     context.memory().seq_rm(SEQ, ..).unwrap();
     let expected = greedy::fresh_continuation(&model, &prompt, 3);
     assert_eq!(sampled_text(&mut context, 3), expected);
+}
+
+/// Its second sampler finds on the CPU that what follows the trigger does not fit.
+#[test]
+fn sampler_that_cannot_go_on_is_reset_replaced_or_dropped() {
+    let model = load(Tiny::Llama);
+    let prompt = tokens(&model, PROMPT);
+    let first = greedy::fresh_continuation(&model, &prompt, 1)[0];
+    let triggers = LazyTriggers { tokens: vec![first], ..LazyTriggers::default() };
+    let builder = SamplerChain::builder()
+        .top_k(40)
+        .grammar_lazy(&model, "root ::= \"\\x01\"", "root", triggers)
+        .greedy();
+    let mut context = sampling(&model, builder.clone());
+    greedy::decode(&mut context, &prompt, SEQ, 0);
+    let refuse = |context: &mut Context| {
+        let error = context.sample(prompt.len() - 1).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::DeadEnd { name: "grammar", .. }), "{error:?}");
+    };
+    refuse(&mut context);
+    refuse(&mut context);
+    context.sampler_mut(SEQ).unwrap().reset().unwrap();
+    refuse(&mut context);
+    assert!(context.remove_sampler(SEQ).is_err());
+    assert!(context.sampler(SEQ).is_none());
+    context.set_sampler(SEQ, built(builder)).unwrap();
+    context.memory().seq_rm(SEQ, ..).unwrap();
+    greedy::decode(&mut context, &prompt, SEQ, 0);
+    refuse(&mut context);
+    assert!(context.set_sampler(SEQ, built(SamplerChain::builder().greedy())).unwrap().is_none());
+    context.memory().seq_rm(SEQ, ..).unwrap();
+    greedy::decode(&mut context, &prompt, SEQ, 0);
+    assert_eq!(context.sample(prompt.len() - 1).unwrap(), first);
 }

@@ -22,18 +22,18 @@ pub(crate) const CASES: &[Case] = &[
         edit(walk, subjects, |chain, index, sampler| chain.replace(index, sampler).map(drop));
     }),
     ("SamplerChain::copy_state_from", copy_state_from),
-    ("SamplerChain::grammar_state", |walk, subjects| {
-        each_chain(walk, subjects, |walk, chain| {
-            walk.call("", || chain.grammar_state());
-            let _ = chain.sample_logits(&[0.0; 9]);
-            walk.call("after a token", || chain.grammar_state());
-        });
-    }),
     ("SamplerChain::is_finished", |walk, subjects| {
         each_chain(walk, subjects, |walk, chain| {
             walk.call("", || chain.is_finished());
             let _ = chain.sample_logits(&[0.0; 9]);
             walk.call("after a token", || chain.is_finished());
+        });
+    }),
+    ("SamplerChain::grammar_state", |walk, subjects| {
+        each_chain(walk, subjects, |walk, chain| {
+            walk.call("", || chain.grammar_state());
+            let _ = chain.sample_logits(&[0.0; 9]);
+            walk.call("after a token", || chain.grammar_state());
         });
     }),
 ];

@@ -124,9 +124,9 @@ fn odd_kinds() -> Vec<(String, ContextParams)> {
     all
 }
 
-/// Hundreds of threads that wait for each other would take minutes.
+/// Threads wait for each other by spinning: more of them than processors would take minutes.
 pub(crate) fn is_quick(context: &Context) -> bool {
-    context.n_threads().max(context.n_threads_batch()) < 8
+    context.n_threads().max(context.n_threads_batch()) <= 2
 }
 
 fn new(walk: &mut Walk, subjects: &mut Subjects) {

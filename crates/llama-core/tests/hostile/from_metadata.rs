@@ -84,8 +84,8 @@ fn from_metadata(walk: &mut Walk, _: &mut Subjects) {
         }
         odd_types(walk, &parts);
         odd_bytes(walk, &parts);
-        if [Tiny::LlamaQ8, Tiny::BertReranker].contains(tiny) {
-            // They have the metadata of others.
+        if [Tiny::LlamaQ8, Tiny::Qwen2, Tiny::BertReranker].contains(tiny) {
+            // They have the metadata of others, or hardly more.
             continue;
         }
         for (what, metadata) in metadata_changed(&parts) {

@@ -25,13 +25,17 @@
 mod abort;
 mod adapter;
 mod batch;
+mod builtin_chat;
 mod chain_edit;
+#[cfg(feature = "common")]
+mod chat;
 mod child;
 mod clone;
 mod context;
 mod control_vector;
 mod custom;
 mod damage;
+mod device_sampler;
 mod device_state;
 mod embedding;
 mod from_metadata;
@@ -46,6 +50,7 @@ mod plan;
 mod poison;
 #[path = "../rewritten/mod.rs"]
 mod rewritten;
+mod row_sampler;
 mod rows;
 mod sampler;
 mod state;
@@ -72,11 +77,15 @@ fn cases() -> Vec<Case> {
         abort::CASES,
         adapter::CASES,
         batch::CASES,
+        builtin_chat::CASES,
         chain_edit::CASES,
+        #[cfg(feature = "common")]
+        chat::CASES,
         clone::CASES,
         context::CASES,
         control_vector::CASES,
         custom::CASES,
+        device_sampler::CASES,
         device_state::CASES,
         embedding::CASES,
         from_metadata::CASES,
@@ -87,6 +96,7 @@ fn cases() -> Vec<Case> {
         observer::CASES,
         params::CASES,
         plan::CASES,
+        row_sampler::CASES,
         rows::CASES,
         sampler::CASES,
         state::CASES,

@@ -126,7 +126,9 @@ fn kv_override(walk: &mut Walk, _: &mut Subjects) {
             load(walk, format!("{key} {value:?}"), &params);
         }
     }
-    for tiny in Tiny::ALL.iter().filter(|tiny| ![Tiny::LlamaQ8, Tiny::BertReranker].contains(tiny)) {
+    for tiny in
+        Tiny::ALL.iter().filter(|tiny| ![Tiny::LlamaQ8, Tiny::Qwen2, Tiny::BertReranker].contains(tiny))
+    {
         walk.on(tiny, false);
         let gguf = Gguf::from_bytes(&tiny.bytes()).unwrap();
         let keys = gguf.metadata().iter().map(|(key, _)| key.to_string());

@@ -7,7 +7,7 @@ use core::cell::Cell;
 use core::ffi::{c_char, c_void};
 use std::sync::OnceLock;
 
-use llama_core::{Context, ErrorKind};
+use llama_core::{Context, ErrorKind, SamplerChain, Token};
 
 use crate::subjects::try_fill;
 
@@ -63,4 +63,17 @@ pub(crate) fn poison(context: &mut Context) {
     ARMED.set(false);
     assert!(matches!(error.kind(), ErrorKind::Internal { line: 1, .. }), "{error:?}");
     assert!(context.is_poisoned());
+}
+
+/// Leaves a chain as an assertion that fails while it accepts a token leaves it.
+///
+/// The token is the trigger of a lazy grammar, of which llama.cpp logs that it was found (llama-grammar.cpp,
+/// `llama_grammar_accept_impl`).
+pub(crate) fn poison_chain(chain: &mut SamplerChain, trigger: Token) {
+    install();
+    ARMED.set(true);
+    let error = chain.accept(trigger).unwrap_err();
+    ARMED.set(false);
+    assert!(matches!(error.kind(), ErrorKind::Internal { line: 1, .. }), "{error:?}");
+    assert!(chain.is_poisoned());
 }

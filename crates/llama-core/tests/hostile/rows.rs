@@ -1,6 +1,8 @@
 //! All rows of a batch's results, and what is computed of them.
 
-use llama_core::{Batch, Context, Logits, Pos, SeqId, Token, normalize_l2};
+use llama_core::{
+    Batch, Context, Logits, LogitsProcessor, LogitsProcessors, Pos, SamplerChain, SeqId, Token, normalize_l2,
+};
 
 use crate::Case;
 use crate::subjects::{Subjects, each_context};
@@ -10,6 +12,44 @@ use crate::walk::Walk;
 pub(crate) const CASES: &[Case] = &[
     ("Context::logits_rows", logits_rows),
     ("Context::embeddings_rows", embeddings_rows),
+    ("Context::logits_mut", |walk, subjects| {
+        each_context(walk, subjects, |walk, context| {
+            for index in USIZE.into_iter().map(Some).chain([None]) {
+                walk.call(format!("{index:?}"), || context.logits_mut(index).map(|row| row.fill(f32::NAN)));
+            }
+        });
+    }),
+    ("Context::process_logits", |walk, subjects| {
+        each_context(walk, subjects, |walk, context| {
+            for (index, value) in USIZE.into_iter().flat_map(|index| F32.map(|value| (index, value))) {
+                let mut fill = |row: &mut [f32]| row.fill(value);
+                walk.call(format!("{index} {value}"), || context.process_logits(index, &mut fill));
+            }
+            sample(walk, context);
+        });
+    }),
+    ("LogitsProcessors::new", |walk, _| _ = walk.run("", LogitsProcessors::new)),
+    ("LogitsProcessors::push", |walk, _| {
+        let mut all = LogitsProcessors::new();
+        walk.run("", || F32.into_iter().for_each(|value| all.push(move |row: &mut [f32]| row.fill(value))));
+        walk.run("none", || all.process(&mut []));
+        walk.run("one", || all.process(&mut [0.0]));
+    }),
+    ("LogitsProcessors::len", |walk, _| assert_eq!(walk.run("", || LogitsProcessors::new().len()), 0)),
+    ("LogitsProcessors::is_empty", |walk, _| assert!(walk.run("", || LogitsProcessors::new().is_empty()))),
+    ("Logits::from_slice", |walk, _| {
+        let (mut values, mut tokens) = (Vec::new(), Vec::new());
+        for (value, n) in F32.into_iter().flat_map(|value| [0, 1, 2, 1000].map(|n| (value, n))) {
+            let mut row = vec![value; n];
+            row.extend(F32.iter().take(n));
+            walk.run(format!("{n} of {value}"), || {
+                let logits = Logits::from_slice(&row);
+                logits.log_softmax(&mut values);
+                logits.top_k(n, &mut tokens);
+                (logits.argmax(), logits.log_probability(Token::new(1)))
+            });
+        }
+    }),
     ("Logits::log_probability", |walk, subjects| {
         each_row(walk, subjects, |walk, row| {
             for token in I32.map(Token::new) {
@@ -51,6 +91,14 @@ fn fill_all(context: &mut Context, positions: [i32; 3]) {
         batch.push(Token::new(5), Pos::new(pos), &[SeqId::new(0)], pos != 1).unwrap();
     }
     let _ = context.decode(&batch);
+}
+
+/// Samples from what a processor has left.
+fn sample(walk: &mut Walk, context: &mut Context) {
+    let mut chain = SamplerChain::builder().top_k(200).top_p(0.9).dist(1).build().unwrap();
+    for index in 0..3 {
+        walk.call("sample", || chain.sample(context, index));
+    }
 }
 
 fn logits_rows(walk: &mut Walk, subjects: &mut Subjects) {

@@ -2,10 +2,11 @@
 
 use llama_core::{
     AdaptiveP, Candidates, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Model,
-    Penalties, Sampler, SamplerChain, SamplerChainBuilder, Token, Xtc,
+    Penalties, Sampler, SamplerChain, SamplerChainBuilder, SamplerConfig, Token, Xtc,
 };
 
 use crate::Case;
+use crate::poison::poison_chain;
 use crate::subjects::{Named, Subjects, each_context, each_model};
 use crate::values::{BOOLS, F32, I32, U32, USIZE, texts};
 use crate::walk::Walk;
@@ -89,6 +90,27 @@ pub(crate) const CASES: &[Case] = &[
     ("Sampler::is_selecting", |walk, subjects| {
         each_sampler(walk, subjects, |sampler| _ = sampler.is_selecting());
     }),
+    ("Sampler::config", |walk, subjects| each_sampler(walk, subjects, |sampler| _ = sampler.config())),
+    ("SamplerConfig::with_model", |walk, subjects| {
+        let configs = configs(subjects);
+        each_model(walk, subjects, |walk, model| {
+            for config in &configs {
+                let sampler = walk.run(format!("{config:?}"), || config.clone().with_model(model));
+                assert_eq!(sampler.config().as_ref(), Some(config));
+            }
+        });
+    }),
+    ("SamplerChainBuilder::configs", |walk, subjects| {
+        let configs = configs(subjects);
+        each_model(walk, subjects, |walk, model| {
+            walk.call("all", || SamplerChain::builder().configs(model, configs.clone()).build());
+            for config in &configs {
+                walk.call(format!("{config:?}"), || {
+                    SamplerChain::builder().configs(model, [config.clone()]).greedy().build()
+                });
+            }
+        });
+    }),
     ("Candidates::new", |walk, _| _ = walk.run("", Candidates::new)),
     ("Candidates::from_logits", |walk, _| {
         rows().iter().for_each(|row| _ = walk.run(row.len(), || Candidates::from_logits(row)));
@@ -125,10 +147,7 @@ fn check(
     let Some(mut chain) = built else { return };
     for row in rows() {
         walk.call(format!("{what}, a row of {}", row.len()), || chain.sample_logits(&row));
-        // A lazy grammar may do so; see `Walk::look_at`.
-        if chain.is_poisoned() {
-            return;
-        }
+        assert!(!chain.is_poisoned());
     }
 }
 
@@ -141,7 +160,7 @@ fn triples(mut with: impl FnMut(f32, f32, f32)) {
 }
 
 /// Rows of logits: none, few, as many as the tiny models have, and such that are no numbers.
-fn rows() -> Vec<Vec<f32>> {
+pub(crate) fn rows() -> Vec<Vec<f32>> {
     let mut rows = vec![vec![], F32.to_vec()];
     for n in [1, 2, 404, 507] {
         rows.extend(
@@ -153,6 +172,10 @@ fn rows() -> Vec<Vec<f32>> {
         rows.push(one);
     }
     rows
+}
+
+fn configs(subjects: &mut Subjects) -> Vec<SamplerConfig> {
+    samplers(&subjects.models()[0].it).iter().filter_map(Sampler::config).collect()
 }
 
 fn push(walk: &mut Walk, subjects: &mut Subjects) {
@@ -330,14 +353,12 @@ fn chains(subjects: &mut Subjects) -> Vec<Named<SamplerChain>> {
     chains
 }
 
-/// A lazy grammar that finds, when its trigger comes, that what is after it does not fit.
 fn poisoned_chain(model: &Model) -> Named<SamplerChain> {
-    let triggers = LazyTriggers { words: vec!["the".to_owned()], ..LazyTriggers::default() };
-    let builder = SamplerChain::builder().grammar_lazy(model, "root ::= \"no\"", "root", triggers);
+    let trigger = Token::new(9);
+    let triggers = LazyTriggers { tokens: vec![trigger], ..LazyTriggers::default() };
+    let builder = SamplerChain::builder().grammar_lazy(model, "root ::= .*", "root", triggers);
     let mut chain = builder.greedy().build().unwrap();
-    let tokens =
-        model.vocab().tokenize("the", llama_core::TokenizeOptions::default().add_special(false)).unwrap();
-    let _ = tokens.iter().try_for_each(|token| chain.accept(*token));
+    poison_chain(&mut chain, trigger);
     Named { name: "poisoned".to_owned(), it: chain }
 }
 

@@ -83,9 +83,7 @@ impl Walk {
     fn look_at(&self, error: &Error) {
         let text = format!("{error} {error:?}");
         let missed = match error.kind() {
-            // `SamplerChain::accept` says so: a lazy grammar that what follows its trigger does not fit.
-            ErrorKind::Exception { message } => !message.starts_with("Unexpected empty grammar stack"),
-            ErrorKind::Internal { .. } => true,
+            ErrorKind::Exception { .. } | ErrorKind::Internal { .. } => true,
             ErrorKind::Poisoned { .. } => !self.is_poisoned,
             _ => false,
         };

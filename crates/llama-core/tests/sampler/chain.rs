@@ -1,41 +1,6 @@
 //! Chains: what they are made of, what they refuse, copies, names and failures.
 
-use super::grammar::lazy;
 use super::*;
-
-#[test]
-fn failure_inside_llama_cpp_poisons_the_chain() {
-    let model = tiny();
-    let [a, open] = ["a", "{"].map(|text| letter(&model, text));
-    // The trigger's text does not fit the grammar, which llama.cpp finds out by throwing.
-    let triggers = LazyTriggers { words: vec!["a".to_owned()], ..LazyTriggers::default() };
-    let mut chain = lazy(&model, triggers);
-    let copy = chain.try_clone().unwrap();
-    let error = chain.accept(a).unwrap_err();
-    match error.kind() {
-        ErrorKind::Exception { message } => {
-            assert!(message.contains("Unexpected empty grammar stack"), "{message}");
-        }
-        other => panic!("{other:?}"),
-    }
-    assert!(chain.is_poisoned());
-    let mut candidates = Candidates::from_logits(&[1.0]);
-    let results = [
-        chain.accept(open),
-        chain.accept_prompt(&[open]),
-        chain.apply(&mut candidates),
-        chain.reset(),
-        chain.sample_logits(&vec![0.0; model.vocab().n_tokens()]).map(drop),
-        chain.try_clone().map(drop),
-    ];
-    for result in results {
-        let error = result.unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::Poisoned { .. }), "{error:?}");
-        assert!(error.to_string().contains("Unexpected empty grammar stack"), "{error}");
-    }
-    assert!(!copy.is_poisoned());
-    drop(chain);
-}
 
 #[test]
 fn chain_must_end_with_a_selecting_sampler() {

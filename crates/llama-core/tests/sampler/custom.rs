@@ -245,6 +245,35 @@ fn what_other_samplers_cannot_take_is_masked_and_an_error() {
     }
 }
 
+/// Grammars and other samplers look tokens up, which throws for those that there are not.
+#[test]
+fn tokens_outside_the_vocabulary_do_not_reach_other_samplers() {
+    let model = tiny();
+    let n_vocab = model.vocab().n_tokens();
+    let row = vec![0.0; n_vocab];
+    let foreign = |candidates: &mut CandidatesMut<'_>| candidates.as_mut_slice()[0].token = token(507);
+    assert_eq!(n_vocab, 507);
+    let start = || SamplerChain::builder().custom(Does(foreign, false));
+    let mut later = start().greedy().build().unwrap();
+    later.sample_logits(&row).unwrap();
+    let grammar = || {
+        Sampler::Grammar(Grammar {
+            model: model.clone(),
+            grammar: "root ::= [a-z]*".to_owned(),
+            root: "root".to_owned(),
+            triggers: None,
+        })
+    };
+    later.insert(1, grammar()).unwrap();
+    let first = start().push(grammar()).greedy().build().unwrap();
+    for mut chain in [first.try_clone().unwrap(), first, later] {
+        let error = chain.sample_logits(&row).unwrap_err();
+        let expected = "sampler custom: `does`: it left the candidate of token 507 with the logit 0";
+        assert_eq!(error.to_string(), expected);
+        assert!(!chain.is_poisoned());
+    }
+}
+
 /// Through the grammar's thread with a large stack too.
 #[test]
 fn custom_sampler_beside_a_lazy_grammar() {

@@ -211,6 +211,43 @@ fn lazy_grammar_holds_from_the_trigger_on() {
     }
 }
 
+/// llama.cpp finds out by throwing, when a part of the chain has accepted the token.
+#[test]
+fn misfit_after_a_trigger_is_a_dead_end_until_the_chain_is_reset() {
+    let model = tiny();
+    let [a, x, open] = ["a", "x", "{"].map(|text| letter(&model, text));
+    let row = row_for(&model, &[x, a]);
+    for triggers in [
+        LazyTriggers { words: vec!["a".to_owned()], ..LazyTriggers::default() },
+        LazyTriggers { patterns: vec!["x*(a)".to_owned()], ..LazyTriggers::default() },
+        LazyTriggers { tokens: vec![a], ..LazyTriggers::default() },
+    ] {
+        let mut chain = lazy(&model, triggers);
+        let before = chain.try_clone().unwrap();
+        chain.accept(x).unwrap();
+        let results = [
+            chain.accept(a),
+            chain.accept(open),
+            chain.accept_prompt(&[a]),
+            chain.sample_logits(&row).map(drop),
+            chain.grammar_state().map(drop),
+            chain.try_clone().map(drop),
+            chain.remove(0).map(drop),
+        ];
+        for result in results {
+            let error = result.unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::DeadEnd { name: "grammar", .. }), "{error:?}");
+            assert!(error.to_string().contains("what follows the trigger does not fit"), "{error}");
+        }
+        assert!(!chain.is_poisoned());
+        chain.reset().unwrap();
+        assert_eq!(chain.sample_logits(&row).unwrap(), x);
+        chain.accept(a).unwrap_err();
+        chain.copy_state_from(&before).unwrap();
+        assert_eq!(chain.sample_logits(&row).unwrap(), x);
+    }
+}
+
 #[test]
 fn lazy_triggers_are_checked() {
     let model = tiny();

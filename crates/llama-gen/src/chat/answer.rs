@@ -79,7 +79,8 @@ pub struct ToolCallDelta {
     pub arguments: String,
 }
 
-/// Reads an answer while it comes. All deltas joined are the answer that [`finish`](AnswerParser::finish) gives.
+/// Reads an answer while it comes. All deltas joined are the answer that [`finish`](AnswerParser::finish) gives; only a
+/// tool call that the model has begun and not ended is among the deltas and not in the answer.
 ///
 /// ```
 /// use llama_gen::chat::{ChatRequest, ChatTemplate, Delta, Message};

@@ -21,11 +21,7 @@ pub(super) fn samplers(
     ignore_eos: bool,
 ) -> Result<Vec<Sampler>> {
     let mut samplers = Vec::new();
-    let mut biases = biased_tokens(&params.logit_bias, tokenizer)?;
-    for token in forbidden(model.vocab(), ignore_eos) {
-        biases.retain(|(biased, _)| *biased != token);
-        biases.push((token, f32::NEG_INFINITY));
-    }
+    let biases = biases(params, model, tokenizer, ignore_eos)?;
     if !biases.is_empty() {
         samplers.push(Sampler::LogitBias { model: model.clone(), biases });
     }
@@ -49,6 +45,21 @@ pub(super) fn samplers(
         _ => samplers.extend([temperature, Sampler::MirostatV2(MirostatV2 { tau, eta, seed })]),
     }
     Ok(samplers)
+}
+
+/// What is added to the logits of single tokens, each once.
+pub(crate) fn biases(
+    params: &ResolvedSampling,
+    model: &Model,
+    tokenizer: &dyn Tokenizer,
+    ignore_eos: bool,
+) -> Result<Vec<(Token, f32)>> {
+    let mut biases = biased_tokens(&params.logit_bias, tokenizer)?;
+    for token in forbidden(model.vocab(), ignore_eos) {
+        biases.retain(|(biased, _)| *biased != token);
+        biases.push((token, f32::NEG_INFINITY));
+    }
+    Ok(biases)
 }
 
 /// What the model's makers want never to be generated, and what the caller does.

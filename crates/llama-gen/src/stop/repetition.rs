@@ -106,3 +106,34 @@ impl Repetition {
         is_loop
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    /// By hand: whether the longest end that repeats itself after so many tokens is long enough, for some number.
+    fn is_loop(guard: RepetitionGuard, tokens: &[Token]) -> bool {
+        (1..=guard.max_period as usize).any(|period| {
+            let pairs = tokens.iter().rev().zip(tokens.iter().rev().skip(period));
+            let run = pairs.take_while(|(later, earlier)| later == earlier).count();
+            let length = run + period;
+            run > 0 && length >= period * guard.repeats as usize && length >= guard.min_tokens as usize
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn loops_are_those_found_by_hand(
+            tokens in vec(0..3_i32, 0..60), max_period in 1..8_u32, repeats in 2..5_u32, min_tokens in 0..12_u32,
+        ) {
+            let guard = RepetitionGuard { max_period, repeats, min_tokens };
+            let tokens: Vec<Token> = tokens.into_iter().map(Token::new).collect();
+            let mut repetition = Repetition::new(guard);
+            for (index, token) in tokens.iter().enumerate() {
+                prop_assert_eq!(repetition.push(*token), is_loop(guard, &tokens[..=index]), "after {} tokens", index + 1);
+            }
+        }
+    }
+}

@@ -3,3 +3,7 @@
 #![cfg(feature = "chat")]
 
 mod injection;
+mod parser;
+mod session;
+mod templates;
+mod tools;

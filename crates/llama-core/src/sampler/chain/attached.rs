@@ -18,6 +18,11 @@ impl SamplerChain {
         (0..planned).take_while(|index| !self.raw.name(*index).starts_with('-')).count()
     }
 
+    /// Whether it is not of the kind that can only be reset, or not even that.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.check_poison().is_ok()
+    }
+
     pub(crate) fn as_ptr(&self) -> *mut llama_sys::llama_sampler {
         self.raw.as_ptr()
     }

@@ -83,7 +83,7 @@ impl SamplerChain {
     ///
     /// Corresponds to `llama_sampler_copy`.
     pub fn copy_state_from(&mut self, source: &Self) -> Result<()> {
-        self.check_poison()?;
+        self.check_whole()?;
         source.check_poison()?;
         source.check_not_pending()?;
         if self.samplers != source.samplers {
@@ -96,6 +96,7 @@ impl SamplerChain {
         self.pending = false;
         self.waiting = source.waiting;
         self.highest = source.highest;
+        self.stuck = false;
         Ok(())
     }
 
@@ -115,6 +116,7 @@ impl SamplerChain {
         self.pending &= index + n_added < samplers.len();
         self.samplers = samplers.into();
         self.n_vocab = n_vocab;
+        self.tell_n_vocab();
         Ok(())
     }
 

@@ -163,6 +163,22 @@ impl SamplerChain {
     }
 }
 
+/// Whether llama.cpp has thrown because what follows a lazy grammar's trigger does not fit it (llama-grammar.cpp,
+/// `llama_grammar_accept_token`): the one way in which accepting a token that was checked fails.
+pub(super) fn is_misfit(error: &Error) -> bool {
+    let ErrorKind::Exception { message } = error.kind() else {
+        return false;
+    };
+    message.starts_with("Unexpected empty grammar stack")
+}
+
+/// What is left of such a chain: samplers before the grammar have accepted the token, and those after it have not.
+pub(super) fn misfit() -> ErrorKind {
+    let reason = "what follows the trigger does not fit the grammar: `reset` begins anew, or copy_state_from an earlier \
+                  copy";
+    ErrorKind::DeadEnd { name: "grammar", reason }
+}
+
 impl Waiting {
     /// The state of a chain whose grammars wait for patterns, `None` without such grammars.
     pub(super) fn of(samplers: &[Sampler]) -> Option<Self> {

@@ -2,7 +2,7 @@
 
 use core::ffi::{c_char, c_void};
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::CString;
 use std::panic::{self, AssertUnwindSafe};
 
@@ -17,6 +17,8 @@ struct Live {
     /// `None` when it could not be copied.
     object: Option<Box<dyn Object>>,
     name: CString,
+    /// One more than the highest token that candidates can have.
+    end: Cell<i32>,
     trouble: RefCell<Option<Trouble>>,
 }
 
@@ -52,7 +54,7 @@ pub(in crate::sampler) fn add(chain: &mut RawChain, custom: &Custom) -> Result<(
     name.retain(|byte| *byte != 0);
     // Without NUL bytes nothing is lost.
     let name = CString::new(name).unwrap_or_default();
-    let live = Live { object: Some(object), name, trouble: RefCell::default() };
+    let live = Live { object: Some(object), name, end: Cell::new(i32::MAX), trouble: RefCell::default() };
     // SAFETY: the sampler is new, and the chain's alone.
     unsafe { chain.add("custom", || init(live)) }
 }
@@ -72,6 +74,17 @@ fn init(live: Live) -> *mut llama_sys::llama_sampler {
 pub(in crate::sampler) unsafe fn take_trouble(chain: &RawChain, index: i32) -> Option<Trouble> {
     // SAFETY: by the caller's promise `ctx` is a `Live`; C is not in a call of the chain.
     unsafe { &*live(chain.borrow().sampler(index)) }.trouble.take()
+}
+
+/// Tells the custom sampler at a place of the chain how many tokens the vocabulary has, which other samplers look them up
+/// in.
+///
+/// # Safety
+///
+/// The chain has a custom sampler there.
+pub(in crate::sampler) unsafe fn set_n_vocab(chain: &RawChain, index: i32, n_vocab: usize) {
+    // SAFETY: as in `take_trouble`.
+    unsafe { &*live(chain.borrow().sampler(index)) }.end.set(i32::try_from(n_vocab).unwrap_or(i32::MAX));
 }
 
 /// The `Live` of a sampler of ours.
@@ -147,12 +160,13 @@ unsafe extern "C-unwind" fn apply(
 ) {
     // SAFETY: as in `accept`.
     let live = unsafe { &mut *live(sampler) };
+    let end = live.end.get();
     live.run(|object| {
         // SAFETY: C passes the array that the chain is working on, and nobody else does meanwhile.
         let mut candidates = unsafe { CandidatesMut::new(&mut *array) };
         // Also after a panic, the samplers after this one go on with the array.
         let result = panic::catch_unwind(AssertUnwindSafe(|| object.apply(&mut candidates)));
-        let flaw = candidates.settle();
+        let flaw = candidates.settle(end);
         if let Err(payload) = result {
             panic::resume_unwind(payload);
         }
@@ -172,7 +186,8 @@ unsafe extern "C-unwind" fn reset(sampler: *mut llama_sys::llama_sampler) {
 unsafe extern "C-unwind" fn clone(sampler: *const llama_sys::llama_sampler) -> *mut llama_sys::llama_sampler {
     // SAFETY: as in `name`.
     let live = unsafe { &*live(sampler) };
-    init(Live { object: live.copy(), name: live.name.clone(), trouble: RefCell::default() })
+    let (object, name) = (live.copy(), live.name.clone());
+    init(Live { object, name, end: live.end.clone(), trouble: RefCell::default() })
 }
 
 unsafe extern "C-unwind" fn copy_state(

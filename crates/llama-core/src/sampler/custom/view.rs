@@ -7,8 +7,8 @@ use crate::sampler::candidates::Candidate;
 /// Candidates inside a running chain: an array that belongs to llama.cpp, which can be changed, reordered and shortened
 /// but not lengthened. Corresponds to `llama_token_data_array`.
 ///
-/// Logits that are not numbers and tokens that are negative make the chain's call fail with an error; the candidate is
-/// masked.
+/// Logits that are not numbers and tokens that are not in the vocabulary make the chain's call fail with an error; the
+/// candidate is masked.
 #[derive(Debug)]
 pub struct CandidatesMut<'a> {
     array: &'a mut llama_sys::llama_token_data_array,
@@ -126,10 +126,10 @@ impl<'a> CandidatesMut<'a> {
 
     /// Masks what llama.cpp's samplers must not see: sorting NaN is undefined behaviour, and ids are indices. What was
     /// found.
-    pub(super) fn settle(mut self) -> Option<String> {
+    pub(super) fn settle(mut self, end: i32) -> Option<String> {
         let mut flaw = self.flaw.take();
         for candidate in self.slice_mut() {
-            if candidate.logit.is_nan() || candidate.token.get() < 0 {
+            if candidate.logit.is_nan() || !(0..end).contains(&candidate.token.get()) {
                 flaw = Some(format!(
                     "it left the candidate of token {} with the logit {}",
                     candidate.token, candidate.logit

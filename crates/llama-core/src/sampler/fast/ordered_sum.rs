@@ -119,3 +119,55 @@ fn any(lanes: [u32; LANES]) -> bool {
     }
     any != 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers without pattern, from 0 to below 1.
+    fn numbers() -> impl Iterator<Item = f32> {
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        core::iter::repeat_with(move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / 16_777_216.0
+        })
+    }
+
+    /// Rows of several scales, some with many numbers right between two multiples of the space.
+    fn rows() -> Vec<Vec<f32>> {
+        let row = |map: fn(f32) -> f32| numbers().take(40 * BLOCK).map(map).collect::<Vec<f32>>();
+        vec![
+            row(|it| it),
+            row(|it| (it * 40.0 - 35.0).exp()),
+            row(|it| (it * 8.0).floor() * 0.125),
+            row(|it| if it < 0.999 { it * 1e-7 } else { 1e3 }),
+            row(|it| it * 1e-35),
+            row(|it| it * 1e34),
+            row(|_| 0.1),
+            row(|_| 0.0),
+        ]
+    }
+
+    fn added(row: &[f32], add: fn(&mut OrderedSum, &[f32; BLOCK])) -> f32 {
+        let mut sum = OrderedSum::default();
+        row.as_chunks().0.iter().for_each(|block| add(&mut sum, block));
+        sum.get()
+    }
+
+    #[test]
+    fn sums_are_those_of_one_number_after_the_other() {
+        for row in rows() {
+            let expected = row.iter().fold(0.0, |sum, value| sum + value);
+            assert_eq!(added(&row, OrderedSum::add), expected);
+            let expected = row.iter().fold(0.0, |sum, value| add_square(sum, *value));
+            assert_eq!(added(&row, OrderedSum::add_squares), expected);
+            for shift in [0.0, 0.3, 0.5, 1.0] {
+                let row: Vec<f32> = row.iter().map(|value| value - shift).collect();
+                let expected = row.iter().fold(0.0, |sum, value| sum + value);
+                assert_eq!(added(&row, OrderedSum::add_signed), expected);
+            }
+        }
+    }
+}

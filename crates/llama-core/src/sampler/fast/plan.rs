@@ -7,6 +7,7 @@ use super::random::Random;
 use crate::error::{ErrorKind, Result};
 use crate::sampler::kind::Sampler;
 use crate::sampler::params::Xtc;
+use crate::sampler::problem::SamplerProblem;
 use crate::token::Token;
 
 /// A sampler that does not select, with its state.
@@ -51,24 +52,22 @@ impl Plan {
     pub(super) fn new(samplers: &[Sampler]) -> Result<Self> {
         let mut steps = Vec::new();
         let mut end = End::Greedy;
-        let mut without = Vec::new();
-        for sampler in samplers {
+        let mut problems = Vec::new();
+        for (index, sampler) in samplers.iter().enumerate() {
             match sampler {
                 Sampler::Greedy => end = End::Greedy,
                 Sampler::Dist { seed } => end = End::Dist(Random::new(*seed)),
                 _ => match step(sampler) {
                     Some(step) => steps.extend(step),
-                    None => without.push(sampler.name()),
+                    None => problems.push(without_form(index, sampler)),
                 },
             }
         }
-        let [name, others @ ..] = without.as_slice() else {
-            return Ok(Self { steps, end });
-        };
-        let others: String = others.iter().map(|name| format!(", and neither has {name}")).collect();
-        let reason =
-            format!("it has no form that works on the row itself{others}: make a chain of it with `build`");
-        Err(ErrorKind::Sampler { name, reason }.into())
+        if problems.is_empty() {
+            Ok(Self { steps, end })
+        } else {
+            Err(ErrorKind::InvalidSamplers { problems }.into())
+        }
     }
 
     /// Tells the samplers that the sequence goes on with this token.
@@ -104,6 +103,11 @@ impl Plan {
             }),
         }
     }
+}
+
+fn without_form(index: usize, sampler: &Sampler) -> SamplerProblem {
+    let reason = "it has no form that works on the row itself: make a chain of it with `build`";
+    SamplerProblem::new(index, sampler.name(), reason.to_owned())
 }
 
 /// The step, `Some(None)` if it would do nothing; `None` if there is none for the sampler.

@@ -59,3 +59,28 @@ fn drawn() -> u32 {
     // The one that stands for drawing would be drawn again.
     if seed == SamplerChain::RANDOM_SEED { 0 } else { seed }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_generator_is_the_standards() {
+        // The standard names the ten thousandth number from the default seed.
+        let mut random = Random::new(5489);
+        let last = (0..10_000).map(|_| random.generator.next_u32()).last();
+        assert_eq!(last, Some(4_123_659_995));
+    }
+
+    #[test]
+    fn numbers_are_from_zero_to_below_one_and_begin_again() {
+        let mut random = Random::new(1);
+        let first: Vec<f64> = (0..1000).map(|_| random.uniform()).collect();
+        assert!(first.iter().all(|number| (0.0..1.0).contains(number)));
+        let mean = first.iter().sum::<f64>() / 1000.0;
+        assert!((mean - 0.5).abs() < 0.05, "{mean}");
+        random.restart();
+        assert!(first.iter().all(|number| *number == random.uniform()));
+        assert!((0..1000).all(|_| (0.0..1.0).contains(&random.uniform_single())));
+    }
+}

@@ -105,7 +105,7 @@ impl<'a> Row<'a> {
     /// A logit that at least `count` logits reach, and not many more.
     fn limit(&mut self, count: usize) -> f32 {
         let memory = &mut *self.memory;
-        let maxima = if memory.joined.len() >= 2 * count { &memory.joined } else { &memory.lanes };
+        let maxima = if memory.joined.len() / 2 >= count { &memory.joined } else { &memory.lanes };
         if maxima.len() <= count || count == 0 {
             return f32::NEG_INFINITY;
         }

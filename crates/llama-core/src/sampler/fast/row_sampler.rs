@@ -30,9 +30,9 @@ use crate::token::Token;
 ///   Linux; other C++ libraries sort otherwise;
 /// - where the C++ compiler fuses multiplications with additions, as some do for ARM, or `expf` is not the one that Rust
 ///   calls: then a probability may differ by its last bit;
-/// - by top-p over a row that nothing has been removed from, when a probability is within a few parts in ten million of
-///   where the sum is cut: the exponentials of the whole row are computed to that accuracy, and to the last bit only
-///   when four parts in a million could change the result.
+/// - by top-p over a row that nothing has been removed from, if the sum of all exponentials as it is computed here were
+///   off by more than four parts in a million. Where less than that decides, the sum is made again as C++ makes it. No
+///   row is known for which this is not enough.
 ///
 /// A masked token is never selected, also where the chain selects it or has an error: when a bias forbids the first of
 /// candidates that are sorted, and when the random number is zero.
@@ -70,8 +70,8 @@ impl SamplerChainBuilder {
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build), and [`ErrorKind::Sampler`] with the name of a sampler that has no form for rows:
-    /// typical, dynamic temperature, mirostat, adaptive-p, DRY, infill and grammars.
+    /// [`ErrorKind::InvalidSamplers`], as from [`build`](Self::build), and with each sampler that has no form for rows:
+    /// typical, dynamic temperature, mirostat, adaptive-p, DRY, infill, grammars and custom ones.
     pub fn build_row(self) -> Result<RowSampler> {
         let samplers = self.samplers;
         let n_vocab = check::check(&samplers)?;
@@ -96,10 +96,10 @@ impl RowSampler {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Sampler`] when the row is empty or not as long as the vocabulary that the sampler was made for, has
-    /// logits that are not numbers, or has none above negative infinity; when the samplers have masked every candidate;
-    /// and when infinite logits leave no probabilities to draw by. The sampler can be used again then; random numbers
-    /// may have been used up.
+    /// [`ErrorKind::Sampler`] when the row is empty or not as long as the vocabulary that the sampler was made for, when it
+    /// has logits that are not numbers, and when infinite logits leave no probabilities to draw by.
+    /// [`ErrorKind::DeadEnd`] when it has none above negative infinity, and when the samplers have masked every candidate.
+    /// The sampler can be used again then; random numbers may have been used up.
     pub fn sample_row(&mut self, row: &[f32]) -> Result<Token> {
         self.select(row).map(|selected| selected.token)
     }
@@ -112,7 +112,7 @@ impl RowSampler {
     ///
     /// # fn main() -> Result<(), llama_core::Error> {
     /// let row = [0.1_f32, 0.2, 0.7].map(f32::ln);
-    /// let mut sampler = SamplerChain::builder().top_k(2).dist(1).build_row()?;
+    /// let mut sampler = SamplerChain::builder().top_k(2).dist(3).build_row()?;
     /// let mut choice = Choice::default();
     /// sampler.choose(&row, 2, &mut choice)?;
     /// assert_eq!(choice.token, Token::new(2));

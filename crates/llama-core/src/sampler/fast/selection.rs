@@ -43,9 +43,10 @@ pub(super) fn not_a_number() -> Error {
 
 /// The error for a row in which nothing may be selected, from the beginning on or after some samplers.
 pub(super) fn all_masked(by_samplers: bool) -> Error {
-    error(if by_samplers {
+    let reason = if by_samplers {
         "every candidate has been masked"
     } else {
         "no logit is above negative infinity: there is nothing to select from"
-    })
+    };
+    ErrorKind::DeadEnd { name: "row", reason }.into()
 }

@@ -50,7 +50,7 @@ impl Row<'_> {
     fn largest(&mut self, count: usize, list: &mut List) -> bool {
         let limit = self.limit(count);
         self.collect(self.widened(limit), list);
-        if list.items.len() > 4 * count {
+        if list.items.len() / 4 > count {
             // Twice as many, since ties show in the next ones.
             list.items.select_nth_unstable_by(2 * count, by_logit);
             list.items.truncate(2 * count);

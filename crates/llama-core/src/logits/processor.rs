@@ -1,0 +1,164 @@
+//! Changing rows of logits before a token is sampled from them.
+
+use core::fmt;
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::token::Token;
+
+/// What changes a row of logits before a token is sampled from it. Every `FnMut(&mut [f32])` that is `Send` is one.
+///
+/// It works on the row itself: on that of the context, with [`Context::process_logits`], no row is copied. A
+/// [`CustomSampler`](crate::CustomSampler) works in the middle of a chain instead, on an array of candidates, which is
+/// made for it.
+///
+/// ```
+/// use llama_core::{Batch, Context, ContextParams, LogitsProcessor, Model, ModelParams, Pos, SamplerChain, SeqId, Token};
+///
+/// /// No token twice.
+/// #[derive(Default)]
+/// struct Once(Vec<Token>);
+///
+/// impl LogitsProcessor for Once {
+///     fn process(&mut self, logits: &mut [f32]) {
+///         for token in &self.0 {
+///             logits[token.get() as usize] = f32::NEG_INFINITY;
+///         }
+///     }
+///
+///     fn accept(&mut self, token: Token) {
+///         self.0.push(token);
+///     }
+/// }
+///
+/// # fn main() -> Result<(), llama_core::Error> {
+/// # let model = Model::load(test_models::Tiny::Llama.path(), &ModelParams::default())?;
+/// # let mut context = Context::new(&model, &ContextParams::default())?;
+/// # let (mut batch, mut pos) = (Batch::new(), 0);
+/// let (mut once, mut sampler) = (Once::default(), SamplerChain::builder().greedy().build()?);
+/// # let mut token = Token::new(5);
+/// # while pos < 3 {
+/// # batch.clear();
+/// # batch.push_prompt(&[token], SeqId::new(0), Pos::new(pos))?;
+/// # pos += 1;
+/// context.decode(&batch)?;
+/// context.process_logits(batch.last_output(), &mut once)?;
+/// token = sampler.sample(&mut context, batch.last_output())?;
+/// once.accept(token);
+/// # }
+/// # assert!(once.0[0] != once.0[1] && once.0[1] != once.0[2] && once.0[0] != once.0[2]);
+/// # Ok(())
+/// # }
+/// ```
+pub trait LogitsProcessor: Send {
+    /// Changes the row, the first logit of which is token 0's. Negative infinity forbids a token. Logits that are not
+    /// numbers make sampling fail.
+    fn process(&mut self, logits: &mut [f32]);
+
+    /// Takes note of a token that the sequence goes on with. Default: nothing.
+    fn accept(&mut self, token: Token) {
+        let _ = token;
+    }
+
+    /// Goes back to the state that it began with. Default: nothing.
+    fn reset(&mut self) {}
+}
+
+impl<F: FnMut(&mut [f32]) + Send> LogitsProcessor for F {
+    fn process(&mut self, logits: &mut [f32]) {
+        self(logits);
+    }
+}
+
+/// Several [`LogitsProcessor`]s, which work one after the other.
+///
+/// ```
+/// use llama_core::{LogitsProcessor, LogitsProcessors};
+///
+/// let mut all = LogitsProcessors::new();
+/// all.push(|row: &mut [f32]| row[0] = f32::NEG_INFINITY);
+/// all.push(|row: &mut [f32]| row.iter_mut().for_each(|logit| *logit *= 2.0));
+/// let mut row = [3.0, 1.0];
+/// all.process(&mut row);
+/// assert_eq!(row, [f32::NEG_INFINITY, 2.0]);
+/// ```
+#[derive(Default)]
+pub struct LogitsProcessors(Vec<Box<dyn LogitsProcessor>>);
+
+impl LogitsProcessors {
+    /// None yet, which changes nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one after the others.
+    pub fn push(&mut self, processor: impl LogitsProcessor + 'static) {
+        self.0.push(Box::new(processor));
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl LogitsProcessor for LogitsProcessors {
+    fn process(&mut self, logits: &mut [f32]) {
+        self.0.iter_mut().for_each(|processor| processor.process(logits));
+    }
+
+    fn accept(&mut self, token: Token) {
+        self.0.iter_mut().for_each(|processor| processor.accept(token));
+    }
+
+    fn reset(&mut self) {
+        self.0.iter_mut().for_each(|processor| processor.reset());
+    }
+}
+
+impl fmt::Debug for LogitsProcessors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LogitsProcessors({})", self.0.len())
+    }
+}
+
+impl Context {
+    /// As [`logits`](Context::logits), to change in place: what is [sampled](crate::SamplerChain::sample) afterwards is
+    /// sampled from the row as it is then. The next batch has rows of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::logits`].
+    ///
+    /// Corresponds to `llama_get_logits_ith`.
+    pub fn logits_mut(&mut self, index: impl Into<Option<usize>>) -> Result<&mut [f32]> {
+        let n_vocab = self.n_vocab();
+        let row = self.logits_row(index.into())?;
+        // SAFETY: the row has n_vocab floats in the context's output buffer (llama-context.cpp, get_logits_ith), which is
+        // in the CPU's memory and nobody else's while the context is borrowed mutably.
+        Ok(unsafe { core::slice::from_raw_parts_mut(row, n_vocab) })
+    }
+
+    /// Lets a processor change the logits of the token at `index` in the last batch, in place. Once: it would find the
+    /// changed row the next time. What is sampled is not [accepted](LogitsProcessor::accept) by it of itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::logits`].
+    pub fn process_logits(
+        &mut self,
+        index: impl Into<Option<usize>>,
+        processor: &mut (impl LogitsProcessor + ?Sized),
+    ) -> Result<()> {
+        processor.process(self.logits_mut(index)?);
+        Ok(())
+    }
+}

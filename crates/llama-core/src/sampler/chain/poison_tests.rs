@@ -1,0 +1,43 @@
+//! A chain whose call was contained is not used again; its copies are.
+
+use crate::error::ErrorKind;
+use crate::{Candidates, Sampler, SamplerChain, Token};
+
+const ROW: [f32; 3] = [0.0, 2.0, 1.0];
+
+#[test]
+fn contained_assertion_poisons_the_chain() {
+    let mut chain = SamplerChain::builder().top_k(2).dist(1).build().unwrap();
+    let mut copy = chain.try_clone().unwrap();
+    let error = chain
+        // SAFETY: the strings are NUL-terminated and the format takes none; the guard around the call catches the throw.
+        .call(|| unsafe { llama_sys::ggml_abort(c"here.cpp".as_ptr(), 7, c"on purpose".as_ptr()) })
+        .unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Internal { line: 7, .. }), "{error:?}");
+    assert!(chain.is_poisoned());
+    let results = [
+        chain.accept(Token::new(1)),
+        chain.accept_prompt(&[Token::new(1)]),
+        chain.apply(&mut Candidates::from_logits(&ROW)),
+        chain.reset(),
+        chain.sample_logits(&ROW).map(drop),
+        chain.grammar_state().map(drop),
+        chain.is_finished().map(drop),
+        chain.insert(0, Sampler::TopK { k: 1 }),
+        chain.remove(0).map(drop),
+        chain.replace(1, Sampler::Greedy).map(drop),
+        chain.copy_state_from(&copy),
+        copy.copy_state_from(&chain),
+        chain.try_clone().map(drop),
+        chain.for_device(3, 1).map(drop),
+        chain.detached().map(drop),
+    ];
+    for result in results {
+        let error = result.unwrap_err();
+        let ErrorKind::Poisoned { object, cause } = error.kind() else { panic!("{error:?}") };
+        assert_eq!((*object, cause.contains("here.cpp:7: on purpose")), ("sampler chain", true), "{cause}");
+    }
+    assert_eq!((chain.names(), chain.len(), chain.seed()), (copy.names(), 2, Some(1)));
+    assert!(!copy.is_poisoned());
+    copy.sample_logits(&ROW).unwrap();
+}

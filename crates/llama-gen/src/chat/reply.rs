@@ -1,0 +1,45 @@
+//! Answers of a conversation.
+
+use super::message::{Message, ToolCall};
+use crate::finish::Finish;
+
+/// An answer in a conversation, which it has become a part of.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Reply {
+    /// The answer as a message.
+    pub message: Message,
+    /// The answer as the model wrote it, with its thoughts and calls as it marks them.
+    pub raw: String,
+    /// Why it ended, with tokens and times.
+    pub finish: Finish,
+    /// Why it is not whole, when it is not of the form that its template tells: a tool call that was cut short, for example.
+    /// The message is then what could be read, without such a call.
+    pub problem: Option<String>,
+    text: String,
+}
+
+impl Reply {
+    pub(super) fn new(message: Message, raw: String, finish: Finish, problem: Option<String>) -> Self {
+        let text = message.text();
+        Self { message, raw, finish, problem, text }
+    }
+
+    /// What the model says.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What it thought before. Empty when it did not.
+    #[must_use]
+    pub fn reasoning(&self) -> &str {
+        self.message.reasoning.as_deref().unwrap_or_default()
+    }
+
+    /// The tools that it calls.
+    #[must_use]
+    pub fn tool_calls(&self) -> &[ToolCall] {
+        &self.message.tool_calls
+    }
+}

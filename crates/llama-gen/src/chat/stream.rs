@@ -1,0 +1,169 @@
+//! An answer while it comes.
+
+use std::collections::VecDeque;
+
+use llama_core::Token;
+use serde::de::IgnoredAny;
+
+use super::answer::{Answer, AnswerParser, Delta, ToolCallDelta};
+use super::history::Transcript;
+use super::message::{Message, ToolCall};
+use super::reply::Reply;
+use super::session::{Chat, Ready};
+use crate::error::Result;
+use crate::event::{Event, FinishReason, Progress, Shortened};
+use crate::finish::Finish;
+use crate::generator::Generator;
+
+/// One step of an answer.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ChatEvent {
+    /// A part of the prompt has been computed. Only when [`Turn::progress`](super::Turn::progress) asks for it.
+    Progress(Progress),
+    /// The context was full, and [`WhenFull`](crate::WhenFull) has made room.
+    Shortened(Shortened),
+    /// More of what the model thinks.
+    Reasoning(String),
+    /// More of what it says.
+    Text(String),
+    /// A tool call, or more of one.
+    ToolCall(ToolCallDelta),
+    /// The end. It comes once, and last. The answer is part of the conversation now.
+    Finish(Box<Reply>),
+}
+
+impl ChatEvent {
+    /// The text of a text event; empty for others.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            _ => "",
+        }
+    }
+}
+
+impl From<Delta> for ChatEvent {
+    fn from(delta: Delta) -> Self {
+        match delta {
+            Delta::Reasoning(text) => Self::Reasoning(text),
+            Delta::Content(text) => Self::Text(text),
+            Delta::ToolCall(call) => Self::ToolCall(call),
+        }
+    }
+}
+
+/// A running turn: an iterator over its events. The last event is [`ChatEvent::Finish`], or an error.
+///
+/// When it is dropped before that, or ends with an error, the conversation is as it was before the turn. To end an answer
+/// and keep what there is of it, cancel it: [`Turn::cancel`](super::Turn::cancel).
+#[derive(Debug)]
+pub struct ChatStream<'c> {
+    chat: &'c mut Chat,
+    messages: Vec<Message>,
+    parser: AnswerParser,
+    ready: Option<Ready>,
+    generator: Generator,
+    /// The tokens of the answer; `None` once the context was shortened.
+    answer: Option<Vec<Token>>,
+    events: VecDeque<ChatEvent>,
+}
+
+impl<'c> ChatStream<'c> {
+    pub(super) fn new(
+        chat: &'c mut Chat,
+        messages: Vec<Message>,
+        parser: AnswerParser,
+        ready: Ready,
+        generator: Generator,
+    ) -> Self {
+        let answer = Some(Vec::new());
+        Self { chat, messages, parser, ready: Some(ready), generator, answer, events: VecDeque::new() }
+    }
+
+    fn take(&mut self, event: Event) -> Result<()> {
+        match event {
+            Event::Progress(progress) => self.events.push_back(ChatEvent::Progress(progress)),
+            Event::Shortened(shortened) => {
+                self.answer = None;
+                self.events.push_back(ChatEvent::Shortened(shortened));
+            }
+            Event::Token(chosen) => {
+                if let Some(answer) = &mut self.answer {
+                    answer.push(chosen.token.id);
+                }
+            }
+            Event::Text(text) => {
+                let deltas = self.parser.push(&text.text);
+                self.events.extend(deltas.into_iter().map(ChatEvent::from));
+            }
+            Event::Finish(finish) => {
+                let reply = self.finish(finish)?;
+                self.events.push_back(ChatEvent::Finish(Box::new(reply)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the whole answer and makes the turn a part of the conversation.
+    fn finish(&mut self, finish: Finish) -> Result<Reply> {
+        let (answer, rest) = self.parser.finish();
+        self.events.extend(rest.into_iter().map(ChatEvent::from));
+        let (answer, problem) = whole(answer, self.parser.so_far());
+        if let Some(problem) = &problem {
+            tracing::warn!("an answer is not whole: {problem}");
+        }
+        let message = Message::from(answer);
+        let mut messages = core::mem::take(&mut self.messages);
+        messages.push(message.clone());
+        if let Some(Ready { transcript, went_on }) = self.ready.take() {
+            let transcript = self.with_answer(transcript, &finish.reason)?;
+            self.chat.history.push(messages, transcript, went_on);
+        }
+        Ok(Reply::new(message, self.parser.text().to_owned(), finish, problem))
+    }
+
+    /// The transcript with the tokens of the answer, without the one that ended it: the template has its own.
+    fn with_answer(&mut self, transcript: Transcript, reason: &FinishReason) -> Result<Option<Transcript>> {
+        let Some(mut answer) = self.answer.take() else { return Ok(None) };
+        if let FinishReason::EndOfGeneration(end) | FinishReason::StopToken(end) = reason
+            && answer.last() == Some(end)
+        {
+            answer.pop();
+        }
+        transcript.with_answer(self.chat.llama.model().vocab(), &answer)
+    }
+}
+
+/// What there is of an answer, and why it is not whole. Calls that are not whole are no part of it: what they are asked
+/// with is no JSON, and templates refuse them in the next turn.
+fn whole(answer: Result<Answer>, streamed: &Answer) -> (Answer, Option<String>) {
+    let (mut answer, mut problem) = match answer {
+        Ok(answer) => (answer, None),
+        Err(error) => (streamed.clone(), Some(error.to_string())),
+    };
+    let is_json = |call: &ToolCall| serde_json::from_str::<IgnoredAny>(&call.arguments).is_ok();
+    answer.tool_calls.retain(is_json);
+    if let Some(call) = streamed.tool_calls.get(answer.tool_calls.len()) {
+        problem.get_or_insert_with(|| format!("a call of the tool {:?} was begun and not ended", call.name));
+    }
+    (answer, problem)
+}
+
+impl Iterator for ChatStream<'_> {
+    type Item = Result<ChatEvent>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.events.is_empty() {
+            let event = match self.generator.next()? {
+                Ok(event) => event,
+                Err(error) => return Some(Err(error)),
+            };
+            if let Err(error) = self.take(event) {
+                return Some(Err(error));
+            }
+        }
+        self.events.pop_front().map(Ok)
+    }
+}

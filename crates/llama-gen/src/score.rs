@@ -1,0 +1,147 @@
+//! How likely a given text is.
+
+use llama_core::{Batch, Context, Pos, SeqId, Token, TokenizeOptions};
+
+use crate::error::{ErrorKind, Result};
+use crate::event::TokenProbability;
+use crate::model::Llama;
+use crate::prompt::Prompt;
+
+/// The most bytes of logits that are computed at once.
+const LOGITS: usize = 64 << 20;
+
+/// How likely each token of a text is after those before it. Made by [`Llama::score`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Score {
+    /// The tokens in their order. The first has no probability: nothing is before it.
+    pub tokens: Vec<TokenProbability>,
+}
+
+impl Score {
+    /// How many tokens have a probability.
+    #[must_use]
+    pub fn n_scored(&self) -> usize {
+        self.probabilities().count()
+    }
+
+    /// The natural logarithm of the text's probability: the sum of those of the tokens.
+    #[must_use]
+    pub fn log_probability(&self) -> f64 {
+        self.probabilities().sum()
+    }
+
+    /// The text's perplexity: the exponential of the mean negative log-probability of a token. 1 for a text that was sure
+    /// to come, the size of the vocabulary for one of tokens that were all as likely; `None` without a token that has
+    /// a probability.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
+    pub fn perplexity(&self) -> Option<f64> {
+        let n = self.n_scored();
+        (n > 0).then(|| (-self.log_probability() / n as f64).exp())
+    }
+
+    fn probabilities(&self) -> impl Iterator<Item = f64> {
+        self.tokens.iter().filter_map(|token| token.log_probability).map(f64::from)
+    }
+}
+
+impl Llama {
+    /// Computes how likely a text is, token by token: log-probabilities of the model itself, before any sampler, and the
+    /// perplexity.
+    ///
+    /// A text that is longer than the context is looked at through windows of the context's size, each half a window
+    /// further than the last; every token is judged once, by what is before it in the first window that has it, which
+    /// is half a window at least. Where the model begins texts with a token of its own, every window begins with it.
+    ///
+    /// ```
+    /// use llama_gen::Llama;
+    ///
+    /// # fn main() -> Result<(), llama_gen::Error> {
+    /// # let path = test_models::smollm2();
+    /// let llm = Llama::builder(path).n_ctx(256).load()?;
+    /// let likely = llm.score("The capital of France is Paris.")?;
+    /// let unlikely = llm.score("The capital of France is parsley.")?;
+    /// assert!(likely.perplexity() < unlikely.perplexity());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidPrompt`] for a text without tokens, [`ErrorKind::Core`].
+    pub fn score(&self, text: impl Into<Prompt>) -> Result<Score> {
+        let tokens = match text.into() {
+            Prompt::Tokens(tokens) => tokens,
+            Prompt::Text(text) => self.tokenizer().tokenize(&text, TokenizeOptions::default())?,
+        };
+        if tokens.is_empty() {
+            let reason = "it has no tokens: give it at least one character".to_owned();
+            return Err(ErrorKind::InvalidPrompt { reason }.into());
+        }
+        let mut slot = self.slots().take(&[])?;
+        let scored = slot.forget().and_then(|()| self.log_probabilities(slot.context(), &tokens));
+        // Nothing of the text is noted in the slot, and nothing is left in its memory.
+        let forgotten = slot.forget();
+        self.slots().give_back(slot);
+        let log_probabilities = scored?;
+        forgotten?;
+        let with_bytes = |(id, log_probability): (Token, Option<f32>)| -> Result<TokenProbability> {
+            let mut bytes = Vec::new();
+            self.tokenizer().append_token_bytes(id, false, &mut bytes)?;
+            Ok(TokenProbability { id, bytes, log_probability })
+        };
+        let tokens = tokens.into_iter().zip(log_probabilities).map(with_bytes).collect::<Result<_>>()?;
+        Ok(Score { tokens })
+    }
+
+    /// The log-probability of each token but the first.
+    fn log_probabilities(&self, context: &mut Context, tokens: &[Token]) -> Result<Vec<Option<f32>>> {
+        let vocab = self.model().vocab();
+        let bos = vocab.bos().filter(|bos| tokens.first() == Some(bos));
+        let size = context.n_ctx_seq() as usize;
+        let mut result = vec![None];
+        let mut start = 0;
+        while result.len() < tokens.len() {
+            let mut window = Vec::new();
+            window.extend(bos.filter(|_| start > 0));
+            // Where in the window the token is that the next probability is for.
+            let next = window.len() + result.len() - start;
+            let end = tokens.len().min(start + size - window.len());
+            window.extend_from_slice(&tokens[start..end]);
+            context.memory().clear(false)?;
+            score_window(context, &window, next, &mut result)?;
+            start = end.saturating_sub(size / 2);
+        }
+        Ok(result)
+    }
+}
+
+/// Appends the log-probabilities of a window's tokens from `next` on.
+fn score_window(
+    context: &mut Context,
+    window: &[Token],
+    next: usize,
+    result: &mut Vec<Option<f32>>,
+) -> Result<()> {
+    let sequence = SeqId::new(0);
+    let n_vocab = context.model().vocab().n_tokens();
+    let rows = (LOGITS / (n_vocab.max(1) * size_of::<f32>())).max(1);
+    let part = rows.min(context.n_batch() as usize).max(1);
+    let mut batch = Batch::new();
+    // The last token's results would be for a token that is not in the window.
+    let window_end = window.len() - 1;
+    for first in (0..window_end).step_by(part) {
+        let end = window_end.min(first + part);
+        batch.clear();
+        for (place, token) in (first..end).zip(&window[first..end]) {
+            let pos = Pos::new(i32::try_from(place).unwrap_or(i32::MAX));
+            batch.push(*token, pos, &[sequence], place + 1 >= next)?;
+        }
+        context.decode(&batch)?;
+        for (index, logits) in context.logits_rows()? {
+            result.push(logits.log_probability(window[first + index + 1]));
+        }
+    }
+    Ok(())
+}
