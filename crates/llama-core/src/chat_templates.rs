@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::guard::guard;
 use crate::ffi::stack;
 use crate::ffi::string::take_from_shim;
+use crate::log;
 use crate::model::Model;
 
 const THREAD: &str = "llama-chat";
@@ -68,11 +69,12 @@ impl ChatTemplates {
         let make = || {
             let model = model.map_or(core::ptr::null(), |model| model.raw().cast_const());
             // SAFETY: the model is NULL or valid, and the options have that many bytes. The function keeps neither.
-            guard(|| unsafe {
+            let init = || unsafe {
                 let text = options.as_ptr().cast::<c_char>();
                 let raw = llama_sys::llama_shim_chat_templates_init(model, text, options.len());
                 NonNull::new(raw).map(|raw| Self { raw })
-            })
+            };
+            log::explain(|| guard(init))
         };
         made(stack::run(THREAD, PURPOSE, STACK, make)?, OPERATION)
     }
@@ -106,11 +108,12 @@ impl ChatTemplates {
         let request = request.as_ref();
         let render = || {
             // SAFETY: the templates are valid and the request has that many bytes.
-            guard(|| unsafe {
+            let apply = || unsafe {
                 let text = request.as_ptr().cast::<c_char>();
                 let raw = llama_sys::llama_shim_chat_templates_apply(self.raw.as_ptr(), text, request.len());
                 NonNull::new(raw).map(|raw| ChatTurn { raw })
-            })
+            };
+            log::explain(|| guard(apply))
         };
         made(stack::run(THREAD, PURPOSE, STACK, render)?, OPERATION)
     }

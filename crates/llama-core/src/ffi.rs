@@ -4,5 +4,6 @@ pub(crate) mod callback;
 pub(crate) mod exit;
 pub(crate) mod file;
 pub(crate) mod guard;
+pub(crate) mod regex;
 pub(crate) mod stack;
 pub(crate) mod string;

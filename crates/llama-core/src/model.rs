@@ -1,5 +1,6 @@
 //! Models: weights, vocabulary and metadata, shared by every context made from them.
 
+mod architecture;
 mod chat_template;
 mod classifier;
 mod effective;

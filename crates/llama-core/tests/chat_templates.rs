@@ -2,7 +2,10 @@
 
 #![cfg(feature = "common")]
 
+mod logged;
+
 use llama_core::{ChatTemplates, ChatTurn, ErrorKind, Model, ModelParams};
+use logged::log_of;
 use serde_json::{Value, json};
 use test_models::smollm2;
 
@@ -179,19 +182,37 @@ fn hostile_templates_are_errors() {
         "{{ ".to_owned() + &"not ".repeat(many) + "x }}",
         "{{ ".to_owned() + &"[".repeat(many) + &"]".repeat(many) + " }}",
         "{{ messages".to_owned() + &"[0]".repeat(many) + " }}",
-        "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns | tojson }}".to_owned(),
-        "{% set l = [] %}{% set _ = l.append(l) %}{{ l }}".to_owned(),
         "{{ 1 // 0 }}{{ 1 % 0 }}".to_owned(),
         "{{ messages[0].content[5:1:-1] }}".to_owned(),
         "{{ strftime_now('%') }}{{ strftime_now('') }}".to_owned(),
         "\u{0}{{ '\u{0}' }}{{ undefined.a.b }}".to_owned(),
     ];
-    for source in hostile {
-        // An error in one of the two, or a result: never an end.
-        if let Ok(templates) = templates(&source) {
-            let _ = templates.apply(hello().to_string());
-        }
+    hostile.iter().for_each(|source| try_out(source));
+}
+
+/// An error in one of the two, or a result: never an end.
+fn try_out(source: &str) {
+    if let Ok(templates) = templates(source) {
+        let _ = templates.apply(hello().to_string());
     }
+}
+
+#[test]
+fn what_the_common_library_logs_is_logged_as_llama_cpps() {
+    let source = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}\
+                  {{ m.content }}{% endfor %}";
+    let templates = templates(source).unwrap();
+    let request = json!({ "messages": [{ "role": "system", "content": "a" }] }).to_string();
+    let (applied, log) = log_of(|| templates.apply(&request));
+    let text = "Removing system prompt due to template not supporting system role";
+    assert!(log.contains("WARN") && log.contains(text), "{log}");
+    assert_eq!(prompt(&applied.unwrap()), "");
+}
+
+#[test]
+fn values_that_hold_themselves_are_errors() {
+    try_out("{% set ns = namespace() %}{% set ns.a = ns %}{{ ns | tojson }}");
+    try_out("{% set l = [] %}{% set _ = l.append(l) %}{{ l }}");
 }
 
 #[test]

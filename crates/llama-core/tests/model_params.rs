@@ -1,14 +1,14 @@
 //! How models are loaded: each parameter does what it says, or is refused with a reason.
 
 mod greedy;
-
-use std::sync::{Arc, Mutex};
+mod logged;
 
 use greedy::{fresh_continuation, ids, load, logits_after, params, tokens};
 use llama_core::{
     Context, Device, ErrorKind, KvValue, LazyMode, LoadMode, Model, ModelParams, SplitMode, TensorPlace,
     devices, max_devices, max_tensor_overrides,
 };
+use logged::log_of;
 use test_models::Tiny;
 
 fn answer(model: &Model) -> Vec<i32> {
@@ -22,31 +22,6 @@ fn refused(params: ModelParams) -> String {
     let error = Model::load(Tiny::Llama.path(), &params).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::InvalidParameter { .. }), "{error}");
     error.to_string()
-}
-
-/// What llama.cpp logs while `body` runs on this thread.
-fn log_of<R>(body: impl FnOnce() -> R) -> (R, String) {
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-    impl std::io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let result = tracing::subscriber::with_default(subscriber, body);
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    (result, text)
 }
 
 #[test]
@@ -119,6 +94,19 @@ fn llama_cpp_says_why_it_cannot_divide_by_tensors_without_gpus() {
     let error = Model::load(Tiny::Llama.path(), &params).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Load { .. }));
     assert!(error.to_string().contains("LLAMA_SPLIT_MODE_TENSOR needs >= 1 devices"), "{error}");
+}
+
+#[test]
+fn an_architecture_that_cannot_be_divided_by_tensors_is_refused() {
+    let params = ModelParams::default().split_mode(SplitMode::Tensor);
+    let error = Model::load(Tiny::Jamba.path(), &params).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::InvalidParameter { name: "split_mode", .. }), "{error}");
+    let text = "llama.cpp cannot divide models of the architecture `jamba` by tensors: use SplitMode::Layer";
+    assert!(error.to_string().contains(text), "{error}");
+    // What counts is what llama.cpp takes it for.
+    let called_jamba = params.kv_override("general.architecture", "jamba");
+    let error = Model::load(Tiny::Llama.path(), &called_jamba).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::InvalidParameter { name: "split_mode", .. }), "{error}");
 }
 
 #[test]

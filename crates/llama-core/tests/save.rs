@@ -148,7 +148,7 @@ fn what_cannot_be_saved_is_refused_and_the_target_stays() {
     refused(&unallocated, "it was loaded with no_alloc and has no weights");
     // `llama_arch_supports_save`.
     let t5 = load(Tiny::T5.path());
-    refused(&t5, "llama.cpp's writer does not know all of it");
+    refused(&t5, "llama.cpp's writer does not know all of the architecture `t5`");
     // The writer takes the table of embeddings along with the output matrix only, which encoders do not have.
     let bert = load(Tiny::Bert.path());
     refused(&bert, "does not write all of it");

@@ -75,6 +75,7 @@ pub(crate) const HEADERS: &[Header] = &[
     upstream("gguf.h", "gguf"),
     shim("guard.h", "shim"),
     shim("breakdown.h", "shim_breakdown"),
+    shim("architecture.h", "shim_architecture"),
     shim("file.h", "shim_file"),
     shim("regex.h", "shim_regex"),
     Header { linked: Linked::Common, ..shim("common.h", "shim_common") },

@@ -16,11 +16,12 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// Opens the folder for the build that `description` describes, waiting for other processes that build it.
-    pub(crate) fn open(config: &Config, description: String) -> Result<Self, String> {
+    /// Opens the folder for the build that `description` describes, waiting for other processes that build it. Without a
+    /// cache it has this name.
+    pub(crate) fn open(config: &Config, name: &str, description: String) -> Result<Self, String> {
         let (parent, name) = match &config.build_cache {
             Some(cache) => (cache.clone(), key(&description)),
-            None => (config.out_dir.clone(), "native".to_owned()),
+            None => (config.out_dir.clone(), name.to_owned()),
         };
         let failed = |path: &Path| {
             let path = path.display().to_string();

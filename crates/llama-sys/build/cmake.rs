@@ -44,7 +44,7 @@ pub(crate) fn is_child() -> bool {
 
 /// Builds the tree, or finds it built.
 pub(crate) fn build(config: &Config, tree: &Tree) -> Result<Built, String> {
-    let slot = Slot::open(config, description(config, tree)?)?;
+    let slot = Slot::open(config, "native", description(config, tree)?)?;
     let built = Built { folder: slot.folder.clone() };
     // A tree without a stamp may have changed: CMake and ninja know what to do about that.
     if tree.stamp.is_some() && slot.is_complete() {
@@ -98,8 +98,8 @@ fn defines(config: &Config) -> Vec<(String, String)> {
         define("CMAKE_CXX_VISIBILITY_PRESET", "hidden");
         define("CMAKE_VISIBILITY_INLINES_HIDDEN", "ON");
     }
-    define("LLAMA_BUILD_COMMON", on(features.common));
-    for part in ["TOOLS", "EXAMPLES", "TESTS", "SERVER", "APP", "UI", "MTMD"] {
+    // What is needed of the common library is built by itself: see `common_library`.
+    for part in ["COMMON", "TOOLS", "EXAMPLES", "TESTS", "SERVER", "APP", "UI", "MTMD"] {
         define(&format!("LLAMA_BUILD_{part}"), "OFF");
     }
     define("LLAMA_ALL_WARNINGS", "OFF");

@@ -6,19 +6,23 @@ use std::process::Command;
 
 use crate::config::Config;
 
-/// What identifies the compilers, for the key of the build cache.
+/// What identifies the compilers, with the flags of the environment such as CXXFLAGS, for the key of the build cache.
 pub(crate) fn identity() -> String {
     [false, true].map(describe).join("\n")
 }
 
 fn describe(cpp: bool) -> String {
-    let tool = cc::Build::new().cpp(cpp).cargo_metadata(false).get_compiler();
+    // Without what depends on cargo's profile: all profiles share one native build.
+    let mut build = cc::Build::new();
+    build.cpp(cpp).cargo_metadata(false).warnings(false).opt_level(2).debug(false);
+    let tool = build.get_compiler();
     let version = Command::new(tool.path())
         .arg(if tool.is_like_msvc() { "/?" } else { "--version" })
         .output()
         .map(|output| String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
         .unwrap_or_default();
-    format!("{} {version}", tool.path().display())
+    let flags: Vec<_> = tool.args().iter().map(|flag| flag.to_string_lossy()).collect();
+    format!("{} {version} {}", tool.path().display(), flags.join(" "))
 }
 
 /// What identifies the CPU that a `native` build is tuned for, so that a cache folder that travels to another
@@ -49,7 +53,7 @@ pub(crate) fn flags(config: &Config, tree: &Path, amx_header: &Path) -> (Vec<Str
 }
 
 /// Keeps the building machine's folders out of assertion messages and makes the objects independent of them.
-fn prefix_map(config: &Config, tree: &Path) -> Option<String> {
+pub(crate) fn prefix_map(config: &Config, tree: &Path) -> Option<String> {
     let tree = tree.display().to_string();
     (config.target.os != "windows" && !tree.contains(' '))
         .then(|| format!("-ffile-prefix-map={tree}=llama.cpp"))

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::backend;
+use crate::common_library;
 use crate::config::Config;
 
 /// Prints cargo's link directives.
@@ -40,15 +41,18 @@ impl Linker {
     }
 }
 
+/// Links the part of the common library that is built by itself. It depends on all others.
+pub(crate) fn link_common(folder: &Path) {
+    let mut linker = Linker::default();
+    linker.search(folder);
+    linker.archive(common_library::LIBRARY);
+}
+
 /// Links static libraries from a build's `lib` folder, dependents before what they depend on.
 pub(crate) fn link_static(config: &Config, lib_dir: &Path, cmake_cache: Option<&Path>) -> Result<(), String> {
     let mut linker = Linker::default();
     linker.search(lib_dir);
-    let mut libraries = Vec::new();
-    if config.features.common {
-        libraries.extend(["llama-common", "llama-common-base", "cpp-httplib"]);
-    }
-    libraries.extend(["llama", "ggml"]);
+    let mut libraries = vec!["llama", "ggml"];
     let backends = backend::enabled(config);
     libraries.extend(backends.iter().map(|backend| backend.library));
     libraries.extend(["ggml-cpu", "ggml-base"]);
@@ -78,17 +82,11 @@ pub(crate) fn link_shared(config: &Config, lib_dir: &Path, archive_dir: &Path) -
     linker.search(lib_dir);
     linker.search_existing(archive_dir);
     let mut libraries = vec!["llama", "ggml", "ggml-base"];
-    if config.features.common {
-        libraries.insert(0, "llama-common");
-    }
     if !config.features.dynamic_backends {
         libraries.push("ggml-cpu");
     }
     for library in libraries {
         linker.system(library);
-    }
-    if config.features.common && archive_path(archive_dir, "llama-common-base").is_some() {
-        linker.archive("llama-common-base");
     }
     link_system(config, &mut linker);
     Ok(())
@@ -105,6 +103,9 @@ pub(crate) fn link_prebuilt(config: &Config, lib_dir: &Path) -> Result<(), Strin
             lib_dir.display()
         ));
     }
+    if config.features.common {
+        link_prebuilt_common(lib_dir);
+    }
     if shared
         && archive_path(lib_dir, "llama").is_none_or(|path| path.extension().is_some_and(|e| e == "lib"))
     {
@@ -118,6 +119,20 @@ pub(crate) fn link_prebuilt(config: &Config, lib_dir: &Path) -> Result<(), Strin
         Linker::default().system("gomp");
     }
     Ok(())
+}
+
+/// The whole common library, and, when it is static, what it consists of.
+fn link_prebuilt_common(lib_dir: &Path) {
+    let mut linker = Linker::default();
+    linker.search(lib_dir);
+    if archive_path(lib_dir, common_library::LIBRARY).is_none() {
+        linker.system(common_library::LIBRARY);
+    }
+    for library in [common_library::LIBRARY, "llama-common-base", "cpp-httplib"] {
+        if archive_path(lib_dir, library).is_some() {
+            linker.archive(library);
+        }
+    }
 }
 
 /// What crates that depend on this one can read as `DEP_LLAMA_*` in their build scripts.

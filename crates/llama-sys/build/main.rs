@@ -7,6 +7,7 @@ mod backend;
 mod bindings;
 mod cache;
 mod cmake;
+mod common_library;
 mod compiler;
 mod config;
 mod link;
@@ -46,7 +47,7 @@ fn run() -> Result<(), String> {
         Source::Nothing => println!("cargo:rustc-env=LLAMA_CPP_VERSION={BOUND_VERSION}"),
         Source::Prebuilt { lib_dir, include_dir } => {
             let include_dirs = vec![include_dir];
-            finish(&config, BOUND_VERSION, &lib_dir, &include_dirs)?;
+            finish(&config, BOUND_VERSION, &lib_dir, &include_dirs, shim::CommonLog::Silenced)?;
             link::link_prebuilt(&config, &lib_dir)?;
         }
         Source::Tree(tree) => {
@@ -64,7 +65,10 @@ fn run() -> Result<(), String> {
                 .map_err(|error| format!("{}: {error}", marker.display()))?;
             let lib_dir =
                 if config.features.shared { runtime::place(&config, &built)? } else { built.archive_dir() };
-            finish(&config, &version, &lib_dir, &tree.include_dirs())?;
+            finish(&config, &version, &lib_dir, &tree.include_dirs(), shim::CommonLog::Own)?;
+            if config.features.common {
+                link::link_common(&common_library::build(&config, &tree)?);
+            }
             if config.features.shared {
                 link::link_shared(&config, &lib_dir, &built.archive_dir())?;
             } else {
@@ -77,9 +81,15 @@ fn run() -> Result<(), String> {
 }
 
 /// What every kind of library needs: the shim, bindings when asked for, metadata.
-fn finish(config: &Config, version: &str, lib_dir: &Path, include_dirs: &[PathBuf]) -> Result<(), String> {
+fn finish(
+    config: &Config,
+    version: &str,
+    lib_dir: &Path,
+    include_dirs: &[PathBuf],
+    log: shim::CommonLog,
+) -> Result<(), String> {
     println!("cargo:rustc-env=LLAMA_CPP_VERSION={version}");
-    shim::compile(config, include_dirs);
+    shim::compile(config, include_dirs, log);
     #[cfg(feature = "bindgen")]
     {
         bindings::write(&config.manifest_dir, include_dirs, &config.out_dir)?;

@@ -4,14 +4,23 @@ use std::path::PathBuf;
 
 use crate::config::Config;
 
+/// What becomes of the common library's log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CommonLog {
+    /// It goes where llama.cpp's goes.
+    Own,
+    /// It is silenced: a prebuilt library writes it to stderr.
+    Silenced,
+}
+
 /// Compiles the shim against the headers of the library that is linked.
-pub(crate) fn compile(config: &Config, include_dirs: &[PathBuf]) {
+pub(crate) fn compile(config: &Config, include_dirs: &[PathBuf], log: CommonLog) {
     let folder = config.manifest_dir.join("shim");
     let mut build = cc::Build::new();
     // The C++ runtime is named by `link`, after everything that needs it.
     build.cpp(true).std("c++17").cpp_link_stdlib(None).warnings(true).includes(include_dirs);
     build.opt_level(2);
-    for file in ["guard.cpp", "breakdown.cpp", "file.cpp", "regex.cpp"] {
+    for file in ["guard.cpp", "architecture.cpp", "breakdown.cpp", "file.cpp", "regex.cpp"] {
         build.file(folder.join(file));
     }
     if config.features.common {
@@ -20,6 +29,9 @@ pub(crate) fn compile(config: &Config, include_dirs: &[PathBuf]) {
         for file in ["common.cpp", "common_chat.cpp", "jinja_check.cpp", "text.cpp"] {
             build.file(folder.join(file));
         }
+    }
+    if log == CommonLog::Silenced {
+        build.define("LLAMA_SHIM_SILENCE_COMMON_LOG", None);
     }
     if config.target.is_msvc() {
         build.flag("/EHs");

@@ -57,10 +57,12 @@ char * llama_shim::copy_string(const std::string & string) {
 }
 
 void llama_shim::silence_log() {
+#ifdef LLAMA_SHIM_SILENCE_COMMON_LOG
     // Below every level. The log's thread starts with the first line that passes.
     static const bool done = [] {
         common_log_set_verbosity_thold(LOG_LEVEL_OUTPUT - 1);
         return true;
     }();
     (void) done;
+#endif
 }

@@ -16,7 +16,7 @@ common_json parse_json(const char * text, size_t length);
 // A copy for the caller of the C function: from malloc, NUL-terminated.
 char * copy_string(const std::string & string);
 
-// Keeps the common library's log, which goes to stderr from a thread of its own, from starting.
+// Keeps the log of a prebuilt common library, which goes to stderr from a thread of its own, from starting.
 void silence_log();
 
 } // namespace llama_shim

@@ -16,6 +16,7 @@
 //! | `gguf.h` | [`gguf`] |
 //! | this crate's `shim/guard.h` | [`shim`] |
 //! | this crate's `shim/breakdown.h` | [`shim_breakdown`] |
+//! | this crate's `shim/architecture.h` | [`shim_architecture`] |
 //! | this crate's `shim/file.h` | [`shim_file`] |
 //! | this crate's `shim/regex.h` | [`shim_regex`] |
 //! | this crate's `shim/common.h` | `shim_common`, with feature `common` |

@@ -965,6 +965,15 @@ fn shim_breakdown() {
 }
 
 #[test]
+fn shim_architecture() {
+    let functions: [*const (); 2] = [
+        llama_sys::llama_shim_architecture_splits_tensors as *const (),
+        llama_sys::llama_shim_architecture_can_be_saved as *const (),
+    ];
+    assert_linked(&functions);
+}
+
+#[test]
 fn shim_file() {
     let functions: [*const (); 2] =
         [llama_sys::llama_shim_file_open as *const (), llama_sys::llama_shim_file_close as *const ()];

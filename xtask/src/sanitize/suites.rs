@@ -52,8 +52,11 @@ const INSTRUMENTED: &[Tool] = &[Tool::Address, Tool::Thread];
 const SLOW: &[Tool] = &[Tool::Thread, Tool::Valgrind];
 const HAS_OWN_MEMORY: &str = "it measures the memory of the process, much of which is the tool's own";
 const NO_ADDRESS_SPACE: &str = "it limits the address space of a process, of which the tool alone takes more";
-const ROUNDING: &str = "it expects the same text of a prompt in one part and in two, which rounding without AVX-512 decides";
+const ROUNDING: &str =
+    "it expects the same text of a prompt in one part and in two, which rounding without AVX-512 decides";
 const ELSEWHERE: &str = "`address` looks for its leaks too, and much sooner";
+const CYCLE: &str =
+    "llama.cpp counts the references to the values of templates and never frees one that holds itself";
 const REAL_MODEL: &str = "SmolLM2 takes minutes under this tool; the tiny models go the same ways";
 
 /// What does not run. Everything else does, also what is added later.
@@ -62,6 +65,7 @@ const SKIPPED: &[Skip] = &[
     skip(INSTRUMENTED, "llama-core/leak", "", HAS_OWN_MEMORY),
     skip(&[Tool::Leak], "llama-core/hostile", "", ELSEWHERE),
     skip(EVERY, "llama-core/plan", "limited::", NO_ADDRESS_SPACE),
+    skip(EVERY, "llama-core/chat_templates", "values_that_hold_themselves_are_errors", CYCLE),
     skip(EVERY, "llama-gen/long_text", "a_compactor_makes_the_tokens_to_go_on_from", ROUNDING),
     skip(SLOW, "", "smollm2", REAL_MODEL),
     skip(INSTRUMENTED, "llama-gen/cancel", "a_long_prompt_is_cancelled_in_the_middle_of_a_part", REAL_MODEL),

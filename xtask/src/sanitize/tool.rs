@@ -92,8 +92,7 @@ impl Tool {
                 );
             }
         }
-        // As in the builds that ship, without assert(). The key of the native build cache does not have these flags:
-        // whoever changes them has to change a definition below with them.
+        // As in the builds that ship, without assert().
         let flags = format!("-DNDEBUG -gline-tables-only -fno-omit-frame-pointer -fsanitize={name}");
         let upper = name.to_uppercase();
         let definitions = [

@@ -12,6 +12,9 @@ pub(crate) fn run<R: Send>(
     bytes: usize,
     body: impl FnOnce() -> R + Send,
 ) -> Result<R> {
+    // What is logged there goes where the caller's log goes.
+    let dispatch = tracing::dispatcher::get_default(Clone::clone);
+    let body = || tracing::dispatcher::with_default(&dispatch, body);
     thread::scope(|scope| {
         let spawned = thread::Builder::new().name(name.to_owned()).stack_size(bytes);
         let handle = spawned.spawn_scoped(scope, body).map_err(|error| ErrorKind::OutOfMemory {

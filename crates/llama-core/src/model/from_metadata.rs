@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use llama_gguf::{Metadata, TensorType, Writer};
 
 use super::effective::Effective;
-use super::{LazyMode, Model, ModelParams, Origin, Shape, hyperparameters, vocabulary};
+use super::{LazyMode, Model, ModelParams, Origin, Shape, architecture, hyperparameters, vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::callback::Callback;
 use crate::ffi::guard::guard;
@@ -90,7 +90,7 @@ impl Model {
     /// [`check_tensors`](ModelParams::check_tensors), for data with NaN or infinities; [`ErrorKind::Metadata`] for
     /// metadata that is no GGUF; [`ErrorKind::Vocabulary`] and [`ErrorKind::Hyperparameter`] as with [`Model::load`];
     /// [`ErrorKind::FromMetadata`] with llama.cpp's reason when it is not that of a model;
-    /// [`ErrorKind::OutOfMemory`].
+    /// [`ErrorKind::InvalidParameter`]; [`ErrorKind::OutOfMemory`].
     ///
     /// # Panics
     ///
@@ -124,6 +124,7 @@ impl Model {
         let params = params.clone().use_extra_bufts(false).lazy_mode(LazyMode::Off);
         params.check_types(metadata)?;
         let effective = Effective::new(metadata, &params);
+        architecture::check_split(&params, effective)?;
         vocabulary::check(&NAME, effective)?;
         hyperparameters::check(&NAME, effective, &[])?;
         let mut raw_params = params.to_raw()?;

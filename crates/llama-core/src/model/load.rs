@@ -11,7 +11,7 @@ use super::effective::Effective;
 use super::params::{LoadMode, ModelParams, invalid};
 use super::raw_params::RawModelParams;
 use super::source::{Checked, ModelSource};
-use super::{Model, Origin, hyperparameters, vocabulary};
+use super::{Model, Origin, architecture, hyperparameters, vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::callback::Callback;
 use crate::ffi::file::CFile;
@@ -133,6 +133,7 @@ pub(super) fn load(
 /// Refuses what llama.cpp would not refuse by itself and fail on.
 fn check_metadata(source: &ModelSource, params: &ModelParams, checked: &Checked) -> Result<()> {
     let metadata = Effective::new(checked.head.metadata(), params);
+    architecture::check_split(params, metadata)?;
     vocabulary::check(source, metadata)?;
     hyperparameters::check(source, metadata, &checked.tensors)
 }

@@ -92,7 +92,7 @@ pub enum SplitMode {
     Layer,
     /// Rows of the weight matrices.
     Row,
-    /// Tensor parallelism.
+    /// Tensor parallelism. Some architectures cannot: they are refused when they are loaded.
     Tensor,
 }
 

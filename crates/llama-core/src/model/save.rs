@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 
 use llama_gguf::{Gguf, Writer};
 
-use super::{Model, ModelParams};
+use super::{Model, ModelParams, architecture};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::guard::guard;
 use crate::ffi::string::path_to_c;
@@ -59,7 +59,7 @@ impl Model {
             "its weights may have been rearranged for this CPU, and llama.cpp cannot read those back: load it with \
              ModelParams::use_extra_bufts(false)"
         } else {
-            return Ok(());
+            return architecture::check_savable(&self.architecture()?);
         };
         Err(ErrorKind::Unsupported { operation: "saving", reason: reason.to_owned() }.into())
     }

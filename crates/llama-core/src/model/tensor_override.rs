@@ -4,8 +4,8 @@ use std::ffi::CString;
 
 use super::params::invalid;
 use crate::device::{Device, DeviceKind};
-use crate::error::{ErrorKind, Result};
-use crate::ffi::guard::guard;
+use crate::error::Result;
+use crate::ffi::regex;
 use crate::ffi::string::to_c;
 
 /// The longest pattern in bytes. C++ reads patterns by recursion, and nested ones would exhaust the stack.
@@ -35,7 +35,7 @@ pub(super) struct TensorOverride {
 }
 
 impl TensorOverride {
-    /// The pattern for C, of which is known that C++ can read it. Corresponds to `llama_shim_check_regex`.
+    /// The pattern for C, of which is known that C++ can read it.
     pub(super) fn pattern(&self) -> Result<CString> {
         let pattern = to_c("pattern of a tensor_override", &self.pattern)?;
         if self.pattern.len() > MAX_PATTERN {
@@ -44,18 +44,13 @@ impl TensorOverride {
                 format!("the pattern has {} bytes, at most {MAX_PATTERN} are allowed", self.pattern.len());
             return Err(invalid("tensor_override", &format!("{excerpt}…"), reason));
         }
-        // SAFETY: the pattern is NUL-terminated and outlives the call.
-        guard(|| unsafe { llama_sys::llama_shim_check_regex(pattern.as_ptr()) }).map_err(
-            |error| match error.kind() {
-                ErrorKind::Exception { message } => invalid(
-                    "tensor_override",
-                    &self.pattern,
-                    format!("it is no regular expression: {message}"),
-                ),
-                _ => error,
-            },
-        )?;
-        Ok(pattern)
+        match regex::refusal(&pattern)? {
+            None => Ok(pattern),
+            Some(message) => {
+                let reason = format!("it is no regular expression: {message}");
+                Err(invalid("tensor_override", &self.pattern, reason))
+            }
+        }
     }
 
     /// The buffer type of the place. `devices` are those that the model is to use, if they were named.

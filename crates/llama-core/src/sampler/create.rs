@@ -1,7 +1,7 @@
 //! Makes llama.cpp's samplers of ours. All values have been checked.
 
 use core::ffi::c_char;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use super::kind::Sampler;
 use super::params::{
@@ -9,7 +9,8 @@ use super::params::{
 };
 use super::raw::RawChain;
 use super::{custom, large_stack};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
+use crate::ffi::regex;
 use crate::ffi::string::to_c;
 use crate::log;
 use crate::model::Model;
@@ -150,11 +151,12 @@ fn init_grammar(chain: &mut RawChain, name: &'static str, params: &Grammar) -> R
         },
         Some(triggers) => {
             let patterns = trigger_patterns(triggers)?;
+            patterns.0.iter().try_for_each(|pattern| check_pattern(name, pattern))?;
             let mut pointers = patterns.pointers();
             let tokens: Vec<i32> = triggers.tokens.iter().map(|token| token.get()).collect();
             // SAFETY: as above; patterns and tokens are as many as is said, live through the call and are
             // copied.
-            let added = unsafe {
+            unsafe {
                 chain.add(name, || {
                     llama_sys::llama_sampler_init_grammar_lazy_patterns(
                         vocab.raw(),
@@ -166,22 +168,15 @@ fn init_grammar(chain: &mut RawChain, name: &'static str, params: &Grammar) -> R
                         tokens.len(),
                     )
                 })
-            };
-            added.map_err(|error| explain_pattern(name, error))
+            }
         }
     })
 }
 
-/// The only exception on the way is that of a pattern that cannot be read.
-fn explain_pattern(name: &'static str, error: Error) -> Error {
-    match error.kind() {
-        ErrorKind::Exception { message } => {
-            let reason =
-                format!("a trigger pattern is not a regular expression (C++, ECMAScript): {message}");
-            ErrorKind::Sampler { name, reason }.into()
-        }
-        _ => error,
-    }
+fn check_pattern(name: &'static str, pattern: &CStr) -> Result<()> {
+    let Some(message) = regex::refusal(pattern)? else { return Ok(()) };
+    let reason = format!("a trigger pattern is not a regular expression (C++, ECMAScript): {message}");
+    Err(ErrorKind::Sampler { name, reason }.into())
 }
 
 /// The patterns, and the words as patterns: quoted, as one group.

@@ -18,6 +18,8 @@ pub mod gguf;
 pub mod llama;
 /// The items of `shim/guard.h`.
 pub mod shim;
+/// The items of `shim/architecture.h`.
+pub mod shim_architecture;
 /// The items of `shim/breakdown.h`.
 pub mod shim_breakdown;
 /// The items of `shim/common.h`.
@@ -39,6 +41,7 @@ pub use ggml_opt::*;
 pub use gguf::*;
 pub use llama::*;
 pub use shim::*;
+pub use shim_architecture::*;
 pub use shim_breakdown::*;
 #[cfg(feature = "common")]
 pub use shim_common::*;

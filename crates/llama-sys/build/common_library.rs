@@ -1,0 +1,93 @@
+//! llama.cpp's common library, as far as the shim needs it: chat templates, answers, JSON schemas. Built by itself, beside
+//! a native build that is the same with and without feature `common`, and without what only llama.cpp's programs use:
+//! command lines, downloads, an HTTP client, consoles.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::cache::Slot;
+use crate::compiler;
+use crate::config::Config;
+use crate::source::Tree;
+
+/// The name that the library is linked by.
+pub(crate) const LIBRARY: &str = "llama-common";
+
+/// The sources in `common` that are left out: those of programs, and the log, in place of which there is the shim's.
+const LEFT_OUT: &[&str] = &[
+    "arg",
+    "console",
+    "debug",
+    "download",
+    "file-lock",
+    "hf-cache",
+    "imatrix-loader",
+    "llguidance",
+    "log",
+    "preset",
+    "subproc",
+];
+
+/// What stands in for the log and for what CMake writes about the build.
+const OWN: &str = "common_log.cpp";
+
+/// Builds the library, or finds it built. The folder that it is in.
+pub(crate) fn build(config: &Config, tree: &Tree) -> Result<PathBuf, String> {
+    let own = config.manifest_dir.join("shim").join(OWN);
+    let text = fs::read_to_string(&own).map_err(|error| format!("{}: {error}", own.display()))?;
+    let (source, root) = match &tree.stamp {
+        Some(stamp) => (stamp.trim().to_owned(), Path::new("tree")),
+        None => (tree.root.display().to_string(), tree.root.as_path()),
+    };
+    let parts = [
+        source,
+        config.target.triple.clone(),
+        compiler::identity(),
+        compiler::prefix_map(config, root).unwrap_or_default(),
+        LEFT_OUT.join(" "),
+        text,
+    ];
+    let slot = Slot::open(config, "common", parts.join("\n--\n"))?;
+    // A tree without a stamp may have changed.
+    if tree.stamp.is_some() && slot.is_complete() {
+        return Ok(slot.folder.clone());
+    }
+    slot.begin()?;
+    compile(config, tree, &own, &slot.folder)?;
+    slot.complete()?;
+    Ok(slot.folder.clone())
+}
+
+fn compile(config: &Config, tree: &Tree, own: &Path, folder: &Path) -> Result<(), String> {
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").cpp_link_stdlib(None).cargo_metadata(false).warnings(false);
+    build.opt_level(2).debug(false).define("NDEBUG", None).out_dir(folder).includes(tree.include_dirs());
+    build.files(sources(&tree.root.join("common"))?).file(own);
+    if config.target.is_msvc() {
+        build.flag("/EHs").flag("/bigobj").flag("/utf-8");
+    } else {
+        build.flag("-fvisibility=hidden").flag("-fvisibility-inlines-hidden").flag("-w");
+    }
+    if let Some(flag) = compiler::prefix_map(config, &tree.root) {
+        build.flag(flag);
+    }
+    build.try_compile(LIBRARY).map_err(|error| format!("building llama.cpp's common library failed: {error}"))
+}
+
+/// The sources, sorted.
+fn sources(common: &Path) -> Result<Vec<PathBuf>, String> {
+    let mut sources = Vec::new();
+    for folder in [common.to_owned(), common.join("jinja"), common.join("parsers")] {
+        let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let is_wanted = path.extension().is_some_and(|extension| extension == "cpp")
+                && !path.file_stem().is_some_and(|name| LEFT_OUT.iter().any(|left_out| name == *left_out));
+            if is_wanted {
+                sources.push(path);
+            }
+        }
+    }
+    sources.sort();
+    Ok(sources)
+}
