@@ -1,13 +1,17 @@
 //! LoRA adapters: small changes of a model's matrices, loaded beside the model and switched on in contexts.
 
 mod check;
+mod source;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use source::AdapterSource;
+
 use crate::context::Context;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::guard::guard;
 use crate::ffi::string::{path_to_c, read_buffer, to_c};
 use crate::log;
@@ -42,7 +46,10 @@ pub struct LoraAdapter(Arc<Handle>);
 struct Handle {
     raw: NonNull<llama_sys::llama_adapter_lora>,
     model: Model,
-    path: PathBuf,
+    /// `None` for an open file.
+    path: Option<PathBuf>,
+    /// What errors call it.
+    name: PathBuf,
     alpha: f32,
     invocation_tokens: Vec<Token>,
     /// Whether it changes the embeddings of tokens.
@@ -64,7 +71,7 @@ impl Drop for Handle {
         // when it is freed (llama-model.cpp, ~llama_model); here the adapter is taken out of the model's set.
         let freed = guard(|| unsafe { llama_sys::llama_adapter_lora_free(self.raw.as_ptr()) });
         if let Err(error) = freed {
-            tracing::error!("freeing the adapter {} failed: {error}", self.path.display());
+            tracing::error!("freeing the adapter {} failed: {error}", self.name.display());
         }
     }
 }
@@ -86,40 +93,32 @@ impl LoraAdapter {
     /// Corresponds to `llama_adapter_lora_init`.
     pub fn load(model: &Model, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        if !model.has_weights() {
-            let parameter = if model.params().is_vocab_only() { "vocab_only" } else { "no_alloc" };
-            let reason = format!("it was loaded with {parameter} and has no weights");
-            return Err(ErrorKind::Unsupported { operation: "loading an adapter", reason }.into());
-        }
-        let c_path = path_to_c(path)?;
-        let file_error = |source| ErrorKind::AdapterFile { path: path.to_owned(), source };
-        let gguf = llama_gguf::validate_structure(path).map_err(file_error)?;
-        let alpha = check::keys(gguf.metadata()).map_err(file_error)?.unwrap_or(0.0);
-        let refused = |reason| ErrorKind::Adapter { path: path.to_owned(), reason };
-        check::alpha(alpha).map_err(refused)?;
-        let pairs = check::pairs(&gguf).map_err(refused)?;
-        pairs.check_against(model).map_err(refused)?;
-        let raw = log::explain(|| {
-            let _lock = model.change_adapters();
-            // SAFETY: the model is valid and has weights, and the lock is held for its set of adapters; the path is
-            // NUL-terminated.
-            let raw = guard(|| unsafe { llama_sys::llama_adapter_lora_init(model.raw(), c_path.as_ptr()) })?;
-            NonNull::new(raw).ok_or_else(|| ErrorKind::AdapterLoad { path: path.to_owned() }.into())
-        })?;
-        let mut handle = Handle {
-            raw,
-            model: model.clone(),
-            path: path.to_owned(),
-            alpha,
-            invocation_tokens: Vec::new(),
-            changes_embeddings: pairs.changes_embeddings(),
-        };
-        // C refuses tensors that it does not have either; one that it made up would be one of unknown shape.
-        if let Some(name) = pairs.unknown_to(model) {
-            return Err(refused(format!("the model's file has no tensor \"{name}\"")).into());
-        }
-        handle.invocation_tokens = handle.read_invocation_tokens()?;
-        Ok(Self(Arc::new(handle)))
+        path_to_c(path)?;
+        load(model, &AdapterSource::File(path.to_owned()))
+    }
+
+    /// Loads an adapter that begins at byte `offset` of a larger file, such as a program with its adapters behind it.
+    ///
+    /// # Errors
+    ///
+    /// As [`LoraAdapter::load`]; [`ErrorKind::AdapterFile`] too for an offset past the end, and for metadata without an
+    /// architecture.
+    ///
+    /// Corresponds to `llama_adapter_lora_init_from_file_ptr`.
+    pub fn load_embedded(model: &Model, path: impl Into<PathBuf>, offset: u64) -> Result<Self> {
+        load(model, &AdapterSource::Embedded { path: path.into(), offset })
+    }
+
+    /// Loads an adapter from an open file, where it begins at byte `offset`. The file has to be one that can be read at
+    /// random; the position of its clones moves. It is not needed any more afterwards.
+    ///
+    /// # Errors
+    ///
+    /// As [`LoraAdapter::load_embedded`].
+    ///
+    /// Corresponds to `llama_adapter_lora_init_from_file_ptr`.
+    pub fn load_from_file_handle(model: &Model, file: File, offset: u64) -> Result<Self> {
+        load(model, &AdapterSource::Handle { file, offset })
     }
 
     /// The model that the adapter was loaded for.
@@ -128,10 +127,10 @@ impl LoraAdapter {
         &self.0.model
     }
 
-    /// The file that the adapter was loaded from.
+    /// The file that the adapter was loaded from, or that it is inside of; `None` for an open file.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.0.path
+    pub fn path(&self) -> Option<&Path> {
+        self.0.path.as_deref()
     }
 
     /// The number that, divided by the rank of a pair of matrices, scales what they add; 0 when the file has none, and
@@ -217,7 +216,7 @@ impl LoraAdapter {
             Err(ErrorKind::InvalidParameter { name: "scale", value: scale.to_string(), reason }.into())
         };
         if !self.model().is_same(context.model()) {
-            return Err(ErrorKind::OtherModel { path: self.0.path.clone() }.into());
+            return Err(ErrorKind::OtherModel { path: self.0.name.clone() }.into());
         }
         if !scale.is_finite() {
             return invalid("the scale of an adapter is a finite number: 0.0 for none of it, 1.0 for all");
@@ -237,6 +236,44 @@ impl LoraAdapter {
         }
         Ok(())
     }
+}
+
+fn load(model: &Model, source: &AdapterSource) -> Result<LoraAdapter> {
+    if !model.has_weights() {
+        let parameter = if model.params().is_vocab_only() { "vocab_only" } else { "no_alloc" };
+        let reason = format!("it was loaded with {parameter} and has no weights");
+        return Err(ErrorKind::Unsupported { operation: "loading an adapter", reason }.into());
+    }
+    let gguf = source.check().map_err(|error| file_error(source, error))?;
+    let alpha = check::keys(gguf.metadata()).map_err(|error| file_error(source, error))?.unwrap_or(0.0);
+    let refused = |reason| ErrorKind::Adapter { path: source.name(), reason };
+    check::alpha(alpha).map_err(refused)?;
+    let pairs = check::pairs(&gguf).map_err(refused)?;
+    pairs.check_against(model).map_err(refused)?;
+    let raw = log::explain(|| {
+        let _lock = model.change_adapters();
+        let raw = source.init(model)?;
+        NonNull::new(raw).ok_or_else(|| ErrorKind::AdapterLoad { path: source.name() }.into())
+    })?;
+    let mut handle = Handle {
+        raw,
+        model: model.clone(),
+        path: source.path().map(Path::to_owned),
+        name: source.name(),
+        alpha,
+        invocation_tokens: Vec::new(),
+        changes_embeddings: pairs.changes_embeddings(),
+    };
+    // C refuses tensors that it does not have either; one that it made up would be one of unknown shape.
+    if let Some(name) = pairs.unknown_to(model) {
+        return Err(refused(format!("the model's file has no tensor \"{name}\"")).into());
+    }
+    handle.invocation_tokens = handle.read_invocation_tokens()?;
+    Ok(LoraAdapter(Arc::new(handle)))
+}
+
+fn file_error(of: &AdapterSource, source: llama_gguf::Error) -> Error {
+    ErrorKind::AdapterFile { path: of.name(), source }.into()
 }
 
 impl Handle {
@@ -259,7 +296,7 @@ impl Handle {
 impl core::fmt::Debug for LoraAdapter {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("LoraAdapter")
-            .field("path", &self.0.path)
+            .field("path", &self.0.name)
             .field("model", &self.0.model)
             .finish_non_exhaustive()
     }
@@ -290,7 +327,7 @@ impl Context {
             if adapters[..index].iter().any(|(other, _)| other.is_same(adapter)) {
                 return Err(ErrorKind::InvalidParameter {
                     name: "adapters",
-                    value: adapter.0.path.display().to_string(),
+                    value: adapter.0.name.display().to_string(),
                     reason: "the adapter is in the list twice: give it once, with the sum of the scales"
                         .to_owned(),
                 }

@@ -303,7 +303,7 @@ pub enum ErrorKind {
     /// The adapter's file is missing, is no GGUF file, or is not complete; refused before llama.cpp sees it.
     #[error("cannot load the adapter {}: {}", path.display(), source.without_path())]
     AdapterFile {
-        /// The file.
+        /// The file, with the offset in it when there is one.
         path: PathBuf,
         /// What is wrong with it, and where.
         source: llama_gguf::Error,
@@ -311,7 +311,7 @@ pub enum ErrorKind {
     /// The adapter's file is whole, but what it says cannot be computed with.
     #[error("the adapter {} cannot be used with this model: {reason}", path.display())]
     Adapter {
-        /// The file.
+        /// The file, with the offset in it when there is one.
         path: PathBuf,
         /// What is wrong, and what would be right.
         reason: String,
@@ -319,7 +319,7 @@ pub enum ErrorKind {
     /// llama.cpp could not load the adapter: it is of another kind or for another model; the log says why.
     #[error("llama.cpp could not load the adapter {} for this model", path.display())]
     AdapterLoad {
-        /// The file.
+        /// The file, with the offset in it when there is one.
         path: PathBuf,
     },
     /// An adapter was given to a context of another model than the one it was loaded for.

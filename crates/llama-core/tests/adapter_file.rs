@@ -2,6 +2,7 @@
 
 mod greedy;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use greedy::{SEQ, decode, difference, load, logits_after, params, tokens};
@@ -333,4 +334,56 @@ fn an_encoder_takes_adapters() {
     let plain = embed(&mut context);
     context.set_adapters(&[(&lora, 1.0)]).unwrap();
     assert_eq!(embed(&mut context), plain);
+}
+
+/// A file with the adapter at `offset`, and other bytes before and behind it.
+fn larger(offset: usize) -> (TempDir, PathBuf) {
+    let mut bytes = vec![b'x'; offset];
+    bytes.extend_from_slice(&Tuned::Lora.bytes());
+    bytes.extend_from_slice(&[0xee; 100]);
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("larger");
+    std::fs::write(&path, bytes).unwrap();
+    (folder, path)
+}
+
+#[test]
+fn an_adapter_is_read_from_anywhere_in_a_file() {
+    let model = base();
+    let adapter = LoraAdapter::load(&model, Tuned::Lora.path()).unwrap();
+    let (expected, without) = (logits(&model, &[(&adapter, 1.0)]), logits(&model, &[]));
+    assert!(difference(&expected, &without) > 1e-3);
+    for offset in [0, 1, 32, 5000] {
+        let (_folder, path) = larger(offset);
+        let embedded = LoraAdapter::load_embedded(&model, &path, offset as u64).unwrap();
+        assert_eq!(embedded.path(), Some(path.as_path()));
+        let file = File::open(&path).unwrap();
+        let opened = LoraAdapter::load_from_file_handle(&model, file, offset as u64).unwrap();
+        assert_eq!(opened.path(), None);
+        for it in [embedded, opened] {
+            assert_eq!(logits(&model, &[(&it, 1.0)]), expected, "{it:?}");
+            assert_eq!((it.alpha(), it.metadata().unwrap()), (adapter.alpha(), adapter.metadata().unwrap()));
+        }
+    }
+}
+
+#[test]
+fn no_adapter_at_the_offset_is_refused_with_it() {
+    let model = base();
+    let (folder, path) = larger(32);
+    let text = |offset| {
+        let error = LoraAdapter::load_embedded(&model, &path, offset).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::AdapterFile { .. }), "{error}");
+        error.to_string()
+    };
+    assert!(text(31).starts_with(&format!("cannot load the adapter byte 31 of {}: ", path.display())));
+    assert!(text(31).contains("not a GGUF file"), "{}", text(31));
+    for past in [path.metadata().unwrap().len(), u64::MAX] {
+        assert!(text(past).contains("empty"), "{}", text(past));
+    }
+    let of_folder = LoraAdapter::load_embedded(&model, folder.path(), 0).unwrap_err();
+    assert!(of_folder.to_string().contains("is a directory"), "{of_folder}");
+    let write_only = File::options().write(true).open(&path).unwrap();
+    let error = LoraAdapter::load_from_file_handle(&model, write_only, 32).unwrap_err().to_string();
+    assert!(error.starts_with("cannot load the adapter byte 32 of an open file: cannot read"), "{error}");
 }

@@ -19,7 +19,7 @@ pub use atomic_file::AtomicFile;
 pub use error::Error;
 pub use flaw::Flaw;
 pub use metadata::Metadata;
-pub use reader::{DEFAULT_ALIGNMENT, Gguf, OLDEST_VERSION, VERSION};
+pub use reader::{DEFAULT_ALIGNMENT, Gguf, OLDEST_VERSION, VERSION, open_regular};
 pub use split::Split;
 pub use tensor::{MAX_DIMENSIONS, MAX_NAME, TensorInfo};
 pub use tensor_type::TensorType;

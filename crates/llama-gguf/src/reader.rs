@@ -252,7 +252,14 @@ impl Gguf {
 }
 
 /// Opens a file that can be read at random, and says how long it is.
-pub(crate) fn open_regular(path: &Path) -> Result<(File, u64), Error> {
+/// Opens a file for reading, and says how many bytes it has. What is no file of bytes is refused, and not waited for, as
+/// opening a pipe would.
+///
+/// # Errors
+///
+/// [`Error::NotFound`], [`Error::Directory`], [`Error::NotRegular`] for pipes and devices, [`Error::Read`].
+pub fn open_regular(path: impl AsRef<Path>) -> Result<(File, u64), Error> {
+    let path = path.as_ref();
     let failed = |cause: io::Error| match cause.kind() {
         io::ErrorKind::NotFound => Error::NotFound,
         _ => Error::Read { offset: 0, cause },

@@ -35,14 +35,12 @@ const DEFAULTS: &str = "where the Rust parameters start from";
 const GGUF: &str = "GGUF files are read and written by `llama_gguf`, in Rust";
 const TRAINING: &str = "planned: training has its own issue";
 const QUANTISING: &str = "planned: quantising has its own issue";
-const FILE: &str = "a C `FILE` has no portable counterpart in Rust; there is a function that takes a path";
 const PRINTING: &str = "prints to stderr; the same figures are available as values";
 const FLOATS: &str = "conversion of floats is the `half` crate's subject";
 
 /// Where several match a function, the longest `functions` wins. Deprecated functions and those that
 /// `build/bindings.rs` lists as undefined need none.
 pub(super) const REASONS: &[Reason] = &[
-    reason("llama.h", "llama_adapter_lora_init_from_file_ptr", FILE),
     reason(
         "llama.h",
         "llama_batch_get_one",
@@ -69,7 +67,7 @@ pub(super) const REASONS: &[Reason] = &[
     reason("ggml.h", "ggml_set_abort_callback", "the shim's guard owns this callback"),
     reason("ggml.h", "ggml_log_*", "`llama_log_set` sets ggml's log callback too"),
     reason("ggml.h", "ggml_threadpool_params_*", DEFAULTS),
-    reason("ggml.h", "ggml_fopen", FILE),
+    reason("ggml.h", "ggml_fopen", "`std::fs::File` is Rust's own"),
     reason("ggml.h", "ggml_print_object*", PRINTING),
     reason("ggml.h", "ggml_time_*", "`std::time::Instant` is Rust's clock"),
     reason("ggml.h", "ggml_cycles*", "`std::time::Instant` is Rust's clock"),

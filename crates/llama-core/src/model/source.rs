@@ -128,12 +128,11 @@ impl ModelSource {
 
     /// The larger file of an embedded model, open for reading.
     pub(super) fn open_embedded(&self) -> Result<File> {
+        let refuse = |source| Error::from(ErrorKind::Embedded { model: self.to_string(), source });
         match self {
-            Self::File(path) | Self::Embedded { path, .. } => File::open(path),
-            Self::Splits(paths) => File::open(paths.first().map(PathBuf::as_path).unwrap_or(Path::new(""))),
-            Self::Handle { file, .. } => file.try_clone(),
+            Self::Handle { file, .. } => file.try_clone().map_err(|error| self.cannot_read(error)),
+            _ => Ok(llama_gguf::open_regular(self.path().unwrap_or(Path::new(""))).map_err(refuse)?.0),
         }
-        .map_err(|error| self.cannot_read(error))
     }
 
     /// The byte that the GGUF file begins at.

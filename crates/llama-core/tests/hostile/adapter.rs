@@ -1,9 +1,9 @@
 //! LoRA adapters: files that are none, and contexts of other models.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use llama_core::{Context, ContextParams, LoraAdapter, Model};
+use llama_core::{Context, ContextParams, LoraAdapter, Model, Result};
 use tempfile::TempDir;
 use test_models::{Tiny, Tuned};
 
@@ -18,8 +18,19 @@ use crate::walk::Walk;
 
 pub(crate) const CASES: &[Case] = &[
     ("LoraAdapter::load", load),
+    ("LoraAdapter::load_embedded", |walk, subjects| {
+        load_inside(walk, subjects, |model, path, offset| LoraAdapter::load_embedded(model, path, offset));
+    }),
+    ("LoraAdapter::load_from_file_handle", |walk, subjects| {
+        load_inside(walk, subjects, |model, path, offset| match fs::File::open(path) {
+            Ok(file) => LoraAdapter::load_from_file_handle(model, file, offset),
+            Err(_) => LoraAdapter::load(model, path),
+        });
+    }),
     ("LoraAdapter::model", |walk, subjects| each(walk, subjects, |adapter| _ = adapter.model().clone())),
-    ("LoraAdapter::path", |walk, subjects| each(walk, subjects, |adapter| _ = adapter.path().to_owned())),
+    ("LoraAdapter::path", |walk, subjects| {
+        each(walk, subjects, |adapter| _ = adapter.path().map(ToOwned::to_owned));
+    }),
     ("LoraAdapter::alpha", |walk, subjects| {
         each(walk, subjects, |adapter| assert!(adapter.alpha().is_finite()));
     }),
@@ -54,6 +65,23 @@ fn all(subjects: &mut Subjects) -> Vec<LoraAdapter> {
     let model = llama(subjects);
     let files = [Tuned::Lora, Tuned::SecondLora, Tuned::ActivatedLora].map(Tuned::path);
     files.iter().map(|path| LoraAdapter::load(&model, path).unwrap()).collect()
+}
+
+/// Anything at any place of any file, by path or open.
+fn load_inside(
+    walk: &mut Walk,
+    subjects: &mut Subjects,
+    load: fn(&Model, &Path, u64) -> Result<LoraAdapter>,
+) {
+    let mut files: Vec<PathBuf> = paths();
+    files.extend([Tuned::Lora.path(), Tuned::WrongArchitecture.path(), Tiny::Llama.path()]);
+    each_model(walk, subjects, |walk, model| {
+        for path in &files {
+            for offset in [0, 1, 32, 4096, 1 << 40, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX] {
+                walk.call(format!("{offset} {}", short(path)), || load(model, path, offset));
+            }
+        }
+    });
 }
 
 fn each(walk: &mut Walk, subjects: &mut Subjects, with: impl Fn(&LoraAdapter)) {
