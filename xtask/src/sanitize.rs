@@ -2,6 +2,7 @@
 
 mod compiler;
 mod run;
+mod standard_library;
 mod suites;
 mod tool;
 

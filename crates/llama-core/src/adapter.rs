@@ -12,7 +12,8 @@ use source::AdapterSource;
 
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::guard::guard;
+use crate::ffi::exit;
+use crate::ffi::guard::{free, guard};
 use crate::ffi::string::{path_to_c, read_buffer, to_c};
 use crate::log;
 use crate::model::Model;
@@ -69,10 +70,9 @@ impl Drop for Handle {
         // SAFETY: this is the last owner: contexts that the adapter is attached to hold an `Arc` of their own. The model
         // is alive, since it is a field, and so has not freed the adapter itself, which it does with all that are left
         // when it is freed (llama-model.cpp, ~llama_model); here the adapter is taken out of the model's set.
-        let freed = guard(|| unsafe { llama_sys::llama_adapter_lora_free(self.raw.as_ptr()) });
-        if let Err(error) = freed {
-            tracing::error!("freeing the adapter {} failed: {error}", self.name.display());
-        }
+        free(format_args!("the adapter {}", self.name.display()), || unsafe {
+            llama_sys::llama_adapter_lora_free(self.raw.as_ptr());
+        });
     }
 }
 
@@ -239,6 +239,7 @@ impl LoraAdapter {
 }
 
 fn load(model: &Model, source: &AdapterSource) -> Result<LoraAdapter> {
+    let _inside = exit::enter()?;
     if !model.has_weights() {
         let parameter = if model.params().is_vocab_only() { "vocab_only" } else { "no_alloc" };
         let reason = format!("it was loaded with {parameter} and has no weights");

@@ -32,6 +32,10 @@ pub(crate) fn init_and<R>(then: impl FnOnce() -> R) -> Option<R> {
         #[cfg(feature = "dynamic-backends")]
         load_modules();
         result = Some(then());
+        // Makes the registry of the devices, before the end of the process is told to wait for who uses it.
+        // SAFETY: takes no arguments.
+        let _ = unsafe { llama_sys::ggml_backend_dev_count() };
+        ffi::exit::arm();
     });
     result
 }

@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 
 use crate::backend;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::guard::guard;
+use crate::ffi::guard::{free, guard};
 use crate::ffi::stack;
 use crate::ffi::string::take_from_shim;
 use crate::log;
@@ -121,8 +121,8 @@ impl ChatTemplates {
 
 impl Drop for ChatTemplates {
     fn drop(&mut self) {
-        // SAFETY: valid, and nobody uses it any more. The function does not throw: it frees memory.
-        unsafe { llama_sys::llama_shim_chat_templates_free(self.raw.as_ptr()) };
+        // SAFETY: valid, and nobody uses it any more.
+        free("chat templates", || unsafe { llama_sys::llama_shim_chat_templates_free(self.raw.as_ptr()) });
     }
 }
 
@@ -175,8 +175,8 @@ impl ChatTurn {
 
 impl Drop for ChatTurn {
     fn drop(&mut self) {
-        // SAFETY: valid, and nobody uses it any more. The function does not throw: it frees memory.
-        unsafe { llama_sys::llama_shim_chat_turn_free(self.raw.as_ptr()) };
+        // SAFETY: valid, and nobody uses it any more.
+        free("a chat turn", || unsafe { llama_sys::llama_shim_chat_turn_free(self.raw.as_ptr()) });
     }
 }
 

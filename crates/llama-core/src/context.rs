@@ -33,7 +33,7 @@ use samplers::Samplers;
 use crate::adapter::LoraAdapter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::exit;
-use crate::ffi::guard::guard;
+use crate::ffi::guard::{free, guard};
 use crate::log;
 use crate::memory::Memory;
 use crate::model::Model;
@@ -138,9 +138,7 @@ impl Drop for OwnedRaw {
     fn drop(&mut self) {
         // SAFETY: the context is valid and this is its only owner. It is the first field of `Context`: what C has the
         // address of (the model, hooks, thread pools, samplers) is dropped after it.
-        if let Err(error) = guard(|| unsafe { llama_sys::llama_free(self.0.as_ptr()) }) {
-            tracing::error!("freeing a context failed: {error}");
-        }
+        free("a context", || unsafe { llama_sys::llama_free(self.0.as_ptr()) });
     }
 }
 
@@ -174,6 +172,7 @@ impl Context {
         params: &ContextParams,
         observer: Option<Box<dyn Observer>>,
     ) -> Result<Self> {
+        let _inside = exit::enter()?;
         if !model.has_weights() {
             let parameter = if model.params().is_vocab_only() { "vocab_only" } else { "no_alloc" };
             let reason = format!("it was loaded with {parameter} and has no weights");
@@ -196,7 +195,6 @@ impl Context {
         observer: Option<Box<dyn Observer>>,
     ) -> Result<Self> {
         static LOCK: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
-        let _computation = exit::enter()?;
         params.check_for(model)?;
         let mut raw_params = params.resolved_for(model).to_raw()?;
         cache_types::check_values(model, raw_params.type_v)?;
@@ -226,7 +224,7 @@ impl Context {
             })
         })?;
         let raw = OwnedRaw(raw);
-        exit::arm(exit::After::Context);
+        exit::arm();
         // SAFETY: the context is valid; the functions read numbers.
         let (limits, causal) = unsafe {
             (Limits::read(raw.0, &raw_params, model), llama_sys::llama_get_causal_attn(raw.0.as_ptr()))

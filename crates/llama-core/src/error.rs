@@ -435,8 +435,8 @@ pub enum ErrorKind {
         /// The key or tensor, and what it can be.
         reason: String,
     },
-    /// The process ends: `main` has returned, or `exit` was called, and C++ takes apart what computes.
-    #[error("the process ends: nothing is computed any more")]
+    /// The process ends: `main` has returned, or `exit` was called, and C++ takes itself apart.
+    #[error("the process ends: llama.cpp is not called any more")]
     ProcessEnds,
 }
 

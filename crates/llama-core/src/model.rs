@@ -40,7 +40,7 @@ pub use split::{split_path, split_prefix};
 pub use tensor_override::TensorPlace;
 
 use crate::error::Result;
-use crate::ffi::guard::guard;
+use crate::ffi::guard::{free, guard};
 use crate::ffi::string::{from_c, read_buffer};
 use crate::vocab::Vocab;
 
@@ -79,10 +79,9 @@ unsafe impl Sync for Handle {}
 impl Drop for Handle {
     fn drop(&mut self) {
         // SAFETY: this is the last owner: contexts, samplers and adapters hold an `Arc` of their own.
-        let freed = guard(|| unsafe { llama_sys::llama_model_free(self.raw.as_ptr()) });
-        if let Err(error) = freed {
-            tracing::error!("freeing the model {} failed: {error}", source_name(self.source.as_ref()));
-        }
+        free(format_args!("the model {}", source_name(self.source.as_ref())), || unsafe {
+            llama_sys::llama_model_free(self.raw.as_ptr());
+        });
     }
 }
 

@@ -12,6 +12,7 @@ use measure::Measured;
 use crate::context::{Context, ContextParams};
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::exit;
 use crate::host_memory::HostMemory;
 use crate::model::{Model, ModelParams, ModelSource, load_to_plan};
 
@@ -88,6 +89,7 @@ impl Model {
         model: &ModelParams,
         context: &ContextParams,
     ) -> Result<LoadPlan> {
+        let _inside = exit::enter()?;
         let source = source.into();
         check_possible(model)?;
         context.to_raw()?;

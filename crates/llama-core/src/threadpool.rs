@@ -15,7 +15,7 @@ pub(crate) use attached::Attached;
 
 use crate::backend;
 use crate::error::{ErrorKind, Result};
-use crate::ffi::guard::guard;
+use crate::ffi::guard::{free, guard};
 
 /// How much of the processor the operating system gives to threads. Corresponds to `ggml_sched_priority`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -241,9 +241,7 @@ impl Drop for Pool {
         let Ok(functions) = Functions::get() else { return };
         // SAFETY: this is the last owner, and contexts keep a pool as long as ggml may look at it. The threads are
         // between computations, and are joined.
-        if let Err(error) = guard(|| unsafe { (functions.free)(self.raw.as_ptr()) }) {
-            tracing::error!("freeing a thread pool failed: {error}");
-        }
+        free("a thread pool", || unsafe { (functions.free)(self.raw.as_ptr()) });
     }
 }
 

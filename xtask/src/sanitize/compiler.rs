@@ -15,8 +15,10 @@ pub(super) struct Rustc {
     pub(super) host: String,
     /// The major version of its LLVM.
     pub(super) llvm: u32,
-    /// Whether the source of the standard library is there, to compile it with the program.
-    pub(super) has_std_source: bool,
+    /// What `rustc -vV` says.
+    pub(super) version: String,
+    /// Where its libraries are.
+    pub(super) sysroot: PathBuf,
 }
 
 impl Rustc {
@@ -28,15 +30,20 @@ impl Rustc {
         };
         let version = workspace::capture(rustc().arg("-vV"))?;
         let sysroot = workspace::capture(rustc().args(["--print", "sysroot"]))?;
-        let source = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/Cargo.lock");
-        Self::parse(&version, source.is_file()).with_context(|| format!("`rustc -vV` printed\n{version}"))
+        Self::parse(&version, Path::new(sysroot.trim()))
+            .with_context(|| format!("`rustc -vV` printed\n{version}"))
     }
 
-    fn parse(version: &str, has_std_source: bool) -> Option<Self> {
+    /// Whether the source of the standard library is there, to compile it with the program.
+    pub(super) fn has_std_source(&self) -> bool {
+        self.sysroot.join("lib/rustlib/src/rust/library/Cargo.lock").is_file()
+    }
+
+    fn parse(version: &str, sysroot: &Path) -> Option<Self> {
         let value = |key: &str| version.lines().find_map(|line| line.strip_prefix(key));
         let host = value("host: ")?.to_owned();
         let llvm = value("LLVM version: ")?.split('.').next()?.parse().ok()?;
-        Some(Self { host, llvm, has_std_source })
+        Some(Self { host, llvm, version: version.to_owned(), sysroot: sysroot.to_owned() })
     }
 }
 
@@ -97,12 +104,12 @@ fn version(program: &str) -> Option<u32> {
     String::from_utf8_lossy(&output.stdout).trim().split('.').next()?.parse().ok()
 }
 
-/// The program that turns addresses into lines of source. Without it the runtimes ask `addr2line`.
-pub(super) fn symbolizer(llvm: u32) -> Option<PathBuf> {
+/// A program of an LLVM.
+pub(super) fn llvm_tool(name: &str, llvm: u32) -> Option<PathBuf> {
     let on_path = env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = env::split_paths(&on_path).collect();
     folders.push(format!("/usr/lib/llvm-{llvm}/bin").into());
-    let names = [format!("llvm-symbolizer-{llvm}"), "llvm-symbolizer".to_owned()];
+    let names = [format!("{name}-{llvm}"), name.to_owned()];
     names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(|it| it.is_file())
 }
 
@@ -113,9 +120,10 @@ mod tests {
     #[test]
     fn what_rustc_says_of_itself_is_understood() {
         let text = "rustc 1.95.0\nbinary: rustc\nhost: x86_64-unknown-linux-gnu\nrelease: 1.95.0\nLLVM version: 22.1.2\n";
-        let rustc = Rustc::parse(text, false).unwrap();
+        let rustc = Rustc::parse(text, Path::new("/nowhere")).unwrap();
         assert_eq!((rustc.host.as_str(), rustc.llvm), ("x86_64-unknown-linux-gnu", 22));
-        assert!(Rustc::parse("rustc 1.95.0\n", false).is_none());
+        assert!(!rustc.has_std_source());
+        assert!(Rustc::parse("rustc 1.95.0\n", Path::new("/nowhere")).is_none());
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::compiler::{Clang, Rustc, symbolizer};
+use super::compiler::{Clang, Rustc, llvm_tool};
+use super::standard_library::Instrumenter;
 use crate::workspace;
 
 /// What the tests run under.
@@ -30,6 +31,7 @@ pub(super) struct Plan {
     pub(super) cargo: Vec<String>,
     /// Variables of the build.
     pub(super) build: Vec<(&'static str, String)>,
+    rust_flags: Vec<String>,
     /// The program, and its arguments, in which a test program runs; empty for none.
     runner: Vec<String>,
     /// What names functions and lines in the reports.
@@ -61,36 +63,31 @@ impl Tool {
         }
         let rustc = Rustc::find()?;
         Ok(match self {
-            Self::Address | Self::Thread => self.instrumented(&rustc),
-            Self::Leak => Ok(Plan::new(self).with_rust_flags("-Zsanitizer=leak", &rustc)),
+            Self::Address | Self::Thread => return self.instrumented(&rustc),
+            Self::Leak => Ok(Plan::new(self).with_rust_flag("-Zsanitizer=leak", &rustc)),
             Self::Valgrind => memcheck(),
         })
     }
 
     /// C++ by clang and Rust by rustc, for one runtime, which is rustc's: of one LLVM with clang, or a newer one, whose
     /// runtime still knows what older compilers call.
-    fn instrumented(self, rustc: &Rustc) -> Result<Plan, String> {
+    fn instrumented(self, rustc: &Rustc) -> Result<Result<Plan, String>> {
         let name = self.name();
-        let clang = Clang::find(rustc.llvm, name)?;
-        let mut plan = Plan::new(self).with_rust_flags(&format!("-Zsanitizer={name}"), rustc);
+        let clang = match Clang::find(rustc.llvm, name) {
+            Ok(clang) => clang,
+            Err(missing) => return Ok(Err(missing)),
+        };
+        let mut plan = Plan::new(self).with_rust_flag(&format!("-Zsanitizer={name}"), rustc);
         if clang.version != rustc.llvm {
             plan.remark(
                 "C++",
                 format!("instrumented by clang {}, rustc has LLVM {}", clang.version, rustc.llvm),
             );
         }
-        if self == Self::Thread {
-            if rustc.has_std_source {
-                // Locks of the standard library that are not instrumented order nothing in the eyes of the sanitizer.
-                plan.cargo.push("-Zbuild-std".to_owned());
-            } else {
-                plan.remark(
-                    "Rust's standard library",
-                    "NOT INSTRUMENTED, so that its locks and channels order nothing: false alarms are possible. \
-                     `rustup component add rust-src` brings the source to instrument it"
-                        .to_owned(),
-                );
-            }
+        if self == Self::Thread
+            && let Err(missing) = plan.instrument_std(rustc)?
+        {
+            return Ok(Err(missing));
         }
         // As in the builds that ship, without assert().
         let flags = format!("-DNDEBUG -gline-tables-only -fno-omit-frame-pointer -fsanitize={name}");
@@ -108,7 +105,7 @@ impl Tool {
             ("CXXFLAGS", flags),
             ("LLAMA_SYS_CMAKE_ARGS", definitions.join(" ")),
         ]);
-        Ok(plan)
+        Ok(Ok(plan))
     }
 }
 
@@ -139,17 +136,43 @@ fn memcheck() -> Result<Plan, String> {
 
 impl Plan {
     fn new(tool: Tool) -> Self {
-        let (remarks, cargo, build, runner) = Default::default();
-        Self { tool, remarks, cargo, build, runner, symbolizer: None }
+        let (remarks, cargo, build, rust_flags, runner) = Default::default();
+        Self { tool, remarks, cargo, build, rust_flags, runner, symbolizer: None }
     }
 
-    /// Flags for the tests, and not, since the target is named, for build scripts and procedural macros.
-    fn with_rust_flags(mut self, flags: &str, rustc: &Rustc) -> Self {
+    /// A flag for the tests, and not, since the target is named, for build scripts and procedural macros.
+    fn with_rust_flag(mut self, flag: &str, rustc: &Rustc) -> Self {
         self.cargo.extend(["--target".to_owned(), rustc.host.clone()]);
         // Opens the flags of the sanitizers on a stable compiler.
-        self.build.extend([("RUSTC_BOOTSTRAP", "1".to_owned()), ("RUSTFLAGS", flags.to_owned())]);
-        self.symbolizer = symbolizer(rustc.llvm);
+        self.build.push(("RUSTC_BOOTSTRAP", "1".to_owned()));
+        self.rust_flags.push(flag.to_owned());
+        self.symbolizer = llvm_tool("llvm-symbolizer", rustc.llvm);
         self
+    }
+
+    /// Has the standard library instrumented too, or says what is missing for it.
+    fn instrument_std(&mut self, rustc: &Rustc) -> Result<Result<(), String>> {
+        if rustc.has_std_source() {
+            self.cargo.push("-Zbuild-std".to_owned());
+            return Ok(Ok(()));
+        }
+        let instrumenter = match Instrumenter::find(rustc) {
+            Ok(instrumenter) => instrumenter,
+            Err(program) => {
+                let llvm = rustc.llvm;
+                return Ok(Err(format!(
+                    "Rust's standard library has to be instrumented, and neither its source nor LLVM {llvm}'s \
+                     `{program}` was found: `rustup component add rust-src`, or for example on Debian `apt install \
+                     llvm-{llvm}`"
+                )));
+            }
+        };
+        let sysroot = self.folder().join("sysroot");
+        instrumenter.sysroot(rustc, &sysroot)?;
+        // Its metadata still says that it is not instrumented.
+        self.rust_flags.push("-Cunsafe-allow-abi-mismatch=sanitizer".to_owned());
+        self.rust_flags.push(format!("--sysroot={}", sysroot.display()));
+        Ok(Ok(()))
     }
 
     fn remark(&mut self, of: &'static str, text: String) {
@@ -165,7 +188,7 @@ impl Plan {
     /// name that was compiled with other flags.
     pub(super) fn cargo(&self) -> Command {
         let mut command = workspace::cargo();
-        command.env_remove("CARGO_ENCODED_RUSTFLAGS").env_remove("LLAMA_LIB_DIR");
+        command.env("CARGO_ENCODED_RUSTFLAGS", self.rust_flags.join("\x1f")).env_remove("LLAMA_LIB_DIR");
         command.env("LLAMA_SYS_BUILD_CACHE", sanitized().join("native"));
         command.env("CARGO_TARGET_DIR", self.folder().join("target")).env("CARGO_INCREMENTAL", "0");
         command.envs(self.build.iter().map(|(name, value)| (*name, value)));

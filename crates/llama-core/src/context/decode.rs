@@ -75,7 +75,7 @@ impl Context {
         if process == Process::Encode {
             self.apply_order()?;
         }
-        let computation = exit::enter()?;
+        let inside = exit::enter()?;
         self.outputs.clear();
         self.samplers.clear_rows();
         self.ordered.set(false);
@@ -88,8 +88,7 @@ impl Context {
             let result = self.compute(batch, process);
             self.settle(batch, process, result)
         });
-        drop(computation);
-        exit::arm(exit::After::Computation);
+        drop(inside);
         self.hooks.resume_panic();
         result?;
         self.may_plan = false;

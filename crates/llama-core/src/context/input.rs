@@ -4,7 +4,7 @@ use std::ptr::NonNull;
 
 use crate::batch::Batch;
 use crate::error::{DecodeError, ErrorKind, Result};
-use crate::ffi::guard::guard;
+use crate::ffi::guard::{free, guard};
 
 /// An owned `llama_batch_ext`, filled anew for each batch. C keeps its arrays between batches; the older `llama_decode`
 /// makes such an object for each call.
@@ -122,9 +122,7 @@ impl Input {
 impl Drop for Input {
     fn drop(&mut self) {
         // SAFETY: this is the only owner. The destructor frees C's vectors and does not look at the context.
-        if let Err(error) = guard(|| unsafe { llama_sys::llama_batch_ext_free(self.raw()) }) {
-            tracing::error!("freeing a batch failed: {error}");
-        }
+        free("a batch", || unsafe { llama_sys::llama_batch_ext_free(self.raw()) });
     }
 }
 

@@ -1,61 +1,78 @@
-//! The end of the process. When `main` returns or `exit` is called, C++ destroys what ggml computes with (the list of its
-//! kernels for rearranged weights, for one: ggml-cpu.cpp) while other threads may be in the middle of a computation. So
-//! the process waits for them, and lets no other one begin.
+//! The end of the process. When `main` returns or `exit` is called, C++ destroys what llama.cpp computes, loads and tokenises
+//! with (the list of its kernels for rearranged weights, for one: ggml-cpu.cpp) while other threads may be in the middle of
+//! it. So the process waits for their calls into llama.cpp, and lets no other one begin.
 
 use core::cell::Cell;
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::Once;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{ErrorKind, Result};
 
-/// The longest that the end of a process waits: a computation may itself wait for what has ended already.
+/// The longest that the end of a process waits: a call may itself wait for what has ended already.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// The most handlers that are registered.
+const HANDLERS: usize = 1000;
 
 static GATE: Gate = Gate::new();
 
 thread_local! {
-    /// Computations of this thread, for one that ends the process from inside of one.
-    static OWN: Cell<usize> = const { Cell::new(0) };
+    static OWN: Own = const { Own { depth: Cell::new(0), calls: Cell::new(0) } };
+}
+
+/// A thread's own.
+struct Own {
+    /// The calls that it is in the middle of: callbacks call again.
+    depth: Cell<usize>,
+    /// The calls that it has made, without those inside of others.
+    calls: Cell<usize>,
 }
 
 unsafe extern "C" {
     safe fn atexit(handler: extern "C" fn()) -> c_int;
 }
 
-/// What computations pass until the process ends.
+/// What calls pass until the process ends.
 struct Gate {
+    /// The threads that are in the middle of a call.
     inside: AtomicUsize,
     is_closed: AtomicBool,
 }
 
-/// A computation that runs.
-pub(crate) struct Computation<'g>(&'g Gate);
+/// A call into llama.cpp.
+pub(crate) struct Inside<'g>(&'g Gate);
 
 impl Gate {
     const fn new() -> Self {
         Self { inside: AtomicUsize::new(0), is_closed: AtomicBool::new(false) }
     }
 
+    /// What is inside goes on, whatever happens to the gate.
     #[inline]
-    fn enter(&self) -> Result<Computation<'_>> {
-        self.inside.fetch_add(1, Ordering::SeqCst);
-        OWN.set(OWN.get() + 1);
-        let computation = Computation(self);
-        // Counted first: whoever closes sees this one, or this one sees that it is closed.
-        if self.is_closed.load(Ordering::SeqCst) {
-            return Err(ErrorKind::ProcessEnds.into());
-        }
-        Ok(computation)
+    fn enter(&self) -> Result<Inside<'_>> {
+        OWN.with(|own| {
+            let depth = own.depth.get();
+            own.depth.set(depth + 1);
+            let inside = Inside(self);
+            if depth == 0 {
+                own.calls.set(own.calls.get().wrapping_add(1));
+                self.inside.fetch_add(1, Ordering::SeqCst);
+                // Counted first: whoever closes sees this one, or this one sees that it is closed.
+                if self.is_closed.load(Ordering::SeqCst) {
+                    return Err(ErrorKind::ProcessEnds.into());
+                }
+            }
+            Ok(inside)
+        })
     }
 
-    /// Waits until nothing is computed in other threads. False when that takes longer than `limit`.
+    /// Waits until no other thread is in the middle of a call. False when that takes longer than `limit`.
     fn close(&self, limit: Duration) -> bool {
         self.is_closed.store(true, Ordering::SeqCst);
         let begin = Instant::now();
-        while self.inside.load(Ordering::SeqCst) > OWN.get() {
+        while self.inside.load(Ordering::SeqCst) > usize::from(depth() > 0) {
             if begin.elapsed() > limit {
                 return false;
             }
@@ -65,41 +82,42 @@ impl Gate {
     }
 }
 
-impl Drop for Computation<'_> {
+impl Drop for Inside<'_> {
+    #[inline]
     fn drop(&mut self) {
-        OWN.set(OWN.get() - 1);
-        self.0.inside.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// Begins a computation, unless the process ends.
-#[inline]
-pub(crate) fn enter() -> Result<Computation<'static>> {
-    GATE.enter()
-}
-
-/// Has the process wait at its end. What is registered last runs first, so that this has to come after ggml has made what
-/// it computes with: after a context was made, and again after a first computation.
-#[inline]
-pub(crate) fn arm(after: After) {
-    static ARMED: [Once; 2] = [Once::new(), Once::new()];
-    let armed = &ARMED[after as usize];
-    if !armed.is_completed() {
-        armed.call_once(|| {
-            if atexit(on_exit) != 0 {
-                tracing::warn!(
-                    "the end of the process will not wait for computations: no room for a handler"
-                );
+        OWN.with(|own| {
+            let depth = own.depth.get() - 1;
+            own.depth.set(depth);
+            if depth > 0 {
+                return;
+            }
+            self.0.inside.fetch_sub(1, Ordering::SeqCst);
+            if own.calls.get().is_power_of_two() {
+                arm();
             }
         });
     }
 }
 
-/// What has just happened for the first time.
-#[derive(Clone, Copy)]
-pub(crate) enum After {
-    Context,
-    Computation,
+fn depth() -> usize {
+    OWN.with(|own| own.depth.get())
+}
+
+/// Begins a call, or one inside of another, unless the process ends.
+#[inline]
+pub(crate) fn enter() -> Result<Inside<'static>> {
+    GATE.enter()
+}
+
+/// Has the process wait at its end. A window is left: a process that ends while something is made for the very first time
+/// destroys it first. Handlers run in the reverse order of their registration, among them those that destroy
+/// what C++ makes when it is needed first, so that this has to come after: it is done again and again, ever more rarely.
+#[cold]
+pub(crate) fn arm() {
+    static ARMED: AtomicUsize = AtomicUsize::new(0);
+    if ARMED.fetch_add(1, Ordering::Relaxed) < HANDLERS && atexit(on_exit) != 0 {
+        tracing::warn!("the end of the process may not wait for other threads: no room for a handler");
+    }
 }
 
 extern "C" fn on_exit() {
@@ -130,8 +148,15 @@ mod tests {
     fn the_end_does_not_wait_for_itself_or_for_ever() {
         static GATE: Gate = Gate::new();
         let own = GATE.enter().unwrap();
+        let nested = GATE.enter().unwrap();
+        assert_eq!(GATE.inside.load(Ordering::SeqCst), 1);
         assert!(GATE.close(Duration::ZERO));
         assert!(!thread::spawn(|| GATE.close(Duration::ZERO)).join().unwrap());
+        // What has begun may go on.
+        drop(GATE.enter().unwrap());
+        drop(nested);
         drop(own);
+        assert!(GATE.enter().is_err());
+        assert_eq!((GATE.inside.load(Ordering::SeqCst), depth()), (0, 0));
     }
 }

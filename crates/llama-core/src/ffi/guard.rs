@@ -1,9 +1,11 @@
 //! Runs calls into llama.cpp so that a failed assertion or a C++ exception comes back as an error.
 
 use core::ffi::{CStr, c_char, c_void};
+use core::fmt;
 use core::mem::MaybeUninit;
 
 use crate::error::{Error, ErrorKind};
+use crate::ffi::exit;
 
 /// The message buffer that the shim writes to when a call fails. Left uninitialised while calls succeed.
 type Message = [MaybeUninit<u8>; llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize];
@@ -20,9 +22,10 @@ struct Call<F, R> {
 ///
 /// [`ErrorKind::Internal`] for a failed assertion on this thread, [`ErrorKind::Exception`] and
 /// [`ErrorKind::OutOfMemory`] for a C++ exception. The C++ object that the call worked on must then not be
-/// used again, only freed.
+/// used again, only freed. [`ErrorKind::ProcessEnds`] when the process ends, and C++ is not called any more.
 #[inline]
 pub(crate) fn guard<R>(body: impl FnOnce() -> R) -> Result<R, Error> {
+    let _inside = exit::enter()?;
     let mut call = Call { body: Some(body), result: None };
     let mut message: Message = [MaybeUninit::uninit(); llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize];
     let outcome = run(&mut call, &mut message);
@@ -34,6 +37,16 @@ pub(crate) fn guard<R>(body: impl FnOnce() -> R) -> Result<R, Error> {
     // SAFETY: for every outcome but COMPLETED the shim has written a NUL-terminated message (guard.h).
     let text = unsafe { CStr::from_ptr(message.as_ptr().cast::<c_char>()) };
     Err(contained(outcome, &text.to_string_lossy()))
+}
+
+/// Runs `body`, which frees an object of C's, where there is nobody to return an error to.
+pub(crate) fn free(what: impl fmt::Display, body: impl FnOnce()) {
+    match guard(body) {
+        Ok(()) => {}
+        // The memory goes with the process.
+        Err(error) if matches!(error.kind(), ErrorKind::ProcessEnds) => {}
+        Err(error) => tracing::error!("freeing {what} failed: {error}"),
+    }
 }
 
 #[inline]

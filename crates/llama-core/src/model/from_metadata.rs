@@ -10,6 +10,7 @@ use super::effective::Effective;
 use super::{LazyMode, Model, ModelParams, Origin, Shape, architecture, hyperparameters, vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::callback::Callback;
+use crate::ffi::exit;
 use crate::ffi::guard::guard;
 use crate::{backend, log};
 
@@ -120,6 +121,7 @@ impl Model {
         fill: Fill<'_>,
     ) -> Result<Self> {
         backend::init();
+        let _inside = exit::enter()?;
         // There is no file to read tensors from later: C looks for it and throws.
         let params = params.clone().use_extra_bufts(false).lazy_mode(LazyMode::Off);
         params.check_types(metadata)?;

@@ -14,6 +14,7 @@ use super::source::{Checked, ModelSource};
 use super::{Model, Origin, architecture, hyperparameters, vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::callback::Callback;
+use crate::ffi::exit;
 use crate::ffi::file::CFile;
 use crate::ffi::guard::guard;
 use crate::ffi::string::path_to_c;
@@ -113,11 +114,13 @@ pub(super) fn load(
     progress: Option<Progress<'_>>,
 ) -> Result<Model> {
     backend::init();
+    let _inside = exit::enter()?;
     let mut raw_params = params.to_raw()?;
     let checked = source.check(params)?;
     check_metadata(&source, params, &checked)?;
     plan::refuse_weights(&source, params, &checked.tensors)?;
     let loaded = call_with_progress(&source, params, &checked, &mut raw_params, progress);
+    exit::arm();
     match loaded {
         Ok(raw) => Ok(model(raw, source, params, checked)),
         Err(error) if plan::is_out_of_memory(&error) => Err(match weights(&source, params) {
@@ -200,7 +203,9 @@ fn call(
         let raw_params = raw_params.as_raw();
         let raw = match guard(|| opener.open(raw_params)) {
             Ok(raw) => raw,
-            Err(error) if matches!(error.kind(), ErrorKind::OutOfMemory { .. }) => return Err(error),
+            Err(error) if matches!(error.kind(), ErrorKind::OutOfMemory { .. } | ErrorKind::ProcessEnds) => {
+                return Err(error);
+            }
             // Wrong numbers in the metadata fail assertions: that is the file's fault as well.
             Err(error) => {
                 log::keep(error.kind().to_string());

@@ -4,7 +4,7 @@ use core::ffi::CStr;
 use std::ptr::NonNull;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::guard::guard;
+use crate::ffi::guard::{free, guard};
 
 /// A C chain and everything in it.
 pub(super) struct RawChain(ChainRef);
@@ -39,9 +39,7 @@ unsafe impl Send for RawChain {}
 impl Drop for RawChain {
     fn drop(&mut self) {
         // SAFETY: the chain is valid and this is its only owner; it frees its samplers.
-        if let Err(error) = guard(|| unsafe { llama_sys::llama_sampler_free(self.as_ptr()) }) {
-            tracing::error!("freeing a sampler chain failed: {error}");
-        }
+        free("a sampler chain", || unsafe { llama_sys::llama_sampler_free(self.as_ptr()) });
     }
 }
 
