@@ -136,7 +136,7 @@ mod tests {
         while !GATE.is_closed.load(Ordering::SeqCst) {
             thread::yield_now();
         }
-        let refused = GATE.enter().err().unwrap();
+        let refused = thread::spawn(|| GATE.enter().err().unwrap()).join().unwrap();
         assert!(matches!(refused.kind(), ErrorKind::ProcessEnds), "{refused:?}");
         assert!(!ended.is_finished());
         drop(running);
