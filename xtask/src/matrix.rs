@@ -63,7 +63,7 @@ const ROWS: &[Row] = &[
     row("common, rpc", "--features common,rpc", Suite::Test(LINK)),
     row("bindgen", "--features bindgen", Suite::Test(LINK)),
     row("shared", "--features shared,common", Suite::Test(LINK)),
-    row("dynamic-backends", "--features dynamic-backends", Suite::Test(CORE)),
+    row("dynamic-backends", "--features dynamic-backends,common", Suite::Test(CORE)),
     row("blas", "--features blas", Suite::Test(LINK)),
     row("vulkan", "--features vulkan", Suite::Build(NO_DEVICE)),
     row("cuda", "--features cuda", Suite::Build(NO_DEVICE)),
