@@ -8,15 +8,13 @@ use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use source::AdapterSource;
-
 use crate::context::Context;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::ffi::exit;
 use crate::ffi::guard::{free, guard};
-use crate::ffi::string::{path_to_c, read_buffer, to_c};
+use crate::ffi::string::{read_buffer, to_c};
 use crate::log;
-use crate::model::Model;
+use crate::model::{Model, ModelSource};
 use crate::token::Token;
 
 /// A LoRA adapter, loaded for one model. Cheap to clone: clones share the weights, which are freed with the last of
@@ -92,9 +90,7 @@ impl LoraAdapter {
     ///
     /// Corresponds to `llama_adapter_lora_init`.
     pub fn load(model: &Model, path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        path_to_c(path)?;
-        load(model, &AdapterSource::File(path.to_owned()))
+        load(model, &path.as_ref().into())
     }
 
     /// Loads an adapter that begins at byte `offset` of a larger file, such as a program with its adapters behind it.
@@ -106,7 +102,7 @@ impl LoraAdapter {
     ///
     /// Corresponds to `llama_adapter_lora_init_from_file_ptr`.
     pub fn load_embedded(model: &Model, path: impl Into<PathBuf>, offset: u64) -> Result<Self> {
-        load(model, &AdapterSource::Embedded { path: path.into(), offset })
+        load(model, &ModelSource::Embedded { path: path.into(), offset })
     }
 
     /// Loads an adapter from an open file, where it begins at byte `offset`. The file has to be one that can be read at
@@ -118,7 +114,7 @@ impl LoraAdapter {
     ///
     /// Corresponds to `llama_adapter_lora_init_from_file_ptr`.
     pub fn load_from_file_handle(model: &Model, file: File, offset: u64) -> Result<Self> {
-        load(model, &AdapterSource::Handle { file, offset })
+        load(model, &ModelSource::Handle { file: file.into(), offset })
     }
 
     /// The model that the adapter was loaded for.
@@ -238,29 +234,27 @@ impl LoraAdapter {
     }
 }
 
-fn load(model: &Model, source: &AdapterSource) -> Result<LoraAdapter> {
+fn load(model: &Model, source: &ModelSource) -> Result<LoraAdapter> {
     let _inside = exit::enter()?;
-    if !model.has_weights() {
-        let parameter = if model.params().is_vocab_only() { "vocab_only" } else { "no_alloc" };
-        let reason = format!("it was loaded with {parameter} and has no weights");
-        return Err(ErrorKind::Unsupported { operation: "loading an adapter", reason }.into());
-    }
-    let gguf = source.check().map_err(|error| file_error(source, error))?;
-    let alpha = check::keys(gguf.metadata()).map_err(|error| file_error(source, error))?.unwrap_or(0.0);
-    let refused = |reason| ErrorKind::Adapter { path: source.name(), reason };
+    model.check_weights("loading an adapter")?;
+    let gguf = source::check(source)?;
+    let alpha =
+        check::keys(gguf.metadata()).map_err(|error| source::file_error(source, error))?.unwrap_or(0.0);
+    let name = source::name(source);
+    let refused = |reason| ErrorKind::Adapter { path: name.clone(), reason };
     check::alpha(alpha).map_err(refused)?;
     let pairs = check::pairs(&gguf).map_err(refused)?;
     pairs.check_against(model).map_err(refused)?;
     let raw = log::explain(|| {
         let _lock = model.change_adapters();
-        let raw = source.init(model)?;
-        NonNull::new(raw).ok_or_else(|| ErrorKind::AdapterLoad { path: source.name() }.into())
+        let raw = source::init(source, model)?;
+        NonNull::new(raw).ok_or_else(|| ErrorKind::AdapterLoad { path: name.clone() }.into())
     })?;
     let mut handle = Handle {
         raw,
         model: model.clone(),
         path: source.path().map(Path::to_owned),
-        name: source.name(),
+        name: name.clone(),
         alpha,
         invocation_tokens: Vec::new(),
         changes_embeddings: pairs.changes_embeddings(),
@@ -271,10 +265,6 @@ fn load(model: &Model, source: &AdapterSource) -> Result<LoraAdapter> {
     }
     handle.invocation_tokens = handle.read_invocation_tokens()?;
     Ok(LoraAdapter(Arc::new(handle)))
-}
-
-fn file_error(of: &AdapterSource, source: llama_gguf::Error) -> Error {
-    ErrorKind::AdapterFile { path: of.name(), source }.into()
 }
 
 impl Handle {

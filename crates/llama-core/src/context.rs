@@ -173,11 +173,7 @@ impl Context {
         observer: Option<Box<dyn Observer>>,
     ) -> Result<Self> {
         let _inside = exit::enter()?;
-        if !model.has_weights() {
-            let parameter = if model.params().is_vocab_only() { "vocab_only" } else { "no_alloc" };
-            let reason = format!("it was loaded with {parameter} and has no weights");
-            return Err(ErrorKind::Unsupported { operation: "creating a context", reason }.into());
-        }
+        model.check_weights("creating a context")?;
         params.check_for(model)?;
         params.to_raw()?;
         plan::refuse_context(model, params)?;

@@ -39,7 +39,7 @@ pub use source::ModelSource;
 pub use split::{split_path, split_prefix};
 pub use tensor_override::TensorPlace;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::ffi::guard::{free, guard};
 use crate::ffi::string::{from_c, read_buffer};
 use crate::vocab::Vocab;
@@ -143,6 +143,16 @@ impl Model {
     #[must_use]
     pub fn has_weights(&self) -> bool {
         !self.0.params.is_vocab_only() && !self.0.params.is_no_alloc()
+    }
+
+    /// Refuses what needs weights for a model without.
+    pub(crate) fn check_weights(&self, operation: &'static str) -> Result<()> {
+        if self.has_weights() {
+            return Ok(());
+        }
+        let parameter = if self.params().is_vocab_only() { "vocab_only" } else { "no_alloc" };
+        let reason = format!("it was loaded with {parameter} and has no weights");
+        Err(ErrorKind::Unsupported { operation, reason }.into())
     }
 
     /// The tensors as the file or files have them, with their names, shapes and types: which part of the model is

@@ -238,8 +238,7 @@ impl Opener {
         match checked.paths.as_slice() {
             [] => {
                 check_alignment(source, params, checked, raw_params)?;
-                let stream = CFile::open(source.open_embedded()?, source.offset());
-                Ok(Self::Stream(stream.map_err(|cause| source.cannot_read(cause))?))
+                Ok(Self::Stream(source.stream().map_err(|error| source.refused(error))?))
             }
             [path] => Ok(Self::File(path_to_c(path)?)),
             paths => Ok(Self::Splits(paths.iter().map(|path| path_to_c(path)).collect::<Result<_>>()?)),

@@ -51,17 +51,14 @@ impl Model {
     }
 
     fn check_savable(&self) -> Result<()> {
-        let reason = if self.params().is_vocab_only() {
-            "it was loaded with vocab_only and has no weights"
-        } else if self.params().is_no_alloc() {
-            "it was loaded with no_alloc and has no weights"
-        } else if self.params().use_extra_bufts {
-            "its weights may have been rearranged for this CPU, and llama.cpp cannot read those back: load it with \
-             ModelParams::use_extra_bufts(false)"
-        } else {
-            return architecture::check_savable(&self.architecture()?);
-        };
-        Err(ErrorKind::Unsupported { operation: "saving", reason: reason.to_owned() }.into())
+        self.check_weights("saving")?;
+        if self.params().use_extra_bufts {
+            let reason = "its weights may have been rearranged for this CPU, and llama.cpp cannot read those back: load \
+                          it with ModelParams::use_extra_bufts(false)"
+                .to_owned();
+            return Err(ErrorKind::Unsupported { operation: "saving", reason }.into());
+        }
+        architecture::check_savable(&self.architecture()?)
     }
 
     fn write_raw(&self, path: &Path) -> Result<()> {

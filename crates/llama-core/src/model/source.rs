@@ -2,6 +2,7 @@
 
 use core::fmt;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use llama_gguf::{Gguf, Split, TensorInfo};
 use super::params::{ModelParams, invalid};
 use super::split;
 use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::file::CFile;
 use crate::ffi::string::path_to_c;
 
 /// Where a model comes from.
@@ -109,9 +111,9 @@ impl ModelSource {
     }
 
     fn check_embedded(&self) -> Result<Checked> {
-        let refuse = |source| Error::from(ErrorKind::Embedded { model: self.to_string(), source });
-        let mut file = self.open_embedded()?;
-        let length = file.metadata().map_err(|error| self.cannot_read(error))?.len();
+        let refuse = |source| self.refused(source);
+        let mut file = self.open().map_err(refuse)?;
+        let length = file.metadata().map_err(|cause| refuse(cannot_read(cause)))?.len();
         let offset = self.offset();
         if offset >= length {
             let reason = format!("the file ends at byte {length}");
@@ -126,27 +128,35 @@ impl ModelSource {
         Ok(Checked { paths: Vec::new(), tensors: head.tensors().to_vec(), head })
     }
 
-    /// The larger file of an embedded model, open for reading.
-    pub(super) fn open_embedded(&self) -> Result<File> {
-        let refuse = |source| Error::from(ErrorKind::Embedded { model: self.to_string(), source });
+    /// The only, first or larger file, open for reading.
+    pub(crate) fn open(&self) -> Result<File, llama_gguf::Error> {
         match self {
-            Self::Handle { file, .. } => file.try_clone().map_err(|error| self.cannot_read(error)),
-            _ => Ok(llama_gguf::open_regular(self.path().unwrap_or(Path::new(""))).map_err(refuse)?.0),
+            Self::Handle { file, .. } => file.try_clone().map_err(cannot_read),
+            _ => Ok(llama_gguf::open_regular(self.path().unwrap_or(Path::new("")))?.0),
         }
     }
 
+    /// C's stream of that file, where the GGUF file begins.
+    pub(crate) fn stream(&self) -> Result<CFile, llama_gguf::Error> {
+        CFile::open(self.open()?, self.offset()).map_err(cannot_read)
+    }
+
     /// The byte that the GGUF file begins at.
-    pub(super) fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         match self {
             Self::Embedded { offset, .. } | Self::Handle { offset, .. } => *offset,
             _ => 0,
         }
     }
 
-    pub(super) fn cannot_read(&self, cause: std::io::Error) -> Error {
-        let source = llama_gguf::Error::Read { offset: 0, cause };
+    /// The error of an embedded model.
+    pub(super) fn refused(&self, source: llama_gguf::Error) -> Error {
         ErrorKind::Embedded { model: self.to_string(), source }.into()
     }
+}
+
+fn cannot_read(cause: io::Error) -> llama_gguf::Error {
+    llama_gguf::Error::Read { offset: 0, cause }
 }
 
 fn validate(path: &Path) -> Result<Gguf> {
