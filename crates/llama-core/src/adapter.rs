@@ -11,8 +11,8 @@ use std::sync::Arc;
 use crate::context::Context;
 use crate::error::{ErrorKind, Result};
 use crate::ffi::exit;
-use crate::ffi::guard::{free, guard};
-use crate::ffi::string::{read_buffer, to_c};
+use crate::ffi::guard::{freed, guarded};
+use crate::ffi::string::{pairs, read_buffer, to_c};
 use crate::log;
 use crate::model::{Model, ModelSource};
 use crate::token::Token;
@@ -68,9 +68,8 @@ impl Drop for Handle {
         // SAFETY: this is the last owner: contexts that the adapter is attached to hold an `Arc` of their own. The model
         // is alive, since it is a field, and so has not freed the adapter itself, which it does with all that are left
         // when it is freed (llama-model.cpp, ~llama_model); here the adapter is taken out of the model's set.
-        free(format_args!("the adapter {}", self.name.display()), || unsafe {
-            llama_sys::llama_adapter_lora_free(self.raw.as_ptr());
-        });
+        let result = unsafe { guarded!(llama_adapter_lora_free(self.raw.as_ptr())) };
+        freed(format_args!("the adapter {}", self.name.display()), result);
     }
 }
 
@@ -167,11 +166,9 @@ impl LoraAdapter {
     pub fn metadata_value(&self, key: &str) -> Result<Option<String>> {
         let key = to_c("metadata key", key)?;
         let raw = self.raw();
-        guard(|| {
-            // SAFETY: the adapter is valid, the key is NUL-terminated, the buffer has the length that is passed.
-            read_buffer(|buffer, size| unsafe {
-                llama_sys::llama_adapter_meta_val_str(raw, key.as_ptr(), buffer, size)
-            })
+        // SAFETY: the adapter is valid, the key is NUL-terminated, the buffer has the length that is passed.
+        read_buffer(|buffer, size| unsafe {
+            guarded!(llama_adapter_meta_val_str(raw, key.as_ptr(), buffer, size))
         })
     }
 
@@ -184,21 +181,13 @@ impl LoraAdapter {
     pub fn metadata(&self) -> Result<Vec<(String, String)>> {
         let raw = self.raw();
         // SAFETY: the adapter is valid, every index is below the count, buffers have the length that is passed.
-        guard(|| unsafe {
-            let key =
-                |index, buffer, size| llama_sys::llama_adapter_meta_key_by_index(raw, index, buffer, size);
-            let value = |index, buffer, size| {
-                llama_sys::llama_adapter_meta_val_str_by_index(raw, index, buffer, size)
-            };
-            let mut pairs: Vec<(String, String)> = (0..llama_sys::llama_adapter_meta_count(raw))
-                .filter_map(|index| {
-                    let key = read_buffer(|buffer, size| key(index, buffer, size))?;
-                    Some((key, read_buffer(|buffer, size| value(index, buffer, size))?))
-                })
-                .collect();
-            pairs.sort();
-            pairs
-        })
+        unsafe {
+            pairs(
+                guarded!(llama_adapter_meta_count(raw))?,
+                |index, buffer, size| guarded!(llama_adapter_meta_key_by_index(raw, index, buffer, size)),
+                |index, buffer, size| guarded!(llama_adapter_meta_val_str_by_index(raw, index, buffer, size)),
+            )
+        }
     }
 
     fn raw(&self) -> *mut llama_sys::llama_adapter_lora {
@@ -271,16 +260,16 @@ impl Handle {
     fn read_invocation_tokens(&self) -> Result<Vec<Token>> {
         let raw = self.raw.as_ptr();
         // SAFETY: the adapter is valid; the array has that many tokens and belongs to it (llama-adapter.cpp).
-        guard(|| unsafe {
-            let count = llama_sys::llama_adapter_get_alora_n_invocation_tokens(raw);
-            let first = llama_sys::llama_adapter_get_alora_invocation_tokens(raw);
-            match usize::try_from(count) {
+        unsafe {
+            let count = guarded!(llama_adapter_get_alora_n_invocation_tokens(raw))?;
+            let first = guarded!(llama_adapter_get_alora_invocation_tokens(raw))?;
+            Ok(match usize::try_from(count) {
                 Ok(count) if count > 0 && !first.is_null() => {
                     core::slice::from_raw_parts(first, count).iter().map(|token| Token::new(*token)).collect()
                 }
                 _ => Vec::new(),
-            }
-        })
+            })
+        }
     }
 }
 
@@ -335,14 +324,15 @@ impl Context {
             // SAFETY: the context is valid, both arrays have that length and are copied, and the adapters are of the
             // context's model. Nothing computes with the adapters of before any more once C has synchronised.
             unsafe {
-                llama_sys::llama_synchronize(raw);
-                llama_sys::llama_set_adapters_lora(
+                guarded!(llama_synchronize(raw))?;
+                guarded!(llama_set_adapters_lora(
                     raw,
                     handles.as_mut_ptr(),
                     handles.len(),
                     scales.as_mut_ptr(),
-                );
+                ))?;
             }
+            Ok(())
         });
         match set {
             Ok(()) => *self.attached_mut() = kept.collect(),

@@ -5,6 +5,7 @@ use std::ptr::NonNull;
 use std::sync::Once;
 
 use crate::error::{ErrorKind, Result};
+use crate::ffi::guard::{guarded, or_logged};
 use crate::{ffi, log};
 
 static INIT: Once = Once::new();
@@ -25,16 +26,17 @@ pub(crate) fn init_and<R>(then: impl FnOnce() -> R) -> Option<R> {
         log::install();
         // SAFETY: both functions take no pointers; `Once` makes this the first use of the library in this
         // process and lets no other thread pass before it is done.
-        unsafe {
+        let initialised = unsafe {
             llama_sys::llama_shim_install_abort_callback();
-            llama_sys::llama_backend_init();
-        }
+            guarded!(llama_backend_init())
+        };
+        or_logged(initialised, ());
         #[cfg(feature = "dynamic-backends")]
         load_modules();
         result = Some(then());
         // Makes the registry of the devices, before the end of the process is told to wait for who uses it.
         // SAFETY: takes no arguments.
-        let _ = unsafe { llama_sys::ggml_backend_dev_count() };
+        or_logged(unsafe { guarded!(ggml_backend_dev_count()) }, 0);
         ffi::exit::arm();
     });
     result
@@ -46,14 +48,14 @@ pub(crate) fn init_and<R>(then: impl FnOnce() -> R) -> Option<R> {
 pub(crate) fn cpu_function(name: &CStr) -> Result<NonNull<c_void>> {
     let kind = llama_sys::ggml_backend_dev_type::GGML_BACKEND_DEVICE_TYPE_CPU;
     // SAFETY: takes a number; devices live as long as the process.
-    let device = unsafe { llama_sys::ggml_backend_dev_by_type(kind) };
+    let device = unsafe { guarded!(ggml_backend_dev_by_type(kind)) }?;
     let address = if device.is_null() {
         core::ptr::null_mut()
     } else {
         // SAFETY: the device is valid and so is its registry; the name is NUL-terminated.
         unsafe {
             let registry = llama_sys::ggml_backend_dev_backend_reg(device);
-            llama_sys::ggml_backend_reg_get_proc_address(registry, name.as_ptr())
+            guarded!(ggml_backend_reg_get_proc_address(registry, name.as_ptr()))?
         }
     };
     NonNull::new(address).ok_or_else(|| {
@@ -67,13 +69,13 @@ pub(crate) fn cpu_function(name: &CStr) -> Result<NonNull<c_void>> {
 #[cfg(feature = "dynamic-backends")]
 fn load_modules() {
     // SAFETY: takes no arguments.
-    unsafe { llama_sys::ggml_backend_load_all() };
+    or_logged(unsafe { guarded!(ggml_backend_load_all()) }, ());
     // SAFETY: takes no arguments.
-    let found = unsafe { llama_sys::ggml_backend_dev_count() } > 0;
+    let found = or_logged(unsafe { guarded!(ggml_backend_dev_count()) }, 0) > 0;
     let built = llama_sys::BACKEND_DIR.and_then(|folder| std::ffi::CString::new(folder).ok());
     if let Some(folder) = built.filter(|_| !found) {
         // SAFETY: the path is NUL-terminated and lives through the call.
-        unsafe { llama_sys::ggml_backend_load_all_from_path(folder.as_ptr()) };
+        or_logged(unsafe { guarded!(ggml_backend_load_all_from_path(folder.as_ptr())) }, ());
     }
 }
 
@@ -92,8 +94,10 @@ pub fn system_info() -> String {
     init();
     // The C function writes to a static string.
     let _lock = LOCK.lock();
-    // SAFETY: returns a NUL-terminated string that lives until the next call, which the lock keeps away.
-    unsafe { ffi::string::from_c(llama_sys::llama_print_system_info()) }.unwrap_or_default()
+    // SAFETY: takes no arguments; the lock keeps other callers away.
+    let text = or_logged(unsafe { guarded!(llama_print_system_info()) }, core::ptr::null());
+    // SAFETY: NULL or a NUL-terminated string that lives until the next call, which the lock keeps away.
+    unsafe { ffi::string::from_c(text) }.unwrap_or_default()
 }
 
 /// Whether model files can be memory-mapped. Corresponds to `llama_supports_mmap`.
@@ -116,7 +120,7 @@ pub fn supports_mlock() -> bool {
 pub fn supports_gpu_offload() -> bool {
     init();
     // SAFETY: takes no arguments; reads the registry that `init` has filled.
-    unsafe { llama_sys::llama_supports_gpu_offload() }
+    or_logged(unsafe { guarded!(llama_supports_gpu_offload()) }, false)
 }
 
 /// Whether devices of other machines can be used. Corresponds to `llama_supports_rpc`.
@@ -124,7 +128,7 @@ pub fn supports_gpu_offload() -> bool {
 pub fn supports_rpc() -> bool {
     init();
     // SAFETY: takes no arguments; reads the registry that `init` has filled.
-    unsafe { llama_sys::llama_supports_rpc() }
+    or_logged(unsafe { guarded!(llama_supports_rpc()) }, false)
 }
 
 /// The most devices that one model can be divided among. Corresponds to `llama_max_devices`.

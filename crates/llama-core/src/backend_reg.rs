@@ -1,10 +1,10 @@
 //! The backends that ggml has: what makes the devices.
 
-use core::ffi::c_void;
 use core::fmt;
 use std::ffi::CString;
 
 use crate::device::Device;
+use crate::ffi::guard::{guarded, or_logged};
 use crate::{backend, ffi};
 
 /// A backend, as ggml has registered it. Cheap to copy; backends live as long as the process.
@@ -35,11 +35,13 @@ pub struct BackendFeature {
 pub fn backends() -> Vec<Backend> {
     backend::init();
     // SAFETY: takes no arguments.
-    let count = unsafe { llama_sys::ggml_backend_reg_count() };
-    // SAFETY: every index is below the count, and the registry never shrinks.
-    (0..count)
-        .filter_map(|index| Backend::from_raw(unsafe { llama_sys::ggml_backend_reg_get(index) }))
-        .collect()
+    let count = or_logged(unsafe { guarded!(ggml_backend_reg_count()) }, 0);
+    let backend = |index| {
+        // SAFETY: every index is below the count, and the registry never shrinks.
+        let raw = unsafe { guarded!(ggml_backend_reg_get(index)) };
+        Backend::from_raw(or_logged(raw, core::ptr::null_mut()))
+    };
+    (0..count).filter_map(backend).collect()
 }
 
 impl Backend {
@@ -50,7 +52,8 @@ impl Backend {
         backend::init();
         let name = CString::new(name).ok()?;
         // SAFETY: the name is NUL-terminated; the result is NULL or an entry of the registry.
-        Self::from_raw(unsafe { llama_sys::ggml_backend_reg_by_name(name.as_ptr()) })
+        let raw = unsafe { guarded!(ggml_backend_reg_by_name(name.as_ptr())) };
+        Self::from_raw(or_logged(raw, core::ptr::null_mut()))
     }
 
     /// A backend that C has returned; NULL is none.
@@ -69,10 +72,11 @@ impl Backend {
     #[must_use]
     pub fn devices(&self) -> Vec<Device> {
         // SAFETY: the backend lives for ever.
-        let count = unsafe { llama_sys::ggml_backend_reg_dev_count(self.raw) };
+        let count = or_logged(unsafe { guarded!(ggml_backend_reg_dev_count(self.raw)) }, 0);
         let device = |index| {
             // SAFETY: the backend lives for ever, and every index is below the count.
-            Device::from_raw(unsafe { llama_sys::ggml_backend_reg_dev_get(self.raw, index) })
+            let raw = unsafe { guarded!(ggml_backend_reg_dev_get(self.raw, index)) };
+            Device::from_raw(or_logged(raw, core::ptr::null_mut()))
         };
         (0..count).filter_map(device).collect()
     }
@@ -81,25 +85,21 @@ impl Backend {
     /// backends that do not say. Corresponds to `ggml_backend_reg_get_proc_address`.
     #[must_use]
     pub fn features(&self) -> Vec<BackendFeature> {
-        type GetFeatures = unsafe extern "C-unwind" fn(
-            llama_sys::ggml_backend_reg_t,
-        ) -> *mut llama_sys::ggml_backend_feature;
         // SAFETY: the backend lives for ever, and the name is NUL-terminated.
-        let address: *mut c_void = unsafe {
-            llama_sys::ggml_backend_reg_get_proc_address(self.raw, c"ggml_backend_get_features".as_ptr())
+        let address = unsafe {
+            guarded!(ggml_backend_reg_get_proc_address(self.raw, c"ggml_backend_get_features".as_ptr()))
         };
-        // SAFETY: the function of this name has this type (`ggml_backend_get_features_t` in ggml-backend.h), and a NULL
-        // address is `None`.
-        let get_features = unsafe { core::mem::transmute::<*mut c_void, Option<GetFeatures>>(address) };
-        let Some(get_features) = get_features else {
+        let address = or_logged(address, core::ptr::null_mut());
+        if address.is_null() {
             return Vec::new();
-        };
+        }
         let mut features = Vec::new();
         // SAFETY: the backend is the one that the function belongs to. The list is a static one that is made at the
         // first call, in a thread-safe way (ggml-cpu.cpp, ggml-cuda.cu), and ends with a name that is NULL; names and
         // values are NUL-terminated.
         unsafe {
-            let mut entry = get_features(self.raw).cast_const();
+            let list = guarded!(llama_shim_get_features(address, self.raw));
+            let mut entry = or_logged(list, core::ptr::null_mut()).cast_const();
             while !entry.is_null() && !(*entry).name.is_null() {
                 let text = |text| ffi::string::from_c(text).unwrap_or_default();
                 features.push(BackendFeature { name: text((*entry).name), value: text((*entry).value) });

@@ -4,7 +4,7 @@ use core::ffi::{CStr, c_char};
 use std::ffi::CString;
 
 use crate::error::{ErrorKind, Result};
-use crate::ffi::guard::guard;
+use crate::ffi::guard::guarded;
 use crate::ffi::string::to_c;
 
 const OPERATION: &str = "applying a built-in chat template";
@@ -16,10 +16,10 @@ const OPERATION: &str = "applying a built-in chat template";
 /// None is expected; an exception inside llama.cpp is reported.
 pub fn builtin_chat_templates() -> Result<Vec<String>> {
     // SAFETY: with no room for names the function counts them only.
-    let count = guard(|| unsafe { llama_sys::llama_chat_builtin_templates(core::ptr::null_mut(), 0) })?;
+    let count = unsafe { guarded!(llama_chat_builtin_templates(core::ptr::null_mut(), 0)) }?;
     let mut names = vec![core::ptr::null::<c_char>(); usize::try_from(count).unwrap_or(0)];
     // SAFETY: there is room for that many names.
-    guard(|| unsafe { llama_sys::llama_chat_builtin_templates(names.as_mut_ptr(), names.len()) })?;
+    unsafe { guarded!(llama_chat_builtin_templates(names.as_mut_ptr(), names.len())) }?;
     let read = |name: &*const c_char| {
         // SAFETY: the function has set each to the key of a static map (llama-chat.cpp, LLM_CHAT_TEMPLATES).
         (!name.is_null()).then(|| unsafe { CStr::from_ptr(*name) }.to_string_lossy().into_owned())
@@ -88,17 +88,16 @@ fn render(template: &CString, texts: &[(CString, CString)], open: bool, to: &mut
     let room = i32::try_from(to.len()).map_err(|_| refused("the messages are 2 GiB and more"))?;
     // SAFETY: all texts are NUL-terminated and live during the call, the count is that of the messages, and the buffer
     // has that much room.
-    let length = guard(|| unsafe {
-        let buffer = to.as_mut_ptr().cast::<c_char>();
-        llama_sys::llama_chat_apply_template(
+    let length = unsafe {
+        guarded!(llama_chat_apply_template(
             template.as_ptr(),
             messages.as_ptr(),
             messages.len(),
             open,
-            buffer,
+            to.as_mut_ptr().cast::<c_char>(),
             room,
-        )
-    })?;
+        ))
+    }?;
     usize::try_from(length).map_err(|_| {
         refused("llama.cpp has no template of that name, and does not recognise it as the text of one that it has")
     })

@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 
 use crate::backend;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::guard::{free, guard};
+use crate::ffi::guard::{freed, guarded};
 use crate::ffi::stack;
 use crate::ffi::string::take_from_shim;
 use crate::log;
@@ -71,10 +71,10 @@ impl ChatTemplates {
             // SAFETY: the model is NULL or valid, and the options have that many bytes. The function keeps neither.
             let init = || unsafe {
                 let text = options.as_ptr().cast::<c_char>();
-                let raw = llama_sys::llama_shim_chat_templates_init(model, text, options.len());
-                NonNull::new(raw).map(|raw| Self { raw })
+                let raw = guarded!(llama_shim_chat_templates_init(model, text, options.len()))?;
+                Ok(NonNull::new(raw).map(|raw| Self { raw }))
             };
-            log::explain(|| guard(init))
+            log::explain(init)
         };
         made(stack::run(THREAD, PURPOSE, STACK, make)?, OPERATION)
     }
@@ -90,7 +90,7 @@ impl ChatTemplates {
     pub fn describe(&self) -> Result<String> {
         // SAFETY: the templates are valid.
         text_of("describing a chat template", || unsafe {
-            llama_sys::llama_shim_chat_templates_describe(self.raw.as_ptr())
+            guarded!(llama_shim_chat_templates_describe(self.raw.as_ptr()))
         })
     }
 
@@ -110,10 +110,10 @@ impl ChatTemplates {
             // SAFETY: the templates are valid and the request has that many bytes.
             let apply = || unsafe {
                 let text = request.as_ptr().cast::<c_char>();
-                let raw = llama_sys::llama_shim_chat_templates_apply(self.raw.as_ptr(), text, request.len());
-                NonNull::new(raw).map(|raw| ChatTurn { raw })
+                let raw = guarded!(llama_shim_chat_templates_apply(self.raw.as_ptr(), text, request.len()))?;
+                Ok(NonNull::new(raw).map(|raw| ChatTurn { raw }))
             };
-            log::explain(|| guard(apply))
+            log::explain(apply)
         };
         made(stack::run(THREAD, PURPOSE, STACK, render)?, OPERATION)
     }
@@ -122,7 +122,7 @@ impl ChatTemplates {
 impl Drop for ChatTemplates {
     fn drop(&mut self) {
         // SAFETY: valid, and nobody uses it any more.
-        free("chat templates", || unsafe { llama_sys::llama_shim_chat_templates_free(self.raw.as_ptr()) });
+        freed("chat templates", unsafe { guarded!(llama_shim_chat_templates_free(self.raw.as_ptr())) });
     }
 }
 
@@ -151,7 +151,7 @@ impl ChatTurn {
     pub fn describe(&self) -> Result<String> {
         // SAFETY: the turn is valid.
         text_of("describing a rendered conversation", || unsafe {
-            llama_sys::llama_shim_chat_turn_describe(self.raw.as_ptr())
+            guarded!(llama_shim_chat_turn_describe(self.raw.as_ptr()))
         })
     }
 
@@ -168,7 +168,7 @@ impl ChatTurn {
         // SAFETY: the turn is valid and the answer has that many bytes.
         text_of("reading an answer", || unsafe {
             let text = answer.as_ptr().cast::<c_char>();
-            llama_sys::llama_shim_chat_turn_parse(self.raw.as_ptr(), text, answer.len(), is_partial)
+            guarded!(llama_shim_chat_turn_parse(self.raw.as_ptr(), text, answer.len(), is_partial))
         })
     }
 }
@@ -176,7 +176,7 @@ impl ChatTurn {
 impl Drop for ChatTurn {
     fn drop(&mut self) {
         // SAFETY: valid, and nobody uses it any more.
-        free("a chat turn", || unsafe { llama_sys::llama_shim_chat_turn_free(self.raw.as_ptr()) });
+        freed("a chat turn", unsafe { guarded!(llama_shim_chat_turn_free(self.raw.as_ptr())) });
     }
 }
 
@@ -186,8 +186,8 @@ fn made<T>(object: Result<Option<T>>, operation: &'static str) -> Result<T> {
 }
 
 /// The text that `function` of the shim returns.
-fn text_of(operation: &'static str, function: impl FnOnce() -> *mut c_char) -> Result<String> {
-    let text = guard(function).map_err(|error| explained(error, operation))?;
+fn text_of(operation: &'static str, function: impl FnOnce() -> Result<*mut c_char>) -> Result<String> {
+    let text = function().map_err(|error| explained(error, operation))?;
     // SAFETY: a function of the shim returned it.
     unsafe { take_from_shim(text) }.ok_or_else(|| nothing(operation))
 }

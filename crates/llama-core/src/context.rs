@@ -33,7 +33,7 @@ use samplers::Samplers;
 use crate::adapter::LoraAdapter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::exit;
-use crate::ffi::guard::{free, guard};
+use crate::ffi::guard::{freed, guarded};
 use crate::log;
 use crate::memory::Memory;
 use crate::model::Model;
@@ -138,7 +138,7 @@ impl Drop for OwnedRaw {
     fn drop(&mut self) {
         // SAFETY: the context is valid and this is its only owner. It is the first field of `Context`: what C has the
         // address of (the model, hooks, thread pools, samplers) is dropped after it.
-        free("a context", || unsafe { llama_sys::llama_free(self.0.as_ptr()) });
+        freed("a context", unsafe { guarded!(llama_free(self.0.as_ptr())) });
     }
 }
 
@@ -213,7 +213,7 @@ impl Context {
             let _lock = LOCK.lock();
             // SAFETY: the model is valid; the parameters were made from llama.cpp's defaults, and the pointers in
             // them are of the hooks, which live as long as the context.
-            let raw = guard(|| unsafe { llama_sys::llama_init_from_model(model.raw(), raw_params) })?;
+            let raw = unsafe { guarded!(llama_init_from_model(model.raw(), raw_params)) }?;
             NonNull::new(raw).ok_or_else(|| {
                 let (n_ctx, n_batch, n_seq_max) = (params.n_ctx, params.n_batch, params.n_seq_max);
                 ErrorKind::ContextCreation { n_ctx, n_batch, n_seq_max }.into()
@@ -258,7 +258,7 @@ impl Context {
             computed: Computed::default(),
             ordered: Cell::new(false),
             facts,
-            positions: Positions::new(limits.n_seq_max, has_several_dimensions(model)),
+            positions: Positions::new(limits.n_seq_max, has_several_dimensions(model)?),
             hooks,
             threadpools: Attached::default(),
             poison: None,
@@ -355,7 +355,7 @@ impl Context {
         let n_threads_batch = check_threads("n_threads_batch", n_threads_batch)?;
         self.call(|raw| {
             // SAFETY: the context is valid and the numbers are in range.
-            unsafe { llama_sys::llama_set_n_threads(raw, n_threads, n_threads_batch) }
+            unsafe { guarded!(llama_set_n_threads(raw, n_threads, n_threads_batch)) }
         })
     }
 
@@ -369,7 +369,7 @@ impl Context {
         params::check_outputs(self.limits.n_outputs_max, self.limits.n_ubatch, embeddings)?;
         self.call(|raw| {
             // SAFETY: the context is valid.
-            unsafe { llama_sys::llama_set_embeddings(raw, embeddings) }
+            unsafe { guarded!(llama_set_embeddings(raw, embeddings)) }
         })?;
         self.embeddings = embeddings;
         Ok(())
@@ -383,7 +383,7 @@ impl Context {
     pub fn set_causal_attention(&mut self, causal: bool) -> Result<()> {
         self.call(|raw| {
             // SAFETY: the context is valid.
-            unsafe { llama_sys::llama_set_causal_attn(raw, causal) }
+            unsafe { guarded!(llama_set_causal_attn(raw, causal)) }
         })?;
         self.causal = causal;
         Ok(())
@@ -409,7 +409,7 @@ impl Context {
     /// [`ErrorKind::Poisoned`].
     pub fn synchronize(&mut self) -> Result<()> {
         // SAFETY: the context is valid.
-        self.call(|raw| unsafe { llama_sys::llama_synchronize(raw) })
+        self.call(|raw| unsafe { guarded!(llama_synchronize(raw)) })
     }
 
     /// Whether an earlier call failed inside llama.cpp, so that the context cannot be used any more.
@@ -419,14 +419,17 @@ impl Context {
     }
 
     /// Runs a call that may change the context. When it is contained the context is poisoned.
-    pub(crate) fn call<R>(&mut self, call: impl FnOnce(*mut llama_sys::llama_context) -> R) -> Result<R> {
+    pub(crate) fn call<R>(
+        &mut self,
+        call: impl FnOnce(*mut llama_sys::llama_context) -> Result<R>,
+    ) -> Result<R> {
         self.check_poison()?;
         // Which changes make C plan anew is its own affair (llama-context.cpp, sched_need_reserve): any may.
         self.may_plan = true;
         let raw = self.raw();
         let result = {
             let _pools = self.threadpools.lock();
-            log::explain(|| guard(|| call(raw)))
+            log::explain(|| call(raw))
         };
         if let Err(error) = &result {
             self.poison_with(error);
@@ -529,11 +532,10 @@ impl Limits {
 }
 
 /// Whether the model's positions have several dimensions (llama-hparams.cpp, `n_pos_per_embd`).
-fn has_several_dimensions(model: &Model) -> bool {
+fn has_several_dimensions(model: &Model) -> Result<bool> {
     use llama_sys::llama_rope_type as Rope;
-    // SAFETY: the model is valid; the function reads a number.
-    let rope = unsafe { llama_sys::llama_model_rope_type(model.raw()) };
-    rope == Rope::LLAMA_ROPE_TYPE_MROPE || rope == Rope::LLAMA_ROPE_TYPE_IMROPE
+    let rope = model.raw_rope_type()?;
+    Ok(rope == Rope::LLAMA_ROPE_TYPE_MROPE || rope == Rope::LLAMA_ROPE_TYPE_IMROPE)
 }
 
 /// Whether the model's graph takes embeddings: that of granite-switch asserts on tokens (models/granite-switch.cpp).

@@ -8,6 +8,7 @@ use llama_gguf::{Gguf, TensorInfo, TensorType};
 
 use crate::context::Context;
 use crate::error::{ErrorKind, Result};
+use crate::ffi::guard::guarded;
 use crate::model::Model;
 
 /// A direction of `n_embd` floats for each layer of a model from layer 1 on; layer 0 never has one.
@@ -241,8 +242,8 @@ impl Context {
             // has a row of n_embd floats for every layer from 1 on, so that none is left from before, and is copied
             // (llama-adapter.cpp, llama_adapter_cvec::apply).
             unsafe {
-                llama_sys::llama_synchronize(raw);
-                llama_sys::llama_set_adapter_cvec(raw, data.as_ptr(), data.len(), n_embd, start, end)
+                guarded!(llama_synchronize(raw))?;
+                guarded!(llama_set_adapter_cvec(raw, data.as_ptr(), data.len(), n_embd, start, end))
             }
         })?;
         if code == 0 {
@@ -262,7 +263,7 @@ impl Context {
     /// [`ErrorKind::Poisoned`].
     pub fn clear_control_vector(&mut self) -> Result<()> {
         // SAFETY: the context is valid, and without data C reads no other argument.
-        self.call(|raw| unsafe { llama_sys::llama_set_adapter_cvec(raw, core::ptr::null(), 0, 0, 0, 0) })
+        self.call(|raw| unsafe { guarded!(llama_set_adapter_cvec(raw, core::ptr::null(), 0, 0, 0, 0)) })
             .map(drop)
     }
 }

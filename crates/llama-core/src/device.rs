@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::backend_reg::Backend;
+use crate::ffi::guard::{guarded, or_logged};
 use crate::host_memory::HostMemory;
 use crate::{backend, ffi};
 
@@ -41,9 +42,13 @@ unsafe impl Sync for Device {}
 pub fn devices() -> Vec<Device> {
     backend::init();
     // SAFETY: takes no arguments.
-    let count = unsafe { llama_sys::ggml_backend_dev_count() };
-    // SAFETY: every index is below the count, and the registry never shrinks.
-    (0..count).map(|index| Device { raw: unsafe { llama_sys::ggml_backend_dev_get(index) } }).collect()
+    let count = or_logged(unsafe { guarded!(ggml_backend_dev_count()) }, 0);
+    let device = |index| {
+        // SAFETY: every index is below the count, and the registry never shrinks.
+        let raw = unsafe { guarded!(ggml_backend_dev_get(index)) };
+        Device::from_raw(or_logged(raw, core::ptr::null_mut()))
+    };
+    (0..count).filter_map(device).collect()
 }
 
 impl Device {
@@ -54,7 +59,8 @@ impl Device {
         backend::init();
         let name = std::ffi::CString::new(name).ok()?;
         // SAFETY: the name is NUL-terminated; the result is NULL or an entry of the registry.
-        Self::from_raw(unsafe { llama_sys::ggml_backend_dev_by_name(name.as_ptr()) })
+        let raw = unsafe { guarded!(ggml_backend_dev_by_name(name.as_ptr())) };
+        Self::from_raw(or_logged(raw, core::ptr::null_mut()))
     }
 
     /// The CPU, `None` when its backend is a module that could not be loaded. Corresponds to
@@ -64,7 +70,8 @@ impl Device {
         use llama_sys::ggml_backend_dev_type as Type;
         backend::init();
         // SAFETY: takes a number; the result is NULL or an entry of the registry.
-        Self::from_raw(unsafe { llama_sys::ggml_backend_dev_by_type(Type::GGML_BACKEND_DEVICE_TYPE_CPU) })
+        let raw = unsafe { guarded!(ggml_backend_dev_by_type(Type::GGML_BACKEND_DEVICE_TYPE_CPU)) };
+        Self::from_raw(or_logged(raw, core::ptr::null_mut()))
     }
 
     /// A device that C has returned; NULL is none.
@@ -79,7 +86,7 @@ impl Device {
     /// The type of buffer that tensors are put into by default. Corresponds to `ggml_backend_dev_buffer_type`.
     pub(crate) fn buffer_type(&self) -> llama_sys::ggml_backend_buffer_type_t {
         // SAFETY: the device lives for ever, and so do its buffer types.
-        unsafe { llama_sys::ggml_backend_dev_buffer_type(self.raw) }
+        or_logged(unsafe { guarded!(ggml_backend_dev_buffer_type(self.raw)) }, core::ptr::null_mut())
     }
 
     /// A short name, for example `CPU` or `CUDA0`. Corresponds to `ggml_backend_dev_name`.
@@ -93,7 +100,10 @@ impl Device {
     #[must_use]
     pub fn description(&self) -> String {
         // SAFETY: as for `name`.
-        unsafe { ffi::string::from_c(llama_sys::ggml_backend_dev_description(self.raw)) }.unwrap_or_default()
+        unsafe {
+            let text = or_logged(guarded!(ggml_backend_dev_description(self.raw)), core::ptr::null());
+            ffi::string::from_c(text).unwrap_or_default()
+        }
     }
 
     /// What kind of hardware it is. Corresponds to `ggml_backend_dev_type`.
@@ -131,7 +141,8 @@ impl Device {
     pub(crate) fn reported_memory(&self) -> DeviceMemory {
         let (mut free, mut total) = (0, 0);
         // SAFETY: the device lives for ever and both pointers are valid for the call.
-        unsafe { llama_sys::ggml_backend_dev_memory(self.raw, &raw mut free, &raw mut total) };
+        let asked = unsafe { guarded!(ggml_backend_dev_memory(self.raw, &raw mut free, &raw mut total)) };
+        or_logged(asked, ());
         DeviceMemory { free, total }
     }
 
@@ -168,7 +179,7 @@ impl Device {
         // SAFETY: the device lives for ever; the function fills the struct (ggml-backend.cpp), for which zeros are
         // valid, as it consists of pointers, numbers and booleans.
         unsafe {
-            llama_sys::ggml_backend_dev_get_props(self.raw, props.as_mut_ptr());
+            or_logged(guarded!(ggml_backend_dev_get_props(self.raw, props.as_mut_ptr())), ());
             props.assume_init()
         }
     }
@@ -201,15 +212,16 @@ impl serde::Serialize for Device {
 /// The largest alignment and the smallest limit of one allocation, in bytes, over the buffers of all devices.
 pub(crate) fn buffer_limits() -> (usize, usize) {
     devices().iter().fold((1, usize::MAX), |(alignment, largest), device| {
-        // SAFETY: the device lives for ever, and so does its buffer type.
-        let buffer = unsafe { llama_sys::ggml_backend_dev_buffer_type(device.raw) };
+        let buffer = device.buffer_type();
         if buffer.is_null() {
             return (alignment, largest);
         }
-        // SAFETY: the buffer type is valid; the functions read numbers.
+        // SAFETY: the buffer type is valid; the functions ask the device for numbers.
         let (align, most) = unsafe {
-            use llama_sys::{ggml_backend_buft_get_alignment, ggml_backend_buft_get_max_size};
-            (ggml_backend_buft_get_alignment(buffer), ggml_backend_buft_get_max_size(buffer))
+            (
+                or_logged(guarded!(ggml_backend_buft_get_alignment(buffer)), 1),
+                or_logged(guarded!(ggml_backend_buft_get_max_size(buffer)), usize::MAX),
+            )
         };
         (alignment.max(align), largest.min(most))
     })

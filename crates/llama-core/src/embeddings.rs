@@ -2,6 +2,7 @@
 
 use crate::context::{Context, PoolingType};
 use crate::error::{ErrorKind, Result};
+use crate::ffi::guard::guarded;
 use crate::logits::no_output;
 use crate::token::SeqId;
 
@@ -42,7 +43,7 @@ impl Context {
         }
         let raw = self.raw();
         // SAFETY: the context is valid and the index has an output (`check_output`).
-        let row = self.read(|| unsafe { llama_sys::llama_get_embeddings_ith(raw, index) })?;
+        let row = self.read(|| unsafe { guarded!(llama_get_embeddings_ith(raw, index)) })?;
         if row.is_null() {
             return Err(no_output(index, "embeddings", "create the context with embeddings(true)"));
         }
@@ -67,7 +68,7 @@ impl Context {
         let raw = self.raw();
         // SAFETY: the context is valid; the function returns the start of its rows, which `rows` has put in order.
         self.rows("embeddings", self.model().n_embd_out() as usize, move || unsafe {
-            llama_sys::llama_get_embeddings(raw)
+            guarded!(llama_get_embeddings(raw))
         })
     }
 
@@ -106,7 +107,7 @@ impl Context {
         }
         let raw = self.raw();
         // SAFETY: the context is valid; the function looks the id up in a map.
-        let row = self.read(|| unsafe { llama_sys::llama_get_embeddings_seq(raw, seq_id.get()) })?;
+        let row = self.read(|| unsafe { guarded!(llama_get_embeddings_seq(raw, seq_id.get())) })?;
         if row.is_null() {
             return Err(no_output(0, "embeddings", "the sequence was not in the last batch"));
         }

@@ -37,6 +37,17 @@ impl Error {
         self
     }
 
+    /// Whether a guarded call has failed or was not made: nothing is known of the object that it worked on.
+    pub(crate) fn is_contained(&self) -> bool {
+        matches!(
+            self.kind(),
+            ErrorKind::Internal { .. }
+                | ErrorKind::Exception { .. }
+                | ErrorKind::OutOfMemory { .. }
+                | ErrorKind::ProcessEnds
+        )
+    }
+
     /// What went wrong.
     #[must_use]
     pub fn kind(&self) -> &ErrorKind {

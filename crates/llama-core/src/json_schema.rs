@@ -4,7 +4,7 @@ use core::ffi::c_char;
 
 use crate::backend;
 use crate::error::{ErrorKind, Result};
-use crate::ffi::guard::guard;
+use crate::ffi::guard::guarded;
 use crate::ffi::string::take_from_shim;
 
 /// Makes a GBNF grammar that accepts the JSON documents of a JSON schema, for
@@ -26,9 +26,9 @@ use crate::ffi::string::take_from_shim;
 pub fn json_schema_to_grammar(schema: &str) -> Result<String> {
     backend::init();
     // SAFETY: the schema has that many bytes.
-    let grammar = guard(|| unsafe {
-        llama_sys::llama_shim_json_schema_to_grammar(schema.as_ptr().cast::<c_char>(), schema.len())
-    });
+    let grammar = unsafe {
+        guarded!(llama_shim_json_schema_to_grammar(schema.as_ptr().cast::<c_char>(), schema.len()))
+    };
     let grammar = grammar.map_err(|error| {
         error.map_kind(|kind| match kind {
             ErrorKind::Exception { message } => ErrorKind::JsonSchema { reason: message },

@@ -89,11 +89,13 @@ fn forget() {
 
 unsafe extern "C-unwind" fn on_log(level: llama_sys::ggml_log_level, text: *const c_char, _: *mut c_void) {
     // A subscriber is the user's code and may panic; a log line is not worth a process.
-    let _ = panic::catch_unwind(|| {
+    let received = panic::catch_unwind(|| {
         // SAFETY: ggml passes a NUL-terminated string that lives during the call (ggml.c, ggml_log_internal_v).
         let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
         receive(level, &text);
     });
+    // Dropping what the subscriber panicked with may panic as well.
+    core::mem::forget(received);
 }
 
 /// Joins the parts of a line, which llama.cpp may log one by one, and hands on whole lines.

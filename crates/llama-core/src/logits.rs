@@ -9,7 +9,7 @@ pub use processor::{LogitsProcessor, LogitsProcessors};
 
 use crate::context::Context;
 use crate::error::{ErrorKind, Result};
-use crate::ffi::guard::guard;
+use crate::ffi::guard::guarded;
 use crate::token::Token;
 
 /// One row of logits: a float for each token of the vocabulary. A view into the context; the next batch needs the
@@ -114,7 +114,7 @@ impl Context {
         }
         let raw = self.raw();
         // SAFETY: the context is valid and the index has an output (`check_output`).
-        let row = self.read(|| unsafe { llama_sys::llama_get_logits_ith(raw, index) })?;
+        let row = self.read(|| unsafe { guarded!(llama_get_logits_ith(raw, index)) })?;
         if row.is_null() {
             return Err(no_output(index, "logits", "this context computes embeddings only"));
         }
@@ -136,7 +136,7 @@ impl Context {
         let n_vocab = self.n_vocab();
         let raw = self.raw();
         // SAFETY: the context is valid; the function returns the start of its rows, which `read` has put in order.
-        let rows = self.rows("logits", n_vocab, move || unsafe { llama_sys::llama_get_logits(raw) })?;
+        let rows = self.rows("logits", n_vocab, move || unsafe { guarded!(llama_get_logits(raw)) })?;
         // What is sampled on the device is not copied from there.
         let is_here =
             |(index, _): &(usize, _)| i32::try_from(*index).is_ok_and(|it| self.sampled_seq(it).is_none());
@@ -148,7 +148,7 @@ impl Context {
         &self,
         what: &'static str,
         width: usize,
-        start: impl FnOnce() -> *mut f32,
+        start: impl FnOnce() -> Result<*mut f32>,
     ) -> Result<impl Iterator<Item = (usize, &[f32])>> {
         self.check_poison()?;
         let with_results =
@@ -193,18 +193,16 @@ impl Context {
 
     /// Runs a call that reads results. The first one after a batch reorders the rows; no row can be borrowed then,
     /// because the batch was computed with `&mut self`.
-    pub(crate) fn read<R>(&self, read: impl FnOnce() -> R) -> Result<R> {
+    pub(crate) fn read<R>(&self, read: impl FnOnce() -> Result<R>) -> Result<R> {
         let raw = self.raw();
         // One row has no other to change places with.
         let reorder = !self.ordered().replace(true) && self.outputs().len() > 1;
-        guard(|| {
-            if reorder {
-                // SAFETY: the context is valid. Orders all rows, logits and embeddings (llama-context.cpp,
-                // output_reorder), and leaves nothing to reorder for later calls.
-                unsafe { llama_sys::llama_get_logits(raw) };
-            }
-            read()
-        })
+        if reorder {
+            // SAFETY: the context is valid. Orders all rows, logits and embeddings (llama-context.cpp,
+            // output_reorder), and leaves nothing to reorder for later calls.
+            unsafe { guarded!(llama_get_logits(raw)) }?;
+        }
+        read()
     }
 }
 

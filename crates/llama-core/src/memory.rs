@@ -4,6 +4,7 @@ use core::ops::{Bound, RangeBounds};
 
 use crate::context::Context;
 use crate::error::{ErrorKind, Result};
+use crate::ffi::guard::guarded;
 use crate::token::{Pos, SeqId};
 
 /// A view of a context's memory. Each function refuses with an error what the model's kind of memory cannot do.
@@ -81,7 +82,7 @@ impl<'c> Memory<'c> {
     /// [`ErrorKind::Unsupported`] without memory, [`ErrorKind::Poisoned`].
     pub fn clear(&mut self, data: bool) -> Result<()> {
         // SAFETY: `call` passes the memory of a valid context.
-        self.call(|memory| unsafe { llama_sys::llama_memory_clear(memory, data) })?;
+        self.call(|memory| unsafe { guarded!(llama_memory_clear(memory, data)) })?;
         self.context.books_mut().note_clear();
         Ok(())
     }
@@ -103,7 +104,7 @@ impl<'c> Memory<'c> {
         let possible = self.can_remove(seq_id, span)?;
         let seq_id = seq_id.get();
         // SAFETY: the memory is valid and the id and range are checked.
-        let remove = |memory| unsafe { llama_sys::llama_memory_seq_rm(memory, seq_id, span.start, span.end) };
+        let remove = |memory| unsafe { guarded!(llama_memory_seq_rm(memory, seq_id, span.start, span.end)) };
         if possible && self.call(remove)? {
             return Ok(());
         }
@@ -181,9 +182,7 @@ impl<'c> Memory<'c> {
         let (from, to) = (from.get(), to.get());
         // SAFETY: the memory is valid, the ids and the range are checked, and a part is only copied inside one
         // buffer (llama-kv-cache.cpp, seq_cp).
-        self.call(|memory| unsafe {
-            llama_sys::llama_memory_seq_cp(memory, from, to, span.start, span.end);
-        })?;
+        self.call(|memory| unsafe { guarded!(llama_memory_seq_cp(memory, from, to, span.start, span.end)) })?;
         if !self.context.is_unified() && !self.context.model().is_recurrent() {
             self.context.books_mut().note_copy();
         }
@@ -216,10 +215,11 @@ impl<'c> Memory<'c> {
             // SAFETY: the memory is valid and all ids are below n_seq_max. Where sequences have buffers of their
             // own, C only looks at that of the kept one (llama-kv-cache.cpp, seq_keep).
             unsafe {
-                llama_sys::llama_memory_seq_keep(memory, keep);
+                guarded!(llama_memory_seq_keep(memory, keep))?;
                 for other in (0..others).filter(|other| !unified && *other != keep) {
-                    llama_sys::llama_memory_seq_rm(memory, other, -1, -1);
+                    guarded!(llama_memory_seq_rm(memory, other, -1, -1))?;
                 }
+                Ok(())
             }
         })
     }
@@ -244,7 +244,7 @@ impl<'c> Memory<'c> {
         let seq_id = seq_id.get();
         // SAFETY: the memory is valid and can shift, and the id, the range and the moved positions are checked.
         self.call(|memory| unsafe {
-            llama_sys::llama_memory_seq_add(memory, seq_id, span.start, span.end, delta);
+            guarded!(llama_memory_seq_add(memory, seq_id, span.start, span.end, delta))
         })?;
         self.note_move();
         Ok(())
@@ -307,7 +307,7 @@ impl<'c> Memory<'c> {
         let seq_id = seq_id.get();
         // SAFETY: the memory is valid and can shift, and the id, the range and the divisor are checked.
         self.call(|memory| unsafe {
-            llama_sys::llama_memory_seq_div(memory, seq_id, span.start, span.end, divisor);
+            guarded!(llama_memory_seq_div(memory, seq_id, span.start, span.end, divisor))
         })?;
         self.note_move();
         Ok(())
@@ -329,7 +329,7 @@ impl<'c> Memory<'c> {
     pub fn seq_pos_min(&mut self, seq_id: SeqId) -> Result<Option<Pos>> {
         self.context.check_seq_id(seq_id)?;
         // SAFETY: the memory is valid and the id is checked.
-        let pos = self.call(|memory| unsafe { llama_sys::llama_memory_seq_pos_min(memory, seq_id.get()) })?;
+        let pos = self.call(|memory| unsafe { guarded!(llama_memory_seq_pos_min(memory, seq_id.get())) })?;
         Ok((pos >= 0).then_some(Pos::new(pos)))
     }
 
@@ -342,7 +342,7 @@ impl<'c> Memory<'c> {
     pub fn seq_pos_max(&mut self, seq_id: SeqId) -> Result<Option<Pos>> {
         self.context.check_seq_id(seq_id)?;
         // SAFETY: the memory is valid and the id is checked.
-        let pos = self.call(|memory| unsafe { llama_sys::llama_memory_seq_pos_max(memory, seq_id.get()) })?;
+        let pos = self.call(|memory| unsafe { guarded!(llama_memory_seq_pos_max(memory, seq_id.get())) })?;
         Ok((pos >= 0).then_some(Pos::new(pos)))
     }
 
@@ -355,7 +355,7 @@ impl<'c> Memory<'c> {
     /// [`ErrorKind::Unsupported`] without memory, [`ErrorKind::Poisoned`].
     pub fn can_shift(&mut self) -> Result<bool> {
         // SAFETY: the memory is valid.
-        let can = self.call(|memory| unsafe { llama_sys::llama_memory_can_shift(memory) })?;
+        let can = self.call(|memory| unsafe { guarded!(llama_memory_can_shift(memory)) })?;
         Ok(can && self.context.rotates_keys())
     }
 
@@ -374,10 +374,10 @@ impl<'c> Memory<'c> {
 
     /// Whether there is a memory at all, for calls that have nothing to do.
     fn check(&mut self) -> Result<()> {
-        self.call(|_| ())
+        self.call(|_| Ok(()))
     }
 
-    fn call<R>(&mut self, call: impl FnOnce(llama_sys::llama_memory_t) -> R) -> Result<R> {
+    fn call<R>(&mut self, call: impl FnOnce(llama_sys::llama_memory_t) -> Result<R>) -> Result<R> {
         self.context.check_poison()?;
         if !self.context.has_memory() {
             let reason = "it keeps nothing between batches".to_owned();

@@ -40,7 +40,7 @@ pub use split::{split_path, split_prefix};
 pub use tensor_override::TensorPlace;
 
 use crate::error::{ErrorKind, Result};
-use crate::ffi::guard::{free, guard};
+use crate::ffi::guard::{freed, guarded, or_logged};
 use crate::ffi::string::{from_c, read_buffer};
 use crate::vocab::Vocab;
 
@@ -79,9 +79,8 @@ unsafe impl Sync for Handle {}
 impl Drop for Handle {
     fn drop(&mut self) {
         // SAFETY: this is the last owner: contexts, samplers and adapters hold an `Arc` of their own.
-        free(format_args!("the model {}", source_name(self.source.as_ref())), || unsafe {
-            llama_sys::llama_model_free(self.raw.as_ptr());
-        });
+        let result = unsafe { guarded!(llama_model_free(self.raw.as_ptr())) };
+        freed(format_args!("the model {}", source_name(self.source.as_ref())), result);
     }
 }
 
@@ -233,7 +232,7 @@ impl Model {
             return Ok(0);
         }
         // SAFETY: as in `n_embd`; guarded because hparams.n_head asserts on the layer.
-        guard(|| count(unsafe { llama_sys::llama_model_n_head(self.raw()) }))
+        unsafe { guarded!(llama_model_n_head(self.raw())) }.map(count)
     }
 
     /// The number of key and value heads of the first layer, 0 without weights. Corresponds to `llama_model_n_head_kv`.
@@ -246,7 +245,7 @@ impl Model {
             return Ok(0);
         }
         // SAFETY: as in `n_head`.
-        guard(|| count(unsafe { llama_sys::llama_model_n_head_kv(self.raw()) }))
+        unsafe { guarded!(llama_model_n_head_kv(self.raw())) }.map(count)
     }
 
     /// The size of the sliding window in tokens, 0 for none. Corresponds to `llama_model_n_swa`.
@@ -274,8 +273,9 @@ impl Model {
     #[must_use]
     pub fn description(&self) -> String {
         // SAFETY: the buffer has the length that is passed.
-        read_buffer(|buffer, size| unsafe { llama_sys::llama_model_desc(self.raw(), buffer, size) })
-            .unwrap_or_default()
+        let text =
+            read_buffer(|buffer, size| unsafe { guarded!(llama_model_desc(self.raw(), buffer, size)) });
+        or_logged(text, None).unwrap_or_default()
     }
 
     /// The name of the file type, for example `Q4_1`. Corresponds to `llama_model_ftype` and

@@ -2,7 +2,7 @@
 
 use crate::backend;
 use crate::error::{ErrorKind, Result};
-use crate::ffi::guard::guard;
+use crate::ffi::guard::guarded;
 
 /// How threads are spread over the nodes of a machine with non-uniform memory access. Corresponds to
 /// `ggml_numa_strategy`.
@@ -37,7 +37,7 @@ pub fn init_numa(strategy: NumaStrategy) -> Result<()> {
     };
     // SAFETY: takes a number. The library is initialised and nobody else has used it yet, so that nobody reads what
     // the function writes.
-    let initialised = backend::init_and(|| guard(|| unsafe { llama_sys::llama_numa_init(strategy) }));
+    let initialised = backend::init_and(|| unsafe { guarded!(llama_numa_init(strategy)) });
     initialised.unwrap_or_else(|| {
         let reason = "the library is in use: call init_numa before every other function, once";
         Err(ErrorKind::TooLate { operation: "initialising NUMA", reason }.into())

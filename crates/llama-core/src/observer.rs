@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use llama_gguf::TensorType;
 
 use crate::error::{ErrorKind, Result};
-use crate::ffi::guard::guard;
+use crate::ffi::guard::guarded;
 
 /// Looks at the results of a model's operations while they are computed. Given to
 /// [`Context::with_observer`](crate::Context::with_observer).
@@ -137,10 +137,13 @@ impl<'t> TensorInfo<'t> {
             return Ok(None);
         }
         // SAFETY: the tensor and its buffer are valid; the functions compute from their fields.
-        let (size, is_host, usage) = guard(|| unsafe {
-            let usage = llama_sys::ggml_backend_buffer_get_usage(buffer);
-            (llama_sys::ggml_nbytes(self.raw), llama_sys::ggml_backend_buffer_is_host(buffer), usage)
-        })?;
+        let (size, is_host, usage) = unsafe {
+            (
+                guarded!(ggml_nbytes(self.raw))?,
+                guarded!(ggml_backend_buffer_is_host(buffer))?,
+                guarded!(ggml_backend_buffer_get_usage(buffer))?,
+            )
+        };
         if is_host {
             // SAFETY: a tensor in host memory has its bytes at `data` (ggml-backend.cpp), from there to the last of
             // its elements; they do not change while the observer is called, and start where C wrote floats.
@@ -153,7 +156,7 @@ impl<'t> TensorInfo<'t> {
         copy.resize(size.div_ceil(size_of::<u64>()), 0);
         let target = copy.as_mut_ptr().cast::<c_void>();
         // SAFETY: the copy has room for the tensor's bytes, and the scheduler has waited for the device.
-        guard(|| unsafe { llama_sys::ggml_backend_tensor_get(self.raw, target, 0, size) })?;
+        unsafe { guarded!(ggml_backend_tensor_get(self.raw, target, 0, size)) }?;
         // SAFETY: that many bytes are in the vector, and every bit pattern is a byte.
         let bytes = unsafe { core::slice::from_raw_parts(copy.as_ptr().cast::<u8>(), size) };
         Ok(Some(TensorData { info: self, bytes }))

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use crate::context::Context;
 use crate::error::Result;
+use crate::ffi::guard::guarded;
 
 /// What a context has done, as llama.cpp counted it. Zero unless the context was made with
 /// [`perf(true)`](crate::ContextParams::perf). Corresponds to `llama_perf_context_data`.
@@ -31,7 +32,7 @@ impl Context {
     /// [`ErrorKind::Poisoned`](crate::ErrorKind::Poisoned).
     pub fn perf(&mut self) -> Result<Perf> {
         // SAFETY: the context is valid; the function copies numbers.
-        let data = self.call(|raw| unsafe { llama_sys::llama_perf_context(raw) })?;
+        let data = self.call(|raw| unsafe { guarded!(llama_perf_context(raw)) })?;
         let count = |value: i32| u32::try_from(value).unwrap_or(0);
         Ok(Perf {
             load: milliseconds(data.t_load_ms),
@@ -50,7 +51,7 @@ impl Context {
     /// [`ErrorKind::Poisoned`](crate::ErrorKind::Poisoned).
     pub fn perf_reset(&mut self) -> Result<()> {
         // SAFETY: the context is valid.
-        self.call(|raw| unsafe { llama_sys::llama_perf_context_reset(raw) })
+        self.call(|raw| unsafe { guarded!(llama_perf_context_reset(raw)) })
     }
 }
 

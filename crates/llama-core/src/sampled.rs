@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::error::Result;
+use crate::ffi::guard::guarded;
 use crate::logits::no_output;
 use crate::sampler::Candidate;
 use crate::token::Token;
@@ -63,40 +64,6 @@ impl<'c> Sampled<'c> {
     }
 }
 
-/// The arrays as C has them: where they begin and how long they are.
-struct Raw {
-    token: i32,
-    tokens: (*const i32, u32),
-    logits: (*const f32, u32),
-    probabilities: (*const f32, u32),
-}
-
-impl Raw {
-    /// # Safety
-    ///
-    /// The context is valid and the index has an output.
-    unsafe fn read(raw: *mut llama_sys::llama_context, index: i32) -> Self {
-        // SAFETY: by the caller's promise; what C does not have is NULL or 0.
-        unsafe {
-            Self {
-                token: llama_sys::llama_get_sampled_token_ith(raw, index),
-                tokens: (
-                    llama_sys::llama_get_sampled_candidates_ith(raw, index),
-                    llama_sys::llama_get_sampled_candidates_count_ith(raw, index),
-                ),
-                logits: (
-                    llama_sys::llama_get_sampled_logits_ith(raw, index),
-                    llama_sys::llama_get_sampled_logits_count_ith(raw, index),
-                ),
-                probabilities: (
-                    llama_sys::llama_get_sampled_probs_ith(raw, index),
-                    llama_sys::llama_get_sampled_probs_count_ith(raw, index),
-                ),
-            }
-        }
-    }
-}
-
 impl Context {
     /// What the sampler of its sequence has made of the logits of the token at `index` in the last batch, on the device:
     /// see [`set_sampler`](Context::set_sampler). [`Batch::last_output`] can be given as it is.
@@ -119,9 +86,9 @@ impl Context {
         }
         let raw = self.raw();
         // SAFETY: the context is valid and the index has an output (`check_output`).
-        let read = self.read(|| unsafe { Raw::read(raw, index) })?;
-        let n = read.logits.1 as usize;
-        if read.logits.0.is_null() || n == 0 {
+        let read = self.read(|| unsafe { guarded!(llama_shim_get_sampled(raw, index)) })?;
+        let n = read.n_logits as usize;
+        if read.logits.is_null() || n == 0 {
             let reason = "the context computes no logits: it pools embeddings";
             return Err(no_output(index, "sampled token", reason));
         }
@@ -129,10 +96,10 @@ impl Context {
         // list of the whole vocabulary when it says 0 (llama-context.cpp, get_sampled_*); they move or change only in
         // functions that take `&mut self`. `Token` is a transparent `i32`.
         unsafe {
-            let tokens = core::slice::from_raw_parts(read.tokens.0.cast::<Token>(), n);
-            let logits = core::slice::from_raw_parts(read.logits.0, n);
-            let probabilities = (!read.probabilities.0.is_null() && read.probabilities.1 as usize == n)
-                .then(|| core::slice::from_raw_parts(read.probabilities.0, n));
+            let tokens = core::slice::from_raw_parts(read.tokens.cast::<Token>(), n);
+            let logits = core::slice::from_raw_parts(read.logits, n);
+            let probabilities = (!read.probabilities.is_null() && read.n_probabilities as usize == n)
+                .then(|| core::slice::from_raw_parts(read.probabilities, n));
             let is_selected = read.token != llama_sys::LLAMA_TOKEN_NULL;
             let token = is_selected.then(|| Token::new(read.token));
             Ok(Sampled { token, tokens, logits, probabilities })

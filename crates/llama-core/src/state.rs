@@ -27,6 +27,7 @@ pub use sequence::StatePart;
 
 use crate::context::Context;
 use crate::error::{ErrorKind, Result};
+use crate::ffi::guard::guarded;
 use crate::log;
 use device::Kept;
 use layout::Layout;
@@ -86,11 +87,14 @@ impl Context {
     /// Corresponds to `llama_state_get_size`.
     pub fn state_size(&mut self) -> Result<usize> {
         // SAFETY: the context is valid; the function adds sizes up.
-        self.size_of_state(|raw| unsafe { llama_sys::llama_state_get_size(raw) })
+        self.size_of_state(|raw| unsafe { guarded!(llama_state_get_size(raw)) })
     }
 
     /// A size that C gives. There is no state of no bytes: C says 0 after an exception, which it has logged.
-    fn size_of_state(&mut self, size: impl FnOnce(*mut llama_sys::llama_context) -> usize) -> Result<usize> {
+    fn size_of_state(
+        &mut self,
+        size: impl FnOnce(*mut llama_sys::llama_context) -> Result<usize>,
+    ) -> Result<usize> {
         log::explain(|| match self.call(size)? {
             0 => Err(ErrorKind::Exception { message: "the state has no size".to_owned() }.into()),
             size => Ok(size),
@@ -152,7 +156,7 @@ impl Context {
         let size = self.state_size()?;
         self.fill(data, size, |raw, to, size| {
             // SAFETY: the context is valid and there is room for that many bytes (`fill`).
-            unsafe { llama_sys::llama_state_get_data(raw, to, size) }
+            unsafe { guarded!(llama_state_get_data(raw, to, size)) }
         })
     }
 
@@ -161,7 +165,7 @@ impl Context {
         &mut self,
         data: &mut Vec<u8>,
         size: usize,
-        write: impl FnOnce(*mut llama_sys::llama_context, *mut u8, usize) -> usize,
+        write: impl FnOnce(*mut llama_sys::llama_context, *mut u8, usize) -> Result<usize>,
     ) -> Result<()> {
         data.clear();
         reserve(data, size)?;
@@ -200,7 +204,7 @@ impl Context {
             let read = self.call(|raw| {
                 // SAFETY: the context is valid and C reads no more than that many bytes (llama-context.cpp,
                 // llama_io_read_host).
-                unsafe { llama_sys::llama_state_set_data(raw, data.as_ptr(), data.len()) }
+                unsafe { guarded!(llama_state_set_data(raw, data.as_ptr(), data.len())) }
             })?;
             if read == data.len() && self.restored(0..self.n_seq_max_raw())? {
                 self.books_mut().note_clear();
@@ -223,7 +227,7 @@ impl Context {
             return Err(StateError::Corrupt { offset: 0, reason }.into());
         };
         let start = layout.architecture().len() as u64;
-        let frame = Frame { whole: true, ..self.frame() };
+        let frame = Frame { whole: true, ..self.frame()? };
         match self.books().layout.sections(StatePart::All) {
             Some(sections) => {
                 payload::check(memory, sections, frame).map(drop).map_err(|error| error.moved(start).into())
@@ -233,37 +237,39 @@ impl Context {
     }
 
     /// What the state of one sequence has to fit.
-    fn frame(&self) -> Frame {
+    fn frame(&self) -> Result<Frame> {
         use llama_sys::llama_rope_type as Rope;
-        // SAFETY: the model is valid; the function reads a number.
-        let rope = unsafe { llama_sys::llama_model_rope_type(self.model().raw()) };
-        Frame {
+        let rope = self.model().raw_rope_type()?;
+        Ok(Frame {
             n_seq_max: self.n_seq_max(),
             n_cells: self.n_ctx_seq(),
             whole: false,
             extended: [Rope::LLAMA_ROPE_TYPE_MROPE, Rope::LLAMA_ROPE_TYPE_IMROPE].contains(&rope),
             tensors: true,
-        }
+        })
     }
 
     /// Whether sequences that were restored have positions that this crate would have let in. For kinds of memory
     /// whose states are not taken apart, this is the check of positions.
-    fn restored(&mut self, mut ids: core::ops::Range<i32>) -> Result<bool> {
+    fn restored(&mut self, ids: core::ops::Range<i32>) -> Result<bool> {
         if !self.has_memory() {
             return Ok(true);
         }
         self.call(|raw| {
-            ids.all(|id| {
+            for id in ids {
                 // SAFETY: the context is valid and has a memory, and the ids are below n_seq_max.
                 let (first, last) = unsafe {
                     let memory = llama_sys::llama_get_memory(raw);
                     (
-                        llama_sys::llama_memory_seq_pos_min(memory, id),
-                        llama_sys::llama_memory_seq_pos_max(memory, id),
+                        guarded!(llama_memory_seq_pos_min(memory, id))?,
+                        guarded!(llama_memory_seq_pos_max(memory, id))?,
                     )
                 };
-                (first, last) == (-1, -1) || (0 <= first && first <= last && last < i32::MAX)
-            })
+                if (first, last) != (-1, -1) && !(0 <= first && first <= last && last < i32::MAX) {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
         })
     }
 

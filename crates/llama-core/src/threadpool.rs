@@ -15,7 +15,7 @@ pub(crate) use attached::Attached;
 
 use crate::backend;
 use crate::error::{ErrorKind, Result};
-use crate::ffi::guard::{free, guard};
+use crate::ffi::guard::{freed, guarded};
 
 /// How much of the processor the operating system gives to threads. Corresponds to `ggml_sched_priority`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -191,7 +191,8 @@ impl Threadpool {
         let functions = Functions::get()?;
         let mut raw_params = params.to_raw()?;
         // SAFETY: the parameters are in range, and the function copies what it keeps of them.
-        let raw = guard(|| unsafe { (functions.new)(&raw mut raw_params) })?;
+        let raw =
+            unsafe { guarded!(llama_shim_threadpool_new(functions.new.as_ptr(), &raw mut raw_params)) }?;
         let raw = NonNull::new(raw).ok_or_else(|| ErrorKind::OutOfMemory {
             message: "ggml_threadpool_new returned NULL".to_owned(),
         })?;
@@ -241,21 +242,24 @@ impl Drop for Pool {
         let Ok(functions) = Functions::get() else { return };
         // SAFETY: this is the last owner, and contexts keep a pool as long as ggml may look at it. The threads are
         // between computations, and are joined.
-        free("a thread pool", || unsafe { (functions.free)(self.raw.as_ptr()) });
+        let result =
+            unsafe { guarded!(llama_shim_threadpool_free(functions.free.as_ptr(), self.raw.as_ptr())) };
+        freed("a thread pool", result);
     }
 }
 
-type New =
-    unsafe extern "C-unwind" fn(*mut llama_sys::ggml_threadpool_params) -> *mut llama_sys::ggml_threadpool;
-type Free = unsafe extern "C-unwind" fn(*mut llama_sys::ggml_threadpool);
-
-/// The functions of the CPU backend, which is a module that is loaded when the program runs with feature
+/// The addresses of functions of the CPU backend, which is a module that is loaded when the program runs with feature
 /// `dynamic-backends`: asked of the registry in any case.
 #[derive(Clone, Copy)]
 struct Functions {
-    new: New,
-    free: Free,
+    new: NonNull<c_void>,
+    free: NonNull<c_void>,
 }
+
+// SAFETY: the addresses of functions, which every thread may call.
+unsafe impl Send for Functions {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for Functions {}
 
 impl Functions {
     fn get() -> Result<Self> {
@@ -263,16 +267,12 @@ impl Functions {
         FUNCTIONS
             .get_or_try_init(|| {
                 backend::init();
-                let new = backend::cpu_function(c"ggml_threadpool_new")?;
-                let free = backend::cpu_function(c"ggml_threadpool_free")?;
-                // SAFETY: the addresses are those of the functions of these names (ggml-cpu.cpp,
-                // ggml_backend_cpu_get_proc_address), declared with these types in ggml-cpu.h.
-                unsafe {
-                    Ok(Self {
-                        new: core::mem::transmute::<NonNull<c_void>, New>(new),
-                        free: core::mem::transmute::<NonNull<c_void>, Free>(free),
-                    })
-                }
+                // The functions of these names, declared in ggml-cpu.h (ggml-cpu.cpp,
+                // ggml_backend_cpu_get_proc_address).
+                Ok(Self {
+                    new: backend::cpu_function(c"ggml_threadpool_new")?,
+                    free: backend::cpu_function(c"ggml_threadpool_free")?,
+                })
             })
             .copied()
     }

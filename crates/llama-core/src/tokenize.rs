@@ -5,7 +5,7 @@ mod special_names;
 use core::ffi::c_char;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::guard::guard;
+use crate::ffi::guard::guarded;
 use crate::log;
 use crate::token::Token;
 use crate::vocab::{Vocab, VocabKind, tokenize_error};
@@ -125,8 +125,8 @@ impl Vocab<'_> {
             let count = log::explain(|| {
                 // SAFETY: the vocabulary is valid, the text has `length` bytes and need not end in NUL
                 // (llama-vocab.cpp makes a std::string of it), and the buffer takes `capacity` tokens.
-                guard(|| unsafe {
-                    llama_sys::llama_tokenize(
+                unsafe {
+                    guarded!(llama_tokenize(
                         self.raw(),
                         text.as_ptr().cast::<c_char>(),
                         length,
@@ -134,8 +134,8 @@ impl Vocab<'_> {
                         capacity,
                         options.add_special,
                         options.parse_special,
-                    )
-                })
+                    ))
+                }
                 .map_err(missing_bytes)
             })?;
             if count == i32::MIN {
@@ -187,10 +187,10 @@ impl Vocab<'_> {
         loop {
             let room = i32::try_from(bytes.len() - start).unwrap_or(i32::MAX);
             // SAFETY: the vocabulary is valid, the token is in it, and the buffer has `room` bytes.
-            let length = guard(|| unsafe {
+            let length = unsafe {
                 let buffer = bytes.as_mut_ptr().add(start).cast::<c_char>();
-                llama_sys::llama_token_to_piece(self.raw(), token.get(), buffer, room, 0, special)
-            });
+                guarded!(llama_token_to_piece(self.raw(), token.get(), buffer, room, 0, special))
+            };
             let length = match length {
                 Ok(length) => length,
                 Err(error) => {
@@ -237,8 +237,8 @@ impl Vocab<'_> {
             let room = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
             // SAFETY: the vocabulary is valid, all tokens are in it, `Token` is a transparent i32, and the
             // buffer has `room` bytes.
-            let length = guard(|| unsafe {
-                llama_sys::llama_detokenize(
+            let length = unsafe {
+                guarded!(llama_detokenize(
                     self.raw(),
                     tokens.as_ptr().cast::<llama_sys::llama_token>(),
                     count,
@@ -246,8 +246,8 @@ impl Vocab<'_> {
                     room,
                     options.remove_special,
                     options.unparse_special,
-                )
-            })?;
+                ))
+            }?;
             if let Ok(length) = usize::try_from(length) {
                 bytes.truncate(length);
                 return Ok(bytes);

@@ -1,7 +1,8 @@
 //! The vocabulary of a model: its tokens and the special ones among them.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::guard::guard;
+use crate::ffi::guard::guarded;
+use crate::ffi::string::from_c;
 use crate::model::Model;
 use crate::token::{Token, TokenAttributes};
 
@@ -119,10 +120,9 @@ impl<'m> Vocab<'m> {
     pub fn text(&self, token: Token) -> Result<String> {
         self.check_text_of(token, "the text of a token")?;
         // SAFETY: the vocabulary is valid, the token is in it, and the text is a string of the vocabulary.
-        guard(|| unsafe {
-            crate::ffi::string::from_c(llama_sys::llama_vocab_get_text(self.raw, token.get()))
-                .unwrap_or_default()
-        })
+        let text = unsafe { guarded!(llama_vocab_get_text(self.raw, token.get())) }?;
+        // SAFETY: NULL or a string of the vocabulary (llama-vocab.cpp, token_get_text).
+        Ok(unsafe { from_c(text) }.unwrap_or_default())
     }
 
     /// The token's score: what the tokenizer ranks candidates by. Corresponds to `llama_vocab_get_score`.
@@ -133,7 +133,7 @@ impl<'m> Vocab<'m> {
     pub fn score(&self, token: Token) -> Result<f32> {
         self.check_text_of(token, "the score of a token")?;
         // SAFETY: the vocabulary is valid and the token is in it.
-        guard(|| unsafe { llama_sys::llama_vocab_get_score(self.raw, token.get()) })
+        unsafe { guarded!(llama_vocab_get_score(self.raw, token.get())) }
     }
 
     /// What kind of token it is. Corresponds to `llama_vocab_get_attr`.
@@ -144,7 +144,7 @@ impl<'m> Vocab<'m> {
     pub fn attributes(&self, token: Token) -> Result<TokenAttributes> {
         self.check_text_of(token, "the attributes of a token")?;
         // SAFETY: the vocabulary is valid and the token is in it.
-        let attributes = guard(|| unsafe { llama_sys::llama_vocab_get_attr(self.raw, token.get()) })?;
+        let attributes = unsafe { guarded!(llama_vocab_get_attr(self.raw, token.get())) }?;
         #[allow(clippy::unnecessary_cast, reason = "the enum's integer is signed on some platforms")]
         #[allow(clippy::cast_sign_loss, reason = "flags are positive")]
         Ok(TokenAttributes(attributes.0 as u32))
@@ -166,7 +166,7 @@ impl<'m> Vocab<'m> {
     pub fn is_control(&self, token: Token) -> Result<bool> {
         self.check_text_of(token, "the kind of a token")?;
         // SAFETY: the vocabulary is valid and the token is in it.
-        guard(|| unsafe { llama_sys::llama_vocab_is_control(self.raw, token.get()) })
+        unsafe { guarded!(llama_vocab_is_control(self.raw, token.get())) }
     }
 
     /// Whether [`tokenize`](Vocab::tokenize) puts [`bos`](Vocab::bos) in front. Corresponds to

@@ -52,6 +52,17 @@ pub(crate) enum Linked {
     CpuBackend,
 }
 
+impl Linked {
+    /// The attribute in Rust of what needs the functions, with a line break; nothing where they are always there.
+    pub(crate) fn rust_condition(self) -> &'static str {
+        match self {
+            Linked::Always => "",
+            Linked::Common => "#[cfg(feature = \"common\")]\n",
+            Linked::CpuBackend => "#[cfg(not(feature = \"dynamic-backends\"))]\n",
+        }
+    }
+}
+
 /// Functions that llama.cpp declares and defines nowhere. They are not bound.
 pub(crate) const UNDEFINED: &[&str] = &["ggml_threadpool_get_n_threads"];
 
@@ -74,6 +85,9 @@ pub(crate) const HEADERS: &[Header] = &[
     upstream("ggml-opt.h", "ggml_opt"),
     upstream("gguf.h", "gguf"),
     shim("guard.h", "shim"),
+    shim("process.h", "shim_process"),
+    shim("samplers.h", "shim_samplers"),
+    shim("by_address.h", "shim_by_address"),
     shim("breakdown.h", "shim_breakdown"),
     shim("architecture.h", "shim_architecture"),
     shim("file.h", "shim_file"),

@@ -13,6 +13,19 @@ pub(crate) enum CommonLog {
     Silenced,
 }
 
+/// The sources that every build has.
+const ALWAYS: &[&str] = &[
+    "architecture.cpp",
+    "breakdown.cpp",
+    "by_address.cpp",
+    "calls.cpp",
+    "file.cpp",
+    "guard.cpp",
+    "process.cpp",
+    "regex.cpp",
+    "samplers.cpp",
+];
+
 /// Compiles the shim against the headers of the library that is linked.
 pub(crate) fn compile(config: &Config, include_dirs: &[PathBuf], log: CommonLog) {
     let folder = config.manifest_dir.join("shim");
@@ -20,15 +33,19 @@ pub(crate) fn compile(config: &Config, include_dirs: &[PathBuf], log: CommonLog)
     // The C++ runtime is named by `link`, after everything that needs it.
     build.cpp(true).std("c++17").cpp_link_stdlib(None).warnings(true).includes(include_dirs);
     build.opt_level(2);
-    for file in ["guard.cpp", "architecture.cpp", "breakdown.cpp", "file.cpp", "regex.cpp"] {
+    for file in ALWAYS {
         build.file(folder.join(file));
     }
     if config.features.common {
+        build.define("LLAMA_SHIM_COMMON", None);
         // llama.cpp's own headers have some.
         build.flag_if_supported("-Wno-unused-function");
         for file in ["common.cpp", "common_chat.cpp", "jinja_check.cpp", "text.cpp"] {
             build.file(folder.join(file));
         }
+    }
+    if config.features.dynamic_backends {
+        build.define("LLAMA_SHIM_DYNAMIC_BACKENDS", None);
     }
     if log == CommonLog::Silenced {
         build.define("LLAMA_SHIM_SILENCE_COMMON_LOG", None);

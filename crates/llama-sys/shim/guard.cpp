@@ -1,11 +1,14 @@
 #include "guard.h"
 
+#include "guarded.h"
+
 #include "ggml.h"
 
 #include <cstdio>
 #include <cstring>
 #include <exception>
 #include <new>
+#include <stdexcept>
 
 #if defined(__GNUC__)
 // From the OpenMP runtime, when there is one.
@@ -13,14 +16,6 @@ extern "C" __attribute__((weak)) int omp_in_parallel(void);
 #endif
 
 namespace {
-
-// Depth and not a flag: a body may call back into Rust, and that code may enter the guard again.
-thread_local int guard_depth = 0;
-
-struct guard_scope {
-    guard_scope() { ++guard_depth; }
-    ~guard_scope() { --guard_depth; }
-};
 
 // Not derived from std::exception, so that no handler inside llama.cpp takes it for one of its own errors
 // and goes on with a half-finished computation.
@@ -42,7 +37,7 @@ bool in_parallel_region() {
 }
 
 void on_abort(const char * message) {
-    if (guard_depth > 0 && !in_parallel_region()) {
+    if (llama_shim_is_guarded() && !in_parallel_region()) {
         assertion_failure failure;
         copy_message(failure.message, message);
         throw failure;
@@ -52,11 +47,9 @@ void on_abort(const char * message) {
 
 } // namespace
 
-extern "C" llama_shim_outcome llama_shim_guard(llama_shim_body body, void * data, char * message) {
-    guard_scope scope;
+enum llama_shim_outcome llama_shim::caught(char * message) noexcept {
     try {
-        body(data);
-        return LLAMA_SHIM_OUTCOME_COMPLETED;
+        throw;
     } catch (const assertion_failure & failure) {
         copy_message(message, failure.message);
         return LLAMA_SHIM_OUTCOME_ASSERTION;
@@ -69,9 +62,10 @@ extern "C" llama_shim_outcome llama_shim_guard(llama_shim_body body, void * data
     } catch (const char * text) {
         copy_message(message, text);
         return LLAMA_SHIM_OUTCOME_EXCEPTION;
+    } catch (...) {
+        copy_message(message, "an exception of an unknown type");
+        return LLAMA_SHIM_OUTCOME_EXCEPTION;
     }
-    // No catch (...): a Rust panic on its way out is an exception of another language and has to pass. libstdc++
-    // gives no way to tell it from a C++ exception of an unlisted type once it is caught.
 }
 
 extern "C" void llama_shim_install_abort_callback(void) {
@@ -79,5 +73,15 @@ extern "C" void llama_shim_install_abort_callback(void) {
 }
 
 extern "C" bool llama_shim_is_guarded(void) {
-    return guard_depth > 0;
+    return llama_shim::guarded_call::innermost != nullptr;
+}
+
+extern "C" void llama_shim_fail(enum llama_shim_outcome how, const char * text) {
+    switch (how) {
+        case LLAMA_SHIM_OUTCOME_COMPLETED: return;
+        case LLAMA_SHIM_OUTCOME_ASSERTION: ggml_abort("shim/guard.cpp", 1, "%s", text);
+        case LLAMA_SHIM_OUTCOME_EXCEPTION: throw std::runtime_error(text);
+        case LLAMA_SHIM_OUTCOME_NO_MEMORY: throw std::bad_alloc();
+    }
+    throw 1;
 }

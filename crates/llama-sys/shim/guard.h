@@ -1,5 +1,5 @@
-// The containment of llama.cpp's failures: one function that runs a callback inside try/catch, and the
-// abort callback that turns a failed GGML_ASSERT into a C++ exception while such a callback is running.
+// The containment of llama.cpp's failures: how a guarded call ends, and the abort callback that turns a failed
+// GGML_ASSERT into a C++ exception while such a call is running. The calls themselves are in calls.cpp.
 
 #pragma once
 
@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 enum llama_shim_outcome {
-    LLAMA_SHIM_OUTCOME_COMPLETED = 0, // the body returned
+    LLAMA_SHIM_OUTCOME_COMPLETED = 0, // the function returned
     LLAMA_SHIM_OUTCOME_ASSERTION = 1, // a GGML_ASSERT or GGML_ABORT was reached; message is "file:line: text"
     LLAMA_SHIM_OUTCOME_EXCEPTION = 2, // a C++ exception arrived; message is its what()
     LLAMA_SHIM_OUTCOME_NO_MEMORY = 3, // the C++ exception was std::bad_alloc
@@ -19,19 +19,17 @@ enum llama_shim_outcome {
 
 #define LLAMA_SHIM_MESSAGE_SIZE 2048
 
-typedef void (*llama_shim_body)(void * data);
-
-// Runs body(data) and reports how it ended. The message buffer holds LLAMA_SHIM_MESSAGE_SIZE bytes; it is
-// written, NUL-terminated, only when the outcome is not COMPLETED. A Rust panic in body passes through.
-enum llama_shim_outcome llama_shim_guard(llama_shim_body body, void * data, char * message);
-
-// Makes a failed assertion throw when the failing thread is inside llama_shim_guard and not in a parallel region of
-// OpenMP. Elsewhere it prints and aborts as without the callback. Process-wide; call it once, before other threads
+// Makes a failed assertion throw when the failing thread is inside a guarded call and no other thread takes part in
+// what fails. Elsewhere it prints and aborts as without the callback. Process-wide; call it once, before other threads
 // use ggml.
 void llama_shim_install_abort_callback(void);
 
-// Whether the calling thread is inside llama_shim_guard.
+// Whether the calling thread is inside a guarded call.
 bool llama_shim_is_guarded(void);
+
+// Fails in the given way, which is not COMPLETED, with `text` as the message: for tests of the containment. An
+// assertion has the file "shim/guard.cpp" and the line 1.
+void llama_shim_fail(enum llama_shim_outcome how, const char * text);
 
 #ifdef __cplusplus
 }

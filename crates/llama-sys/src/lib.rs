@@ -15,6 +15,9 @@
 //! | `ggml-opt.h` | [`ggml_opt`] |
 //! | `gguf.h` | [`gguf`] |
 //! | this crate's `shim/guard.h` | [`shim`] |
+//! | this crate's `shim/process.h` | [`shim_process`] |
+//! | this crate's `shim/samplers.h` | [`shim_samplers`] |
+//! | this crate's `shim/by_address.h` | [`shim_by_address`] |
 //! | this crate's `shim/breakdown.h` | [`shim_breakdown`] |
 //! | this crate's `shim/architecture.h` | [`shim_architecture`] |
 //! | this crate's `shim/file.h` | [`shim_file`] |
@@ -31,39 +34,41 @@
 //!   know, which in a Rust enum would be undefined behaviour. The integer is [`CEnum`], or `c_int` where a value
 //!   is negative.
 //! - **Names** are those of C. A function that has the name of an enum ends in `_fn`, as [`llama_pooling_type_fn`].
-//! - **The ABI** of functions and callbacks is `C-unwind`: C++ exceptions pass through the functions (see below),
-//!   and a Rust panic may pass from a callback through [`llama_shim_guard`]. It must not pass through any other
-//!   function of C.
+//! - **The ABI** of functions and callbacks is `C-unwind`: C++ exceptions pass through the functions (see below). A Rust
+//!   panic must not pass from a callback into C.
 //! - **Layouts** are checked while compiling, where pointers have 64 bits.
 //!
 //! # Failures
 //!
 //! llama.cpp answers a wrong argument with `GGML_ASSERT`, which aborts the process, and a few functions throw C++
-//! exceptions, which Rust cannot catch. [`llama_shim_guard`] runs a function and reports either as a value, once
-//! [`llama_shim_install_abort_callback`] was called:
+//! exceptions, which Rust cannot catch. The functions of [`call`] make a call in C++, where both are caught, and report
+//! them as a value, once [`llama_shim_install_abort_callback`] was called. No exception passes through a frame of Rust, so
+//! that this works with `panic = "abort"` too:
 //!
 //! ```
-//! use core::ffi::{CStr, c_char, c_void};
+//! use core::ffi::{CStr, c_char};
 //!
-//! unsafe extern "C-unwind" fn body(_data: *mut c_void) {
-//!     // SAFETY: the texts are NUL-terminated. This is what a failed GGML_ASSERT calls.
-//!     unsafe { llama_sys::ggml_abort(c"model.cpp".as_ptr(), 7, c"no such %s".as_ptr(), c"layer".as_ptr()) };
-//! }
+//! use llama_sys::llama_shim_outcome;
 //!
 //! let mut message: [c_char; llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize] = [0; _];
-//! // SAFETY: no other thread uses ggml yet; `body` takes any pointer; the buffer has the size that is asked for.
+//! // What fails here is a function for tests: as a GGML_ASSERT does.
+//! let (how, text) = (llama_shim_outcome::LLAMA_SHIM_OUTCOME_ASSERTION, c"no such layer");
+//! // SAFETY: no other thread uses ggml yet; the text is NUL-terminated; the buffer has the size that is asked for.
 //! let outcome = unsafe {
 //!     llama_sys::llama_shim_install_abort_callback();
-//!     llama_sys::llama_shim_guard(Some(body), core::ptr::null_mut(), message.as_mut_ptr())
+//!     llama_sys::call::llama_shim_fail(message.as_mut_ptr(), &mut (), how, text.as_ptr())
 //! };
-//! assert_eq!(outcome, llama_sys::llama_shim_outcome::LLAMA_SHIM_OUTCOME_ASSERTION);
-//! // SAFETY: for an outcome other than COMPLETED the guard has written a NUL-terminated text.
+//! assert_eq!(outcome, llama_shim_outcome::LLAMA_SHIM_OUTCOME_ASSERTION);
+//! // SAFETY: for an outcome other than COMPLETED the call has written a NUL-terminated text.
 //! let message = unsafe { CStr::from_ptr(message.as_ptr()) };
-//! assert_eq!(message.to_str(), Ok("model.cpp:7: no such layer"));
+//! assert_eq!(message.to_str(), Ok("shim/guard.cpp:1: no such layer"));
 //! ```
 //!
+//! There is such a function for every C function that `llama-core` needs one for. Where there is none, the process ends
+//! with a failure of the C function: an exception that reaches a caller without a handler ends it too.
+//!
 //! After a contained failure the objects that took part are in an unknown state: free them, and use them for nothing
-//! else. What fails on a thread of ggml's own cannot be contained.
+//! else. What fails while several threads compute cannot be contained.
 
 #![cfg_attr(
     llama_sys_generated_at_build,
@@ -74,6 +79,7 @@
 )]
 
 mod c;
+pub mod call;
 
 #[cfg(not(llama_sys_generated_at_build))]
 #[allow(missing_docs, reason = "the headers of llama.cpp are the documentation")]

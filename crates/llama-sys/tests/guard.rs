@@ -2,6 +2,7 @@
 //! reason, the process lives on, and new contexts compute what contexts computed before.
 
 use core::ffi::{CStr, c_char, c_void};
+use core::mem::MaybeUninit;
 use std::ffi::CString;
 use std::ptr;
 use std::sync::Once;
@@ -9,20 +10,17 @@ use std::sync::Once;
 use llama_sys::llama_shim_outcome as Outcome;
 use test_models::Tiny;
 
-/// Runs a body inside the guard; the outcome, and what the guard wrote for it.
-fn guard<F: FnMut()>(mut body: F) -> (Outcome, String) {
-    unsafe extern "C-unwind" fn invoke<F: FnMut()>(data: *mut c_void) {
-        // SAFETY: `guard` passes a pointer to a body of this very type.
-        unsafe { (*data.cast::<F>())() };
-    }
-    let mut message: [c_char; llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize] = [0; _];
-    // SAFETY: `invoke` gets the body that its type names, and the buffer has the size that the guard asks for.
-    let outcome = unsafe {
-        llama_sys::llama_shim_guard(Some(invoke::<F>), (&raw mut body).cast(), message.as_mut_ptr())
-    };
-    // SAFETY: the buffer was zeroed, and the guard writes NUL-terminated texts.
-    let message = unsafe { CStr::from_ptr(message.as_ptr()) };
-    (outcome, message.to_str().unwrap().to_owned())
+/// Makes a call with a guard; the outcome, and what the guard wrote for it.
+macro_rules! guarded {
+    ($function:ident($($argument:expr),*)) => {{
+        let mut message: [c_char; llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize] = [0; _];
+        let mut result = MaybeUninit::uninit();
+        let outcome =
+            llama_sys::call::$function(message.as_mut_ptr(), result.as_mut_ptr(), $($argument),*);
+        // The buffer was zeroed, and the guard writes NUL-terminated texts.
+        let message = CStr::from_ptr(message.as_ptr()).to_str().unwrap().to_owned();
+        (outcome, message)
+    }};
 }
 
 /// Asserts that an assertion of this source file was contained, and that its place names no folder of this machine.
@@ -124,6 +122,16 @@ impl Context<'_> {
         }
     }
 
+    /// The outcome of decoding with a guard, and the message.
+    fn guarded_decode(&self, tokens: &mut [i32]) -> (Outcome, String) {
+        let count = i32::try_from(tokens.len()).unwrap();
+        // SAFETY: as in `decode`.
+        unsafe {
+            let batch = llama_sys::llama_batch_get_one(tokens.as_mut_ptr(), count);
+            guarded!(llama_decode(self.raw, batch))
+        }
+    }
+
     fn likeliest(&self) -> i32 {
         // SAFETY: the last token of a batch of `llama_batch_get_one` has logits, one for each token.
         let row = unsafe {
@@ -152,14 +160,10 @@ fn sequence_that_does_not_exist() {
         let context = model.context(64);
         let memory = context.memory();
         // SAFETY: the memory is valid; that the id is not is the point.
-        let outcome = guard(|| unsafe {
-            llama_sys::llama_memory_seq_rm(memory, 9999, 0, -1);
-        });
+        let outcome = unsafe { guarded!(llama_memory_seq_rm(memory, 9999, 0, -1)) };
         assert_contained(outcome, file, "GGML_ASSERT(seq_id == -1 || (seq_id >= 0");
         // SAFETY: as above.
-        let outcome = guard(|| unsafe {
-            llama_sys::llama_memory_seq_pos_max(memory, -7);
-        });
+        let outcome = unsafe { guarded!(llama_memory_seq_pos_max(memory, -7)) };
         assert_contained(outcome, file, "GGML_ASSERT(seq_id >= 0");
         assert_eq!(model.continuation(), before);
     }
@@ -171,9 +175,7 @@ fn batch_that_is_larger_than_allowed() {
         let model = Model::load(tiny);
         let before = model.continuation();
         let context = model.context(16);
-        let outcome = guard(|| {
-            context.decode(&mut [5; 17]);
-        });
+        let outcome = context.guarded_decode(&mut [5; 17]);
         assert_contained(
             outcome,
             "src/llama-context.cpp",
@@ -201,9 +203,7 @@ fn assertion_inside_a_computation() {
         logits: &raw mut output,
     };
     // SAFETY: the context and the arrays of the batch are valid; that the position is not is the point.
-    let outcome = guard(|| unsafe {
-        llama_sys::llama_decode(context.raw, batch);
-    });
+    let outcome = unsafe { guarded!(llama_decode(context.raw, batch)) };
     assert_contained(outcome, "ggml/src/ggml-cpu/ops.cpp", "GGML_ASSERT(i01 >= 0 && i01 < ne01) failed");
     drop(context);
     let model = Model::load(Tiny::Llama);
@@ -217,9 +217,7 @@ fn exception_of_a_token_that_does_not_exist() {
     let vocab = model.vocab();
     for token in [-1, 507, i32::MAX] {
         // SAFETY: the vocabulary is valid; that the token is not is the point.
-        let (outcome, message) = guard(|| unsafe {
-            llama_sys::llama_vocab_get_text(vocab, token);
-        });
+        let (outcome, message) = unsafe { guarded!(llama_vocab_get_text(vocab, token)) };
         assert_eq!(outcome, Outcome::LLAMA_SHIM_OUTCOME_EXCEPTION, "{message}");
         assert!(!message.is_empty());
     }
@@ -232,9 +230,7 @@ fn contained_failures_leave_nothing_behind() {
     let before = model.continuation();
     for _ in 0..100 {
         let context = model.context(16);
-        let outcome = guard(|| {
-            context.decode(&mut [5; 17]);
-        });
+        let outcome = context.guarded_decode(&mut [5; 17]);
         assert_eq!(outcome.0, Outcome::LLAMA_SHIM_OUTCOME_ASSERTION);
     }
     assert_eq!(model.continuation(), before);
@@ -249,9 +245,7 @@ fn other_threads_are_not_disturbed() {
                 let before = model.continuation();
                 for _ in 0..20 {
                     let context = model.context(16);
-                    let outcome = guard(|| {
-                        context.decode(&mut [5; 17]);
-                    });
+                    let outcome = context.guarded_decode(&mut [5; 17]);
                     assert_contained(outcome, "src/llama-context.cpp", "n_tokens_all <= cparams.n_batch");
                     drop(context);
                     assert_eq!(model.continuation(), before);
@@ -265,17 +259,43 @@ fn other_threads_are_not_disturbed() {
 fn success_is_a_success() {
     let model = Model::load(Tiny::Llama);
     let context = model.context(64);
-    let mut code = -7;
-    let (outcome, message) = guard(|| code = context.decode(&mut [1, 261, 301]));
-    assert_eq!((outcome, message.as_str(), code), (Outcome::LLAMA_SHIM_OUTCOME_COMPLETED, "", 0));
+    let outcome = context.guarded_decode(&mut [1, 261, 301]);
+    assert_eq!(outcome, (Outcome::LLAMA_SHIM_OUTCOME_COMPLETED, String::new()));
+    let mut last = -7;
+    // SAFETY: the memory is valid, and the buffer has the size that is asked for.
+    let outcome = unsafe {
+        let mut message: [c_char; llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize] = [0; _];
+        llama_sys::call::llama_memory_seq_pos_max(message.as_mut_ptr(), &raw mut last, context.memory(), 0)
+    };
+    assert_eq!((outcome, last), (Outcome::LLAMA_SHIM_OUTCOME_COMPLETED, 2));
 }
 
 #[test]
-fn panic_passes_through_and_leaves_the_guard() {
-    let model = Model::load(Tiny::Llama);
-    let caught = std::panic::catch_unwind(|| guard(|| panic!("mine")));
-    assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"mine"));
-    // SAFETY: takes no arguments.
-    assert!(!unsafe { llama_sys::llama_shim_is_guarded() });
-    assert_eq!(model.continuation(), model.continuation());
+fn every_way_to_fail_is_told_apart() {
+    drop(Model::load(Tiny::Llama));
+    let fail = |how: Outcome| {
+        // SAFETY: the text is NUL-terminated.
+        unsafe { guarded!(llama_shim_fail(how, c"why".as_ptr())) }
+    };
+    let expected = [
+        (Outcome::LLAMA_SHIM_OUTCOME_COMPLETED, Outcome::LLAMA_SHIM_OUTCOME_COMPLETED, ""),
+        (
+            Outcome::LLAMA_SHIM_OUTCOME_ASSERTION,
+            Outcome::LLAMA_SHIM_OUTCOME_ASSERTION,
+            "shim/guard.cpp:1: why",
+        ),
+        (Outcome::LLAMA_SHIM_OUTCOME_EXCEPTION, Outcome::LLAMA_SHIM_OUTCOME_EXCEPTION, "why"),
+        (Outcome::LLAMA_SHIM_OUTCOME_NO_MEMORY, Outcome::LLAMA_SHIM_OUTCOME_NO_MEMORY, "std::bad_alloc"),
+        // An exception that is derived from nothing.
+        (
+            llama_sys::llama_shim_outcome(99),
+            Outcome::LLAMA_SHIM_OUTCOME_EXCEPTION,
+            "an exception of an unknown type",
+        ),
+    ];
+    for (how, outcome, message) in expected {
+        assert_eq!(fail(how), (outcome, message.to_owned()));
+        // SAFETY: takes no arguments.
+        assert!(!unsafe { llama_sys::llama_shim_is_guarded() });
+    }
 }

@@ -948,9 +948,36 @@ fn gguf() {
 #[test]
 fn shim() {
     let functions: [*const (); 3] = [
-        llama_sys::llama_shim_guard as *const (),
         llama_sys::llama_shim_install_abort_callback as *const (),
         llama_sys::llama_shim_is_guarded as *const (),
+        llama_sys::llama_shim_fail as *const (),
+    ];
+    assert_linked(&functions);
+}
+
+#[test]
+fn shim_process() {
+    let functions: [*const (); 2] =
+        [llama_sys::llama_shim_batch_fill as *const (), llama_sys::llama_shim_process as *const ()];
+    assert_linked(&functions);
+}
+
+#[test]
+fn shim_samplers() {
+    let functions: [*const (); 3] = [
+        llama_sys::llama_shim_sampler_chain_exchange as *const (),
+        llama_sys::llama_shim_sampler_accept_all as *const (),
+        llama_sys::llama_shim_get_sampled as *const (),
+    ];
+    assert_linked(&functions);
+}
+
+#[test]
+fn shim_by_address() {
+    let functions: [*const (); 3] = [
+        llama_sys::llama_shim_threadpool_new as *const (),
+        llama_sys::llama_shim_threadpool_free as *const (),
+        llama_sys::llama_shim_get_features as *const (),
     ];
     assert_linked(&functions);
 }

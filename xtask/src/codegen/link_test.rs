@@ -1,6 +1,5 @@
 //! The test that links every bound function.
 
-use super::bindings::Linked;
 use super::functions::{Headers, Status};
 
 /// `tests/link.rs` of llama-sys, before formatting.
@@ -15,11 +14,7 @@ pub(super) fn render(headers: &Headers) -> String {
     );
     for (header, functions) in &headers.functions {
         let bound: Vec<_> = functions.iter().filter(|function| function.status == Status::Bound).collect();
-        let condition = match header.linked {
-            Linked::Always => "",
-            Linked::Common => "#[cfg(feature = \"common\")]\n",
-            Linked::CpuBackend => "#[cfg(not(feature = \"dynamic-backends\"))]\n",
-        };
+        let condition = header.linked.rust_condition();
         code += &format!("\n{condition}#[test]\nfn {}() {{\n", header.module);
         code += &format!("let functions: [*const (); {}] = [\n", bound.len());
         for function in bound {

@@ -20,6 +20,7 @@ const fn reason(header: &'static str, functions: &'static str, why: &'static str
     Reason { header, functions, why }
 }
 
+const TOGETHER: &str = "several calls inside `llama_core`, made as one";
 const GRAPHS: &str = "graph building is not wrapped: llama.cpp builds the graphs of its models";
 const SCHEDULING: &str = "graphs, their buffers and their scheduling are llama.cpp's own affair";
 const BACKENDS: &str = "llama.cpp creates its backends itself and drives them";
@@ -124,6 +125,9 @@ pub(super) const REASONS: &[Reason] = &[
     reason("ggml-opt.h", "*", TRAINING),
     reason("gguf.h", "*", GGUF),
     reason("guard.h", "*", "the containment inside `llama_core`: calls that can fail go through it"),
+    reason("process.h", "*", TOGETHER),
+    reason("samplers.h", "*", TOGETHER),
+    reason("by_address.h", "*", TOGETHER),
     reason("common.h", "llama_shim_string_free", "each string is copied and freed where C returns it"),
     reason("common_chat.h", "llama_shim_chat_templates_free", DROPPED),
     reason("common_chat.h", "llama_shim_chat_turn_free", DROPPED),

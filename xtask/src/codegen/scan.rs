@@ -40,7 +40,8 @@ pub(super) fn scan(root: &Path, name: &str, folder: &Path) -> anyhow::Result<Vec
     Ok(mentions)
 }
 
-fn rust_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// The Rust files in a folder and those inside of it, sorted.
+pub(super) fn rust_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("could not read {}", folder.display()))? {
         let path = entry?.path();

@@ -135,7 +135,7 @@ fn adapt(item: &mut syn::Item, signed: &BTreeSet<String>) -> anyhow::Result<()> 
 }
 
 /// Whether bindgen made this struct from a C enum.
-fn is_newtype(item: &syn::ItemStruct) -> bool {
+pub(super) fn is_newtype(item: &syn::ItemStruct) -> bool {
     item.attrs.iter().any(|attribute| attribute.to_token_stream().to_string().contains("transparent"))
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use llama_gguf::Gguf;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::guard::guard;
+use crate::ffi::guard::guarded;
 use crate::ffi::string::path_to_c;
 use crate::model::{Model, ModelSource};
 
@@ -41,10 +41,10 @@ pub(super) fn init(source: &ModelSource, model: &Model) -> Result<*mut llama_sys
     if let ModelSource::File(path) = source {
         let path = path_to_c(path)?;
         // SAFETY: the model is valid and has weights, its set of adapters is locked (`load`), the path is NUL-terminated.
-        return guard(|| unsafe { llama_sys::llama_adapter_lora_init(model.raw(), path.as_ptr()) });
+        return unsafe { guarded!(llama_adapter_lora_init(model.raw(), path.as_ptr())) };
     }
     let stream = source.stream().map_err(|error| file_error(source, error))?;
     // SAFETY: the model as above; the stream is open and C reads all of the adapter from it during the call
     // (llama-adapter.cpp).
-    guard(|| unsafe { llama_sys::llama_adapter_lora_init_from_file_ptr(model.raw(), stream.raw()) })
+    unsafe { guarded!(llama_adapter_lora_init_from_file_ptr(model.raw(), stream.raw())) }
 }

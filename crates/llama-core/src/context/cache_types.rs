@@ -32,9 +32,7 @@ fn is_quantised(kind: llama_sys::ggml_type) -> bool {
 /// which no heads are multiplied with a Hadamard matrix: llama-kv-cache.cpp, build_rope_shift).
 pub(super) fn can_turn_keys(model: &Model, keys: llama_sys::ggml_type) -> Result<bool> {
     use llama_sys::{ggml_type, llama_rope_type};
-    // SAFETY: the model is valid; the function reads a number.
-    let rope = unsafe { llama_sys::llama_model_rope_type(model.raw()) };
-    if rope == llama_rope_type::LLAMA_ROPE_TYPE_NONE {
+    if model.raw_rope_type()? == llama_rope_type::LLAMA_ROPE_TYPE_NONE {
         return Ok(true);
     }
     if is_quantised(keys) { has_matrix(model) } else { Ok(keys != ggml_type::GGML_TYPE_BF16) }

@@ -3,9 +3,9 @@
 use super::positions::is_shared;
 use super::{Computed, Context, PoolingType};
 use crate::batch::Batch;
-use crate::error::{DecodeError, ErrorKind, Result};
+use crate::error::{DecodeError, Error, ErrorKind, Result};
 use crate::ffi::exit;
-use crate::ffi::guard::guard;
+use crate::ffi::guard::guarded;
 use crate::log;
 use crate::model::Model;
 use crate::token::{SeqId, Token};
@@ -128,22 +128,22 @@ impl Context {
         let result = {
             let _pools = self.threadpools.lock();
             self.threadpools.check()?;
-            let result = guard(|| {
-                // SAFETY: the context is valid; the function reads a pointer.
-                positions.check(unsafe { llama_sys::llama_get_memory(raw) }, batch)?;
-                input.fill(batch)?;
-                // SAFETY: the context and its batch are valid, and `check_batch` has refused what C asserts on.
-                Ok(unsafe { llama_sys::llama_process(raw, process.to_raw(), input.raw()) })
-            });
-            if result.is_err() {
+            // SAFETY: the context is valid; the function reads a pointer.
+            let memory = unsafe { llama_sys::llama_get_memory(raw) };
+            let result = positions
+                .check(memory, batch)
+                .and_then(|()| input.process(self.raw.0, process.to_raw(), batch));
+            if result.as_ref().is_err_and(Error::is_contained) {
                 self.threadpools.fail();
             }
             result
         };
-        result.unwrap_or_else(|error| {
-            self.poison_with(&error);
-            Err(error)
-        })
+        if let Err(error) = &result
+            && error.is_contained()
+        {
+            self.poison_with(error);
+        }
+        result
     }
 
     /// Makes a result of the code, and of memory what the result says of it.
@@ -190,7 +190,7 @@ impl Context {
             return Ok(());
         }
         // SAFETY: the context is valid.
-        self.call(|raw| unsafe { llama_sys::llama_get_logits(raw) }).map(drop)
+        self.call(|raw| unsafe { guarded!(llama_get_logits(raw)) }).map(drop)
     }
 
     /// Forgets the results of the last batch. Their order is applied first, for the reason that `apply_order` gives.

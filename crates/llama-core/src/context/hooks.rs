@@ -8,6 +8,7 @@ use super::Context;
 use crate::abort::Abort;
 use crate::error::{DecodeError, ErrorKind, Result};
 use crate::ffi::callback::Callback;
+use crate::ffi::guard::guarded;
 use crate::observer::{Observer, TensorInfo};
 
 /// The callbacks of one context. C holds its address, so that it does not move; it is only used by the thread that has
@@ -153,7 +154,7 @@ impl Context {
         let callback = stops.then_some(on_abort as unsafe extern "C-unwind" fn(*mut c_void) -> bool);
         self.call(|raw| {
             // SAFETY: the context is valid, and its hooks are freed after it.
-            unsafe { llama_sys::llama_set_abort_callback(raw, callback, data) }
+            unsafe { guarded!(llama_set_abort_callback(raw, callback, data)) }
         })
     }
 }

@@ -3,8 +3,8 @@
 use std::ptr::NonNull;
 
 use crate::batch::Batch;
-use crate::error::{DecodeError, ErrorKind, Result};
-use crate::ffi::guard::{free, guard};
+use crate::error::{DecodeError, Error, ErrorKind, Result};
+use crate::ffi::guard::{freed, guarded};
 
 /// An owned `llama_batch_ext`, filled anew for each batch. C keeps its arrays between batches; the older `llama_decode`
 /// makes such an object for each call.
@@ -20,7 +20,7 @@ impl Input {
     /// The context is valid, and lives as long as `fill` and the C functions are given the result.
     pub(super) unsafe fn new(context: NonNull<llama_sys::llama_context>) -> Result<Self> {
         // SAFETY: the context is valid by the caller's promise; the function reads numbers and pointers of it.
-        let raw = guard(|| unsafe { llama_sys::llama_batch_ext_init(context.as_ptr()) })?;
+        let raw = unsafe { guarded!(llama_batch_ext_init(context.as_ptr())) }?;
         NonNull::new(raw).map(|raw| Self { raw }).ok_or_else(|| {
             ErrorKind::OutOfMemory { message: "llama_batch_ext_init returned NULL".to_owned() }.into()
         })
@@ -30,79 +30,60 @@ impl Input {
         self.raw.as_ptr()
     }
 
-    /// Copies a batch, whose tokens, sequences and size are checked, into the C object. To be called inside the guard.
+    /// Copies a batch, whose tokens, sequences and size are checked, into the C object and computes it. The code that
+    /// comes back.
     ///
     /// # Errors
     ///
-    /// For embeddings and states of a width that the context does not take.
-    pub(super) fn fill(&mut self, batch: &Batch) -> Result<()> {
-        // SAFETY: the object is valid and nobody else uses it.
-        unsafe { llama_sys::llama_batch_ext_clear(self.raw()) };
-        // A step of a generation, which is to be quick.
-        if let ([token], [pos], []) = (&*batch.tokens, &*batch.positions, &*batch.places)
-            && batch.states.is_empty()
-        {
-            self.add(0, *token, &batch.seq_ids)?;
-            self.set_pos(0, &[*pos; 4]);
-            self.set_output(0, batch.outputs[0]);
-            return Ok(());
+    /// For embeddings and states of a width that the context does not take, and the errors of containment.
+    pub(super) fn process(
+        &mut self,
+        context: NonNull<llama_sys::llama_context>,
+        process: llama_sys::llama_process_type,
+        batch: &Batch,
+    ) -> Result<i32> {
+        let entries = llama_sys::llama_shim_entries {
+            tokens: batch.tokens.as_ptr(),
+            positions: batch.positions.as_ptr(),
+            n_seq_ids: batch.seq_id_counts.as_ptr(),
+            seq_ids: batch.seq_ids.as_ptr(),
+            outputs: batch.outputs.as_ptr(),
+            n_entries: batch.len(),
+        };
+        let mut given = &raw const entries;
+        if !(batch.places.is_empty() && batch.states.is_empty()) {
+            self.fill(&entries, batch)?;
+            given = core::ptr::null();
         }
-        let mut rows = batch.places.iter().zip(batch.rows.iter());
-        let mut next = rows.next();
-        for (index, entry) in batch.entries().enumerate() {
-            self.add(index, batch.tokens[index], entry.seq_ids)?;
-            let row = next.filter(|(place, _)| place.index == index);
-            if let Some((place, row)) = row {
-                self.set_embedding(index, row)?;
-                self.set_pos(index, &place.pos);
-                next = rows.next();
-            } else {
-                self.set_pos(index, &[entry.pos; 4]);
-            }
-            self.set_output(index, batch.outputs[index]);
+        // SAFETY: the context and its batch are valid, and the arrays are as long as they have to be: a `Batch` has one
+        // element in each for each entry, and as many sequences as it counts. What the numbers have to be so that no
+        // assertion fails is checked before (`Context::check_batch`); one that is overlooked becomes an error.
+        let code = unsafe { guarded!(llama_shim_process(context.as_ptr(), process, self.raw(), given)) }?;
+        if code == llama_sys::LLAMA_SHIM_ENTRIES_REFUSED {
+            return Err(refused());
         }
-        if batch.states.is_empty() {
-            return Ok(());
+        Ok(code)
+    }
+
+    /// Copies a batch with embeddings or states into the C object.
+    fn fill(&mut self, entries: &llama_sys::llama_shim_entries, batch: &Batch) -> Result<()> {
+        // SAFETY: as in `process`.
+        if !unsafe { guarded!(llama_shim_batch_fill(self.raw(), entries)) }? {
+            return Err(refused());
+        }
+        for (place, row) in batch.places.iter().zip(batch.rows.iter()) {
+            self.set_embedding(place.index, row)?;
+            let (index, pos) = (c_index(place.index), place.pos.as_ptr());
+            // SAFETY: the object is valid and has the entry, of which C reads at most four positions (llama-batch.cpp,
+            // set_token_pos).
+            unsafe { guarded!(llama_batch_ext_set_pos(self.raw(), index, pos)) }?;
         }
         batch.states.iter().enumerate().try_for_each(|(index, row)| self.set_state(index, row))
     }
 
-    fn set_pos(&mut self, index: usize, pos: &[llama_sys::llama_pos; 4]) {
-        // SAFETY: the object is valid and has the entry, of which C reads at most four positions (llama-batch.cpp,
-        // set_token_pos).
-        unsafe { llama_sys::llama_batch_ext_set_pos(self.raw(), c_index(index), pos.as_ptr()) };
-    }
-
-    fn set_output(&mut self, index: usize, output: i8) {
-        if output != 0 {
-            // SAFETY: the object is valid and has the entry.
-            unsafe { llama_sys::llama_batch_ext_set_output_logits(self.raw(), c_index(index), true) };
-        }
-    }
-
-    fn add(&mut self, index: usize, token: i32, seq_ids: &[i32]) -> Result<()> {
-        let (raw, first) = (self.raw(), seq_ids.first().copied().unwrap_or(-1));
-        // SAFETY: the object is valid; C checks what it is given and pushes to vectors of its own.
-        let added = unsafe {
-            if token == llama_sys::LLAMA_TOKEN_NULL {
-                llama_sys::llama_batch_ext_add(raw, first)
-            } else {
-                llama_sys::llama_batch_ext_add_token(raw, first, token)
-            }
-        };
-        if added != c_index(index) {
-            return Err(ErrorKind::Decode(DecodeError::InvalidBatch).into());
-        }
-        for seq_id in seq_ids.iter().skip(1) {
-            // SAFETY: as above.
-            unsafe { llama_sys::llama_batch_ext_add_seq(raw, added, *seq_id) };
-        }
-        Ok(())
-    }
-
     fn set_embedding(&mut self, index: usize, row: &[f32]) -> Result<()> {
         // SAFETY: C copies as many floats as the row says it has.
-        if unsafe { llama_sys::llama_batch_ext_set_embd_token(self.raw(), c_index(index), embd(row)) } {
+        if unsafe { guarded!(llama_batch_ext_set_embd_token(self.raw(), c_index(index), embd(row))) }? {
             return Ok(());
         }
         let reason = "the model takes another width, see Model::n_embd_inp".to_owned();
@@ -111,7 +92,7 @@ impl Input {
 
     fn set_state(&mut self, index: usize, row: &[f32]) -> Result<()> {
         // SAFETY: as in `set_embedding`.
-        if unsafe { llama_sys::llama_batch_ext_set_embd_state(self.raw(), c_index(index), embd(row)) } {
+        if unsafe { guarded!(llama_batch_ext_set_embd_state(self.raw(), c_index(index), embd(row))) }? {
             return Ok(());
         }
         let reason = "only contexts of ContextType::Mtp take states, of Model::n_embd_out floats".to_owned();
@@ -122,8 +103,14 @@ impl Input {
 impl Drop for Input {
     fn drop(&mut self) {
         // SAFETY: this is the only owner. The destructor frees C's vectors and does not look at the context.
-        free("a batch", || unsafe { llama_sys::llama_batch_ext_free(self.raw()) });
+        freed("a batch", unsafe { guarded!(llama_batch_ext_free(self.raw())) });
     }
+}
+
+/// The error for entries that C does not take, whose numbers were checked.
+#[cold]
+fn refused() -> Error {
+    ErrorKind::Decode(DecodeError::InvalidBatch).into()
 }
 
 /// An index as C wants it; batches are not longer than `n_batch`, an `i32`.

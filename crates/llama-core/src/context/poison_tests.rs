@@ -4,6 +4,7 @@ use test_models::Tiny;
 
 use super::{Context, ContextParams};
 use crate::error::{Error, ErrorKind};
+use crate::ffi::guard::guarded;
 use crate::model::{Model, ModelParams};
 use crate::token::{Pos, SeqId, Token};
 use crate::{Batch, TokenizeOptions};
@@ -32,7 +33,7 @@ fn fail(context: &mut Context) -> Error {
     context
         .call(|raw| {
             // SAFETY: the context is valid; that the sequence is not is the point.
-            unsafe { llama_sys::llama_memory_seq_rm(llama_sys::llama_get_memory(raw), 9999, 0, -1) }
+            unsafe { guarded!(llama_memory_seq_rm(llama_sys::llama_get_memory(raw), 9999, 0, -1)) }
         })
         .unwrap_err()
 }

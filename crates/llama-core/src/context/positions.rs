@@ -3,6 +3,7 @@
 
 use crate::batch::{Batch, Entry};
 use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::guard::guarded;
 
 /// The check, and the memory that it needs for each sequence: made once for a context.
 pub(super) struct Positions {
@@ -32,14 +33,14 @@ impl Positions {
         }
     }
 
-    /// Refuses positions that do not follow each other and those in memory. The ids of the batch are checked. To be
-    /// called inside the guard. A memory that is NULL is empty.
+    /// Refuses positions that do not follow each other and those in memory. The ids of the batch are checked. A
+    /// memory that is NULL is empty.
     #[inline]
     pub(super) fn check(&mut self, memory: llama_sys::llama_memory_t, batch: &Batch) -> Result<()> {
         // A step of a generation, which is to be quick.
         if let ([pos], [seq_id]) = (batch.positions.as_slice(), batch.seq_ids.as_slice()) {
             // SAFETY: the memory is NULL or that of the context, and the id is one of its sequences.
-            let last = unsafe { llama_sys::llama_memory_seq_pos_max(memory, *seq_id) };
+            let last = unsafe { guarded!(llama_memory_seq_pos_max(memory, *seq_id)) }?;
             if last < 0 || *pos == last + 1 {
                 return Ok(());
             }
@@ -79,7 +80,7 @@ impl Positions {
         } else {
             self.seen.push(seq_id);
             // SAFETY: the memory is NULL or that of the context, and the id is one of its sequences.
-            sequence.memory = unsafe { llama_sys::llama_memory_seq_pos_max(memory, seq_id) };
+            sequence.memory = unsafe { guarded!(llama_memory_seq_pos_max(memory, seq_id)) }?;
             let last = sequence.memory;
             // An embedding of an image may begin where the text before it ended.
             last < 0 || if several { pos > last || (row && pos == last) } else { pos == last + 1 }
@@ -94,28 +95,34 @@ impl Positions {
 
 /// Sequences that share a token must have the same positions in memory.
 fn check_shared(memory: llama_sys::llama_memory_t, entry: Entry<'_>) -> Result<()> {
-    // SAFETY: the memory is NULL or that of the context, for which both functions return -1 (llama-context.cpp), and
-    // the ids are of its sequences.
-    let span = |seq_id: i32| unsafe {
-        (
-            llama_sys::llama_memory_seq_pos_min(memory, seq_id),
-            llama_sys::llama_memory_seq_pos_max(memory, seq_id),
-        )
+    let span = |seq_id: i32| -> Result<(i32, i32)> {
+        // SAFETY: the memory is NULL or that of the context, for which both functions return -1 (llama-context.cpp), and
+        // the ids are of its sequences.
+        unsafe {
+            Ok((
+                guarded!(llama_memory_seq_pos_min(memory, seq_id))?,
+                guarded!(llama_memory_seq_pos_max(memory, seq_id))?,
+            ))
+        }
     };
-    let first = entry.seq_ids[0];
-    let Some(other) = entry.seq_ids.iter().find(|other| span(**other) != span(first)) else {
-        return Ok(());
-    };
-    let say = |seq_id: i32| match span(seq_id) {
+    let say = |seq_id: i32, span| match span {
         (_, -1) => format!("sequence {seq_id} is empty"),
         (start, end) => format!("sequence {seq_id} has {start}..={end}"),
     };
-    let reason = format!(
-        "it is in one token with sequence {first}, and their positions in memory are not the same ({}, {})",
-        say(first),
-        say(*other)
-    );
-    Err(ErrorKind::InvalidPosition { pos: entry.pos, seq_id: *other, reason }.into())
+    let first = entry.seq_ids[0];
+    let expected = span(first)?;
+    for other in entry.seq_ids {
+        let found = span(*other)?;
+        if found != expected {
+            let reason = format!(
+                "it is in one token with sequence {first}, and their positions in memory are not the same ({}, {})",
+                say(first, expected),
+                say(*other, found)
+            );
+            return Err(ErrorKind::InvalidPosition { pos: entry.pos, seq_id: *other, reason }.into());
+        }
+    }
+    Ok(())
 }
 
 /// Whether an entry is in several sequences.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use super::Context;
 use crate::batch::Batch;
 use crate::error::{ErrorKind, Result};
+use crate::ffi::guard::guarded;
 use crate::sampler::{SamplerChain, check_sampled};
 use crate::token::{SeqId, Token};
 
@@ -156,7 +157,7 @@ impl Context {
         let sampler = attached.as_ptr();
         // SAFETY: the context and the chain are valid, and the chain is freed after the context, or after the context
         // was told to forget it. It is in the form that can be given to a context, and new to one.
-        if self.call(|raw| unsafe { llama_sys::llama_set_sampler(raw, seq_id.get(), sampler) })? {
+        if self.call(|raw| unsafe { guarded!(llama_set_sampler(raw, seq_id.get(), sampler)) })? {
             self.samplers.attached.insert(seq_id.get(), attached);
             return Ok(before);
         }
@@ -190,9 +191,7 @@ impl Context {
         }
         self.discard_outputs()?;
         // SAFETY: the context is valid; NULL makes it forget the sequence's sampler.
-        self.call(|raw| unsafe {
-            llama_sys::llama_set_sampler(raw, seq_id.get(), core::ptr::null_mut());
-        })?;
+        self.call(|raw| unsafe { guarded!(llama_set_sampler(raw, seq_id.get(), core::ptr::null_mut())) })?;
         self.samplers.attached.remove(&seq_id.get());
         chain.map(Some)
     }

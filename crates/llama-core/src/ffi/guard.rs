@@ -1,6 +1,7 @@
-//! Runs calls into llama.cpp so that a failed assertion or a C++ exception comes back as an error.
+//! Calls into llama.cpp whose failed assertions and C++ exceptions come back as errors. They are made in C++
+//! (`llama_sys::call`), so that nothing is thrown through a frame of Rust.
 
-use core::ffi::{CStr, c_char, c_void};
+use core::ffi::{CStr, c_char};
 use core::fmt;
 use core::mem::MaybeUninit;
 
@@ -10,38 +11,54 @@ use crate::ffi::exit;
 /// The message buffer that the shim writes to when a call fails. Left uninitialised while calls succeed.
 type Message = [MaybeUninit<u8>; llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize];
 
-/// The closure and the place for its result, behind one pointer.
-struct Call<F, R> {
-    body: Option<F>,
-    result: Option<R>,
-}
-
-/// Runs `body`, which calls llama.cpp, inside the shim's try/catch. Corresponds to `llama_shim_guard`.
+/// Calls a C function with a guard: `unsafe { guarded!(llama_decode(context, batch)) }` is the function's result, or an
+/// error with what was thrown. `cargo xtask codegen` generates the function that makes the call, for each name that stands
+/// in this macro.
+///
+/// # Safety
+///
+/// What the C function asks for.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::Internal`] for a failed assertion on this thread, [`ErrorKind::Exception`] and
 /// [`ErrorKind::OutOfMemory`] for a C++ exception. The C++ object that the call worked on must then not be
 /// used again, only freed. [`ErrorKind::ProcessEnds`] when the process ends, and C++ is not called any more.
+macro_rules! guarded {
+    ($function:ident($($argument:expr),* $(,)?)) => {
+        $crate::ffi::guard::call(|message, result| llama_sys::call::$function(message, result, $($argument),*))
+    };
+}
+
+pub(crate) use guarded;
+
+/// Makes a call by a function of `llama_sys::call`: see [`guarded`].
+///
+/// # Safety
+///
+/// `function` does what those functions do: the result is written when the outcome is that the call completed, and a
+/// NUL-terminated message when it is any other.
 #[inline]
-pub(crate) fn guard<R>(body: impl FnOnce() -> R) -> Result<R, Error> {
+pub(crate) unsafe fn call<R>(
+    function: impl FnOnce(*mut c_char, *mut R) -> llama_sys::llama_shim_outcome,
+) -> Result<R, Error> {
     let _inside = exit::enter()?;
-    let mut call = Call { body: Some(body), result: None };
     let mut message: Message = [MaybeUninit::uninit(); llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize];
-    let outcome = run(&mut call, &mut message);
-    if let (llama_sys::llama_shim_outcome::LLAMA_SHIM_OUTCOME_COMPLETED, Some(result)) =
-        (outcome, call.result)
-    {
-        return Ok(result);
+    let mut result = MaybeUninit::<R>::uninit();
+    let outcome = function(message.as_mut_ptr().cast::<c_char>(), result.as_mut_ptr());
+    if outcome == llama_sys::llama_shim_outcome::LLAMA_SHIM_OUTCOME_COMPLETED {
+        // SAFETY: the function has written its result, by the caller's promise (shim/calls.cpp). One that returns nothing
+        // has `()`, which needs no writing.
+        return Ok(unsafe { result.assume_init() });
     }
-    // SAFETY: for every outcome but COMPLETED the shim has written a NUL-terminated message (guard.h).
+    // SAFETY: by the same promise there is a NUL-terminated message (shim/guard.cpp, `caught`).
     let text = unsafe { CStr::from_ptr(message.as_ptr().cast::<c_char>()) };
     Err(contained(outcome, &text.to_string_lossy()))
 }
 
-/// Runs `body`, which frees an object of C's, where there is nobody to return an error to.
-pub(crate) fn free(what: impl fmt::Display, body: impl FnOnce()) {
-    match guard(body) {
+/// Reports that freeing an object of C's failed, where there is nobody to return an error to.
+pub(crate) fn freed(what: impl fmt::Display, result: Result<(), Error>) {
+    match result {
         Ok(()) => {}
         // The memory goes with the process.
         Err(error) if matches!(error.kind(), ErrorKind::ProcessEnds) => {}
@@ -49,27 +66,13 @@ pub(crate) fn free(what: impl fmt::Display, body: impl FnOnce()) {
     }
 }
 
-#[inline]
-fn run<F: FnOnce() -> R, R>(call: &mut Call<F, R>, message: &mut Message) -> llama_sys::llama_shim_outcome {
-    // SAFETY: `invoke` is given the pointer to the call that its types name, the call outlives the shim's
-    // frame, and the buffer has LLAMA_SHIM_MESSAGE_SIZE bytes. A panic of the body unwinds through the shim,
-    // which lets exceptions of other languages pass (guard.cpp).
-    unsafe {
-        llama_sys::llama_shim_guard(
-            Some(invoke::<F, R>),
-            core::ptr::from_mut(call).cast::<c_void>(),
-            message.as_mut_ptr().cast::<c_char>(),
-        )
-    }
-}
-
-/// The function that the shim calls. A C++ exception of the body unwinds through it to the shim.
-unsafe extern "C-unwind" fn invoke<F: FnOnce() -> R, R>(data: *mut c_void) {
-    // SAFETY: `run` passes a pointer to a `Call` of these very types that nobody else uses meanwhile.
-    let call = unsafe { &mut *data.cast::<Call<F, R>>() };
-    if let Some(body) = call.body.take() {
-        call.result = Some(body());
-    }
+/// The result of a call of a function that has no way to return an error, and what takes its place after one, which is
+/// logged.
+pub(crate) fn or_logged<R>(result: Result<R, Error>, otherwise: R) -> R {
+    result.unwrap_or_else(|error| {
+        tracing::error!("{error}");
+        otherwise
+    })
 }
 
 #[cold]
@@ -98,66 +101,50 @@ fn parse_assertion(text: &str) -> ErrorKind {
 
 #[cfg(test)]
 mod tests {
+    use llama_sys::llama_shim_outcome as Outcome;
+
     use super::*;
 
-    fn abort(text: &CStr) {
-        // SAFETY: the strings are NUL-terminated and the format takes one string.
-        unsafe { llama_sys::ggml_abort(c"some/file.cpp".as_ptr(), 42, c"%s".as_ptr(), text.as_ptr()) };
+    fn fail(how: Outcome, text: &CStr) -> Result<(), Error> {
+        crate::backend::init();
+        // SAFETY: the text is NUL-terminated.
+        unsafe { guarded!(llama_shim_fail(how, text.as_ptr())) }
+    }
+
+    fn is_guarded() -> bool {
+        // SAFETY: takes no arguments.
+        unsafe { llama_sys::llama_shim_is_guarded() }
     }
 
     #[test]
     fn result_passes_through() {
-        assert_eq!(guard(|| 7).unwrap(), 7);
+        // SAFETY: takes no arguments.
+        assert!(unsafe { guarded!(llama_max_devices()) }.unwrap() > 0);
     }
 
     #[test]
     fn assertion_becomes_an_error_with_file_line_and_message() {
-        crate::backend::init();
-        let error = guard(|| abort(c"it: broke")).unwrap_err();
+        let error = fail(Outcome::LLAMA_SHIM_OUTCOME_ASSERTION, c"it: broke").unwrap_err();
         match error.kind() {
             ErrorKind::Internal { file, line, message } => {
-                assert_eq!((file.as_str(), *line, message.as_str()), ("some/file.cpp", 42, "it: broke"));
+                assert_eq!((file.as_str(), *line, message.as_str()), ("shim/guard.cpp", 1, "it: broke"));
             }
             other => panic!("{other:?}"),
         }
-        // SAFETY: takes no arguments.
-        assert!(!unsafe { llama_sys::llama_shim_is_guarded() });
+        assert!(!is_guarded());
     }
 
     #[test]
-    fn destructors_run_when_an_assertion_unwinds() {
-        struct Flag<'a>(&'a std::cell::Cell<bool>);
-        impl Drop for Flag<'_> {
-            fn drop(&mut self) {
-                self.0.set(true);
-            }
-        }
-        crate::backend::init();
-        let dropped = std::cell::Cell::new(false);
-        let result = guard(|| {
-            let _flag = Flag(&dropped);
-            abort(c"no");
-        });
-        assert!(result.is_err());
-        assert!(dropped.get());
-    }
-
-    #[test]
-    fn panic_passes_through() {
-        let caught = std::panic::catch_unwind(|| guard(|| panic!("mine")));
-        assert_eq!(*caught.unwrap_err().downcast_ref::<&str>().unwrap(), "mine");
-        // SAFETY: takes no arguments.
-        assert!(!unsafe { llama_sys::llama_shim_is_guarded() });
-    }
-
-    #[test]
-    fn guards_nest() {
-        crate::backend::init();
-        let outer = guard(|| {
-            assert!(guard(|| abort(c"inner")).is_err());
-            5
-        });
-        assert_eq!(outer.unwrap(), 5);
+    fn exceptions_become_errors_whatever_their_type() {
+        let kind = |how| fail(how, c"why").unwrap_err().kind().to_string();
+        assert_eq!(kind(Outcome::LLAMA_SHIM_OUTCOME_EXCEPTION), "llama.cpp threw an exception: why");
+        assert_eq!(kind(Outcome::LLAMA_SHIM_OUTCOME_NO_MEMORY), "out of memory: std::bad_alloc");
+        // One that is derived from nothing.
+        assert_eq!(
+            kind(llama_sys::llama_shim_outcome(99)),
+            "llama.cpp threw an exception: an exception of an unknown type"
+        );
+        assert!(!is_guarded());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 
 use crate::error::{ErrorKind, Result};
-use crate::ffi::guard::guard;
+use crate::ffi::guard::guarded;
 
 /// Why C++ cannot read a pattern; `None` when it can. It reads by recursion: the caller bounds the length, or gives it a
 /// large stack.
@@ -12,7 +12,7 @@ use crate::ffi::guard::guard;
 /// Corresponds to `llama_shim_check_regex`.
 pub(crate) fn refusal(pattern: &CStr) -> Result<Option<String>> {
     // SAFETY: the pattern is NUL-terminated and outlives the call.
-    match guard(|| unsafe { llama_sys::llama_shim_check_regex(pattern.as_ptr()) }) {
+    match unsafe { guarded!(llama_shim_check_regex(pattern.as_ptr())) } {
         Ok(()) => Ok(None),
         Err(error) => match error.kind() {
             ErrorKind::Exception { message } => Ok(Some(message.clone())),

@@ -57,14 +57,34 @@ pub(crate) unsafe fn take_from_shim(text: *mut c_char) -> Option<String> {
 
 /// Reads a string from a C function that fills a buffer, NUL-terminates it, and returns the whole length, or a
 /// negative number when there is no such string (as `llama_model_meta_val_str` does).
-pub(crate) fn read_buffer(mut fill: impl FnMut(*mut c_char, usize) -> i32) -> Option<String> {
+pub(crate) fn read_buffer(
+    mut fill: impl FnMut(*mut c_char, usize) -> Result<i32, Error>,
+) -> Result<Option<String>, Error> {
     let mut buffer = vec![0_u8; 256];
     loop {
-        let length = usize::try_from(fill(buffer.as_mut_ptr().cast::<c_char>(), buffer.len())).ok()?;
+        let length = fill(buffer.as_mut_ptr().cast::<c_char>(), buffer.len())?;
+        let Ok(length) = usize::try_from(length) else { return Ok(None) };
         if length < buffer.len() {
             buffer.truncate(length);
-            return Some(String::from_utf8_lossy(&buffer).into_owned());
+            return Ok(Some(String::from_utf8_lossy(&buffer).into_owned()));
         }
         buffer.resize(length + 1, 0);
     }
+}
+
+/// Reads `count` keys and their values, each by a C function as [`read_buffer`] calls, and sorts them by key. What has no
+/// key or no value is left out.
+pub(crate) fn pairs(
+    count: i32,
+    key: impl Fn(i32, *mut c_char, usize) -> Result<i32, Error>,
+    value: impl Fn(i32, *mut c_char, usize) -> Result<i32, Error>,
+) -> Result<Vec<(String, String)>, Error> {
+    let mut pairs = Vec::new();
+    for index in 0..count {
+        let Some(key) = read_buffer(|buffer, size| key(index, buffer, size))? else { continue };
+        let Some(value) = read_buffer(|buffer, size| value(index, buffer, size))? else { continue };
+        pairs.push((key, value));
+    }
+    pairs.sort();
+    Ok(pairs)
 }

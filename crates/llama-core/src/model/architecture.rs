@@ -1,12 +1,11 @@
 //! What llama.cpp can do with an architecture, asked before it throws or asserts half-way and leaks what it had begun.
 
-use core::ffi::c_char;
 use std::ffi::CString;
 
 use super::effective::Effective;
 use super::params::{ModelParams, invalid};
 use crate::error::{ErrorKind, Result};
-use crate::ffi::guard::guard;
+use crate::ffi::guard::guarded;
 
 /// Refuses a division by tensors where the architecture has none.
 ///
@@ -15,7 +14,9 @@ pub(super) fn check_split(params: &ModelParams, metadata: Effective<'_>) -> Resu
     let Some(name) = metadata.text("general.architecture").filter(|_| params.splits_tensors()) else {
         return Ok(());
     };
-    if ask(name, llama_sys::llama_shim_architecture_splits_tensors)? {
+    let name_in_c = to_c(name);
+    // SAFETY: the text is NUL-terminated, and the function keeps nothing of it (shim/architecture.cpp).
+    if unsafe { guarded!(llama_shim_architecture_splits_tensors(name_in_c.as_ptr())) }? {
         return Ok(());
     }
     let reason = format!(
@@ -29,18 +30,16 @@ pub(super) fn check_split(params: &ModelParams, metadata: Effective<'_>) -> Resu
 ///
 /// Corresponds to `llama_shim_architecture_can_be_saved`.
 pub(super) fn check_savable(name: &str) -> Result<()> {
-    if ask(name, llama_sys::llama_shim_architecture_can_be_saved)? {
+    let name_in_c = to_c(name);
+    // SAFETY: as in `check_split`.
+    if unsafe { guarded!(llama_shim_architecture_can_be_saved(name_in_c.as_ptr())) }? {
         return Ok(());
     }
     let reason = format!("llama.cpp's writer does not know all of the architecture `{name}`");
     Err(ErrorKind::Unsupported { operation: "saving", reason }.into())
 }
 
-fn ask(name: &str, question: unsafe extern "C-unwind" fn(*const c_char) -> bool) -> Result<bool> {
-    // C reads metadata up to a NUL byte.
-    let name = name.split('\0').next().unwrap_or_default();
-    let name = CString::new(name).unwrap_or_default();
-    // SAFETY: both functions read a NUL-terminated text and keep nothing (shim/architecture.cpp); guarded because they
-    // allocate.
-    guard(|| unsafe { question(name.as_ptr()) })
+/// A name as C reads it from metadata: up to a NUL byte.
+fn to_c(name: &str) -> CString {
+    CString::new(name.split('\0').next().unwrap_or_default()).unwrap_or_default()
 }

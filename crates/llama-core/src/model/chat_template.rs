@@ -2,7 +2,7 @@
 
 use super::Model;
 use crate::error::Result;
-use crate::ffi::guard::guard;
+use crate::ffi::guard::guarded;
 use crate::ffi::string::{from_c, to_c};
 
 /// What the keys of named templates begin with.
@@ -19,7 +19,7 @@ impl Model {
         let name = name.map(|name| to_c("template name", name)).transpose()?;
         let name = name.as_ref().map_or(core::ptr::null(), |name| name.as_ptr());
         // SAFETY: the name is NULL or NUL-terminated, and the result is NULL or a string of the model.
-        guard(|| unsafe { from_c(llama_sys::llama_model_chat_template(self.raw(), name)) })
+        unsafe { Ok(from_c(guarded!(llama_model_chat_template(self.raw(), name))?)) }
     }
 
     /// The names of the chat templates beside the default one, sorted: `tool_use` and `rag` are common.

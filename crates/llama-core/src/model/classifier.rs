@@ -2,7 +2,6 @@
 
 use super::Model;
 use crate::error::Result;
-use crate::ffi::guard::guard;
 use crate::ffi::string::from_c;
 
 impl Model {
@@ -35,7 +34,7 @@ impl Model {
         let has_tensors =
             || self.tensors().iter().any(|tensor| tensor.name().as_bytes().starts_with(b"cls."));
         // SAFETY: as in `classifier_labels`.
-        let has_label = guard(|| !unsafe { llama_sys::llama_model_cls_label(self.raw(), 0) }.is_null())?;
+        let has_label = !unsafe { llama_sys::llama_model_cls_label(self.raw(), 0) }.is_null();
         if has_label || has_tensors() {
             return Ok(true);
         }

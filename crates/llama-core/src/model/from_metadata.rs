@@ -11,7 +11,7 @@ use super::{LazyMode, Model, ModelParams, Origin, Shape, architecture, hyperpara
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::callback::Callback;
 use crate::ffi::exit;
-use crate::ffi::guard::guard;
+use crate::ffi::guard::guarded;
 use crate::{backend, log};
 
 /// A tensor that llama.cpp asks the data of: its name, shape and type.
@@ -139,9 +139,9 @@ impl Model {
             let raw_params = raw_params.as_raw();
             // SAFETY: the head is valid and lives until after the call, after which C does not use it any more; the
             // callback is given the pointer that it expects, to what lives as long; the parameters were made by `to_raw`.
-            let raw = guard(|| unsafe {
-                llama_sys::llama_model_init_from_user(head.0.as_ptr(), Some(on_tensor), data, raw_params)
-            })
+            let raw = unsafe {
+                guarded!(llama_model_init_from_user(head.0.as_ptr(), Some(on_tensor), data, raw_params))
+            }
             .map_err(expected)?;
             NonNull::new(raw).ok_or_else(refused)
         });
@@ -194,9 +194,9 @@ impl RawHead {
         let params = llama_sys::gguf_init_params { no_alloc: true, ctx: core::ptr::null_mut() };
         log::explain(|| {
             // SAFETY: the buffer has the length that is passed and is only read during the call (gguf.cpp).
-            let raw = guard(|| unsafe {
-                llama_sys::gguf_init_from_buffer(bytes.as_ptr().cast::<c_void>(), bytes.len(), params)
-            })?;
+            let raw = unsafe {
+                guarded!(gguf_init_from_buffer(bytes.as_ptr().cast::<c_void>(), bytes.len(), params))
+            }?;
             NonNull::new(raw).map(Self).ok_or_else(refused)
         })
     }
@@ -244,7 +244,7 @@ impl Filling<'_> {
         // SAFETY: the tensor is valid, its name is an array with a NUL in it (ggml.c, ggml_set_name).
         let (name, id, ne, size) = unsafe {
             let name = core::ffi::CStr::from_ptr(llama_sys::ggml_get_name(tensor)).to_string_lossy();
-            (name, (*tensor).type_, (*tensor).ne, llama_sys::ggml_nbytes(tensor))
+            (name, (*tensor).type_, (*tensor).ne, guarded!(ggml_nbytes(tensor))?)
         };
         let unusable = |source: BoxedError| ErrorKind::TensorData { tensor: name.to_string(), source };
         let shape: Shape = ne.map(|n| u64::try_from(n).unwrap_or(0));
@@ -257,12 +257,11 @@ impl Filling<'_> {
         (self.fill)(&view, &mut self.bytes).map_err(unusable)?;
         let bytes = self.bytes.as_ptr().cast::<c_void>();
         // SAFETY: the buffer has that many bytes; the function reads them.
-        if self.check && !unsafe { llama_sys::ggml_validate_row_data(id, bytes, size) } {
+        if self.check && !unsafe { guarded!(ggml_validate_row_data(id, bytes, size)) }? {
             return Err(unusable("there are NaN or infinities in it, or blocks that cannot be".into()).into());
         }
-        // In a guard of its own: an exception must not pass through the frames of the callback.
         // SAFETY: the tensor has a buffer and that many bytes, and so has the source (llama-model.cpp, load_tensors).
-        guard(|| unsafe { llama_sys::ggml_backend_tensor_set(tensor, bytes, 0, size) })
+        unsafe { guarded!(ggml_backend_tensor_set(tensor, bytes, 0, size)) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Model;
 use crate::error::Result;
-use crate::ffi::guard::guard;
+use crate::ffi::guard::guarded;
 
 /// How a model works, which decides what can be done with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -97,9 +97,7 @@ impl Model {
     /// None is expected; an assertion inside llama.cpp is reported instead of aborting.
     pub fn rope_type(&self) -> Result<RopeType> {
         use llama_sys::llama_rope_type as Raw;
-        // SAFETY: the handle owns a valid model; guarded because the function aborts for unknown architectures.
-        let raw = guard(|| unsafe { llama_sys::llama_model_rope_type(self.raw()) })?;
-        Ok(match raw {
+        Ok(match self.raw_rope_type()? {
             Raw::LLAMA_ROPE_TYPE_NONE => RopeType::None,
             Raw::LLAMA_ROPE_TYPE_NORM => RopeType::Norm,
             Raw::LLAMA_ROPE_TYPE_NEOX => RopeType::Neox,
@@ -108,5 +106,11 @@ impl Model {
             Raw::LLAMA_ROPE_TYPE_VISION => RopeType::Vision,
             other => RopeType::Other(other.0),
         })
+    }
+
+    /// C's number for [`Model::rope_type`].
+    pub(crate) fn raw_rope_type(&self) -> Result<llama_sys::llama_rope_type> {
+        // SAFETY: the handle owns a valid model; the function aborts for unknown architectures.
+        unsafe { guarded!(llama_model_rope_type(self.raw())) }
     }
 }

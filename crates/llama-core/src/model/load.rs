@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::callback::Callback;
 use crate::ffi::exit;
 use crate::ffi::file::CFile;
-use crate::ffi::guard::guard;
+use crate::ffi::guard::{guarded, or_logged};
 use crate::ffi::string::path_to_c;
 use crate::plan::{self, LoadPlan};
 use crate::{backend, log};
@@ -201,7 +201,7 @@ fn call(
     forbid_wrong_layouts(params, checked, raw_params);
     log::explain(|| {
         let raw_params = raw_params.as_raw();
-        let raw = match guard(|| opener.open(raw_params)) {
+        let raw = match opener.open(raw_params) {
             Ok(raw) => raw,
             Err(error) if matches!(error.kind(), ErrorKind::OutOfMemory { .. } | ErrorKind::ProcessEnds) => {
                 return Err(error);
@@ -245,18 +245,18 @@ impl Opener {
         }
     }
 
-    fn open(&self, params: llama_sys::llama_model_params) -> *mut llama_sys::llama_model {
+    fn open(&self, params: llama_sys::llama_model_params) -> Result<*mut llama_sys::llama_model> {
         // SAFETY: paths are NUL-terminated, the array of them has the length that is passed, and the stream is open;
         // they and what the parameters point to live through the call, and llama.cpp keeps none of it
         // (llama-model-loader.cpp: streams of the caller are left open, and mappings do not need them).
         unsafe {
             match self {
-                Self::File(path) => llama_sys::llama_model_load_from_file(path.as_ptr(), params),
+                Self::File(path) => guarded!(llama_model_load_from_file(path.as_ptr(), params)),
                 Self::Splits(paths) => {
                     let mut pointers: Vec<*const c_char> = paths.iter().map(|path| path.as_ptr()).collect();
-                    llama_sys::llama_model_load_from_splits(pointers.as_mut_ptr(), pointers.len(), params)
+                    guarded!(llama_model_load_from_splits(pointers.as_mut_ptr(), pointers.len(), params))
                 }
-                Self::Stream(file) => llama_sys::llama_model_load_from_file_ptr(file.raw(), params),
+                Self::Stream(file) => guarded!(llama_model_load_from_file_ptr(file.raw(), params)),
             }
         }
     }
@@ -300,8 +300,9 @@ fn data_start(source: &ModelSource, checked: &Checked) -> u64 {
 fn alignment() -> u64 {
     // SAFETY: the buffer type is a constant that is always there.
     let alignment =
-        unsafe { llama_sys::ggml_backend_buft_get_alignment(llama_sys::ggml_backend_cpu_buffer_type()) };
-    alignment as u64
+        unsafe { guarded!(ggml_backend_buft_get_alignment(llama_sys::ggml_backend_cpu_buffer_type())) };
+    // As ggml aligns tensors where it knows no better (ggml-impl.h, TENSOR_ALIGNMENT).
+    or_logged(alignment, 32) as u64
 }
 
 struct ProgressState<'a> {

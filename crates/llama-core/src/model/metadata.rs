@@ -2,8 +2,8 @@
 
 use super::Model;
 use crate::error::Result;
-use crate::ffi::guard::guard;
-use crate::ffi::string::{read_buffer, to_c};
+use crate::ffi::guard::guarded;
+use crate::ffi::string::{pairs, read_buffer, to_c};
 
 impl Model {
     /// The metadata value of a key as text, `None` when there is no such key or its value is an array.
@@ -14,11 +14,9 @@ impl Model {
     /// [`ErrorKind::InteriorNul`](crate::ErrorKind::InteriorNul) for a key with a NUL byte.
     pub fn metadata_value(&self, key: &str) -> Result<Option<String>> {
         let key = to_c("metadata key", key)?;
-        guard(|| {
-            read_buffer(|buffer, size| {
-                // SAFETY: the model is valid, the key is NUL-terminated, the buffer has the length that is passed.
-                unsafe { llama_sys::llama_model_meta_val_str(self.raw(), key.as_ptr(), buffer, size) }
-            })
+        read_buffer(|buffer, size| {
+            // SAFETY: the model is valid, the key is NUL-terminated, the buffer has the length that is passed.
+            unsafe { guarded!(llama_model_meta_val_str(self.raw(), key.as_ptr(), buffer, size)) }
         })
     }
 
@@ -29,23 +27,14 @@ impl Model {
     ///
     /// None is expected; an exception inside llama.cpp is reported.
     pub fn metadata(&self) -> Result<Vec<(String, String)>> {
+        let raw = self.raw();
         // SAFETY: the model is valid, every index is below the count, buffers have the length that is passed.
-        guard(|| unsafe {
-            let count = llama_sys::llama_model_meta_count(self.raw());
-            let key = |index, buffer, size| {
-                llama_sys::llama_model_meta_key_by_index(self.raw(), index, buffer, size)
-            };
-            let value = |index, buffer, size| {
-                llama_sys::llama_model_meta_val_str_by_index(self.raw(), index, buffer, size)
-            };
-            let mut pairs: Vec<(String, String)> = (0..count)
-                .filter_map(|index| {
-                    let key = read_buffer(|buffer, size| key(index, buffer, size))?;
-                    Some((key, read_buffer(|buffer, size| value(index, buffer, size))?))
-                })
-                .collect();
-            pairs.sort();
-            pairs
-        })
+        unsafe {
+            pairs(
+                guarded!(llama_model_meta_count(raw))?,
+                |index, buffer, size| guarded!(llama_model_meta_key_by_index(raw, index, buffer, size)),
+                |index, buffer, size| guarded!(llama_model_meta_val_str_by_index(raw, index, buffer, size)),
+            )
+        }
     }
 }

@@ -12,7 +12,7 @@ use llama_gguf::{Gguf, Writer};
 
 use super::{Model, ModelParams, architecture};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::guard::guard;
+use crate::ffi::guard::guarded;
 use crate::ffi::string::path_to_c;
 use crate::log;
 
@@ -65,7 +65,7 @@ impl Model {
         let c_path = path_to_c(path)?;
         // SAFETY: the model is valid and has weights that can be read back (`check_savable`), C only reads it, and the
         // path is NUL-terminated.
-        let saved = guard(|| unsafe { llama_sys::llama_model_save_to_file(self.raw(), c_path.as_ptr()) });
+        let saved = unsafe { guarded!(llama_model_save_to_file(self.raw(), c_path.as_ptr())) };
         saved.map_err(|error| match error.kind() {
             // What the writer asserts is that it knows the architecture and the kinds of metadata (llama-model-saver.cpp);
             // it has changed nothing in the model.
@@ -103,14 +103,14 @@ fn check_readable(path: &Path) -> Result<()> {
     let c_path = path_to_c(path)?;
     let mut params = ModelParams::default().n_gpu_layers(Some(0)).no_alloc(true).to_raw()?;
     // SAFETY: the path is NUL-terminated and the parameters were made from llama.cpp's defaults.
-    let raw = guard(|| unsafe { llama_sys::llama_model_load_from_file(c_path.as_ptr(), params.as_raw()) })?;
+    let raw = unsafe { guarded!(llama_model_load_from_file(c_path.as_ptr(), params.as_raw())) }?;
     let Some(raw) = NonNull::new(raw) else {
         let reason =
             "llama.cpp's writer does not write all of it, and llama.cpp could not load the file".to_owned();
         return Err(ErrorKind::Unsupported { operation: "saving", reason }.into());
     };
     // SAFETY: valid, and nobody else has it.
-    guard(|| unsafe { llama_sys::llama_model_free(raw.as_ptr()) })
+    unsafe { guarded!(llama_model_free(raw.as_ptr())) }
 }
 
 /// A file beside the target; removed when dropped.

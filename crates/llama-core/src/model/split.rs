@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use llama_gguf::{Gguf, Split, Value};
 
 use crate::error::{ErrorKind, Result};
+use crate::ffi::guard::guarded;
 use crate::ffi::string::path_to_c;
 
 /// The most files of a model: their number is held in 16 bits.
@@ -50,14 +51,14 @@ pub fn split_prefix(path: impl AsRef<Path>, index: u32, count: u32) -> Result<Op
     let mut buffer = vec![0_u8; path.as_bytes().len() + 1];
     // SAFETY: the path is NUL-terminated, and the buffer has the length that is passed.
     let length = unsafe {
-        llama_sys::llama_split_prefix(
+        guarded!(llama_split_prefix(
             buffer.as_mut_ptr().cast::<c_char>(),
             buffer.len(),
             path.as_ptr(),
             index,
             count,
-        )
-    };
+        ))
+    }?;
     buffer.truncate(usize::try_from(length).unwrap_or(0));
     Ok((!buffer.is_empty()).then(|| path_from_bytes(buffer)))
 }

@@ -4,7 +4,7 @@ use super::{DevicePlan, MemoryUse};
 use crate::context::{Context, ContextParams};
 use crate::device::{Device, DeviceKind};
 use crate::error::{ErrorKind, Result};
-use crate::ffi::guard::guard;
+use crate::ffi::guard::guarded;
 use crate::host_memory::HostMemory;
 use crate::model::Model;
 use crate::plan::guess;
@@ -165,8 +165,7 @@ fn raw_buffers(context: &Context) -> Result<Vec<llama_sys::llama_shim_buffer_use
     loop {
         let (pointer, capacity) = (entries.as_mut_ptr(), entries.len());
         // SAFETY: the context is valid and only read, and the array has the length that is passed.
-        let count =
-            guard(|| unsafe { llama_sys::llama_shim_memory_breakdown(context.raw(), pointer, capacity) })?;
+        let count = unsafe { guarded!(llama_shim_memory_breakdown(context.raw(), pointer, capacity)) }?;
         let enough = count <= capacity;
         entries.resize(count, empty);
         if enough {

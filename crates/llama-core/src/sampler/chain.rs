@@ -21,7 +21,7 @@ use super::raw::RawChain;
 use super::{check, create, custom, large_stack};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::guard::guard;
+use crate::ffi::guard::{guarded, or_logged};
 use crate::token::Token;
 use crate::{backend, log};
 
@@ -211,12 +211,11 @@ impl SamplerChain {
         self.call(|| {
             for (index, _) in (0..).zip(samplers.iter()).filter(|(_, it)| !matches!(it, Sampler::Grammar(_)))
             {
-                let sampler = raw.sampler(index);
-                for token in tokens {
-                    // SAFETY: the sampler is valid while the chain is.
-                    unsafe { llama_sys::llama_sampler_accept(sampler, token.get()) };
-                }
+                let first = tokens.as_ptr().cast::<llama_sys::llama_token>();
+                // SAFETY: the sampler is valid while the chain is; there are that many tokens, transparent `i32`s.
+                unsafe { guarded!(llama_shim_sampler_accept_all(raw.sampler(index), first, tokens.len())) }?;
             }
+            Ok(())
         })
     }
 
@@ -235,7 +234,7 @@ impl SamplerChain {
         self.waiting = Waiting::of(&self.samplers);
         let chain = Shared(self.raw.as_ptr());
         // SAFETY: the chain is valid.
-        let reset = move || unsafe { llama_sys::llama_sampler_reset(chain.get()) };
+        let reset = move || unsafe { guarded!(llama_sampler_reset(chain.get())) };
         match self.waiting {
             // Patterns are compiled again.
             Some(_) => self.call_on_large_stack(large_stack::needed(0, 0), reset),
@@ -337,7 +336,7 @@ impl SamplerChain {
             return None;
         }
         // SAFETY: the sampler is a chain, as the function asserts; it copies numbers.
-        let data = unsafe { llama_sys::llama_perf_sampler(self.raw.as_ptr()) };
+        let data = or_logged(unsafe { guarded!(llama_perf_sampler(self.raw.as_ptr())) }.map(Some), None)?;
         let n_sample = u32::try_from(data.n_sample).unwrap_or(0);
         Some(SamplerPerf { n_sample, time: crate::perf::milliseconds(data.t_sample_ms) })
     }
@@ -345,7 +344,7 @@ impl SamplerChain {
     /// Sets the counters to zero. Corresponds to `llama_perf_sampler_reset`.
     pub fn perf_reset(&mut self) {
         // SAFETY: the sampler is a chain, as the function asserts; it sets two numbers.
-        unsafe { llama_sys::llama_perf_sampler_reset(self.raw.as_ptr()) };
+        or_logged(unsafe { guarded!(llama_perf_sampler_reset(self.raw.as_ptr())) }, ());
     }
 
     /// Whether an earlier call failed inside llama.cpp, so that the chain cannot be used any more.
@@ -362,7 +361,7 @@ impl SamplerChain {
         self.pending = matches!(self.samplers.last(), Some(Sampler::AdaptiveP(_)));
         // SAFETY: the chain is valid; the array points to as many candidates as it says, which nobody else
         // uses meanwhile, and C keeps to them: samplers shorten the array, or move its start forward.
-        self.call(|| unsafe { llama_sys::llama_sampler_apply(raw, &raw mut array) })?;
+        self.call(|| unsafe { guarded!(llama_sampler_apply(raw, &raw mut array)) })?;
         candidates.take_raw(&array);
         match candidates.selected() {
             // All arithmetic overflowed, or every candidate has been masked: what C selects then has no
@@ -387,20 +386,20 @@ impl SamplerChain {
         };
         self.call(|| {
             // SAFETY: the chain is valid and has that sampler; the array is as long as it says and not empty.
-            unsafe { llama_sys::llama_sampler_apply(raw.sampler(index), &raw mut array) };
+            unsafe { guarded!(llama_sampler_apply(raw.sampler(index), &raw mut array)) }
         })
     }
 
     fn accept_checked(&mut self, token: Token) -> Result<()> {
         let chain = Shared(self.raw.as_ptr());
         // SAFETY: the chain is valid, and the token was selected from its vocabulary or checked.
-        let accept = move || unsafe { llama_sys::llama_sampler_accept(chain.get(), token.get()) };
+        let accept = move || unsafe { guarded!(llama_sampler_accept(chain.get(), token.get())) };
         let stack = self.count(token)?;
         self.pending = false;
         self.highest = self.highest.max(token.get());
         let result = match stack {
-            Some(stack) => large_stack::run(stack, move || log::explain(|| guard(accept)))?,
-            None => log::explain(|| guard(accept)),
+            Some(stack) => large_stack::run(stack, move || log::explain(accept))?,
+            None => log::explain(accept),
         };
         match result {
             Err(error) if grammars::is_misfit(&error) => {
@@ -449,14 +448,14 @@ impl SamplerChain {
     }
 
     /// Runs a call into the chain. When it is contained the chain is poisoned.
-    fn call<R>(&mut self, call: impl FnOnce() -> R) -> Result<R> {
-        let result = log::explain(|| guard(call));
+    fn call<R>(&mut self, call: impl FnOnce() -> Result<R>) -> Result<R> {
+        let result = log::explain(call);
         self.finish(result)
     }
 
-    fn call_on_large_stack(&mut self, stack: usize, call: impl FnOnce() + Send) -> Result<()> {
+    fn call_on_large_stack(&mut self, stack: usize, call: impl FnOnce() -> Result<()> + Send) -> Result<()> {
         // Not running the call leaves the chain as it was.
-        let result = large_stack::run(stack, || log::explain(|| guard(call)))?;
+        let result = large_stack::run(stack, || log::explain(call))?;
         self.finish(result)
     }
 

@@ -10,6 +10,7 @@ use super::params::{
 use super::raw::RawChain;
 use super::{custom, large_stack};
 use crate::error::{ErrorKind, Result};
+use crate::ffi::guard::guarded;
 use crate::ffi::regex;
 use crate::ffi::string::to_c;
 use crate::log;
@@ -33,43 +34,43 @@ pub(super) fn add(chain: &mut RawChain, sampler: &Sampler, n_vocab: Option<usize
     // alive, and returns a new sampler.
     unsafe {
         chain.add(name, || match sampler {
-            Sampler::Dist { seed } => llama_sys::llama_sampler_init_dist(*seed),
-            Sampler::TopK { k } => llama_sys::llama_sampler_init_top_k(int(*k)),
-            Sampler::TopP { p, min_keep } => llama_sys::llama_sampler_init_top_p(*p, *min_keep),
-            Sampler::MinP { p, min_keep } => llama_sys::llama_sampler_init_min_p(*p, *min_keep),
-            Sampler::Typical { p, min_keep } => llama_sys::llama_sampler_init_typical(*p, *min_keep),
-            Sampler::Temperature { temperature } => llama_sys::llama_sampler_init_temp(*temperature),
+            Sampler::Dist { seed } => guarded!(llama_sampler_init_dist(*seed)),
+            Sampler::TopK { k } => guarded!(llama_sampler_init_top_k(int(*k))),
+            Sampler::TopP { p, min_keep } => guarded!(llama_sampler_init_top_p(*p, *min_keep)),
+            Sampler::MinP { p, min_keep } => guarded!(llama_sampler_init_min_p(*p, *min_keep)),
+            Sampler::Typical { p, min_keep } => guarded!(llama_sampler_init_typical(*p, *min_keep)),
+            Sampler::Temperature { temperature } => guarded!(llama_sampler_init_temp(*temperature)),
             Sampler::DynamicTemperature(params) => dynamic_temperature(params),
             Sampler::Xtc(Xtc { probability, threshold, min_keep, seed }) => {
-                llama_sys::llama_sampler_init_xtc(*probability, *threshold, *min_keep, *seed)
+                guarded!(llama_sampler_init_xtc(*probability, *threshold, *min_keep, *seed))
             }
-            Sampler::TopNSigma { n } => llama_sys::llama_sampler_init_top_n_sigma(*n),
+            Sampler::TopNSigma { n } => guarded!(llama_sampler_init_top_n_sigma(*n)),
             Sampler::Mirostat(Mirostat { model, tau, eta, m, seed }) => {
-                llama_sys::llama_sampler_init_mirostat(
+                guarded!(llama_sampler_init_mirostat(
                     model.vocab().n_tokens_raw(),
                     *seed,
                     *tau,
                     *eta,
                     int(*m),
-                )
+                ))
             }
             Sampler::MirostatV2(MirostatV2 { tau, eta, seed }) => {
-                llama_sys::llama_sampler_init_mirostat_v2(*seed, *tau, *eta)
+                guarded!(llama_sampler_init_mirostat_v2(*seed, *tau, *eta))
             }
             Sampler::AdaptiveP(AdaptiveP { target, decay, seed }) => {
-                llama_sys::llama_sampler_init_adaptive_p(*target, *decay, *seed)
+                guarded!(llama_sampler_init_adaptive_p(*target, *decay, *seed))
             }
             Sampler::Penalties(Penalties { last_n, repeat, frequency, presence }) => {
                 // The size of the vocabulary is only read when the sampler runs on a GPU.
                 let n_vocab = n_vocab.and_then(|n| i32::try_from(n).ok()).unwrap_or(i32::MAX);
-                llama_sys::llama_sampler_init_penalties(n_vocab, int(*last_n), *repeat, *frequency, *presence)
+                guarded!(llama_sampler_init_penalties(n_vocab, int(*last_n), *repeat, *frequency, *presence))
             }
-            Sampler::Infill { model } => llama_sys::llama_sampler_init_infill(model.vocab().raw()),
+            Sampler::Infill { model } => guarded!(llama_sampler_init_infill(model.vocab().raw())),
             Sampler::Greedy
             | Sampler::Dry { .. }
             | Sampler::LogitBias { .. }
             | Sampler::Grammar(_)
-            | Sampler::Custom(_) => llama_sys::llama_sampler_init_greedy(),
+            | Sampler::Custom(_) => guarded!(llama_sampler_init_greedy()),
         })
     }
 }
@@ -79,7 +80,7 @@ fn int(value: u32) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
-fn dynamic_temperature(params: &DynamicTemperature) -> *mut llama_sys::llama_sampler {
+fn dynamic_temperature(params: &DynamicTemperature) -> Result<*mut llama_sys::llama_sampler> {
     let DynamicTemperature { mut temperature, mut delta, exponent } = *params;
     if delta > 0.0 && temperature - delta < MIN_DYNAMIC_TEMPERATURE {
         // The same upper end and a lower end at the minimum.
@@ -88,7 +89,7 @@ fn dynamic_temperature(params: &DynamicTemperature) -> *mut llama_sys::llama_sam
         delta = max - temperature;
     }
     // SAFETY: takes numbers and returns a new sampler.
-    unsafe { llama_sys::llama_sampler_init_temp_ext(temperature, delta, exponent) }
+    unsafe { guarded!(llama_sampler_init_temp_ext(temperature, delta, exponent)) }
 }
 
 fn add_dry(chain: &mut RawChain, name: &'static str, model: &Model, params: &Dry) -> Result<()> {
@@ -98,7 +99,7 @@ fn add_dry(chain: &mut RawChain, name: &'static str, model: &Model, params: &Dry
     // strings as is said and live through the call.
     unsafe {
         chain.add(name, || {
-            llama_sys::llama_sampler_init_dry(
+            guarded!(llama_sampler_init_dry(
                 model.vocab().raw(),
                 params.multiplier,
                 params.base,
@@ -106,7 +107,7 @@ fn add_dry(chain: &mut RawChain, name: &'static str, model: &Model, params: &Dry
                 int(params.last_n),
                 pointers.as_mut_ptr(),
                 pointers.len(),
-            )
+            ))
         })
     }
 }
@@ -125,7 +126,7 @@ fn add_biases(
     // No token is there twice, so that there are no more than tokens.
     let count = i32::try_from(raw.len()).unwrap_or(n_vocab);
     // SAFETY: the array has that many entries and is copied.
-    unsafe { chain.add(name, || llama_sys::llama_sampler_init_logit_bias(n_vocab, count, raw.as_ptr())) }
+    unsafe { chain.add(name, || guarded!(llama_sampler_init_logit_bias(n_vocab, count, raw.as_ptr()))) }
 }
 
 fn add_grammar(chain: &mut RawChain, name: &'static str, params: &Grammar) -> Result<()> {
@@ -146,7 +147,7 @@ fn init_grammar(chain: &mut RawChain, name: &'static str, params: &Grammar) -> R
         // NUL-terminated and copied.
         None => unsafe {
             chain.add(name, || {
-                llama_sys::llama_sampler_init_grammar(vocab.raw(), grammar.as_ptr(), root.as_ptr())
+                guarded!(llama_sampler_init_grammar(vocab.raw(), grammar.as_ptr(), root.as_ptr()))
             })
         },
         Some(triggers) => {
@@ -158,7 +159,7 @@ fn init_grammar(chain: &mut RawChain, name: &'static str, params: &Grammar) -> R
             // copied.
             unsafe {
                 chain.add(name, || {
-                    llama_sys::llama_sampler_init_grammar_lazy_patterns(
+                    guarded!(llama_sampler_init_grammar_lazy_patterns(
                         vocab.raw(),
                         grammar.as_ptr(),
                         root.as_ptr(),
@@ -166,7 +167,7 @@ fn init_grammar(chain: &mut RawChain, name: &'static str, params: &Grammar) -> R
                         pointers.len(),
                         tokens.as_ptr(),
                         tokens.len(),
-                    )
+                    ))
                 })
             }
         }

@@ -4,7 +4,7 @@ use core::ffi::CStr;
 use std::ptr::NonNull;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::guard::{free, guard};
+use crate::ffi::guard::{freed, guarded};
 
 /// A C chain and everything in it.
 pub(super) struct RawChain(ChainRef);
@@ -39,7 +39,7 @@ unsafe impl Send for RawChain {}
 impl Drop for RawChain {
     fn drop(&mut self) {
         // SAFETY: the chain is valid and this is its only owner; it frees its samplers.
-        free("a sampler chain", || unsafe { llama_sys::llama_sampler_free(self.as_ptr()) });
+        freed("a sampler chain", unsafe { guarded!(llama_sampler_free(self.as_ptr())) });
     }
 }
 
@@ -50,7 +50,7 @@ impl RawChain {
         let mut params = unsafe { llama_sys::llama_sampler_chain_default_params() };
         params.no_perf = !perf;
         // SAFETY: the parameters are llama.cpp's own.
-        let raw = guard(|| unsafe { llama_sys::llama_sampler_chain_init(params) })?;
+        let raw = unsafe { guarded!(llama_sampler_chain_init(params)) }?;
         Self::owned(raw)
     }
 
@@ -66,14 +66,14 @@ impl RawChain {
     pub(super) unsafe fn add(
         &mut self,
         name: &'static str,
-        create: impl FnOnce() -> *mut llama_sys::llama_sampler,
+        create: impl FnOnce() -> Result<*mut llama_sys::llama_sampler>,
     ) -> Result<()> {
-        let sampler = guard(create)?;
+        let sampler = create()?;
         if sampler.is_null() {
             return Err(null(name));
         }
         // SAFETY: both are valid; the chain takes the sampler over.
-        guard(|| unsafe { llama_sys::llama_sampler_chain_add(self.as_ptr(), sampler) })
+        unsafe { guarded!(llama_sampler_chain_add(self.as_ptr(), sampler)) }
     }
 
     /// Adds a sampler that is not one of ours, without a state, after those that are there.
@@ -86,7 +86,7 @@ impl RawChain {
         // SAFETY: the interface lives as long as the process, and C does not write to it; the sampler is new, and the
         // chain's alone.
         unsafe {
-            self.add("cpu", || llama_sys::llama_sampler_init(interface, core::ptr::null_mut()))?;
+            self.add("cpu", || guarded!(llama_sampler_init(interface, core::ptr::null_mut())))?;
         }
         self.0.fence = i32::try_from(index).ok();
         Ok(())
@@ -94,27 +94,16 @@ impl RawChain {
 
     /// Frees as many samplers as is said from a place on, and puts all those of another chain there.
     ///
-    /// When a call is contained, samplers are lost to both chains.
+    /// When a call is contained, samplers are lost to both chains. Corresponds to `llama_sampler_chain_remove`.
     pub(super) fn exchange(&mut self, index: i32, removed: usize, source: &mut Self) -> Result<()> {
-        let (chain, source) = (self.as_ptr(), source.as_ptr());
-        guard(|| {
-            let old = take_from(chain, index);
-            let (old, rest) = old.split_at(removed.min(old.len()));
-            for sampler in take_from(source, 0).iter().chain(rest) {
-                // SAFETY: both are valid; the chain takes over what was taken out of a chain.
-                unsafe { llama_sys::llama_sampler_chain_add(chain, *sampler) };
-            }
-            for sampler in old {
-                // SAFETY: it was taken out of its chain, and is put into none.
-                unsafe { llama_sys::llama_sampler_free(*sampler) };
-            }
-        })
+        // SAFETY: both chains are valid and differ.
+        unsafe { guarded!(llama_shim_sampler_chain_exchange(self.as_ptr(), index, removed, source.as_ptr())) }
     }
 
     /// An independent copy, with the samplers' states. Corresponds to `llama_sampler_clone`.
     pub(super) fn try_clone(&self) -> Result<Self> {
         // SAFETY: the chain is valid and is only read.
-        Self::owned(guard(|| unsafe { llama_sys::llama_sampler_clone(self.as_ptr()) })?)
+        Self::owned(unsafe { guarded!(llama_sampler_clone(self.as_ptr())) }?)
     }
 
     pub(super) fn as_ptr(&self) -> *mut llama_sys::llama_sampler {
@@ -135,17 +124,6 @@ impl RawChain {
         // SAFETY: the chain has the sampler; the name is a literal or a string of the sampler.
         unsafe { CStr::from_ptr(llama_sys::llama_sampler_name(sampler)) }.to_string_lossy().into_owned()
     }
-}
-
-/// Takes the samplers from a place on out of a valid chain, to be called inside the guard. Corresponds to
-/// `llama_sampler_chain_remove`.
-fn take_from(chain: *mut llama_sys::llama_sampler, index: i32) -> Vec<*mut llama_sys::llama_sampler> {
-    core::iter::from_fn(|| {
-        // SAFETY: the chain is valid; past its end NULL is returned.
-        let sampler = unsafe { llama_sys::llama_sampler_chain_remove(chain, index) };
-        (!sampler.is_null()).then_some(sampler)
-    })
-    .collect()
 }
 
 /// The error for a sampler that llama.cpp did not make; its log says why.

@@ -9,6 +9,7 @@ use super::sequence::StatePart;
 use crate::context::{CacheType, Context};
 use crate::device;
 use crate::error::{ErrorKind, Result};
+use crate::ffi::guard::guarded;
 use crate::token::{Pos, SeqId};
 
 /// The state of a sequence whose tensors a context keeps beside its memory, on the device: nothing crosses to the CPU.
@@ -110,7 +111,7 @@ impl Context {
         let mut data = Vec::new();
         self.fill(&mut data, size, |raw, to, size| {
             // SAFETY: the context is valid, the id is checked and there is room for that many bytes (`fill`).
-            unsafe { llama_sys::llama_state_seq_get_data_ext(raw, to, size, id, flags(part)) }
+            unsafe { guarded!(llama_state_seq_get_data_ext(raw, to, size, id, flags(part))) }
         })?;
         let contents = self.check_sequence(&data, part, false)?;
         if let Some(refusal) = contents.as_ref().and_then(refusal) {

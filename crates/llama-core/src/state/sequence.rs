@@ -5,6 +5,7 @@ use super::layout::Layout;
 use super::payload::{self, Contents, Frame};
 use crate::context::Context;
 use crate::error::{ErrorKind, Result};
+use crate::ffi::guard::guarded;
 use crate::log;
 use crate::token::{Pos, SeqId};
 
@@ -56,7 +57,7 @@ impl Context {
         flags: llama_sys::llama_state_seq_flags,
     ) -> Result<usize> {
         // SAFETY: the context is valid and the id is checked; the function adds sizes up.
-        self.size_of_state(|raw| unsafe { llama_sys::llama_state_seq_get_size_ext(raw, seq_id, flags) })
+        self.size_of_state(|raw| unsafe { guarded!(llama_state_seq_get_size_ext(raw, seq_id, flags)) })
     }
 
     /// Writes the state of one sequence into a vector, in place of what is there. The bytes have no header, as with
@@ -77,7 +78,7 @@ impl Context {
         let size = self.sequence_size(seq_id, part.flags())?;
         self.fill(data, size, |raw, to, size| {
             // SAFETY: the context is valid, the id is checked and there is room for that many bytes (`fill`).
-            unsafe { llama_sys::llama_state_seq_get_data_ext(raw, to, size, seq_id, part.flags()) }
+            unsafe { guarded!(llama_state_seq_get_data_ext(raw, to, size, seq_id, part.flags())) }
         })
     }
 
@@ -124,13 +125,13 @@ impl Context {
                 // (llama-context.cpp, llama_io_read_host). With the flag for the device, the bytes are those that
                 // this context wrote last for that sequence (`DeviceState`).
                 unsafe {
-                    llama_sys::llama_state_seq_set_data_ext(
+                    guarded!(llama_state_seq_set_data_ext(
                         raw,
                         data.as_ptr(),
                         data.len(),
                         seq_id.get(),
                         flags,
-                    )
+                    ))
                 }
             })?;
             if read == data.len() && self.restored(seq_id.get()..seq_id.get() + 1)? {
@@ -197,7 +198,7 @@ impl Context {
                 let reason = "the magic number of a sequence's state is expected".to_owned();
                 StateError::Corrupt { offset: 0, reason }
             })?;
-        let frame = Frame { tensors, ..self.frame() };
+        let frame = Frame { tensors, ..self.frame()? };
         match self.books().layout.sections(part) {
             Some(sections) => payload::check(memory, sections, frame)
                 .map(Some)

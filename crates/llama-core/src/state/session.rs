@@ -188,6 +188,7 @@ fn moved(error: crate::Error, start: u64) -> crate::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ffi::guard::guarded;
     use crate::ffi::string::path_to_c;
     use crate::{Batch, ContextParams, Model, ModelParams, Pos};
     use test_models::Tiny;
@@ -214,9 +215,11 @@ mod tests {
             let mut context = started(tiny);
             let raw = context.raw();
             // SAFETY: the context is valid, the path is NUL-terminated, and there are so many tokens.
-            assert!(unsafe {
-                llama_sys::llama_state_save_file(raw, c_theirs.as_ptr(), TOKENS.as_ptr(), TOKENS.len())
-            });
+            let done = unsafe {
+                guarded!(llama_state_save_file(raw, c_theirs.as_ptr(), TOKENS.as_ptr(), TOKENS.len()))
+            }
+            .unwrap();
+            assert!(done);
             context.save_session(&ours, &TOKENS.map(Token::new)).unwrap();
             assert_eq!(std::fs::read(&theirs).unwrap(), std::fs::read(&ours).unwrap(), "{tiny}");
             context.memory().clear(true).unwrap();
@@ -225,9 +228,11 @@ mod tests {
             context.memory().clear(true).unwrap();
             let (mut tokens, mut count) = ([0; 9], 0);
             // SAFETY: as above, and there is room for nine tokens.
-            assert!(unsafe {
-                llama_sys::llama_state_load_file(raw, c_ours.as_ptr(), tokens.as_mut_ptr(), 9, &raw mut count)
-            });
+            let done = unsafe {
+                guarded!(llama_state_load_file(raw, c_ours.as_ptr(), tokens.as_mut_ptr(), 9, &raw mut count))
+            }
+            .unwrap();
+            assert!(done);
             assert_eq!((&tokens[..5], count), (&TOKENS[..], 5), "{tiny}");
             assert_eq!(context.memory().seq_pos_max(SeqId::new(1)).unwrap(), Some(Pos::new(4)), "{tiny}");
         }
@@ -243,8 +248,9 @@ mod tests {
             let raw = context.raw();
             // SAFETY: the context is valid, the path is NUL-terminated, and there are so many tokens.
             let size = unsafe {
-                llama_sys::llama_state_seq_save_file(raw, c_theirs.as_ptr(), 1, TOKENS.as_ptr(), TOKENS.len())
-            };
+                guarded!(llama_state_seq_save_file(raw, c_theirs.as_ptr(), 1, TOKENS.as_ptr(), TOKENS.len()))
+            }
+            .unwrap();
             context.save_seq_session(&ours, SeqId::new(1), &TOKENS.map(Token::new)).unwrap();
             let bytes = std::fs::read(&ours).unwrap();
             assert_eq!((std::fs::read(&theirs).unwrap() == bytes, bytes.len()), (true, size), "{tiny}");
@@ -255,15 +261,16 @@ mod tests {
             let (mut tokens, mut count) = ([0; 9], 0);
             // SAFETY: as above, and there is room for nine tokens.
             let read = unsafe {
-                llama_sys::llama_state_seq_load_file(
+                guarded!(llama_state_seq_load_file(
                     raw,
                     c_ours.as_ptr(),
                     0,
                     tokens.as_mut_ptr(),
                     9,
                     &raw mut count,
-                )
-            };
+                ))
+            }
+            .unwrap();
             assert_eq!((&tokens[..5], count, read), (&TOKENS[..], 5, size), "{tiny}");
             assert_eq!(context.memory().seq_pos_max(SeqId::new(0)).unwrap(), Some(Pos::new(4)), "{tiny}");
         }

@@ -8,6 +8,7 @@ use parking_lot::MutexGuard;
 use super::Threadpool;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::guard::guarded;
 
 /// The most pools that a context holds: two that are attached, and two that were before.
 const MOST: usize = 4;
@@ -154,7 +155,7 @@ impl Context {
         self.threadpools_mut().replace(Some(pair))?;
         self.call(|raw| {
             // SAFETY: the context is valid and keeps the pools.
-            unsafe { llama_sys::llama_attach_threadpool(raw, generation, batch) }
+            unsafe { guarded!(llama_attach_threadpool(raw, generation, batch)) }
         })
     }
 
@@ -167,7 +168,7 @@ impl Context {
     /// Corresponds to `llama_detach_threadpool`.
     pub fn detach_threadpool(&mut self) -> Result<()> {
         // SAFETY: the context is valid.
-        self.call(|raw| unsafe { llama_sys::llama_detach_threadpool(raw) })?;
+        self.call(|raw| unsafe { guarded!(llama_detach_threadpool(raw)) })?;
         self.threadpools_mut().replace(None)
     }
 }

@@ -22,6 +22,8 @@ pub mod shim;
 pub mod shim_architecture;
 /// The items of `shim/breakdown.h`.
 pub mod shim_breakdown;
+/// The items of `shim/by_address.h`.
+pub mod shim_by_address;
 /// The items of `shim/common.h`.
 #[cfg(feature = "common")]
 pub mod shim_common;
@@ -30,8 +32,12 @@ pub mod shim_common;
 pub mod shim_common_chat;
 /// The items of `shim/file.h`.
 pub mod shim_file;
+/// The items of `shim/process.h`.
+pub mod shim_process;
 /// The items of `shim/regex.h`.
 pub mod shim_regex;
+/// The items of `shim/samplers.h`.
+pub mod shim_samplers;
 
 pub use ggml::*;
 pub use ggml_alloc::*;
@@ -43,9 +49,12 @@ pub use llama::*;
 pub use shim::*;
 pub use shim_architecture::*;
 pub use shim_breakdown::*;
+pub use shim_by_address::*;
 #[cfg(feature = "common")]
 pub use shim_common::*;
 #[cfg(feature = "common")]
 pub use shim_common_chat::*;
 pub use shim_file::*;
+pub use shim_process::*;
 pub use shim_regex::*;
+pub use shim_samplers::*;

@@ -3,7 +3,7 @@
 use super::grammars::Waiting;
 use super::{SamplerChain, sampler_error};
 use crate::error::{ErrorKind, Result};
-use crate::ffi::guard::guard;
+use crate::ffi::guard::guarded;
 use crate::log;
 use crate::sampler::kind::Sampler;
 use crate::sampler::raw::RawChain;
@@ -125,11 +125,9 @@ impl SamplerChain {
         let (from, to) = (self.raw.borrow(), target.borrow());
         let n_samplers = c_index(self.len());
         let copied = log::explain(|| {
-            guard(|| {
-                for index in 0..n_samplers {
-                    // SAFETY: both chains are valid, differ, and have samplers of the same kind and configuration there.
-                    unsafe { llama_sys::llama_sampler_copy(from.sampler(index), to.sampler(index)) };
-                }
+            (0..n_samplers).try_for_each(|index| {
+                // SAFETY: both chains are valid, differ, and have samplers of the same kind and configuration there.
+                unsafe { guarded!(llama_sampler_copy(from.sampler(index), to.sampler(index))) }
             })
         });
         self.raise()?;

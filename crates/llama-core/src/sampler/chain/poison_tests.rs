@@ -1,6 +1,9 @@
 //! A chain whose call was contained is not used again; its copies are.
 
+use llama_sys::llama_shim_outcome;
+
 use crate::error::ErrorKind;
+use crate::ffi::guard::guarded;
 use crate::{Candidates, Sampler, SamplerChain, Token};
 
 const ROW: [f32; 3] = [0.0, 2.0, 1.0];
@@ -10,10 +13,15 @@ fn contained_assertion_poisons_the_chain() {
     let mut chain = SamplerChain::builder().top_k(2).dist(1).build().unwrap();
     let mut copy = chain.try_clone().unwrap();
     let error = chain
-        // SAFETY: the strings are NUL-terminated and the format takes none; the guard around the call catches the throw.
-        .call(|| unsafe { llama_sys::ggml_abort(c"here.cpp".as_ptr(), 7, c"on purpose".as_ptr()) })
+        // SAFETY: the text is NUL-terminated.
+        .call(|| unsafe {
+            guarded!(llama_shim_fail(
+                llama_shim_outcome::LLAMA_SHIM_OUTCOME_ASSERTION,
+                c"on purpose".as_ptr()
+            ))
+        })
         .unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Internal { line: 7, .. }), "{error:?}");
+    assert!(matches!(error.kind(), ErrorKind::Internal { line: 1, .. }), "{error:?}");
     assert!(chain.is_poisoned());
     let results = [
         chain.accept(Token::new(1)),
@@ -35,7 +43,11 @@ fn contained_assertion_poisons_the_chain() {
     for result in results {
         let error = result.unwrap_err();
         let ErrorKind::Poisoned { object, cause } = error.kind() else { panic!("{error:?}") };
-        assert_eq!((*object, cause.contains("here.cpp:7: on purpose")), ("sampler chain", true), "{cause}");
+        assert_eq!(
+            (*object, cause.contains("shim/guard.cpp:1: on purpose")),
+            ("sampler chain", true),
+            "{cause}"
+        );
     }
     assert_eq!((chain.names(), chain.len(), chain.seed()), (copy.names(), 2, Some(1)));
     assert!(!copy.is_poisoned());

@@ -1,5 +1,6 @@
 //! What llama.cpp calls of a custom sampler.
 
+use core::alloc::Layout;
 use core::ffi::{c_char, c_void};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -9,6 +10,7 @@ use std::panic::{self, AssertUnwindSafe};
 use super::view::CandidatesMut;
 use super::{Custom, Object};
 use crate::error::Result;
+use crate::ffi::guard::guarded;
 use crate::sampler::raw::RawChain;
 use crate::token::Token;
 
@@ -59,11 +61,17 @@ pub(in crate::sampler) fn add(chain: &mut RawChain, custom: &Custom) -> Result<(
     unsafe { chain.add("custom", || init(live)) }
 }
 
-fn init(live: Live) -> *mut llama_sys::llama_sampler {
-    let live = Box::into_raw(Box::new(live)).cast::<c_void>();
+fn init(live: Live) -> Result<*mut llama_sys::llama_sampler> {
+    let live = Box::into_raw(Box::new(live));
+    let interface = core::ptr::from_ref(&INTERFACE).cast_mut();
     // SAFETY: the interface lives as long as the process and its functions take `ctx` for a `Live`. The sampler is its
     // owner now (`free`).
-    unsafe { llama_sys::llama_sampler_init(core::ptr::from_ref(&INTERFACE).cast_mut(), live) }
+    let made = unsafe { guarded!(llama_sampler_init(interface, live.cast::<c_void>())) };
+    if made.is_err() {
+        // SAFETY: made above, and there is no sampler that has it.
+        drop(unsafe { Box::from_raw(live) });
+    }
+    made
 }
 
 /// Takes what went wrong in the custom sampler at a place of the chain.
@@ -187,7 +195,9 @@ unsafe extern "C-unwind" fn clone(sampler: *const llama_sys::llama_sampler) -> *
     // SAFETY: as in `name`.
     let live = unsafe { &*live(sampler) };
     let (object, name) = (live.copy(), live.name.clone());
-    init(Live { object, name, end: live.end.clone(), trouble: RefCell::default() })
+    let copy = Live { object, name, end: live.end.clone(), trouble: RefCell::default() };
+    // C makes no use of an answer that says no (llama-sampler.cpp, llama_sampler_chain_clone), and fails here as Rust does.
+    init(copy).unwrap_or_else(|_| std::alloc::handle_alloc_error(Layout::new::<llama_sys::llama_sampler>()))
 }
 
 unsafe extern "C-unwind" fn copy_state(
