@@ -34,6 +34,8 @@ pub(crate) fn init_and<R>(then: impl FnOnce() -> R) -> Option<R> {
         #[cfg(feature = "dynamic-backends")]
         load_modules();
         result = Some(then());
+        // SAFETY: takes no arguments; the backends are loaded, and no other thread computes yet.
+        or_logged(unsafe { guarded!(llama_shim_learn_computation()) }, false);
         // Makes the registry of the devices, before the end of the process is told to wait for who uses it.
         // SAFETY: takes no arguments.
         or_logged(unsafe { guarded!(ggml_backend_dev_count()) }, 0);

@@ -19,6 +19,7 @@ const ALWAYS: &[&str] = &[
     "breakdown.cpp",
     "by_address.cpp",
     "calls.cpp",
+    "computing.cpp",
     "file.cpp",
     "guard.cpp",
     "process.cpp",

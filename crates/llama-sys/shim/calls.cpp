@@ -3,6 +3,7 @@
 // A function for each C function that Rust calls with a guard. It makes the call inside try/catch and reports how it
 // ended: see guarded.h. llama.cpp's functions are called by the addresses in a table.
 
+#include "computing.h"
 #include "guarded.h"
 
 #include "llama.h"
@@ -558,7 +559,7 @@ extern "C" llama_shim_outcome llama_shim_call_llama_decode(
     int32_t * result,
     llama_context * ctx,
     llama_batch batch) {
-    return llama_shim::guarded(message, [&] { *result = calls.llama_decode(ctx, batch); });
+    return llama_shim::guarded(message, [&] { const llama_shim::computation computing(ctx); *result = calls.llama_decode(ctx, batch); });
 }
 
 static_assert(std::is_same<decltype(::llama_detach_threadpool), void (llama_context *)>::value, "llama_detach_threadpool has other types");
@@ -1412,6 +1413,13 @@ extern "C" llama_shim_outcome llama_shim_call_llama_shim_json_schema_to_grammar(
 }
 #endif
 
+static_assert(std::is_same<decltype(::llama_shim_learn_computation), bool ()>::value, "llama_shim_learn_computation has other types");
+extern "C" llama_shim_outcome llama_shim_call_llama_shim_learn_computation(
+    char * message,
+    bool * result) {
+    return llama_shim::guarded(message, [&] { *result = llama_shim_learn_computation(); });
+}
+
 static_assert(std::is_same<decltype(::llama_shim_memory_breakdown), size_t (const llama_context *, llama_shim_buffer_use *, size_t)>::value, "llama_shim_memory_breakdown has other types");
 extern "C" llama_shim_outcome llama_shim_call_llama_shim_memory_breakdown(
     char * message,
@@ -1430,7 +1438,7 @@ extern "C" llama_shim_outcome llama_shim_call_llama_shim_process(
     enum llama_process_type type_,
     llama_batch_ext * batch,
     const llama_shim_entries * entries) {
-    return llama_shim::guarded(message, [&] { *result = llama_shim_process(ctx, type_, batch, entries); });
+    return llama_shim::guarded(message, [&] { const llama_shim::computation computing(ctx); *result = llama_shim_process(ctx, type_, batch, entries); });
 }
 
 static_assert(std::is_same<decltype(::llama_shim_sampler_accept_all), void (llama_sampler *, const llama_token *, size_t)>::value, "llama_shim_sampler_accept_all has other types");

@@ -1,5 +1,6 @@
 #include "guard.h"
 
+#include "computing.h"
 #include "guarded.h"
 
 #include "ggml.h"
@@ -9,11 +10,6 @@
 #include <exception>
 #include <new>
 #include <stdexcept>
-
-#if defined(__GNUC__)
-// From the OpenMP runtime, when there is one.
-extern "C" __attribute__((weak)) int omp_in_parallel(void);
-#endif
 
 namespace {
 
@@ -27,22 +23,22 @@ void copy_message(char * to, const char * from) {
     std::snprintf(to, LLAMA_SHIM_MESSAGE_SIZE, "%s", from);
 }
 
-// An exception that leaves a parallel region makes the other threads of the team wait for this one for ever.
-bool in_parallel_region() {
-#if defined(__GNUC__)
-    return omp_in_parallel != nullptr && omp_in_parallel() != 0;
-#else
-    return false;
-#endif
-}
-
 void on_abort(const char * message) {
-    if (llama_shim_is_guarded() && !in_parallel_region()) {
-        assertion_failure failure;
-        copy_message(failure.message, message);
-        throw failure;
+    if (!llama_shim_is_guarded()) {
+        std::fprintf(stderr, "%s\n", message);
+        return;
     }
-    std::fprintf(stderr, "%s\n", message);
+    if (llama_shim::leaves_threads_behind()) {
+        std::fprintf(
+            stderr,
+            "%s\nllama.cpp failed while several threads compute: the others cannot be stopped, and the process ends. "
+            "With one thread it would be an error.\n",
+            message);
+        return;
+    }
+    assertion_failure failure;
+    copy_message(failure.message, message);
+    throw failure;
 }
 
 } // namespace

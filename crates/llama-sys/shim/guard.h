@@ -24,6 +24,11 @@ enum llama_shim_outcome {
 // use ggml.
 void llama_shim_install_abort_callback(void);
 
+// Finds out which functions are running while the CPU backend computes, by computing one number. Without it, every
+// failure in a computation by several threads ends the process, also one before its threads have begun. To be called
+// once, after the backends are loaded and before other threads compute. Returns whether it was found out; may throw.
+bool llama_shim_learn_computation(void);
+
 // Whether the calling thread is inside a guarded call.
 bool llama_shim_is_guarded(void);
 

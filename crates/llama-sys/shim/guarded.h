@@ -4,16 +4,32 @@
 
 #include "guard.h"
 
+#include <cstdint>
+
+// Where on the stack an object is. The address sanitizer may have put it elsewhere.
+#if defined(__SANITIZE_ADDRESS__)
+#define LLAMA_SHIM_STACK(object) reinterpret_cast<uintptr_t>(__builtin_frame_address(0))
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define LLAMA_SHIM_STACK(object) reinterpret_cast<uintptr_t>(__builtin_frame_address(0))
+#endif
+#endif
+#ifndef LLAMA_SHIM_STACK
+#define LLAMA_SHIM_STACK(object) reinterpret_cast<uintptr_t>(object)
+#endif
+
 namespace llama_shim {
 
 // A guarded call that is running. The innermost one of each thread is known to the abort callback.
 struct guarded_call {
-    guarded_call() : outer(innermost) { innermost = this; }
+    guarded_call() : outer(innermost), stack(LLAMA_SHIM_STACK(this)) { innermost = this; }
     ~guarded_call() { innermost = outer; }
     guarded_call(const guarded_call &) = delete;
     guarded_call & operator=(const guarded_call &) = delete;
 
     guarded_call * outer;
+    // Where on the stack it is: frames at lower addresses are inside of it.
+    uintptr_t stack;
 
     static inline thread_local guarded_call * innermost = nullptr;
 };

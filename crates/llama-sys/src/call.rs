@@ -1089,6 +1089,9 @@ unsafe extern "C" {
         schema: *const c_char,
         length: usize,
     ) -> llama_shim_outcome;
+    /// Calls [`llama_shim_learn_computation`](crate::llama_shim_learn_computation).
+    #[link_name = "llama_shim_call_llama_shim_learn_computation"]
+    pub fn llama_shim_learn_computation(message: *mut c_char, result: *mut bool) -> llama_shim_outcome;
     /// Calls [`llama_shim_memory_breakdown`](crate::llama_shim_memory_breakdown).
     #[link_name = "llama_shim_call_llama_shim_memory_breakdown"]
     pub fn llama_shim_memory_breakdown(

@@ -947,8 +947,9 @@ fn gguf() {
 
 #[test]
 fn shim() {
-    let functions: [*const (); 3] = [
+    let functions: [*const (); 4] = [
         llama_sys::llama_shim_install_abort_callback as *const (),
+        llama_sys::llama_shim_learn_computation as *const (),
         llama_sys::llama_shim_is_guarded as *const (),
         llama_sys::llama_shim_fail as *const (),
     ];

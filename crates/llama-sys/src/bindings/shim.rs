@@ -19,6 +19,7 @@ pub struct llama_shim_outcome(pub CEnum);
 
 unsafe extern "C-unwind" {
     pub fn llama_shim_install_abort_callback();
+    pub fn llama_shim_learn_computation() -> bool;
     pub fn llama_shim_is_guarded() -> bool;
     pub fn llama_shim_fail(how: llama_shim_outcome, text: *const c_char);
 }

@@ -1,8 +1,9 @@
 //! Failures inside the real library are contained: an assertion and an exception come back with the place and the
 //! reason, the process lives on, and new contexts compute what contexts computed before.
 
-use core::ffi::{CStr, c_char, c_void};
-use core::mem::MaybeUninit;
+mod threads;
+
+use core::ffi::{c_char, c_void};
 use std::ffi::CString;
 use std::ptr;
 use std::sync::Once;
@@ -13,15 +14,17 @@ use test_models::Tiny;
 /// Makes a call with a guard; the outcome, and what the guard wrote for it.
 macro_rules! guarded {
     ($function:ident($($argument:expr),*)) => {{
-        let mut message: [c_char; llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize] = [0; _];
-        let mut result = MaybeUninit::uninit();
+        let mut message: [core::ffi::c_char; llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize] = [0; _];
+        let mut result = core::mem::MaybeUninit::uninit();
         let outcome =
             llama_sys::call::$function(message.as_mut_ptr(), result.as_mut_ptr(), $($argument),*);
         // The buffer was zeroed, and the guard writes NUL-terminated texts.
-        let message = CStr::from_ptr(message.as_ptr()).to_str().unwrap().to_owned();
+        let message = core::ffi::CStr::from_ptr(message.as_ptr()).to_str().unwrap().to_owned();
         (outcome, message)
     }};
 }
+
+pub(crate) use guarded;
 
 /// Asserts that an assertion of this source file was contained, and that its place names no folder of this machine.
 #[track_caller]
@@ -54,6 +57,7 @@ impl Model {
             llama_sys::llama_log_set(Some(be_quiet), ptr::null_mut());
             llama_sys::llama_shim_install_abort_callback();
             llama_sys::llama_backend_init();
+            assert!(llama_sys::llama_shim_learn_computation());
         });
         let path = CString::new(tiny.path().to_str().unwrap()).unwrap();
         // SAFETY: the path is NUL-terminated and the parameters are llama.cpp's own.
@@ -69,13 +73,17 @@ impl Model {
         unsafe { llama_sys::llama_model_get_vocab(self.0) }
     }
 
+    /// A context that computes with one thread.
     fn context(&self, n_batch: u32) -> Context<'_> {
+        self.context_with_threads(n_batch, 1)
+    }
+
+    fn context_with_threads(&self, n_batch: u32, n_threads: i32) -> Context<'_> {
         // SAFETY: the model is valid and the parameters are llama.cpp's own but for numbers in range.
         let raw = unsafe {
             let mut params = llama_sys::llama_context_default_params();
             (params.n_ctx, params.n_batch, params.n_ubatch) = (256, n_batch, n_batch);
-            // Assertions on ggml's other threads cannot be contained.
-            (params.n_threads, params.n_threads_batch) = (1, 1);
+            (params.n_threads, params.n_threads_batch) = (n_threads, n_threads);
             llama_sys::llama_init_from_model(self.0, params)
         };
         assert!(!raw.is_null());
@@ -186,13 +194,10 @@ fn batch_that_is_larger_than_allowed() {
     }
 }
 
-#[test]
-fn assertion_inside_a_computation() {
-    let model = Model::load(Tiny::Bert);
-    let context = model.context(64);
+/// Has BERT look a position up that is not in its table of 512.
+fn look_up_a_wrong_position(context: &Context<'_>) -> (Outcome, String) {
     let (mut token, mut pos, mut one, mut seq_id, mut output) = (5, 100_000, 1, 0, 1);
     let mut seq_ids = [&raw mut seq_id];
-    // BERT looks positions up in a table of 512.
     let batch = llama_sys::llama_batch {
         n_tokens: 1,
         token: &raw mut token,
@@ -203,7 +208,14 @@ fn assertion_inside_a_computation() {
         logits: &raw mut output,
     };
     // SAFETY: the context and the arrays of the batch are valid; that the position is not is the point.
-    let outcome = unsafe { guarded!(llama_decode(context.raw, batch)) };
+    unsafe { guarded!(llama_decode(context.raw, batch)) }
+}
+
+#[test]
+fn assertion_inside_a_computation() {
+    let model = Model::load(Tiny::Bert);
+    let context = model.context(64);
+    let outcome = look_up_a_wrong_position(&context);
     assert_contained(outcome, "ggml/src/ggml-cpu/ops.cpp", "GGML_ASSERT(i01 >= 0 && i01 < ne01) failed");
     drop(context);
     let model = Model::load(Tiny::Llama);
