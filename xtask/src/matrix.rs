@@ -32,6 +32,9 @@ pub(crate) struct Args {
 enum Suite {
     /// The tests of a package run.
     Test(&'static str),
+    /// The tests of a package run with `panic = "abort"`, each in a process of its own, without those that are about
+    /// panics.
+    Abort(&'static str, &'static [&'static str]),
     /// It is only built: running needs a device.
     Build(&'static str),
     /// Only Rust is checked, without anything native.
@@ -53,6 +56,7 @@ const fn row(name: &'static str, cargo: &'static str, suite: Suite) -> Row {
 
 const LINK: &str = "llama-sys";
 const CORE: &str = "llama-core";
+const GEN: &str = "llama-gen";
 const NO_DEVICE: &str = "no device is assumed";
 
 /// Every feature is in a row.
@@ -69,8 +73,10 @@ const ROWS: &[Row] = &[
     row("cuda", "--features cuda", Suite::Build(NO_DEVICE)),
     row("hip", "--features hip", Suite::Build(NO_DEVICE)),
     metal(),
-    row("tokenizers", "--features tokenizers", Suite::Test("llama-gen")),
-    row("nothing native", "", Suite::Check("llama-gen")),
+    row("panic = abort, core", "--features common", Suite::Abort(CORE, PANICS_OF_CORE)),
+    row("panic = abort, gen", "", Suite::Abort(GEN, PANICS_OF_GEN)),
+    row("tokenizers", "--features tokenizers", Suite::Test(GEN)),
+    row("nothing native", "", Suite::Check(GEN)),
     row("cuda with hip", "--features cuda,hip", Suite::Refuse("features `cuda` and `hip`")),
 ];
 
@@ -83,6 +89,12 @@ const fn metal() -> Row {
 const fn metal() -> Row {
     row("metal off Apple", "--features metal", Suite::Refuse("feature `metal` is for Apple targets"))
 }
+
+/// Tests of panics that pass through a call, which there are none of with `panic = "abort"`.
+const PANICS_OF_CORE: &[&str] = &[];
+
+/// As [`PANICS_OF_CORE`].
+const PANICS_OF_GEN: &[&str] = &[];
 
 /// How a row ended.
 #[derive(Serialize)]
@@ -141,12 +153,26 @@ impl Row {
         // A failure to make it shows when the log is written.
         let _ = fs::create_dir_all(&folder);
         let (verb, package) = match self.suite {
-            Suite::Test(package) => ("test", package),
+            Suite::Test(package) | Suite::Abort(package, _) => ("test", package),
             Suite::Build(_) | Suite::Refuse(_) => ("build", LINK),
             Suite::Check(package) => ("check", package),
         };
         let mut command = workspace::cargo();
         command.args([verb, "--package", package]).args(self.cargo.split_whitespace());
+        if let Suite::Abort(_, skipped) = self.suite {
+            // Of the stable compiler too; cargo takes `unwind` for tests otherwise.
+            command.env("RUSTC_BOOTSTRAP", "1");
+            command.args([
+                "-Zpanic-abort-tests",
+                "--profile",
+                "abort",
+                "--lib",
+                "--tests",
+                "--no-fail-fast",
+                "--",
+            ]);
+            command.args(skipped.iter().flat_map(|name| ["--skip", name]));
+        }
         // Apart from the usual folder, so that a row does not evict what the next `cargo test` needs.
         command.env("CARGO_TARGET_DIR", folder.join("target"));
         if matches!(self.suite, Suite::Check(_)) {
@@ -167,7 +193,7 @@ impl Row {
             (Suite::Refuse(_), _) => {
                 ("FAILED", "the build should have refused it with a sentence".to_owned())
             }
-            (Suite::Test(_), true) => ("run", format!("{} tests passed", passed(text))),
+            (Suite::Test(_) | Suite::Abort(..), true) => ("run", format!("{} tests passed", passed(text))),
             (Suite::Build(reason), true) => ("built", format!("not run: {reason}")),
             (Suite::Check(_), true) => ("checked", "Rust only".to_owned()),
             (_, false) => ("FAILED", "the command failed".to_owned()),

@@ -40,6 +40,8 @@ enum Step {
     Clippy,
     /// Unit, integration and documentation tests.
     Test,
+    /// Failures inside C++ are errors in a program with `panic = "abort"` too.
+    Abort,
     /// The documentation builds without a warning.
     Doc,
 }
@@ -112,6 +114,9 @@ impl Step {
                 tests.envs(long.then_some(LONG));
                 workspace::run_inheriting(&mut tests)
             }
+            Self::Abort => workspace::run_inheriting(&mut cargo(
+                "run --profile abort --package llama-core --features common --example contained_failures",
+            )),
             Self::Doc => {
                 workspace::run(cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings"))
             }
@@ -146,9 +151,9 @@ mod tests {
     #[test]
     fn all_steps_run_unless_told_otherwise() {
         let all = names(&Args { fast: false, only: vec![], long: false });
-        assert_eq!(all, ["format", "tidy", "codegen", "build", "clippy", "test", "doc"]);
+        assert_eq!(all, ["format", "tidy", "codegen", "build", "clippy", "test", "abort", "doc"]);
         let fast = names(&Args { fast: true, only: vec![], long: false });
-        assert_eq!(fast, ["format", "tidy", "codegen", "build", "test"]);
+        assert_eq!(fast, ["format", "tidy", "codegen", "build", "test", "abort"]);
         let only = names(&Args { fast: false, only: vec![Step::Test, Step::Tidy], long: true });
         assert_eq!(only, ["tidy", "test"], "in their own order");
     }

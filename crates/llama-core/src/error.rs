@@ -295,7 +295,7 @@ pub enum ErrorKind {
          models and other objects are not affected"
     )]
     Poisoned {
-        /// `context`, `sampler chain` or `thread pool`.
+        /// `context` or `sampler chain`.
         object: &'static str,
         /// The earlier failure.
         cause: String,

@@ -29,8 +29,8 @@
 //! - **Threads.** [`Model`] is `Send` and `Sync`; [`Context`] and [`SamplerChain`] are `Send`.
 //! - **Safe code does not abort the process.** What llama.cpp asserts on is refused before; an assertion that fails
 //!   all the same is contained and comes back as [`ErrorKind::Internal`], and the context that it happened in is
-//!   poisoned. Two limits: assertions inside a computation on several threads cannot be contained, and with
-//!   `panic = "abort"` in the profile they abort as in C++.
+//!   poisoned, also with `panic = "abort"`. The limit is a failure in the middle of a computation by several threads:
+//!   the others cannot be stopped, and the process ends with a message that says so.
 //! - **Initialisation is implicit**, and llama.cpp's log goes to [`tracing`], target `llama_cpp`.
 //! - **States** of contexts are saved to memory and to files and restored from them: [`Context::save_state`].
 //! - **Errors say what to do**, with llama.cpp's own last words on them.

@@ -6,7 +6,6 @@ mod host;
 use core::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use once_cell::sync::OnceCell;
 use parking_lot::{Mutex, MutexGuard};
@@ -148,8 +147,7 @@ impl ThreadpoolParams {
 ///
 /// With feature `openmp` the threads are OpenMP's, and the pool has their priority and processors.
 ///
-/// A failure inside llama.cpp that breaks off a computation may leave the threads in the middle of it. The pool cannot be
-/// used any more then, nor the other contexts that have it: [`ErrorKind::Poisoned`].
+/// A failure inside llama.cpp that is an error has not reached the threads, so that other contexts go on with the pool.
 ///
 /// Pausing and resuming (`ggml_threadpool_pause`, `ggml_threadpool_resume`) are ggml's own affair: it resumes a pool that
 /// computes, and pauses the one that a context has used before another.
@@ -166,9 +164,6 @@ struct Pool {
     /// Held by the context that computes. A pool has one graph at a time and is not made for two threads
     /// (ggml-cpu.c, `ggml_graph_compute`).
     busy: Mutex<()>,
-    /// Whether a computation with the pool was broken off by a contained failure, which may have left its threads in the
-    /// middle of it, waiting for one that does not come.
-    broken: AtomicBool,
 }
 
 // SAFETY: ggml's pool is a mutex, atomics and threads of its own; it is not tied to the thread that made it. It is used
@@ -196,8 +191,7 @@ impl Threadpool {
         let raw = NonNull::new(raw).ok_or_else(|| ErrorKind::OutOfMemory {
             message: "ggml_threadpool_new returned NULL".to_owned(),
         })?;
-        let (busy, broken) = (Mutex::new(()), AtomicBool::new(false));
-        Ok(Self(Arc::new(Pool { raw, params: params.clone(), busy, broken })))
+        Ok(Self(Arc::new(Pool { raw, params: params.clone(), busy: Mutex::new(()) })))
     }
 
     /// The parameters that the pool was made with.
@@ -235,13 +229,9 @@ impl core::fmt::Debug for Threadpool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if *self.broken.get_mut() && self.params.n_threads > 1 {
-            tracing::error!("a thread pool is not freed: a computation with it failed inside llama.cpp");
-            return;
-        }
         let Ok(functions) = Functions::get() else { return };
         // SAFETY: this is the last owner, and contexts keep a pool as long as ggml may look at it. The threads are
-        // between computations, and are joined.
+        // between computations, also after a contained failure (shim/computing.h), and are joined.
         let result =
             unsafe { guarded!(llama_shim_threadpool_free(functions.free.as_ptr(), self.raw.as_ptr())) };
         freed("a thread pool", result);

@@ -3,7 +3,7 @@
 use super::positions::is_shared;
 use super::{Computed, Context, PoolingType};
 use crate::batch::Batch;
-use crate::error::{DecodeError, Error, ErrorKind, Result};
+use crate::error::{DecodeError, ErrorKind, Result};
 use crate::ffi::exit;
 use crate::ffi::guard::guarded;
 use crate::log;
@@ -127,16 +127,9 @@ impl Context {
         self.threadpools.begin();
         let result = {
             let _pools = self.threadpools.lock();
-            self.threadpools.check()?;
             // SAFETY: the context is valid; the function reads a pointer.
             let memory = unsafe { llama_sys::llama_get_memory(raw) };
-            let result = positions
-                .check(memory, batch)
-                .and_then(|()| input.process(self.raw.0, process.to_raw(), batch));
-            if result.as_ref().is_err_and(Error::is_contained) {
-                self.threadpools.fail();
-            }
-            result
+            positions.check(memory, batch).and_then(|()| input.process(self.raw.0, process.to_raw(), batch))
         };
         if let Err(error) = &result
             && error.is_contained()

@@ -1,4 +1,4 @@
-//! A thread pool that a contained failure has left in the middle of a computation is not used again, and not waited for.
+//! A contained failure leaves no thread of a pool in the middle of a computation: the pool is used again and freed.
 
 use test_models::Tiny;
 
@@ -17,7 +17,7 @@ fn batch(n: i32) -> Batch {
 }
 
 #[test]
-fn pools_of_failed_computations_are_given_up() {
+fn pools_of_failed_computations_go_on() {
     let model = Model::load(Tiny::Llama.path(), &ModelParams::default()).unwrap();
     let params = ContextParams::default().n_ctx(256).n_threads(2).n_outputs_max(2);
     let pool = Threadpool::new(&ThreadpoolParams::new(2).poll(0)).unwrap();
@@ -35,13 +35,7 @@ fn pools_of_failed_computations_are_given_up() {
     assert!(message.contains("n_outputs_max <= cparams.n_outputs_max"), "{message}");
     assert!(first.is_poisoned());
 
-    let error = second.decode(&batch(2)).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Poisoned { object: "thread pool", .. }), "{error:?}");
-    assert!(!second.is_poisoned());
-    let other = Threadpool::new(&ThreadpoolParams::new(2).poll(0)).unwrap();
-    let error = second.attach_threadpool(&other, None).and_then(|()| second.decode(&batch(2))).unwrap_err();
-    // Its CPU backend still knows the broken one.
-    assert!(matches!(error.kind(), ErrorKind::Poisoned { object: "thread pool", .. }), "{error:?}");
-    // None of these waits for threads that do not end.
-    drop((pool, first, second));
+    second.decode(&batch(2)).unwrap();
+    // Joins the threads, after the context that failed as after the other.
+    drop((first, second, pool));
 }

@@ -137,12 +137,15 @@ mod tests {
     #[test]
     fn exceptions_become_errors_whatever_their_type() {
         let kind = |how| fail(how, c"why").unwrap_err().kind().to_string();
-        assert_eq!(kind(Outcome::LLAMA_SHIM_OUTCOME_EXCEPTION), "llama.cpp threw an exception: why");
-        assert_eq!(kind(Outcome::LLAMA_SHIM_OUTCOME_NO_MEMORY), "out of memory: std::bad_alloc");
+        assert_eq!(kind(Outcome::LLAMA_SHIM_OUTCOME_EXCEPTION), "llama.cpp failed: why");
+        assert_eq!(
+            kind(Outcome::LLAMA_SHIM_OUTCOME_NO_MEMORY),
+            "out of memory inside llama.cpp (std::bad_alloc): use a smaller model, context or batch"
+        );
         // One that is derived from nothing.
         assert_eq!(
             kind(llama_sys::llama_shim_outcome(99)),
-            "llama.cpp threw an exception: an exception of an unknown type"
+            "llama.cpp failed: an exception of an unknown type"
         );
         assert!(!is_guarded());
     }

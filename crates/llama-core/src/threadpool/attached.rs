@@ -1,7 +1,6 @@
 //! The pools of a context.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
 
@@ -57,20 +56,6 @@ impl Attached {
         self.used |= self.current.is_some();
     }
 
-    /// Refuses pools that a contained failure has left in the middle of a computation.
-    #[inline]
-    pub(crate) fn check(&self) -> Result<()> {
-        if self.all.iter().any(|pool| pool.0.broken.load(Ordering::Relaxed)) {
-            return Err(broken());
-        }
-        Ok(())
-    }
-
-    /// Notes that a computation has been broken off by a contained failure.
-    pub(crate) fn fail(&self) {
-        self.all.iter().for_each(|pool| pool.0.broken.store(true, Ordering::Relaxed));
-    }
-
     /// Notes that a computation has come to its end, so that the backend has the address of a current pool or of none.
     #[inline]
     pub(crate) fn end(&mut self) {
@@ -99,12 +84,6 @@ impl Attached {
     pub(crate) fn check_threads(&self, n_threads: u32, n_threads_batch: u32) -> Result<()> {
         self.current.as_ref().map_or(Ok(()), |pair| pair.check_threads(n_threads, n_threads_batch))
     }
-}
-
-#[cold]
-fn broken() -> Error {
-    let cause = "while another context computed with it".to_owned();
-    ErrorKind::Poisoned { object: "thread pool", cause }.into()
 }
 
 fn sorted(pair: Option<&Pair>, earlier: &[Threadpool]) -> Vec<Threadpool> {

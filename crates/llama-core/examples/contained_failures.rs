@@ -1,0 +1,106 @@
+//! Failures inside llama.cpp that come back as errors, also in a program that is built with `panic = "abort"`:
+//! `cargo run --profile abort -p llama-core --features common --example contained_failures`, which is
+//! `cargo xtask test --only abort`.
+
+use std::fs;
+use std::process::ExitCode;
+
+use llama_core::{
+    ChatTemplates, Error, ErrorKind, LazyTriggers, Model, ModelParams, SamplerChain, json_schema_to_grammar,
+};
+use llama_sys::llama_shim_outcome as Outcome;
+use test_models::Tiny;
+
+/// What is tried, what its error has to say, and how it ends.
+type Failure = (&'static str, &'static str, fn() -> Result<(), Error>);
+
+const FAILURES: &[Failure] = &[
+    ("loading a model without layers", "could not load the model", load_without_layers),
+    ("making a chat template of `{% for %}`", "chat template", make_template),
+    ("making a grammar of `root ::= (`", "grammar", make_grammar),
+    ("making a trigger of the pattern `(`", "is not a regular expression", make_pattern),
+    ("making a grammar of the schema `{\"type\": 1}`", "JSON schema", make_schema),
+    ("a failed assertion", "shim/guard.cpp:1: on purpose", || fail(Outcome::LLAMA_SHIM_OUTCOME_ASSERTION)),
+    ("an exception", "on purpose", || fail(Outcome::LLAMA_SHIM_OUTCOME_EXCEPTION)),
+    ("an exception of no known type", "an exception of an unknown type", || {
+        fail(llama_sys::llama_shim_outcome(99))
+    }),
+    ("no memory in C++", "out of memory inside llama.cpp", || fail(Outcome::LLAMA_SHIM_OUTCOME_NO_MEMORY)),
+];
+
+fn main() -> ExitCode {
+    let mut wrong = 0;
+    for (what, expected, failure) in FAILURES {
+        match failure() {
+            Err(error) if error.to_string().contains(expected) => {
+                println!("{what}: {error}");
+            }
+            Err(error) => {
+                println!("{what}: UNEXPECTED {error}");
+                wrong += 1;
+            }
+            Ok(()) => {
+                println!("{what}: NO ERROR");
+                wrong += 1;
+            }
+        }
+    }
+    let strategy = if cfg!(panic = "abort") { "abort" } else { "unwind" };
+    println!("panic = \"{strategy}\": {} of {} failures were errors", FAILURES.len() - wrong, FAILURES.len());
+    if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn tiny() -> Result<Model, Error> {
+    Model::load(Tiny::Llama.path(), &ModelParams::default())
+}
+
+fn load_without_layers() -> Result<(), Error> {
+    const KEY: &[u8] = b"llama.block_count";
+    let mut bytes = fs::read(Tiny::Llama.path()).expect("the tiny model can be read");
+    let key = bytes.windows(KEY.len()).position(|window| window == KEY).expect("the key is there");
+    // After the key: the type of the value, four bytes.
+    let value = key + KEY.len() + 4;
+    bytes[value..value + 4].fill(0);
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let path = folder.path().join("no-layers.gguf");
+    fs::write(&path, bytes).expect("the model can be written");
+    Model::load(&path, &ModelParams::default()).map(drop)
+}
+
+fn make_template() -> Result<(), Error> {
+    ChatTemplates::new(None, r#"{"template": "{% for %}"}"#).map(drop)
+}
+
+fn make_grammar() -> Result<(), Error> {
+    SamplerChain::builder().grammar(&tiny()?, "root ::= (", "root").greedy().build().map(drop)
+}
+
+fn make_pattern() -> Result<(), Error> {
+    let triggers = LazyTriggers { patterns: vec!["(".to_owned()], ..LazyTriggers::default() };
+    SamplerChain::builder()
+        .grammar_lazy(&tiny()?, "root ::= \"a\"", "root", triggers)
+        .greedy()
+        .build()
+        .map(drop)
+}
+
+fn make_schema() -> Result<(), Error> {
+    json_schema_to_grammar(r#"{"type": 1}"#).map(drop)
+}
+
+/// Has the shim's function for tests fail, as llama.cpp would, and makes the error that `llama-core` makes.
+fn fail(how: Outcome) -> Result<(), Error> {
+    llama_core::init();
+    let text = c"on purpose";
+    let mut message: [core::ffi::c_char; llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize] = [0; _];
+    // SAFETY: the text is NUL-terminated and the buffer has the size that is asked for.
+    let outcome =
+        unsafe { llama_sys::call::llama_shim_fail(message.as_mut_ptr(), &mut (), how, text.as_ptr()) };
+    // SAFETY: the buffer was zeroed, and what is written to it is NUL-terminated.
+    let message = unsafe { core::ffi::CStr::from_ptr(message.as_ptr()) }.to_string_lossy().into_owned();
+    match outcome {
+        Outcome::LLAMA_SHIM_OUTCOME_COMPLETED => Ok(()),
+        Outcome::LLAMA_SHIM_OUTCOME_NO_MEMORY => Err(ErrorKind::OutOfMemory { message }.into()),
+        _ => Err(ErrorKind::Exception { message }.into()),
+    }
+}
