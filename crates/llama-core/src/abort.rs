@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::context::Context;
 use crate::error::Result;
+use crate::ffi::exit;
 
 /// A switch that stops the computations of the contexts that it was given to: [`Context::set_abort_flag`]. Cheap to
 /// clone; clones are the same switch.
@@ -74,7 +75,10 @@ impl Abort {
     pub(crate) fn ask(&mut self) -> bool {
         match self {
             Self::Flag(flag) => flag.is_aborted(),
-            Self::Callback(callback) => callback(),
+            Self::Callback(callback) => {
+                let _aborting = exit::aborting();
+                callback()
+            }
         }
     }
 }
@@ -101,8 +105,14 @@ impl Context {
         self.set_abort(Some(Abort::Flag(flag.clone())))
     }
 
-    /// As [`set_abort_flag`](Context::set_abort_flag), with a function that answers whether to stop. It is called after
-    /// every operation, by the thread that decodes, so that it should be quick.
+    /// Lets a function that answers whether to stop end this context's computations, as
+    /// [`set_abort_flag`](Context::set_abort_flag) lets a flag. It is called after every operation, by the thread that decodes,
+    /// so that it should be quick.
+    ///
+    /// The callback must not call llama.cpp: what loads, creates, computes or tokenises returns
+    /// [`ErrorKind::InCallback`](crate::ErrorKind::InCallback) inside of it, and what has no error to return, such as
+    /// [`devices`](crate::devices), logs it and returns nothing. Dropping models, contexts and adapters is possible. An
+    /// [`Observer`](crate::Observer) may call llama.cpp.
     ///
     /// # Errors
     ///

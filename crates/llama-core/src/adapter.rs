@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use crate::context::Context;
 use crate::error::{ErrorKind, Result};
-use crate::ffi::exit;
-use crate::ffi::guard::{freed, guarded};
+use crate::ffi::guard::guarded;
 use crate::ffi::string::{pairs, read_buffer, to_c};
+use crate::ffi::{exit, fork};
 use crate::log;
 use crate::model::{Model, ModelSource};
 use crate::token::Token;
@@ -20,8 +20,9 @@ use crate::token::Token;
 /// A LoRA adapter, loaded for one model. Cheap to clone: clones share the weights, which are freed with the last of
 /// them and of the contexts that they are [attached](Context::set_adapters) to. It keeps its model alive.
 ///
-/// Loading and freeing wait for contexts of the same model that are being made or that are planning their buffers,
-/// and the other way round. So do neither in a callback that runs during such a call: it would wait for itself.
+/// Loading waits for contexts of the same model that are being created or that plan their buffers, and the other way round.
+/// In a callback that runs during such a call (an observer, a log subscriber) it is refused with
+/// [`ErrorKind::InCallback`]. Dropping never waits: if it has to, the weights are freed when such calls have ended.
 ///
 /// ```
 /// use llama_core::{Context, ContextParams, LoraAdapter, Model, ModelParams};
@@ -64,12 +65,9 @@ unsafe impl Sync for Handle {}
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        let _lock = self.model.change_adapters();
-        // SAFETY: this is the last owner: contexts that the adapter is attached to hold an `Arc` of their own. The model
-        // is alive, since it is a field, and so has not freed the adapter itself, which it does with all that are left
-        // when it is freed (llama-model.cpp, ~llama_model); here the adapter is taken out of the model's set.
-        let result = unsafe { guarded!(llama_adapter_lora_free(self.raw.as_ptr())) };
-        freed(format_args!("the adapter {}", self.name.display()), result);
+        // SAFETY: it was loaded for this model, and this is the last owner: contexts that the adapter is attached to hold an
+        // `Arc` of their own.
+        unsafe { self.model.free_adapter(self.raw) }
     }
 }
 
@@ -85,7 +83,8 @@ impl LoraAdapter {
     /// [`ErrorKind::AdapterFile`] when the file is not a complete GGUF file or a value has the wrong type,
     /// [`ErrorKind::Adapter`] for weights that llama.cpp could not compute with, [`ErrorKind::AdapterLoad`] with
     /// llama.cpp's reason when the file is no LoRA, is for another architecture or for a model of other sizes,
-    /// [`ErrorKind::Unsupported`] for a model without weights.
+    /// [`ErrorKind::FileChanged`] when the file was written to meanwhile, [`ErrorKind::InCallback`] inside a callback of a call
+    /// that creates a context or computes, [`ErrorKind::Unsupported`] for a model without weights.
     ///
     /// Corresponds to `llama_adapter_lora_init`.
     pub fn load(model: &Model, path: impl AsRef<Path>) -> Result<Self> {
@@ -225,8 +224,9 @@ impl LoraAdapter {
 
 fn load(model: &Model, source: &ModelSource) -> Result<LoraAdapter> {
     let _inside = exit::enter()?;
+    fork::check_devices("loading an adapter")?;
     model.check_weights("loading an adapter")?;
-    let gguf = source::check(source)?;
+    let (opened, gguf) = source::check(source)?;
     let alpha =
         check::keys(gguf.metadata()).map_err(|error| source::file_error(source, error))?.unwrap_or(0.0);
     let name = source::name(source);
@@ -235,8 +235,12 @@ fn load(model: &Model, source: &ModelSource) -> Result<LoraAdapter> {
     let pairs = check::pairs(&gguf).map_err(refused)?;
     pairs.check_against(model).map_err(refused)?;
     let raw = log::explain(|| {
-        let _lock = model.change_adapters();
-        let raw = source::init(source, model)?;
+        let change = model.change_adapters()?;
+        // A subscriber that creates a context would wait for this very thread.
+        let raw = log::defer(|| {
+            let _change = change;
+            source::init(source, &opened, model)
+        })?;
         NonNull::new(raw).ok_or_else(|| ErrorKind::AdapterLoad { path: name.clone() }.into())
     })?;
     let mut handle = Handle {
@@ -248,6 +252,7 @@ fn load(model: &Model, source: &ModelSource) -> Result<LoraAdapter> {
         invocation_tokens: Vec::new(),
         changes_embeddings: pairs.changes_embeddings(),
     };
+    opened.check_unchanged(&name)?;
     // C refuses tensors that it does not have either; one that it made up would be one of unknown shape.
     if let Some(name) = pairs.unknown_to(model) {
         return Err(refused(format!("the model's file has no tensor \"{name}\"")).into());

@@ -21,26 +21,34 @@ pub fn init() {
 /// Initialises, and then does something that has to come before every use of the library. `None` when the library is
 /// in use already.
 pub(crate) fn init_and<R>(then: impl FnOnce() -> R) -> Option<R> {
+    if INIT.is_completed() {
+        return None;
+    }
     let mut result = None;
-    INIT.call_once(|| {
-        log::install();
-        // SAFETY: both functions take no pointers; `Once` makes this the first use of the library in this
-        // process and lets no other thread pass before it is done.
-        let initialised = unsafe {
-            llama_sys::llama_shim_install_abort_callback();
-            guarded!(llama_backend_init())
-        };
-        or_logged(initialised, ());
-        #[cfg(feature = "dynamic-backends")]
-        load_modules();
-        result = Some(then());
-        // SAFETY: takes no arguments; the backends are loaded, and no other thread computes yet.
-        or_logged(unsafe { guarded!(llama_shim_learn_computation()) }, false);
-        // Makes the registry of the devices, before the end of the process is told to wait for who uses it.
-        // SAFETY: takes no arguments.
-        or_logged(unsafe { guarded!(ggml_backend_dev_count()) }, 0);
-        ffi::exit::arm();
-    });
+    // What is logged meanwhile is handed on afterwards: a subscriber that loads a model would wait for this very thread.
+    log::defer(|| INIT.call_once(|| result = Some(initialise(then))));
+    result
+}
+
+fn initialise<R>(then: impl FnOnce() -> R) -> R {
+    ffi::fork::watch();
+    log::install();
+    // SAFETY: both functions take no pointers; `Once` makes this the first use of the library in this process and lets no
+    // other thread pass before it is done.
+    let initialised = unsafe {
+        llama_sys::llama_shim_install_abort_callback();
+        guarded!(llama_backend_init())
+    };
+    or_logged(initialised, ());
+    #[cfg(feature = "dynamic-backends")]
+    load_modules();
+    let result = then();
+    // SAFETY: takes no arguments; the backends are loaded, and no other thread computes yet.
+    or_logged(unsafe { guarded!(llama_shim_learn_computation()) }, false);
+    // Makes the registry of the devices, before the end of the process is told to wait for who uses it.
+    // SAFETY: takes no arguments.
+    or_logged(unsafe { guarded!(ggml_backend_dev_count()) }, 0);
+    ffi::exit::arm();
     result
 }
 
@@ -94,12 +102,15 @@ pub fn version() -> String {
 pub fn system_info() -> String {
     static LOCK: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
     init();
-    // The C function writes to a static string.
-    let _lock = LOCK.lock();
-    // SAFETY: takes no arguments; the lock keeps other callers away.
-    let text = or_logged(unsafe { guarded!(llama_print_system_info()) }, core::ptr::null());
-    // SAFETY: NULL or a NUL-terminated string that lives until the next call, which the lock keeps away.
-    unsafe { ffi::string::from_c(text) }.unwrap_or_default()
+    // A subscriber that hears of a failure may come here.
+    log::defer(|| {
+        // The C function writes to a static string.
+        let _lock = LOCK.lock();
+        // SAFETY: takes no arguments; the lock keeps other callers away.
+        let text = or_logged(unsafe { guarded!(llama_print_system_info()) }, core::ptr::null());
+        // SAFETY: NULL or a NUL-terminated string that lives until the next call, which the lock keeps away.
+        unsafe { ffi::string::from_c(text) }.unwrap_or_default()
+    })
 }
 
 /// Whether model files can be memory-mapped. Corresponds to `llama_supports_mmap`.

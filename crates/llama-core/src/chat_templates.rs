@@ -8,6 +8,7 @@ use core::ptr::NonNull;
 
 use crate::backend;
 use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::exit;
 use crate::ffi::guard::{freed, guarded};
 use crate::ffi::stack;
 use crate::ffi::string::take_from_shim;
@@ -121,6 +122,7 @@ impl ChatTemplates {
 
 impl Drop for ChatTemplates {
     fn drop(&mut self) {
+        let _freeing = exit::freeing();
         // SAFETY: valid, and nobody uses it any more.
         freed("chat templates", unsafe { guarded!(llama_shim_chat_templates_free(self.raw.as_ptr())) });
     }
@@ -175,6 +177,7 @@ impl ChatTurn {
 
 impl Drop for ChatTurn {
     fn drop(&mut self) {
+        let _freeing = exit::freeing();
         // SAFETY: valid, and nobody uses it any more.
         freed("a chat turn", unsafe { guarded!(llama_shim_chat_turn_free(self.raw.as_ptr())) });
     }

@@ -14,6 +14,7 @@ mod positions;
 mod recover;
 mod resolved;
 mod samplers;
+mod scaling;
 mod warm_up;
 
 use core::cell::Cell;
@@ -32,8 +33,8 @@ use samplers::Samplers;
 
 use crate::adapter::LoraAdapter;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::exit;
 use crate::ffi::guard::{freed, guarded};
+use crate::ffi::{exit, fork};
 use crate::log;
 use crate::memory::Memory;
 use crate::model::Model;
@@ -136,6 +137,7 @@ struct OwnedRaw(NonNull<llama_sys::llama_context>);
 
 impl Drop for OwnedRaw {
     fn drop(&mut self) {
+        let _freeing = exit::freeing();
         // SAFETY: the context is valid and this is its only owner. It is the first field of `Context`: what C has the
         // address of (the model, hooks, thread pools, samplers) is dropped after it.
         freed("a context", unsafe { guarded!(llama_free(self.0.as_ptr())) });
@@ -173,6 +175,7 @@ impl Context {
         observer: Option<Box<dyn Observer>>,
     ) -> Result<Self> {
         let _inside = exit::enter()?;
+        fork::check_devices("creating a context")?;
         model.check_weights("creating a context")?;
         params.check_for(model)?;
         params.to_raw()?;
@@ -190,12 +193,12 @@ impl Context {
         params: &ContextParams,
         observer: Option<Box<dyn Observer>>,
     ) -> Result<Self> {
-        static LOCK: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
         params.check_for(model)?;
         let mut raw_params = params.resolved_for(model).to_raw()?;
         cache_types::check_values(model, raw_params.type_v)?;
         let rotates_keys = cache_types::can_turn_keys(model, raw_params.type_k)?;
         raw_params.pooling_type = params.pooling_for(model)?;
+        scaling::leave_model_alone(&mut raw_params, model.origin().scaling());
         // Cross-attention asserts on batches that are divided by sequences, as those of separate buffers are
         // (llama-graph.cpp, llm_graph_input_attn_cross).
         raw_params.kv_unified |= model.has_encoder();
@@ -208,11 +211,9 @@ impl Context {
             raw_params.abort_callback_data = hooks.as_data();
         }
         let raw = log::explain(|| {
-            let _adapters = model.hold_adapters();
-            // llama_init_from_model may write to the model's hyperparameters (YaRN).
-            let _lock = LOCK.lock();
-            // SAFETY: the model is valid; the parameters were made from llama.cpp's defaults, and the pointers in
-            // them are of the hooks, which live as long as the context.
+            let _walk = model.walk_adapters();
+            // SAFETY: the model is valid and only read (context/scaling.rs); the parameters were made from llama.cpp's
+            // defaults, and the pointers in them are of the hooks, which live as long as the context.
             let raw = unsafe { guarded!(llama_init_from_model(model.raw(), raw_params)) }?;
             NonNull::new(raw).ok_or_else(|| {
                 let (n_ctx, n_batch, n_seq_max) = (params.n_ctx, params.n_batch, params.n_seq_max);
@@ -424,11 +425,12 @@ impl Context {
         call: impl FnOnce(*mut llama_sys::llama_context) -> Result<R>,
     ) -> Result<R> {
         self.check_poison()?;
+        let _inside = exit::enter()?;
         // Which changes make C plan anew is its own affair (llama-context.cpp, sched_need_reserve): any may.
         self.may_plan = true;
         let raw = self.raw();
         let result = {
-            let _pools = self.threadpools.lock();
+            let _pools = self.threadpools.lock()?;
             log::explain(|| call(raw))
         };
         if let Err(error) = &result {
@@ -442,6 +444,9 @@ impl Context {
     }
 
     pub(crate) fn poison_with(&mut self, error: &Error) {
+        if error.is_before_call() {
+            return;
+        }
         self.outputs.clear();
         self.poison = Some(error.kind().to_string());
     }

@@ -1,7 +1,6 @@
 //! Control vectors: directions that are added to the hidden state behind each layer.
 
 use core::ops::{Bound, RangeBounds};
-use std::fs::File;
 use std::path::Path;
 
 use llama_gguf::{Gguf, TensorInfo, TensorType};
@@ -70,7 +69,11 @@ impl ControlVector {
     pub fn load(path: impl AsRef<Path>, strength: f32) -> Result<Self> {
         let path = path.as_ref();
         let failed = |source| ErrorKind::ControlVectorFile { path: path.to_owned(), source };
-        let gguf = llama_gguf::validate_structure(path).map_err(failed)?;
+        let opened = llama_gguf::open_regular(path).and_then(|(file, _)| {
+            let gguf = llama_gguf::validate_open_structure(path, &file)?;
+            Ok((file, gguf))
+        });
+        let (mut file, gguf) = opened.map_err(failed)?;
         let in_file = |reason: String| unusable(format!("{}: {reason}", path.display()));
         let layers = directions(&gguf).map_err(in_file)?;
         let (Some((_, first)), Some(last)) = (layers.first(), layers.iter().map(|(layer, _)| *layer).max())
@@ -89,8 +92,6 @@ impl ControlVector {
             })?;
         let width = n_embd as usize;
         let mut vector = Self { n_embd, data: vec![0.0; width * last] };
-        let mut file =
-            File::open(path).map_err(|cause| failed(llama_gguf::Error::Read { offset: 0, cause }))?;
         for (layer, info) in &layers {
             let bytes = gguf.read_tensor(&mut file, &info.name().to_str_lossy()).map_err(failed)?;
             let (values, _) = bytes.as_chunks::<4>();

@@ -54,6 +54,14 @@ impl Error {
         &self.0.kind
     }
 
+    /// Whether llama.cpp was not called at all, so that nothing has changed.
+    pub(crate) fn is_before_call(&self) -> bool {
+        matches!(
+            self.kind(),
+            ErrorKind::ProcessEnds | ErrorKind::InCallback { .. } | ErrorKind::Forked { .. }
+        )
+    }
+
     /// The warnings and errors that llama.cpp logged during the failed call, oldest first.
     #[must_use]
     pub fn log(&self) -> &[String] {
@@ -445,6 +453,30 @@ pub enum ErrorKind {
         model: String,
         /// The key or tensor, and what it can be.
         reason: String,
+    },
+    /// A call that a callback must not make: it would wait for the call that the callback is part of, or could end the
+    /// process if it failed. Nothing has changed.
+    #[error("{operation} is not possible inside a callback: {reason}")]
+    InCallback {
+        /// What was asked.
+        operation: &'static str,
+        /// Why, and when it is possible.
+        reason: &'static str,
+    },
+    /// The process is a fork of the one that used llama.cpp, and does not have the threads or devices for this. Nothing has
+    /// changed.
+    #[error("{operation} is not possible in a forked process: {reason}")]
+    Forked {
+        /// What was asked.
+        operation: &'static str,
+        /// What is missing, and what to do.
+        reason: String,
+    },
+    /// A file was replaced or written to while the model in it was being loaded, so that it is not the one that was checked.
+    #[error("the file {} changed while it was being loaded: load it again when nothing writes to it any more", path.display())]
+    FileChanged {
+        /// The file.
+        path: PathBuf,
     },
     /// The process ends: `main` has returned, or `exit` was called, and C++ takes itself apart.
     #[error("the process ends: llama.cpp is not called any more")]

@@ -3,6 +3,7 @@
 pub(crate) mod callback;
 pub(crate) mod exit;
 pub(crate) mod file;
+pub(crate) mod fork;
 pub(crate) mod guard;
 pub(crate) mod regex;
 pub(crate) mod stack;

@@ -31,6 +31,10 @@
 //!   all the same is contained and comes back as [`ErrorKind::Internal`], and the context that it happened in is
 //!   poisoned, also with `panic = "abort"`. The limit is a failure in the middle of a computation by several threads:
 //!   the others cannot be stopped, and the process ends with a message that says so.
+//! - **Callbacks may call.** Observers, log subscribers, progress callbacks and custom samplers may use this crate; what would
+//!   wait for the call that they are part of is refused with [`ErrorKind::InCallback`]. Abort callbacks only drop what they have.
+//! - **A forked child does not hang.** What needs threads or devices of its parent is refused with [`ErrorKind::Forked`]; one
+//!   thread, or a thread that the child starts, computes.
 //! - **Initialisation is implicit**, and llama.cpp's log goes to [`tracing`], target `llama_cpp`.
 //! - **States** of contexts are saved to memory and to files and restored from them: [`Context::save_state`].
 //! - **Errors say what to do**, with llama.cpp's own last words on them.

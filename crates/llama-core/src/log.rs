@@ -19,12 +19,24 @@ struct Captured {
 }
 
 thread_local! {
-    /// Apart from the lines: a call that logs nothing, as nearly all do, needs only these numbers.
+    /// Apart from the lines: a call that logs nothing, as nearly all do, needs only these numbers. It is never destroyed,
+    /// since there is nothing in it to drop.
     static CAPTURED: Cell<Captured> = const { Cell::new(Captured { calls: 0, lines: 0 }) };
-    /// The last warnings and errors of the calls that are captured.
+    /// The last warnings and errors of the calls that are captured. Like the two below it is gone when a destructor of
+    /// another thread-local calls llama.cpp at the end of the thread: then errors have no lines, parts of lines are handed on
+    /// as they come, and nothing is deferred.
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     /// A line that llama.cpp has begun and not ended.
     static PARTIAL: RefCell<String> = const { RefCell::new(String::new()) };
+    /// Lines that wait for the end of [`defer`].
+    static DEFERRED: RefCell<Deferred> = const { RefCell::new(Deferred { calls: 0, lines: Vec::new() }) };
+}
+
+/// Lines that are not handed to the subscriber yet.
+struct Deferred {
+    /// The calls of [`defer`], one inside the other.
+    calls: u32,
+    lines: Vec<(llama_sys::ggml_log_level, String)>,
 }
 
 /// Sends llama.cpp's and ggml's log to `tracing`. Corresponds to `llama_log_set`.
@@ -63,7 +75,12 @@ impl Capture {
         let captured = CAPTURED.get();
         CAPTURED.set(Captured { lines: self.before.lines, ..captured });
         let own = captured.lines - self.before.lines;
-        LINES.with_borrow_mut(|lines| lines.split_off(lines.len().saturating_sub(own)))
+        let lines = LINES.try_with(|lines| {
+            let mut lines = lines.borrow_mut();
+            let first = lines.len().saturating_sub(own);
+            lines.split_off(first)
+        });
+        lines.unwrap_or_default()
     }
 }
 
@@ -84,11 +101,41 @@ impl Drop for Capture {
 
 #[cold]
 fn forget() {
-    LINES.with_borrow_mut(Vec::clear);
+    let _ = LINES.try_with(|lines| lines.borrow_mut().clear());
+}
+
+/// Runs a call during which a lock is held, and hands what llama.cpp logs meanwhile on this thread to the subscriber
+/// afterwards: a subscriber is the user's code, and might wait for the same lock.
+pub(crate) fn defer<T>(call: impl FnOnce() -> T) -> T {
+    let _deferring = Deferring::begin();
+    call()
+}
+
+/// A call of [`defer`]; dropping it hands the lines on, also when the call panics.
+struct Deferring;
+
+impl Deferring {
+    fn begin() -> Self {
+        let _ = DEFERRED.try_with(|deferred| deferred.borrow_mut().calls += 1);
+        Self
+    }
+}
+
+impl Drop for Deferring {
+    fn drop(&mut self) {
+        let lines = DEFERRED.try_with(|deferred| {
+            let mut deferred = deferred.borrow_mut();
+            deferred.calls -= 1;
+            if deferred.calls == 0 { core::mem::take(&mut deferred.lines) } else { Vec::new() }
+        });
+        for (level, line) in lines.unwrap_or_default() {
+            emit_quietly(level, &line);
+        }
+    }
 }
 
 unsafe extern "C-unwind" fn on_log(level: llama_sys::ggml_log_level, text: *const c_char, _: *mut c_void) {
-    // A subscriber is the user's code and may panic; a log line is not worth a process.
+    // Nothing may unwind into C.
     let received = panic::catch_unwind(|| {
         // SAFETY: ggml passes a NUL-terminated string that lives during the call (ggml.c, ggml_log_internal_v).
         let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
@@ -100,14 +147,43 @@ unsafe extern "C-unwind" fn on_log(level: llama_sys::ggml_log_level, text: *cons
 
 /// Joins the parts of a line, which llama.cpp may log one by one, and hands on whole lines.
 fn receive(level: llama_sys::ggml_log_level, text: &str) {
-    let line = PARTIAL.with_borrow_mut(|partial| {
+    let line = PARTIAL.try_with(|partial| {
+        let mut partial = partial.borrow_mut();
         partial.push_str(text);
-        partial.ends_with('\n').then(|| core::mem::take(partial))
+        partial.ends_with('\n').then(|| core::mem::take(&mut *partial))
     });
+    let line = line.unwrap_or_else(|_| Some(text.to_owned()));
     for line in line.iter().flat_map(|line| line.lines()).filter(|line| !line.trim().is_empty()) {
         capture(level, line);
-        emit(level, line);
+        if !is_deferred(level, line) {
+            emit_quietly(level, line);
+        }
     }
+}
+
+/// Logs an error of this crate's own, as one of llama.cpp's: what holds locks logs with this.
+pub(crate) fn note(error: &str) {
+    let level = llama_sys::ggml_log_level::GGML_LOG_LEVEL_ERROR;
+    if !is_deferred(level, error) {
+        tracing::error!("{error}");
+    }
+}
+
+/// Keeps a line for the end of [`defer`], when the thread is inside of it.
+fn is_deferred(level: llama_sys::ggml_log_level, line: &str) -> bool {
+    let deferred = DEFERRED.try_with(|deferred| {
+        let mut deferred = deferred.borrow_mut();
+        if deferred.calls > 0 {
+            deferred.lines.push((level, line.to_owned()));
+        }
+        deferred.calls > 0
+    });
+    deferred.unwrap_or(false)
+}
+
+/// Hands a line to the subscriber, which is the user's code and may panic; a log line is not worth a process.
+fn emit_quietly(level: llama_sys::ggml_log_level, line: &str) {
+    let _ = panic::catch_unwind(|| emit(level, line));
 }
 
 fn capture(level: llama_sys::ggml_log_level, line: &str) {
@@ -124,13 +200,16 @@ pub(crate) fn keep(line: String) {
     if captured.calls == 0 {
         return;
     }
-    CAPTURED.set(Captured { lines: captured.lines + 1, ..captured });
-    LINES.with_borrow_mut(|lines| {
+    let kept = LINES.try_with(|lines| {
+        let mut lines = lines.borrow_mut();
         if lines.len() == MAX_LINES {
             lines.remove(0);
         }
         lines.push(line);
     });
+    if kept.is_ok() {
+        CAPTURED.set(Captured { lines: captured.lines + 1, ..captured });
+    }
 }
 
 fn emit(level: llama_sys::ggml_log_level, line: &str) {
@@ -212,6 +291,66 @@ mod tests {
         });
         // Those of the outer call had no room.
         assert_eq!(lines(failed), ["after"]);
+    }
+
+    #[test]
+    fn what_is_deferred_comes_in_order_after_the_outermost_call() {
+        use std::sync::{Arc, Mutex};
+
+        use tracing::{Event, Metadata, Subscriber, field, span};
+
+        /// Keeps the messages, and whether a lock was free when they came.
+        struct Keeper {
+            said: Arc<Mutex<Vec<(String, bool)>>>,
+            lock: Arc<parking_lot::Mutex<()>>,
+        }
+
+        struct Message(String);
+
+        impl field::Visit for Message {
+            fn record_debug(&mut self, field: &field::Field, value: &dyn core::fmt::Debug) {
+                if field.name() == "message" {
+                    self.0 = format!("{value:?}");
+                }
+            }
+        }
+
+        impl Subscriber for Keeper {
+            fn enabled(&self, _: &Metadata<'_>) -> bool {
+                true
+            }
+            fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+                span::Id::from_u64(1)
+            }
+            fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+            fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+            fn event(&self, event: &Event<'_>) {
+                let mut message = Message(String::new());
+                event.record(&mut message);
+                self.said.lock().unwrap().push((message.0, self.lock.try_lock().is_some()));
+            }
+            fn enter(&self, _: &span::Id) {}
+            fn exit(&self, _: &span::Id) {}
+        }
+
+        let (said, lock) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<parking_lot::Mutex<()>>::default());
+        let keeper = Keeper { said: Arc::clone(&said), lock: Arc::clone(&lock) };
+        let level = llama_sys::ggml_log_level::GGML_LOG_LEVEL_WARN;
+        tracing::subscriber::with_default(keeper, || {
+            let failed = explain(|| {
+                defer(|| {
+                    let _locked = lock.lock();
+                    receive(level, "one\n");
+                    defer(|| receive(level, "two\nth"));
+                    receive(level, "ree\n");
+                });
+                receive(level, "four\n");
+                fail()
+            });
+            assert_eq!(lines(failed), ["one", "two", "three", "four"]);
+        });
+        let expected = ["one", "two", "three", "four"].map(|line| (line.to_owned(), true));
+        assert_eq!(*said.lock().unwrap(), expected);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Models: weights, vocabulary and metadata, shared by every context made from them.
 
+mod adapters;
 mod architecture;
 mod chat_template;
 mod classifier;
@@ -10,6 +11,7 @@ mod kind;
 mod kv_override;
 mod load;
 mod metadata;
+mod opened;
 mod origin;
 mod params;
 mod raw_params;
@@ -25,21 +27,25 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use llama_gguf::TensorInfo;
-use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use adapters::Adapters;
+pub(crate) use adapters::{Change, Walk};
 pub use from_metadata::TensorView;
 
 pub use kind::{ModelKind, RopeType};
 pub use kv_override::KvValue;
 pub(crate) use load::load_to_plan;
-pub(crate) use origin::{Origin, Shape, shape_of};
+pub(crate) use opened::Opened;
+pub(crate) use origin::{Origin, Scaling, Shape, shape_of};
 pub use params::{LazyMode, LoadMode, ModelParams, SplitMode};
 pub use sampling_key::SamplingKey;
 pub use source::ModelSource;
+pub(crate) use source::cannot_read;
 pub use split::{split_path, split_prefix};
 pub use tensor_override::TensorPlace;
 
 use crate::error::{ErrorKind, Result};
+use crate::ffi::exit;
 use crate::ffi::guard::{freed, guarded, or_logged};
 use crate::ffi::string::{from_c, read_buffer};
 use crate::vocab::Vocab;
@@ -54,30 +60,30 @@ struct Handle {
     raw: NonNull<llama_sys::llama_model>,
     source: Option<ModelSource>,
     params: ModelParams,
-    /// Read once: a context with YaRN scaling changes C's number (llama-context.cpp, llama_init_from_model).
     n_ctx_train: u32,
     /// The number of positions that the model has learned an embedding for.
     n_positions: Option<u32>,
     /// What the files say of their tensors: some hundred bytes for each.
     tensors: Box<[TensorInfo]>,
     origin: Origin,
-    /// Guards the model's set of adapters: loading and freeing one changes it, and a context that plans its buffers
-    /// walks through it (llama-context.cpp, `graph_max_nodes`).
-    adapters: RwLock<()>,
+    adapters: Adapters,
 }
 
 // SAFETY: a llama_model has no tie to the thread that loaded it: its destructor frees buffers and memory maps
 // (llama-model.cpp, llama-mmap.cpp), none of which use thread-local state.
 unsafe impl Send for Handle {}
-// SAFETY: after loading, the functions that this crate calls with a shared model only read it; making a context
-// reads hyperparameters and tensors. There are two writes: llama_init_from_model's adjustment of n_ctx_train for
-// YaRN, which `Context::new` keeps behind a lock (llama-context.cpp, llama_init_from_model), and the set of
-// adapters, which has the lock `adapters` (llama-adapter.cpp). Tokenisation is documented as thread-safe in llama.h
-// and uses per-call sessions (llama-vocab.cpp).
+// SAFETY: nothing that threads share is written to once the model is loaded, with one exception. Contexts hold the model as
+// const (llama-context.h, `const llama_model & model`), and so do their graphs, the functions that read numbers and metadata,
+// tokenisation (llama-vocab.cpp, sessions of each call) and saving (llama-model-saver.h). Two functions take it as not const.
+// `llama_init_from_model` would write to `hparams.n_ctx_train` for a context with YaRN scaling of its own, which graphs read
+// without a lock (llama-graph.cpp, models/laguna.cpp); no context is created with parameters that make it do so
+// (context/scaling.rs). Loading and freeing adapters changes the set `loras`, which is the exception: it has a lock, under
+// which also those run that walk through it (model/adapters.rs).
 unsafe impl Sync for Handle {}
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        let _freeing = exit::freeing();
         // SAFETY: this is the last owner: contexts, samplers and adapters hold an `Arc` of their own.
         let result = unsafe { guarded!(llama_model_free(self.raw.as_ptr())) };
         freed(format_args!("the model {}", source_name(self.source.as_ref())), result);
@@ -94,7 +100,7 @@ impl Model {
         origin: Origin,
     ) -> Self {
         let (params, n_positions) = (params.clone(), learned_positions(&origin));
-        let adapters = RwLock::new(());
+        let adapters = Adapters::default();
         // SAFETY: C has just made the model; the function reads a number.
         let n_ctx_train = count(unsafe { llama_sys::llama_model_n_ctx_train(raw.as_ptr()) });
         Self(Arc::new(Handle { raw, source, params, n_ctx_train, n_positions, tensors, origin, adapters }))
@@ -115,14 +121,28 @@ impl Model {
         &self.0.origin
     }
 
-    /// Keeps adapters from being loaded and freed. For calls in which C walks through the model's adapters.
-    pub(crate) fn hold_adapters(&self) -> RwLockReadGuard<'_, ()> {
-        self.0.adapters.read()
+    /// Keeps adapters from being loaded and freed, for calls in which C walks through the model's adapters.
+    pub(crate) fn walk_adapters(&self) -> Walk<'_> {
+        self.0.adapters.walk()
     }
 
-    /// For calls that load or free an adapter.
-    pub(crate) fn change_adapters(&self) -> RwLockWriteGuard<'_, ()> {
-        self.0.adapters.write()
+    /// Keeps C from walking through the model's adapters, for a call that adds one.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InCallback`] where the thread would wait for itself.
+    pub(crate) fn change_adapters(&self) -> Result<Change<'_>> {
+        self.0.adapters.change()
+    }
+
+    /// Frees an adapter.
+    ///
+    /// # Safety
+    ///
+    /// It was loaded for this model, and nobody uses it any more.
+    pub(crate) unsafe fn free_adapter(&self, adapter: NonNull<llama_sys::llama_adapter_lora>) {
+        // SAFETY: by the caller's promise.
+        unsafe { self.0.adapters.free(adapter) }
     }
 
     /// Where the model came from; `None` for a model [made in memory](Model::from_metadata).

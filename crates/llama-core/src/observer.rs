@@ -12,8 +12,8 @@ use crate::ffi::guard::guarded;
 /// Looks at the results of a model's operations while they are computed. Given to
 /// [`Context::with_observer`](crate::Context::with_observer).
 ///
-/// Operations are computed one by one as far as they are looked at, which takes time: answer [`wants`](Observer::wants)
-/// with true for as few as possible. Of a closure, all are wanted.
+/// Operations are computed one by one as far as they are looked at, and their results are copied, which takes time: answer
+/// [`wants`](Observer::wants) with true for as few as possible. Of a closure, all are wanted.
 ///
 /// Called by the thread that decodes. After a panic the computation is given up as by [`ControlFlow::Break`], and the
 /// panic is resumed by [`decode`](crate::Context::decode).
@@ -122,17 +122,16 @@ impl<'t> TensorInfo<'t> {
         !self.raw.view_src.is_null()
     }
 
-    /// The contents, borrowed where the CPU can read them and else copied. `None` for weights in a layout of a device's
-    /// own, and for tensors without memory.
+    /// A copy of the contents. `None` for weights in a layout of a device's own, and for tensors without memory.
+    ///
+    /// Also of what is in the CPU's memory: between the elements of a view, and in what an operation leaves out, there may be
+    /// bytes that nobody has written to since they were allocated. C may copy such bytes; a slice of them would not be sound.
     pub(crate) fn data<'d>(self, copy: &'d mut Vec<u64>) -> Result<Option<TensorData<'d>>>
     where
         't: 'd,
     {
         // SAFETY: the tensor is valid, and so is what it is a view of.
-        let buffer = unsafe {
-            let source = self.raw.view_src.as_ref().unwrap_or(self.raw);
-            if source.buffer.is_null() { self.raw.buffer } else { source.buffer }
-        };
+        let buffer = unsafe { self.raw.view_src.as_ref().unwrap_or(self.raw).buffer };
         if buffer.is_null() || self.raw.data.is_null() {
             return Ok(None);
         }
@@ -144,20 +143,17 @@ impl<'t> TensorInfo<'t> {
                 guarded!(ggml_backend_buffer_get_usage(buffer))?,
             )
         };
-        if is_host {
-            // SAFETY: a tensor in host memory has its bytes at `data` (ggml-backend.cpp), from there to the last of
-            // its elements; they do not change while the observer is called, and start where C wrote floats.
-            let bytes = unsafe { core::slice::from_raw_parts(self.raw.data.cast::<u8>(), size) };
-            return Ok(Some(TensorData { info: self, bytes }));
-        }
-        if usage == llama_sys::ggml_backend_buffer_usage::GGML_BACKEND_BUFFER_USAGE_WEIGHTS {
+        let weights = llama_sys::ggml_backend_buffer_usage::GGML_BACKEND_BUFFER_USAGE_WEIGHTS;
+        if !is_host && usage == weights {
             return Ok(None);
         }
         copy.resize(size.div_ceil(size_of::<u64>()), 0);
         let target = copy.as_mut_ptr().cast::<c_void>();
-        // SAFETY: the copy has room for the tensor's bytes, and the scheduler has waited for the device.
+        // SAFETY: the copy has room for the tensor's bytes, which the function reads from the buffer (ggml-backend.cpp,
+        // `ggml_backend_tensor_get`): in the CPU's memory from `data` on, of which the tensor has that many (ggml.c,
+        // `ggml_nbytes`). Nothing computes meanwhile: the scheduler has waited for the device.
         unsafe { guarded!(ggml_backend_tensor_get(self.raw, target, 0, size)) }?;
-        // SAFETY: that many bytes are in the vector, and every bit pattern is a byte.
+        // SAFETY: that many bytes are in the vector. Zeros were written to all of them, and what C has written over them.
         let bytes = unsafe { core::slice::from_raw_parts(copy.as_ptr().cast::<u8>(), size) };
         Ok(Some(TensorData { info: self, bytes }))
     }
@@ -189,7 +185,8 @@ impl<'t> TensorData<'t> {
     }
 
     /// The bytes from the first element to the last, with what lies between them: see
-    /// [`strides`](TensorInfo::strides).
+    /// [`strides`](TensorInfo::strides). A copy; what lies between the elements, and elements that the operation does not
+    /// compute, have any value.
     #[must_use]
     pub fn bytes(&self) -> &'t [u8] {
         self.bytes

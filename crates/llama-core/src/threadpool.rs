@@ -15,6 +15,7 @@ pub(crate) use attached::Attached;
 use crate::backend;
 use crate::error::{ErrorKind, Result};
 use crate::ffi::guard::{freed, guarded};
+use crate::ffi::{exit, fork};
 
 /// How much of the processor the operating system gives to threads. Corresponds to `ggml_sched_priority`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -164,6 +165,8 @@ struct Pool {
     /// Held by the context that computes. A pool has one graph at a time and is not made for two threads
     /// (ggml-cpu.c, `ggml_graph_compute`).
     busy: Mutex<()>,
+    /// The process that has the threads.
+    generation: u32,
 }
 
 // SAFETY: ggml's pool is a mutex, atomics and threads of its own; it is not tied to the thread that made it. It is used
@@ -191,7 +194,8 @@ impl Threadpool {
         let raw = NonNull::new(raw).ok_or_else(|| ErrorKind::OutOfMemory {
             message: "ggml_threadpool_new returned NULL".to_owned(),
         })?;
-        Ok(Self(Arc::new(Pool { raw, params: params.clone(), busy: Mutex::new(()) })))
+        let (busy, generation) = (Mutex::new(()), fork::generation());
+        Ok(Self(Arc::new(Pool { raw, params: params.clone(), busy, generation })))
     }
 
     /// The parameters that the pool was made with.
@@ -219,6 +223,23 @@ impl Threadpool {
     fn lock(&self) -> MutexGuard<'_, ()> {
         self.0.busy.lock()
     }
+
+    fn try_lock(&self) -> Option<MutexGuard<'_, ()>> {
+        self.0.busy.try_lock()
+    }
+
+    /// Refuses a pool that was made before the process was forked. A pool of one thread has none of its own.
+    fn check_process(&self) -> Result<()> {
+        if self.0.generation == fork::generation() || self.n_threads() == 1 {
+            return Ok(());
+        }
+        let reason = format!(
+            "the {} threads of the thread pool are in the parent process: make a new pool with Threadpool::new, or compute \
+             without one in a new context",
+            self.n_threads()
+        );
+        Err(ErrorKind::Forked { operation: "computing with this thread pool", reason }.into())
+    }
 }
 
 impl core::fmt::Debug for Threadpool {
@@ -229,7 +250,12 @@ impl core::fmt::Debug for Threadpool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        if self.generation != fork::generation() {
+            // Freeing joins its threads, which are in the parent process (ggml-cpu.c, `ggml_threadpool_free`).
+            return;
+        }
         let Ok(functions) = Functions::get() else { return };
+        let _freeing = exit::freeing();
         // SAFETY: this is the last owner, and contexts keep a pool as long as ggml may look at it. The threads are
         // between computations, also after a contained failure (shim/computing.h), and are joined.
         let result =
@@ -254,9 +280,10 @@ unsafe impl Sync for Functions {}
 impl Functions {
     fn get() -> Result<Self> {
         static FUNCTIONS: OnceCell<Functions> = OnceCell::new();
+        // Before, and not inside: it may log, and a subscriber may come here.
+        backend::init();
         FUNCTIONS
             .get_or_try_init(|| {
-                backend::init();
                 // The functions of these names, declared in ggml-cpu.h (ggml-cpu.cpp,
                 // ggml_backend_cpu_get_proc_address).
                 Ok(Self {

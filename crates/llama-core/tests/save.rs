@@ -447,3 +447,58 @@ fn a_vocabulary_alone_needs_no_tensors() {
     assert_eq!(tokens(&model, "Hello"), tokens(&load(Tiny::Qwen2.path()), "Hello"));
     assert!(Context::new(&model, &greedy::params()).is_err());
 }
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_replaced_keeps_its_mode_and_a_link_stays() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+    let folder = tempfile::tempdir().unwrap();
+    let (path, link) = (folder.path().join("model"), folder.path().join("link"));
+    fs::write(&path, "old").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("model", &link).unwrap();
+    let model = load(Tiny::Llama.path());
+    model.save(&link).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(names(&folder), ["link", "model"]);
+    assert_eq!(logits(&load(&path)), logits(&model));
+}
+
+/// The metadata of a small drafting model, which may leave its embeddings to its target: those of the tiny Llama under
+/// another architecture.
+fn eagle3() -> Metadata {
+    let gguf = Gguf::from_bytes(&Tiny::Llama.bytes()).unwrap();
+    let mut metadata = Metadata::new();
+    for (key, value) in gguf.metadata().iter() {
+        let key = key.to_str_lossy();
+        metadata.set(
+            key.strip_prefix("llama.").map_or(key.to_string(), |key| format!("eagle3.{key}")),
+            value.clone(),
+        );
+    }
+    metadata.set("general.architecture", "eagle3");
+    metadata.set("eagle3.block_count", 1_u32);
+    metadata.set("eagle3.target_layers", vec![0_i32, 1, 2]);
+    metadata.set("eagle3.target_hidden_size", 32_u32);
+    metadata
+}
+
+#[test]
+fn a_model_with_an_output_matrix_and_no_embeddings_is_refused() {
+    let none = [("token_embd.weight", TensorType::F32); 0];
+    let made = Model::from_metadata(&eagle3(), none, &plain(), |_, bytes| {
+        bytes.fill(0);
+        Ok::<(), Infallible>(())
+    });
+    let model = made.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let error = model.save(folder.path().join("model")).unwrap_err();
+    assert_eq!(
+        error.kind().to_string(),
+        "saving is not possible with this model: it has an output matrix and no embeddings of its own, which llama.cpp's \
+         writer cannot write"
+    );
+    assert!(names(&folder).is_empty());
+}

@@ -1,7 +1,9 @@
 //! The contexts of ended generations, kept for the next ones.
 
+use core::cell::RefCell;
+
 use llama_core::{Context, ContextParams, Model, Token};
-use parking_lot::Mutex;
+use parking_lot::ReentrantMutex;
 
 use crate::error::Result;
 use crate::lora::Adapters;
@@ -16,13 +18,13 @@ pub(crate) struct Slots {
     most: usize,
     /// The most bytes of checkpoints of each.
     checkpoint_bytes: usize,
-    /// The longest unused first.
-    idle: Mutex<Vec<Slot>>,
+    /// The longest unused first. A thread that comes here again while it looks through them, from a log subscriber, finds none.
+    idle: ReentrantMutex<RefCell<Vec<Slot>>>,
 }
 
 impl Slots {
     pub(crate) fn new(model: Model, params: ContextParams, most: usize, checkpoint_bytes: usize) -> Self {
-        Self { model, params, most, checkpoint_bytes, idle: Mutex::new(Vec::new()) }
+        Self { model, params, most, checkpoint_bytes, idle: ReentrantMutex::default() }
     }
 
     /// How contexts are made.
@@ -59,7 +61,8 @@ impl Slots {
     /// A context that nobody uses now, the longest unused first.
     #[cfg(feature = "chat")]
     pub(crate) fn take_oldest(&self) -> Option<Slot> {
-        let mut idle = self.idle.lock();
+        let idle = self.idle.lock();
+        let mut idle = idle.try_borrow_mut().ok()?;
         (!idle.is_empty()).then(|| idle.remove(0))
     }
 
@@ -78,7 +81,8 @@ impl Slots {
     /// A context that is there; `None` when another is to be made, so that what is in memory is not lost: while there is
     /// room, and for a prompt that has less than half of it in common.
     fn take_idle(&self, prompt: &[Token], adapters: &Adapters) -> Result<Option<Slot>> {
-        let mut idle = self.idle.lock();
+        let idle = self.idle.lock();
+        let Ok(mut idle) = idle.try_borrow_mut() else { return Ok(None) };
         let mut best = None;
         for (index, slot) in idle.iter_mut().enumerate() {
             let reusable = if adapters.are_set(slot.context()) { slot.reusable(prompt)? } else { 0 };
@@ -93,16 +97,21 @@ impl Slots {
         Ok(Some(idle.remove(index)))
     }
 
+    /// Adds a context; the one that has to go for it.
+    fn put(&self, slot: Slot) -> Option<Slot> {
+        let idle = self.idle.lock();
+        let Ok(mut idle) = idle.try_borrow_mut() else { return Some(slot) };
+        let oldest = (idle.len() >= self.most).then(|| idle.remove(0));
+        idle.push(slot);
+        oldest
+    }
+
     /// Takes a context back for the next prompt, with what is in its memory.
     pub(crate) fn give_back(&self, mut slot: Slot) {
         if slot.context().is_poisoned() || self.most == 0 {
             return;
         }
-        let mut idle = self.idle.lock();
-        let oldest = (idle.len() >= self.most).then(|| idle.remove(0));
-        idle.push(slot);
-        drop(idle);
-        // Freeing a context takes a while.
-        drop(oldest);
+        // Freeing a context takes a while, and is done when the lock is free again.
+        drop(self.put(slot));
     }
 }

@@ -4,6 +4,7 @@ use core::any::Any;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::panic::resume_unwind;
+use std::process;
 use std::thread::{self, JoinHandle};
 
 use flume::r#async::RecvStream;
@@ -26,6 +27,9 @@ const AHEAD: usize = 16;
 /// nothing computes any more when a program ends. On the CPU that takes as long as the operation that is being computed, a
 /// millisecond or so; on other devices as long as a token or, while the prompt is read, a part of `n_ubatch` tokens; and
 /// until a [`Compactor`](crate::Compactor) is done.
+///
+/// In a forked child of the process, which does not have that thread, a stream of the parent yields one error,
+/// [`Forked`](llama_core::ErrorKind::Forked), and dropping it does nothing.
 #[derive(Debug)]
 #[must_use = "dropping it cancels the generation"]
 pub struct EventStream {
@@ -34,6 +38,8 @@ pub struct EventStream {
     dropped: CancelToken,
     /// `None` once it has been waited for.
     worker: Option<JoinHandle<()>>,
+    /// The process that has the thread.
+    process: u32,
 }
 
 /// The receiving end, which has no `Debug` of its own.
@@ -60,7 +66,22 @@ impl EventStream {
             .name("llama-gen".to_owned())
             .spawn(work)
             .map_err(|source| ErrorKind::Thread { source })?;
-        Ok(Self { events: Events(receiver.into_stream()), dropped, worker: Some(worker) })
+        let events = Events(receiver.into_stream());
+        Ok(Self { events, dropped, worker: Some(worker), process: process::id() })
+    }
+
+    /// Whether the thread belongs to another process, of which this one is a fork.
+    fn is_forked(&self) -> bool {
+        self.process != process::id()
+    }
+
+    /// The only event in a forked process.
+    fn forked(&mut self) -> Option<Result<Event>> {
+        // It was the parent's: there is nothing to join here.
+        core::mem::forget(self.worker.take()?);
+        let reason = "the thread that generates is in the parent process: start a generation of this process";
+        let (operation, reason) = ("streaming a generation", reason.to_owned());
+        Some(Err(llama_core::Error::from(llama_core::ErrorKind::Forked { operation, reason }).into()))
     }
 
     /// Waits for the thread, which has nothing left to do; its panic, if it has ended by one.
@@ -76,6 +97,9 @@ impl Stream for EventStream {
     ///
     /// Goes on with a panic of the generation's thread: that of a [`Compactor`](crate::Compactor).
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.is_forked() {
+            return Poll::Ready(self.forked());
+        }
         let event = Pin::new(&mut self.events.0).poll_next(context);
         if matches!(event, Poll::Ready(None))
             && let Some(panic) = self.join()
@@ -88,6 +112,10 @@ impl Stream for EventStream {
 
 impl Drop for EventStream {
     fn drop(&mut self) {
+        if self.is_forked() {
+            core::mem::forget(self.worker.take());
+            return;
+        }
         self.dropped.cancel();
         // The thread may be waiting for room.
         self.events = Events(flume::bounded(0).1.into_stream());
@@ -103,5 +131,34 @@ fn drive(generate: Generate, sender: &flume::Sender<Result<Event>>) {
         Ok(mut events) => while events.next().is_some_and(|event| sender.send(event).is_ok()) {},
         // Nobody listens who could be told of the error.
         Err(error) => drop(sender.send(Err(error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::task::Waker;
+
+    use test_models::Tiny;
+
+    use super::*;
+    use crate::Llama;
+
+    /// As a child of the process sees a stream: its thread is not there. Here it is, and is left alone.
+    #[test]
+    fn a_stream_of_another_process_yields_one_error_and_waits_for_nothing() {
+        let llm = Llama::builder(Tiny::Llama.path()).n_ctx(256).n_threads(1).load().unwrap();
+        let mut stream = llm.generate("x").max_tokens(4).ignore_eos(true).stream_async().unwrap();
+        stream.process = stream.process.wrapping_add(1);
+        let mut context = Context::from_waker(Waker::noop());
+        let Poll::Ready(Some(Err(error))) = Pin::new(&mut stream).poll_next(&mut context) else {
+            panic!("no error")
+        };
+        assert_eq!(
+            error.to_string(),
+            "streaming a generation is not possible in a forked process: the thread that generates is in the parent \
+             process: start a generation of this process"
+        );
+        assert!(matches!(Pin::new(&mut stream).poll_next(&mut context), Poll::Ready(None)));
+        drop(stream);
     }
 }

@@ -24,6 +24,8 @@ pub use split::Split;
 pub use tensor::{MAX_DIMENSIONS, MAX_NAME, TensorInfo};
 pub use tensor_type::TensorType;
 pub use text::Text;
-pub use validate::{validate_embedded, validate_file, validate_structure};
+pub use validate::{
+    validate_embedded, validate_file, validate_open, validate_open_structure, validate_structure,
+};
 pub use value::{Array, FromValue, Value, ValueType};
 pub use writer::Writer;

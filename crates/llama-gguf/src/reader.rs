@@ -1,7 +1,7 @@
 //! Reading the head of a file: header, metadata and tensor table.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
@@ -251,7 +251,6 @@ impl Gguf {
     }
 }
 
-/// Opens a file that can be read at random, and says how long it is.
 /// Opens a file for reading, and says how many bytes it has. What is no file of bytes is refused, and not waited for, as
 /// opening a pipe would.
 ///
@@ -264,15 +263,17 @@ pub fn open_regular(path: impl AsRef<Path>) -> Result<(File, u64), Error> {
         io::ErrorKind::NotFound => Error::NotFound,
         _ => Error::Read { offset: 0, cause },
     };
+    let check = |metadata: &fs::Metadata| match () {
+        () if metadata.is_dir() => Err(Error::Directory),
+        () if !metadata.is_file() => Err(Error::NotRegular),
+        () => Ok(metadata.len()),
+    };
     // Before opening: opening a pipe would wait for its other end.
-    let metadata = path.metadata().map_err(failed)?;
-    if metadata.is_dir() {
-        return Err(Error::Directory);
-    }
-    if !metadata.is_file() {
-        return Err(Error::NotRegular);
-    }
-    Ok((File::open(path).map_err(failed)?, metadata.len()))
+    check(&path.metadata().map_err(failed)?)?;
+    let file = File::open(path).map_err(failed)?;
+    // Of what was opened, which may be another file than a moment ago.
+    let length = check(&file.metadata().map_err(failed)?)?;
+    Ok((file, length))
 }
 
 fn read_version(source: &mut Source<impl Read>) -> Result<u32, Error> {

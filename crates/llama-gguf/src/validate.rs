@@ -1,5 +1,6 @@
 //! Checking a whole file before anything else trusts it.
 
+use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -33,9 +34,8 @@ const ARCHITECTURE: &str = "general.architecture";
 /// ```
 pub fn validate_file(path: impl AsRef<Path>) -> Result<Gguf, Error> {
     let path = path.as_ref();
-    let gguf = validate_structure(path)?;
-    check_architecture(&gguf).map_err(|error| error.in_file(path))?;
-    Ok(gguf)
+    let (file, _) = open_regular(path).map_err(|error| error.in_file(path))?;
+    validate_open(path, &file)
 }
 
 /// Checks that a file is a GGUF file that is whole, whatever it is for, and returns its head.
@@ -44,7 +44,35 @@ pub fn validate_file(path: impl AsRef<Path>) -> Result<Gguf, Error> {
 /// As [`validate_file`], except that `general.architecture` may be missing.
 pub fn validate_structure(path: impl AsRef<Path>) -> Result<Gguf, Error> {
     let path = path.as_ref();
-    check_structure(path).map_err(|error| error.in_file(path))
+    let (file, _) = open_regular(path).map_err(|error| error.in_file(path))?;
+    validate_open_structure(path, &file)
+}
+
+/// Checks an open file as [`validate_file`] does, from its beginning: what is read from it afterwards is what was checked,
+/// even when another file gets its name. `path` is what errors call it. The position of the handle moves.
+///
+/// # Errors
+/// As [`validate_file`].
+///
+/// ```
+/// let (file, _) = llama_gguf::open_regular("Cargo.toml")?;
+/// let error = llama_gguf::validate_open("model", &file).unwrap_err();
+/// assert!(error.to_string().starts_with("model: not a GGUF file"));
+/// # Ok::<(), llama_gguf::Error>(())
+/// ```
+pub fn validate_open(path: impl AsRef<Path>, file: &File) -> Result<Gguf, Error> {
+    let path = path.as_ref();
+    let gguf = validate_open_structure(path, file)?;
+    check_architecture(&gguf).map_err(|error| error.in_file(path))?;
+    Ok(gguf)
+}
+
+/// Checks an open file as [`validate_structure`] does: see [`validate_open`].
+///
+/// # Errors
+/// As [`validate_structure`].
+pub fn validate_open_structure(path: impl AsRef<Path>, file: &File) -> Result<Gguf, Error> {
+    check_structure(file).map_err(|error| error.in_file(path.as_ref()))
 }
 
 /// Checks the GGUF file that begins at byte `offset` of a larger file and may be followed by anything; returns its
@@ -77,8 +105,10 @@ pub fn validate_embedded(file: &mut (impl Read + Seek), offset: u64) -> Result<G
     Ok(gguf)
 }
 
-fn check_structure(path: &Path) -> Result<Gguf, Error> {
-    let (file, length) = open_regular(path)?;
+fn check_structure(mut file: &File) -> Result<Gguf, Error> {
+    let failed = |cause| Error::Read { offset: 0, cause };
+    let length = file.metadata().map_err(failed)?.len();
+    file.rewind().map_err(failed)?;
     let gguf = Gguf::read_sized(BufReader::new(file), length)?;
     check_length(&gguf, length)?;
     Ok(gguf)

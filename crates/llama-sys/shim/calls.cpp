@@ -58,7 +58,6 @@ struct {
     decltype(&::llama_adapter_get_alora_invocation_tokens) llama_adapter_get_alora_invocation_tokens = ::llama_adapter_get_alora_invocation_tokens;
     decltype(&::llama_adapter_get_alora_n_invocation_tokens) llama_adapter_get_alora_n_invocation_tokens = ::llama_adapter_get_alora_n_invocation_tokens;
     decltype(&::llama_adapter_lora_free) llama_adapter_lora_free = ::llama_adapter_lora_free;
-    decltype(&::llama_adapter_lora_init) llama_adapter_lora_init = ::llama_adapter_lora_init;
     decltype(&::llama_adapter_lora_init_from_file_ptr) llama_adapter_lora_init_from_file_ptr = ::llama_adapter_lora_init_from_file_ptr;
     decltype(&::llama_adapter_meta_count) llama_adapter_meta_count = ::llama_adapter_meta_count;
     decltype(&::llama_adapter_meta_key_by_index) llama_adapter_meta_key_by_index = ::llama_adapter_meta_key_by_index;
@@ -407,15 +406,6 @@ extern "C" llama_shim_outcome llama_shim_call_llama_adapter_lora_free(
     void *,
     llama_adapter_lora * adapter) {
     return llama_shim::guarded(message, [&] { calls.llama_adapter_lora_free(adapter); });
-}
-
-static_assert(std::is_same<decltype(::llama_adapter_lora_init), llama_adapter_lora * (llama_model *, const char *)>::value, "llama_adapter_lora_init has other types");
-extern "C" llama_shim_outcome llama_shim_call_llama_adapter_lora_init(
-    char * message,
-    llama_adapter_lora ** result,
-    llama_model * model,
-    const char * path_lora) {
-    return llama_shim::guarded(message, [&] { *result = calls.llama_adapter_lora_init(model, path_lora); });
 }
 
 static_assert(std::is_same<decltype(::llama_adapter_lora_init_from_file_ptr), llama_adapter_lora * (llama_model *, FILE *)>::value, "llama_adapter_lora_init_from_file_ptr has other types");

@@ -212,14 +212,6 @@ unsafe extern "C" {
         result: *mut (),
         adapter: *mut llama_adapter_lora,
     ) -> llama_shim_outcome;
-    /// Calls [`llama_adapter_lora_init`](crate::llama_adapter_lora_init).
-    #[link_name = "llama_shim_call_llama_adapter_lora_init"]
-    pub fn llama_adapter_lora_init(
-        message: *mut c_char,
-        result: *mut *mut llama_adapter_lora,
-        model: *mut llama_model,
-        path_lora: *const c_char,
-    ) -> llama_shim_outcome;
     /// Calls [`llama_adapter_lora_init_from_file_ptr`](crate::llama_adapter_lora_init_from_file_ptr).
     #[link_name = "llama_shim_call_llama_adapter_lora_init_from_file_ptr"]
     pub fn llama_adapter_lora_init_from_file_ptr(

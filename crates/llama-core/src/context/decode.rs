@@ -4,8 +4,8 @@ use super::positions::is_shared;
 use super::{Computed, Context, PoolingType};
 use crate::batch::Batch;
 use crate::error::{DecodeError, ErrorKind, Result};
-use crate::ffi::exit;
 use crate::ffi::guard::guarded;
+use crate::ffi::{exit, fork};
 use crate::log;
 use crate::model::Model;
 use crate::token::{SeqId, Token};
@@ -76,14 +76,18 @@ impl Context {
             self.apply_order()?;
         }
         let inside = exit::enter()?;
+        let n_threads = self.threads_for(batch.len());
+        fork::check_threads("computing a batch", n_threads)?;
+        fork::check_devices("computing a batch")?;
         self.outputs.clear();
         self.samplers.clear_rows();
         self.ordered.set(false);
         // Half-moved keys would be left in memory (llama-kv-cache.cpp, update).
         self.hooks.begin(!self.books.has_moves())?;
         let planned = self.may_plan.then(|| self.model.clone());
-        let _adapters = planned.as_ref().map(Model::hold_adapters);
+        let _walk = planned.as_ref().map(Model::walk_adapters);
         self.may_plan = true;
+        fork::note_team(n_threads);
         let result = log::explain(|| {
             let result = self.compute(batch, process);
             self.settle(batch, process, result)
@@ -94,6 +98,16 @@ impl Context {
         self.may_plan = false;
         self.keep_results(batch, process);
         Ok(())
+    }
+
+    /// The most threads that C computes so many tokens with (llama-context.cpp, `graph_compute`).
+    fn threads_for(&self, n_tokens: usize) -> i32 {
+        let raw = self.raw();
+        // SAFETY: the context is valid; the functions read numbers.
+        unsafe {
+            let single = llama_sys::llama_n_threads(raw);
+            if n_tokens > 1 { single.max(llama_sys::llama_n_threads_batch(raw)) } else { single }
+        }
     }
 
     /// Remembers what the batch has given. Which tokens C outputs without being asked, and what of: llama-context.cpp,
@@ -126,7 +140,7 @@ impl Context {
         let (raw, input, positions) = (self.raw.0.as_ptr(), &mut self.input, &mut self.positions);
         self.threadpools.begin();
         let result = {
-            let _pools = self.threadpools.lock();
+            let _pools = self.threadpools.lock()?;
             // SAFETY: the context is valid; the function reads a pointer.
             let memory = unsafe { llama_sys::llama_get_memory(raw) };
             positions.check(memory, batch).and_then(|()| input.process(self.raw.0, process.to_raw(), batch))

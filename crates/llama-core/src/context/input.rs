@@ -4,6 +4,7 @@ use std::ptr::NonNull;
 
 use crate::batch::Batch;
 use crate::error::{DecodeError, Error, ErrorKind, Result};
+use crate::ffi::exit;
 use crate::ffi::guard::{freed, guarded};
 
 /// An owned `llama_batch_ext`, filled anew for each batch. C keeps its arrays between batches; the older `llama_decode`
@@ -102,6 +103,7 @@ impl Input {
 
 impl Drop for Input {
     fn drop(&mut self) {
+        let _freeing = exit::freeing();
         // SAFETY: this is the only owner. The destructor frees C's vectors and does not look at the context.
         freed("a batch", unsafe { guarded!(llama_batch_ext_free(self.raw())) });
     }

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The longest that the end of a process waits: a call may itself wait for what has ended already.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -19,7 +19,10 @@ const HANDLERS: usize = 1000;
 static GATE: Gate = Gate::new();
 
 thread_local! {
-    static OWN: Own = const { Own { depth: Cell::new(0), calls: Cell::new(0) } };
+    // There is nothing in it to drop, so that it is there in the destructors of other thread-locals too.
+    static OWN: Own = const {
+        Own { depth: Cell::new(0), calls: Cell::new(0), aborting: Cell::new(0), freeing: Cell::new(0) }
+    };
 }
 
 /// A thread's own.
@@ -28,6 +31,38 @@ struct Own {
     depth: Cell<usize>,
     /// The calls that it has made, without those inside of others.
     calls: Cell<usize>,
+    /// The abort callbacks that it is in the middle of.
+    aborting: Cell<usize>,
+    /// The destructors that it is in the middle of.
+    freeing: Cell<usize>,
+}
+
+/// A number that is one higher until this is dropped.
+pub(crate) struct Raised(fn(&Own) -> &Cell<usize>);
+
+impl Raised {
+    fn new(which: fn(&Own) -> &Cell<usize>) -> Self {
+        OWN.with(|own| which(own).set(which(own).get() + 1));
+        Self(which)
+    }
+}
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        OWN.with(|own| self.0(own).set(self.0(own).get() - 1));
+    }
+}
+
+/// Notes that the thread runs an abort callback: until it ends, calls into llama.cpp are refused. ggml asks it between two
+/// operations of a computation, with OpenMP inside a parallel region (ggml-cpu.c, `ggml_graph_compute_thread`). What is
+/// thrown there must not leave the region, so that a failed assertion would end the process (shim/guard.cpp).
+pub(crate) fn aborting() -> Raised {
+    Raised::new(|own| &own.aborting)
+}
+
+/// Notes that the thread runs a destructor, which may free what C has made at any time.
+pub(crate) fn freeing() -> Raised {
+    Raised::new(|own| &own.freeing)
 }
 
 unsafe extern "C" {
@@ -53,6 +88,9 @@ impl Gate {
     #[inline]
     fn enter(&self) -> Result<Inside<'_>> {
         OWN.with(|own| {
+            if own.aborting.get() > 0 && own.freeing.get() == 0 {
+                return Err(inside_abort_callback());
+            }
             let depth = own.depth.get();
             own.depth.set(depth + 1);
             let inside = Inside(self);
@@ -97,6 +135,19 @@ impl Drop for Inside<'_> {
             }
         });
     }
+}
+
+#[cold]
+fn inside_abort_callback() -> Error {
+    let reason = "an abort callback runs in the middle of a computation, where a failure could not be contained: return \
+                  true to stop, and call when decode or encode has returned";
+    ErrorKind::InCallback { operation: "calling llama.cpp", reason }.into()
+}
+
+/// Forgets the calls of threads that a child of the process does not have.
+#[cfg(unix)]
+pub(super) fn forget_other_threads() {
+    GATE.inside.store(usize::from(depth() > 0), Ordering::SeqCst);
 }
 
 fn depth() -> usize {

@@ -7,6 +7,7 @@ use core::mem::MaybeUninit;
 
 use crate::error::{Error, ErrorKind};
 use crate::ffi::exit;
+use crate::log;
 
 /// The message buffer that the shim writes to when a call fails. Left uninitialised while calls succeed.
 type Message = [MaybeUninit<u8>; llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize];
@@ -62,7 +63,7 @@ pub(crate) fn freed(what: impl fmt::Display, result: Result<(), Error>) {
         Ok(()) => {}
         // The memory goes with the process.
         Err(error) if matches!(error.kind(), ErrorKind::ProcessEnds) => {}
-        Err(error) => tracing::error!("freeing {what} failed: {error}"),
+        Err(error) => log::note(&format!("freeing {what} failed: {error}")),
     }
 }
 
@@ -70,7 +71,7 @@ pub(crate) fn freed(what: impl fmt::Display, result: Result<(), Error>) {
 /// logged.
 pub(crate) fn or_logged<R>(result: Result<R, Error>, otherwise: R) -> R {
     result.unwrap_or_else(|error| {
-        tracing::error!("{error}");
+        log::note(&error.to_string());
         otherwise
     })
 }

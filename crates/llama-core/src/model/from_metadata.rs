@@ -131,7 +131,7 @@ impl Model {
         hyperparameters::check(&NAME, effective, &[])?;
         let mut raw_params = params.to_raw()?;
         let head = RawHead::new(metadata, types)?;
-        let origin = Origin::of_metadata(metadata);
+        let origin = Origin::of_metadata(metadata, &params);
         let check = params.check_tensors;
         let mut filling = Callback::new(Filling { fill, origin, check, bytes: Vec::new(), failed: None });
         let data = core::ptr::from_mut(&mut filling).cast::<c_void>();

@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 
 use super::effective::Effective;
+use super::opened::Opened;
 use super::params::{LoadMode, ModelParams, invalid};
 use super::raw_params::RawModelParams;
-use super::source::{Checked, ModelSource};
+use super::source::{Checked, ModelSource, cannot_read};
 use super::{Model, Origin, architecture, hyperparameters, vocabulary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::callback::Callback;
-use crate::ffi::exit;
 use crate::ffi::file::CFile;
 use crate::ffi::guard::{guarded, or_logged};
-use crate::ffi::string::path_to_c;
+use crate::ffi::{exit, fork};
 use crate::plan::{self, LoadPlan};
 use crate::{backend, log};
 
@@ -25,7 +25,9 @@ impl Model {
     /// Loads a model from a GGUF file. Of a model in several files, give the first; the others are found by their names.
     ///
     /// The files are checked before llama.cpp sees them: a missing, truncated or malformed file is refused with
-    /// the offset and the reason.
+    /// the offset and the reason. llama.cpp reads the files that were checked, also when others get their names meanwhile.
+    /// Where weights are mapped, which is the default, nothing may write to the files or shorten them as long as the model
+    /// lives: see [`LoadMode::Mmap`].
     ///
     /// # Errors
     ///
@@ -33,7 +35,7 @@ impl Model {
     /// [`ErrorKind::File`] when the file is not a complete GGUF file, [`ErrorKind::Split`] when the files do not belong
     /// together, [`ErrorKind::Load`] when llama.cpp cannot use it (an architecture that it does not know, a missing
     /// tensor), [`ErrorKind::DoesNotFit`] when there is not enough memory for the weights,
-    /// [`ErrorKind::InvalidParameter`].
+    /// [`ErrorKind::FileChanged`] when a file was written to while it was being loaded, [`ErrorKind::InvalidParameter`].
     ///
     /// Corresponds to `llama_model_load_from_file`.
     pub fn load(path: impl AsRef<Path>, params: &ModelParams) -> Result<Self> {
@@ -115,6 +117,8 @@ pub(super) fn load(
 ) -> Result<Model> {
     backend::init();
     let _inside = exit::enter()?;
+    // llama.cpp's own lines do not name a file that it is given open.
+    tracing::debug!("loading the model {source}");
     let mut raw_params = params.to_raw()?;
     let checked = source.check(params)?;
     check_metadata(&source, params, &checked)?;
@@ -165,7 +169,7 @@ fn model(
     params: &ModelParams,
     checked: Checked,
 ) -> Model {
-    let origin = Origin::of_files(checked.head.metadata(), &checked.tensors);
+    let origin = Origin::of_files(checked.head.metadata(), params, &checked.tensors);
     Model::own(raw, Some(source), params, checked.tensors.into(), origin)
 }
 
@@ -197,7 +201,11 @@ fn call(
     checked: &Checked,
     raw_params: &mut RawModelParams,
 ) -> Result<NonNull<llama_sys::llama_model>> {
+    fork::check_devices("loading a model")?;
     let opener = Opener::new(source, params, checked, raw_params)?;
+    if fork::lacks_team_to_load() {
+        raw_params.without_extra_bufts();
+    }
     forbid_wrong_layouts(params, checked, raw_params);
     log::explain(|| {
         let raw_params = raw_params.as_raw();
@@ -212,7 +220,15 @@ fn call(
                 core::ptr::null_mut()
             }
         };
-        NonNull::new(raw).ok_or_else(|| ErrorKind::Load { path: path(source) }.into())
+        let raw = NonNull::new(raw);
+        if let Err(changed) = check_unchanged(source, checked) {
+            if let Some(raw) = raw {
+                // SAFETY: C has just made it, and nobody else has it.
+                unsafe { guarded!(llama_model_free(raw.as_ptr())) }?;
+            }
+            return Err(changed);
+        }
+        raw.ok_or_else(|| ErrorKind::Load { path: path(source) }.into())
     })
 }
 
@@ -223,9 +239,9 @@ fn path(source: &ModelSource) -> PathBuf {
 
 /// The C function for a kind of source, and its arguments.
 enum Opener {
-    File(CString),
-    Splits(Vec<CString>),
     Stream(CFile),
+    /// Of one file, or of several that are one model.
+    Paths(Vec<CString>),
 }
 
 impl Opener {
@@ -235,31 +251,60 @@ impl Opener {
         checked: &Checked,
         raw_params: &mut RawModelParams,
     ) -> Result<Self> {
-        match checked.paths.as_slice() {
-            [] => {
+        let stream = |opened: &Opened| {
+            let stream = opened.stream(source.offset());
+            stream.map(Self::Stream).map_err(|cause| source.refused(cannot_read(cause)))
+        };
+        match (checked.paths.as_slice(), checked.files.as_slice()) {
+            ([], [larger, ..]) => {
                 check_alignment(source, params, checked, raw_params)?;
-                Ok(Self::Stream(source.stream().map_err(|error| source.refused(error))?))
+                stream(larger)
             }
-            [path] => Ok(Self::File(path_to_c(path)?)),
-            paths => Ok(Self::Splits(paths.iter().map(|path| path_to_c(path)).collect::<Result<_>>()?)),
+            ([_], [only]) if can_stream(params, checked) => stream(only),
+            (paths, files) => {
+                let paths = paths.iter().zip(files).map(|(path, opened)| opened.path_for_c(path));
+                Ok(Self::Paths(paths.collect::<Result<_>>()?))
+            }
         }
     }
 
     fn open(&self, params: llama_sys::llama_model_params) -> Result<*mut llama_sys::llama_model> {
-        // SAFETY: paths are NUL-terminated, the array of them has the length that is passed, and the stream is open;
-        // they and what the parameters point to live through the call, and llama.cpp keeps none of it
-        // (llama-model-loader.cpp: streams of the caller are left open, and mappings do not need them).
+        // SAFETY: paths are NUL-terminated, the array of them has the length that is passed, and the stream is open. They,
+        // the files and what the parameters point to live through the call (`call`). llama.cpp reads the files that were
+        // checked (model/opened.rs) and uses none of it afterwards: mappings do not need their files (llama-mmap.cpp), a
+        // stream of the caller is left open (`llama_file::impl`, `owns_fp`), and of the parameters that the model copies only
+        // the proportions are read again, of which it makes an array of its own (llama-model.cpp, `tensor_split_owned`).
         unsafe {
             match self {
-                Self::File(path) => guarded!(llama_model_load_from_file(path.as_ptr(), params)),
-                Self::Splits(paths) => {
-                    let mut pointers: Vec<*const c_char> = paths.iter().map(|path| path.as_ptr()).collect();
-                    guarded!(llama_model_load_from_splits(pointers.as_mut_ptr(), pointers.len(), params))
-                }
                 Self::Stream(file) => guarded!(llama_model_load_from_file_ptr(file.raw(), params)),
+                Self::Paths(paths) => match paths.as_slice() {
+                    [path] => guarded!(llama_model_load_from_file(path.as_ptr(), params)),
+                    paths => {
+                        let mut pointers: Vec<*const c_char> =
+                            paths.iter().map(|path| path.as_ptr()).collect();
+                        guarded!(llama_model_load_from_splits(pointers.as_mut_ptr(), pointers.len(), params))
+                    }
+                },
             }
         }
     }
+}
+
+/// Whether C reads the same from a stream of a whole file as from its path. From a stream it does not read around the
+/// system's cache, which it can on Linux (llama-mmap.cpp, `init_fd`), and it maps only what is aligned in the file
+/// (llama-model-loader.cpp).
+fn can_stream(params: &ModelParams, checked: &Checked) -> bool {
+    let is_direct =
+        params.load_mode == LoadMode::DirectIo && cfg!(any(target_os = "linux", target_os = "android"));
+    let is_aligned = checked.head.data_offset().is_multiple_of(alignment());
+    !is_direct && (is_aligned || !params.maps_files())
+}
+
+/// Refuses a model whose files were written to or replaced since they were checked.
+fn check_unchanged(source: &ModelSource, checked: &Checked) -> Result<()> {
+    let name = path(source);
+    let paths = checked.paths.iter().chain(core::iter::repeat(&name));
+    checked.files.iter().zip(paths).try_for_each(|(opened, path)| opened.check_unchanged(path))
 }
 
 /// Makes sure that nothing is mapped that cannot be.

@@ -5,6 +5,9 @@ use std::collections::HashMap;
 
 use llama_gguf::{Metadata, TensorInfo, Text, Value};
 
+use super::effective::Effective;
+use super::params::ModelParams;
+
 /// The elements of each dimension, 1 for those that are not there.
 pub(crate) type Shape = [u64; 4];
 
@@ -14,18 +17,45 @@ pub(crate) struct Origin {
     shapes: HashMap<Text, Shape>,
     /// Single values under `general.` and `tokenizer.`: names, licences, chat templates.
     remarks: Metadata,
+    scaling: Scaling,
+}
+
+/// How the model's contexts scale positions when they are not told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scaling {
+    /// Whether the type is YaRN.
+    pub(crate) is_yarn: bool,
+    /// Whether the extrapolation factor is the model's own.
+    pub(crate) has_ext_factor: bool,
+}
+
+impl Scaling {
+    /// That of llama-model.cpp, `load_hparams`; the factor is read in models/grok.cpp only.
+    fn of(metadata: Effective<'_>) -> Self {
+        let architecture = metadata.text("general.architecture").unwrap_or_default();
+        let is_yarn = metadata.text(&format!("{architecture}.rope.scaling.type")) == Some("yarn");
+        let factor = metadata.float(&format!("{architecture}.rope.scaling.yarn_ext_factor"));
+        let has_ext_factor = architecture == "grok" && factor.is_some_and(|factor| factor >= 0.0);
+        Self { is_yarn, has_ext_factor }
+    }
 }
 
 impl Origin {
-    /// That of files: the metadata of the first and the tensors of all.
-    pub(crate) fn of_files(metadata: &Metadata, tensors: &[TensorInfo]) -> Self {
+    /// That of files: the metadata of the first, with what overrides it, and the tensors of all.
+    pub(crate) fn of_files(metadata: &Metadata, params: &ModelParams, tensors: &[TensorInfo]) -> Self {
         let shapes = tensors.iter().map(|info| (info.name().clone(), shape_of(info))).collect();
-        Self { shapes, remarks: remarks(metadata) }
+        Self { shapes, ..Self::of_metadata(metadata, params) }
     }
 
     /// That of a model made in memory; its tensors are added as llama.cpp makes them.
-    pub(crate) fn of_metadata(metadata: &Metadata) -> Self {
-        Self { shapes: HashMap::new(), remarks: remarks(metadata) }
+    pub(crate) fn of_metadata(metadata: &Metadata, params: &ModelParams) -> Self {
+        let scaling = Scaling::of(Effective::new(metadata, params));
+        Self { shapes: HashMap::new(), remarks: remarks(metadata), scaling }
+    }
+
+    /// How the model's contexts scale positions when they are not told.
+    pub(crate) fn scaling(&self) -> Scaling {
+        self.scaling
     }
 
     pub(crate) fn add_shape(&mut self, name: &[u8], shape: Shape) {

@@ -16,9 +16,15 @@ pub enum LoadMode {
     /// llama.cpp's choice for the devices in use.
     #[default]
     Auto,
-    /// Read into memory.
+    /// Read into memory. With [`LazyMode::Off`] nothing is read from the file once the model is loaded, so that it may change
+    /// or go.
     Read,
     /// Map the file: fast to start, and shared between processes.
+    ///
+    /// The file must stay as it is while the model lives. One that is written to changes the model; when one is shortened, the
+    /// system ends the process (SIGBUS) at the next access to a page that is gone, which no check can prevent. Replacing a
+    /// file by another one with a rename is harmless. For files that may change use [`LoadMode::Read`] with
+    /// [`LazyMode::Off`]; [`LoadMode::Auto`] may map too.
     Mmap,
     /// Read into memory and keep it from being swapped out.
     Mlock,

@@ -1,14 +1,11 @@
 //! Writing a loaded model to a file.
 
-use std::collections::hash_map::RandomState;
-use std::ffi::OsString;
 use std::fs::File;
-use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::ptr::NonNull;
 
-use llama_gguf::{Gguf, Writer};
+use llama_gguf::{AtomicFile, Gguf, Writer};
 
 use super::{Model, ModelParams, architecture};
 use crate::error::{Error, ErrorKind, Result};
@@ -20,8 +17,8 @@ impl Model {
     /// Writes the model as it is in memory to a GGUF file: one file, also of a model that was loaded from several.
     ///
     /// The file appears under its name only when it is whole and llama.cpp has read its head back. That takes twice the
-    /// model's size on the disk meanwhile, and holding its largest tensor in memory. An existing file is replaced; it may
-    /// be the one that the model was loaded from.
+    /// model's size on the disk meanwhile, and holding its largest tensor in memory. An existing file is replaced and keeps its
+    /// mode; it may be the one that the model was loaded from. Of a symbolic link the file that it leads to is replaced.
     ///
     /// llama.cpp writes what it computes with: hyperparameters, vocabulary, tensors. What else stood under `general.` and
     /// `tokenizer.` in the metadata, such as licences and chat templates, is added here, other than arrays. Tensors that
@@ -40,13 +37,15 @@ impl Model {
         self.check_savable()?;
         let failed =
             |source: llama_gguf::Error| Error::from(ErrorKind::Save { path: path.to_owned(), source });
-        let written = Temporary::create(path).map_err(|cause| failed(llama_gguf::Error::Write { cause }))?;
+        // Never committed: what C writes goes when this is dropped.
+        let written = AtomicFile::create(path).map_err(|cause| failed(llama_gguf::Error::Write { cause }))?;
+        let raw = written.temporary_path();
         log::explain(|| {
-            self.write_raw(&written.0)?;
+            self.write_raw(raw)?;
             // C does not say whether it could write all.
-            let gguf = llama_gguf::validate_file(&written.0).map_err(failed)?;
-            check_readable(&written.0)?;
-            self.copy_with_remarks(&written.0, &gguf, path).map_err(failed)
+            let gguf = llama_gguf::validate_file(raw).map_err(failed)?;
+            check_readable(raw)?;
+            self.copy_with_remarks(raw, &gguf, path).map_err(failed)
         })
     }
 
@@ -58,13 +57,25 @@ impl Model {
                 .to_owned();
             return Err(ErrorKind::Unsupported { operation: "saving", reason }.into());
         }
-        architecture::check_savable(&self.architecture()?)
+        architecture::check_savable(&self.architecture()?)?;
+        // The writer compares the name of the output matrix with that of the embeddings, which drafting models such as
+        // EAGLE-3 may leave to their target (llama-model-saver.cpp, `add_tensors_from_model`).
+        let has = |name| self.origin().shape(name).is_some();
+        if has("output.weight") && !has("token_embd.weight") {
+            let reason =
+                "it has an output matrix and no embeddings of its own, which llama.cpp's writer cannot write";
+            return Err(ErrorKind::Unsupported { operation: "saving", reason: reason.to_owned() }.into());
+        }
+        Ok(())
     }
 
     fn write_raw(&self, path: &Path) -> Result<()> {
         let c_path = path_to_c(path)?;
-        // SAFETY: the model is valid and has weights that can be read back (`check_savable`), C only reads it, and the
-        // path is NUL-terminated.
+        // SAFETY: the model is valid, and its weights are those of buffers that can be read back (`check_savable`). The
+        // writer takes the model as const and reads its hyperparameters, vocabulary and tensors (llama-model-saver.cpp,
+        // `add_kv_from_model` and `add_tensors_from_model`), which nothing writes to once the model is loaded: see `Sync` of
+        // `Handle`. It follows no pointer to a tensor without looking, but for the table of embeddings beside an output
+        // matrix, which is there (`check_savable`). The path is NUL-terminated.
         let saved = unsafe { guarded!(llama_model_save_to_file(self.raw(), c_path.as_ptr())) };
         saved.map_err(|error| match error.kind() {
             // What the writer asserts is that it knows the architecture and the kinds of metadata (llama-model-saver.cpp);
@@ -111,30 +122,4 @@ fn check_readable(path: &Path) -> Result<()> {
     };
     // SAFETY: valid, and nobody else has it.
     unsafe { guarded!(llama_model_free(raw.as_ptr())) }
-}
-
-/// A file beside the target; removed when dropped.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn create(target: &Path) -> io::Result<Self> {
-        let name = target.file_name().ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidInput, "the path does not end in a file name")
-        })?;
-        // The standard library's hash keys are random.
-        let number = RandomState::new().build_hasher().finish();
-        let mut temporary = OsString::from(".");
-        temporary.push(name);
-        temporary.push(format!(".{number:016x}.raw.tmp"));
-        let temporary = target.with_file_name(temporary);
-        File::create_new(&temporary)?;
-        Ok(Self(temporary))
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // After an error there is no one to tell.
-        let _ = std::fs::remove_file(&self.0);
-    }
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use llama_gguf::{Gguf, Split, TensorInfo};
 
+use super::opened::Opened;
 use super::params::{ModelParams, invalid};
 use super::split;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ffi::file::CFile;
 use crate::ffi::string::path_to_c;
 
 /// Where a model comes from.
@@ -75,6 +75,8 @@ impl fmt::Display for ModelSource {
 pub(super) struct Checked {
     /// The files of a model that is named by paths; empty otherwise.
     pub(super) paths: Vec<PathBuf>,
+    /// The files, at least one, in the order of the paths.
+    pub(super) files: Vec<Opened>,
     /// The head of the only or the first file.
     pub(super) head: Gguf,
     /// The tensors of all files.
@@ -94,14 +96,15 @@ impl ModelSource {
 
     /// Refuses what is missing, not whole, malformed, or does not belong together.
     pub(super) fn check(&self, params: &ModelParams) -> Result<Checked> {
+        let whole: Check = |path, file| llama_gguf::validate_open(path, file);
         let checked = match self {
             Self::File(path) => {
-                let head = validate(path)?;
-                let paths = split::siblings(path, &head)?;
-                check_files(head, paths)
+                let first = validate(path, whole)?;
+                let paths = split::siblings(path, &first.1)?;
+                check_files(first, paths)
             }
             Self::Splits(paths) => match paths.first() {
-                Some(first) => check_files(validate(first)?, paths.clone()),
+                Some(first) => check_files(validate(first, whole)?, paths.clone()),
                 None => Err(invalid("paths", "[]", "a model has at least one file".to_owned())),
             },
             Self::Embedded { .. } | Self::Handle { .. } => self.check_embedded(),
@@ -112,33 +115,28 @@ impl ModelSource {
 
     fn check_embedded(&self) -> Result<Checked> {
         let refuse = |source| self.refused(source);
-        let mut file = self.open().map_err(refuse)?;
-        let length = file.metadata().map_err(|cause| refuse(cannot_read(cause)))?.len();
-        let offset = self.offset();
+        let opened = self.open().map_err(refuse)?;
+        let (length, offset) = (opened.length(), self.offset());
         if offset >= length {
             let reason = format!("the file ends at byte {length}");
             return Err(invalid("offset", &offset, reason));
         }
-        let head = llama_gguf::validate_embedded(&mut file, offset).map_err(refuse)?;
+        let head = llama_gguf::validate_embedded(&mut opened.file(), offset).map_err(refuse)?;
         if Split::of(head.metadata()).map_err(refuse)?.is_some_and(|split| split.count > 1) {
             let reason =
                 "it is one file of a split model, which cannot be read from inside another file".to_owned();
             return Err(ErrorKind::Unsupported { operation: "loading an embedded model", reason }.into());
         }
-        Ok(Checked { paths: Vec::new(), tensors: head.tensors().to_vec(), head })
+        Ok(Checked { paths: Vec::new(), files: vec![opened], tensors: head.tensors().to_vec(), head })
     }
 
     /// The only, first or larger file, open for reading.
-    pub(crate) fn open(&self) -> Result<File, llama_gguf::Error> {
-        match self {
-            Self::Handle { file, .. } => file.try_clone().map_err(cannot_read),
-            _ => Ok(llama_gguf::open_regular(self.path().unwrap_or(Path::new("")))?.0),
-        }
-    }
-
-    /// C's stream of that file, where the GGUF file begins.
-    pub(crate) fn stream(&self) -> Result<CFile, llama_gguf::Error> {
-        CFile::open(self.open()?, self.offset()).map_err(cannot_read)
+    pub(crate) fn open(&self) -> Result<Opened, llama_gguf::Error> {
+        let file = match self {
+            Self::Handle { file, .. } => file.try_clone().map_err(cannot_read)?,
+            _ => llama_gguf::open_regular(self.path().unwrap_or(Path::new("")))?.0,
+        };
+        Opened::new(file).map_err(cannot_read)
     }
 
     /// The byte that the GGUF file begins at.
@@ -155,28 +153,38 @@ impl ModelSource {
     }
 }
 
-fn cannot_read(cause: io::Error) -> llama_gguf::Error {
+pub(crate) fn cannot_read(cause: io::Error) -> llama_gguf::Error {
     llama_gguf::Error::Read { offset: 0, cause }
 }
 
-fn validate(path: &Path) -> Result<Gguf> {
+/// An open file and its head.
+type Validated = (Opened, Gguf);
+
+/// Opens and checks a file with `check`, which is one of `llama_gguf`'s.
+fn validate(path: &Path, check: Check) -> Result<Validated> {
     // Paths that C cannot be given have errors of their own.
     path_to_c(path)?;
-    llama_gguf::validate_file(path).map_err(|source| in_file(path, source))
+    open_and(path, check).map_err(|source| ErrorKind::File { path: path.to_owned(), source }.into())
 }
 
-fn in_file(path: &Path, source: llama_gguf::Error) -> Error {
-    ErrorKind::File { path: path.to_owned(), source }.into()
+type Check = fn(&Path, &File) -> Result<Gguf, llama_gguf::Error>;
+
+fn open_and(path: &Path, check: Check) -> Result<Validated, llama_gguf::Error> {
+    let opened = Opened::new(llama_gguf::open_regular(path)?.0).map_err(cannot_read)?;
+    let head = check(path, opened.file())?;
+    Ok((opened, head))
 }
 
-/// Checks that `head` is the first of these files, and the others.
-fn check_files(head: Gguf, paths: Vec<PathBuf>) -> Result<Checked> {
-    let mut files = vec![head];
+/// Checks that `first` is the first of these files, and the others.
+fn check_files(first: Validated, paths: Vec<PathBuf>) -> Result<Checked> {
+    let (mut files, mut heads) = (vec![first.0], vec![first.1]);
     for path in paths.iter().skip(1) {
         // The later files hold tensors; what they are for stands in the first.
-        files.push(llama_gguf::validate_structure(path).map_err(|source| in_file(path, source))?);
+        let (file, head) = validate(path, |path, file| llama_gguf::validate_open_structure(path, file))?;
+        files.push(file);
+        heads.push(head);
     }
-    split::check(&paths, &files)?;
-    let tensors = files.iter().flat_map(|gguf| gguf.tensors().iter().cloned()).collect();
-    Ok(Checked { paths, head: files.swap_remove(0), tensors })
+    split::check(&paths, &heads)?;
+    let tensors = heads.iter().flat_map(|gguf| gguf.tensors().iter().cloned()).collect();
+    Ok(Checked { paths, files, head: heads.swap_remove(0), tensors })
 }

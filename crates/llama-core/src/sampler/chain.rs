@@ -466,7 +466,9 @@ impl SamplerChain {
     }
 
     fn poison_after<R>(&mut self, result: Result<R>) -> Result<R> {
-        if let Err(error) = &result {
+        if let Err(error) = &result
+            && !error.is_before_call()
+        {
             self.poison = Some(error.kind().to_string());
         }
         result

@@ -7,7 +7,7 @@ use core::fmt;
 use std::sync::Arc;
 
 pub(super) use callbacks::{Trouble, add, set_n_vocab, take_trouble};
-use parking_lot::Mutex;
+use parking_lot::ReentrantMutex;
 pub use view::CandidatesMut;
 
 use crate::token::Token;
@@ -81,14 +81,17 @@ pub trait CustomSampler: Clone + Send + 'static {
 
 /// A [`CustomSampler`] of any type, as a value among [`Sampler`](crate::Sampler)s. Clones are the same value: what chains
 /// work on is copied from it when they are made.
+///
+/// A value may be used by several threads, one at a time. The sampler's `clone`, `name` and `is_selecting` may use the value
+/// that they are called for: format or compare it, or make a chain of another one.
 #[derive(Clone)]
-pub struct Custom(Arc<Mutex<Box<dyn Object>>>);
+pub struct Custom(Arc<ReentrantMutex<Box<dyn Object>>>);
 
 impl Custom {
     /// Wraps a sampler.
     #[must_use]
     pub fn new(sampler: impl CustomSampler) -> Self {
-        Self(Arc::new(Mutex::new(Box::new(sampler))))
+        Self(Arc::new(ReentrantMutex::new(Box::new(sampler))))
     }
 
     pub(super) fn is_selecting(&self) -> bool {

@@ -4,6 +4,7 @@ use core::ffi::CStr;
 use std::ptr::NonNull;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::exit;
 use crate::ffi::guard::{freed, guarded};
 
 /// A C chain and everything in it.
@@ -38,6 +39,7 @@ unsafe impl Send for RawChain {}
 
 impl Drop for RawChain {
     fn drop(&mut self) {
+        let _freeing = exit::freeing();
         // SAFETY: the chain is valid and this is its only owner; it frees its samplers.
         freed("a sampler chain", unsafe { guarded!(llama_sampler_free(self.as_ptr())) });
     }

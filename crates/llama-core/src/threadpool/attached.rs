@@ -1,5 +1,6 @@
 //! The pools of a context.
 
+use core::cell::Cell;
 use std::sync::Arc;
 
 use parking_lot::MutexGuard;
@@ -32,22 +33,46 @@ struct Pair {
     batch: Threadpool,
 }
 
+thread_local! {
+    /// The contexts that this thread computes with their pools' threads, one inside a callback of the other. There is nothing
+    /// in it to drop.
+    static COMPUTING: Cell<usize> = const { Cell::new(0) };
+}
+
 /// The right to compute with a context's pools.
-pub(crate) type Locked<'a> = [Option<MutexGuard<'a, ()>>; MOST];
+pub(crate) struct Locked<'a> {
+    _pools: [Option<MutexGuard<'a, ()>>; MOST],
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        COMPUTING.set(COMPUTING.get() - 1);
+    }
+}
 
 impl Attached {
     /// Waits until no other context computes with these pools. `None` without pools.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InCallback`] where the thread would wait while others may wait for it, or for itself,
+    /// [`ErrorKind::Forked`] for pools whose threads this process does not have.
     #[inline]
-    pub(crate) fn lock(&self) -> Option<Locked<'_>> {
-        if self.all.is_empty() { None } else { Some(self.lock_all()) }
+    pub(crate) fn lock(&self) -> Result<Option<Locked<'_>>> {
+        if self.all.is_empty() { Ok(None) } else { self.lock_all().map(Some) }
     }
 
-    fn lock_all(&self) -> Locked<'_> {
-        let mut locks = [const { None }; MOST];
-        for (lock, pool) in locks.iter_mut().zip(&self.all) {
-            *lock = Some(pool.lock());
+    fn lock_all(&self) -> Result<Locked<'_>> {
+        self.all.iter().try_for_each(Threadpool::check_process)?;
+        let computing = COMPUTING.get();
+        let mut pools = [const { None }; MOST];
+        for (lock, pool) in pools.iter_mut().zip(&self.all) {
+            // In a callback of a computation the thread has locks that others may wait for.
+            let locked = if computing == 0 { Some(pool.lock()) } else { pool.try_lock() };
+            *lock = Some(locked.ok_or_else(in_use)?);
         }
-        locks
+        COMPUTING.set(computing + 1);
+        Ok(Locked { _pools: pools })
     }
 
     /// Notes that a computation begins.
@@ -84,6 +109,13 @@ impl Attached {
     pub(crate) fn check_threads(&self, n_threads: u32, n_threads_batch: u32) -> Result<()> {
         self.current.as_ref().map_or(Ok(()), |pair| pair.check_threads(n_threads, n_threads_batch))
     }
+}
+
+#[cold]
+fn in_use() -> Error {
+    let reason = "another computation, perhaps the one that the callback is part of, uses the thread pool: give the context a \
+                  pool of its own, or none";
+    ErrorKind::InCallback { operation: "computing with this thread pool", reason }.into()
 }
 
 fn sorted(pair: Option<&Pair>, earlier: &[Threadpool]) -> Vec<Threadpool> {

@@ -1,12 +1,12 @@
 //! Conversations in files.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
 use llama_core::Token;
+use llama_gguf::AtomicFile;
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
 use super::history::{End, History, Transcript, Turn};
 use super::memory::{Memory, file_beside};
@@ -47,8 +47,9 @@ impl Chat {
     /// `.memory` at its end, what is in memory, so that it need not be computed again. Turns that were undone are not
     /// saved.
     ///
-    /// Each file is written under another name and renamed when it is complete. The second one may be large; the first
-    /// one alone is enough to go on from.
+    /// Each file is written under another name and renamed when it is complete. A file that is replaced keeps its mode, and
+    /// a symbolic link stays: the file that it leads to is replaced. The second file may be large; the first one alone is
+    /// enough to continue from.
     ///
     /// # Errors
     ///
@@ -143,13 +144,13 @@ fn read(text: &str) -> io::Result<Saved> {
 
 /// Writes a file that appears under its name only when it is complete.
 fn write(path: &Path, saved: &Saved) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
-    serde_json::to_writer_pretty(file.as_file_mut(), saved)?;
-    file.as_file_mut().write_all(b"\n")?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    let file = AtomicFile::create(path)?;
+    let mut writer = BufWriter::new(file.as_file());
+    serde_json::to_writer_pretty(&mut writer, saved)?;
+    writer.write_all(b"\n")?;
+    writer.flush()?;
+    drop(writer);
+    file.commit()
 }
 
 fn in_file(path: &Path, source: io::Error) -> crate::error::Error {

@@ -173,6 +173,11 @@ impl Inner {
     /// The special tokens of the model.
     pub(super) fn special(&self) -> Result<&SpecialTexts> {
         let model = self.model()?;
-        self.special.get_or_try_init(|| SpecialTexts::of(model.vocab()))
+        if let Some(special) = self.special.get() {
+            return Ok(special);
+        }
+        // Made outside of the cell: what is logged meanwhile may come here again.
+        let special = SpecialTexts::of(model.vocab())?;
+        Ok(self.special.get_or_init(|| special))
     }
 }

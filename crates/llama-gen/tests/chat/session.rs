@@ -385,3 +385,37 @@ fn memories_that_cannot_be_cut_keep_conversations_too() {
         assert_eq!(chat.send("three").unwrap().raw, replies[2].raw, "{tiny}");
     }
 }
+
+/// Everything that is written is the atomic writer's: mode and link stay, and a new file has the mode of new files.
+#[cfg(unix)]
+#[test]
+fn saving_keeps_modes_and_links() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+    let llm = Llama::builder(Tiny::Llama.path()).n_ctx(256).n_threads(1).load().unwrap();
+    let template =
+        ChatTemplate::from_text("{% for m in messages %}{{ m.content }}{% endfor %}", "", "").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let chat = llm.chat().template(&template).system("x").start().unwrap();
+    let mode = |name: &str| fs::metadata(at(name)).unwrap().mode() & 0o777;
+
+    fs::write(at("plain"), "").unwrap();
+    chat.save(at("new")).unwrap();
+    assert_eq!(mode("new"), mode("plain"));
+
+    fs::write(at("old"), "").unwrap();
+    fs::set_permissions(at("old"), fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("old", at("link")).unwrap();
+    chat.save(at("link")).unwrap();
+    assert_eq!(mode("old"), 0o640);
+    assert!(fs::symlink_metadata(at("link")).unwrap().is_symlink());
+    assert_eq!(fs::read(at("old")).unwrap(), fs::read(at("new")).unwrap());
+
+    let error = chat.save(folder.path()).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::ChatFile { .. }), "{error:?}");
+    let names = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+    let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(names).collect();
+    left.sort();
+    assert_eq!(left, ["link", "new", "old", "plain"]);
+}

@@ -1,10 +1,14 @@
 //! Many rows at once.
 
+use core::mem::ManuallyDrop;
+
 use parking_lot::Mutex;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::row_sampler::RowSampler;
+use crate::backend;
 use crate::error::{ErrorKind, Result};
+use crate::ffi::fork;
 use crate::token::Token;
 
 /// Fewer logits than this are sampled from where they are: waking a thread takes as long.
@@ -13,7 +17,8 @@ const WORTH_A_THREAD: usize = 200_000;
 /// Threads that sample from many rows at once, each row with a sampler of its own. They sleep while there is nothing to
 /// do.
 ///
-/// Which thread takes which row changes nothing: the results are those of [`RowSampler::sample_row`], row by row.
+/// Which thread takes which row changes nothing: the results are those of [`RowSampler::sample_row`], row by row. In a process
+/// that was forked after the pool was made, which does not have its threads, the calling thread samples all rows.
 ///
 /// ```
 /// use llama_core::{RowSampler, RowSamplerPool, SamplerChain};
@@ -35,7 +40,9 @@ const WORTH_A_THREAD: usize = 200_000;
 pub struct RowSamplerPool {
     n_threads: usize,
     /// All threads but the caller's.
-    others: Option<ThreadPool>,
+    others: Option<ManuallyDrop<ThreadPool>>,
+    /// The process that has them.
+    generation: u32,
 }
 
 impl RowSamplerPool {
@@ -60,7 +67,9 @@ impl RowSamplerPool {
         };
         let others =
             if n_threads > 1 { Some(build().map_err(|error| refused(error.to_string()))?) } else { None };
-        Ok(Self { n_threads, others })
+        // Forks are counted from the library's initialisation on.
+        backend::init();
+        Ok(Self { n_threads, others: others.map(ManuallyDrop::new), generation: fork::generation() })
     }
 
     /// The number of threads, the caller's among them.
@@ -85,12 +94,25 @@ impl RowSamplerPool {
             }
         };
         match &self.others {
-            Some(others) if n_threads > 1 => others.in_place_scope(|scope| {
-                (1..n_threads).for_each(|_| scope.spawn(|_| work()));
-                work();
-            }),
+            Some(others) if n_threads > 1 && self.generation == fork::generation() => {
+                others.in_place_scope(|scope| {
+                    (1..n_threads).for_each(|_| scope.spawn(|_| work()));
+                    work();
+                });
+            }
             _ => work(),
         }
         results.into_iter().flatten().collect()
+    }
+}
+
+impl Drop for RowSamplerPool {
+    fn drop(&mut self) {
+        if let Some(others) = self.others.take()
+            && self.generation == fork::generation()
+        {
+            // In another process it would wait for locks of threads that are not there.
+            drop(ManuallyDrop::into_inner(others));
+        }
     }
 }

@@ -1,0 +1,63 @@
+//! Cases that run in child processes, since they may hang or end their process.
+
+use std::env;
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Names the case that a child runs.
+const CASE: &str = "LLAMA_CHILD_CASE";
+
+/// A child that takes longer hangs. Far more than any case takes, but for those under tools that make it many times slower.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A name and what it does.
+pub(crate) type Case = (&'static str, fn());
+
+/// Runs the case that this process is told to run; nothing in the parent. To be called by a test named `child`.
+pub(crate) fn run(cases: &[Case]) {
+    let Ok(wanted) = env::var(CASE) else { return };
+    let (_, case) = cases.iter().find(|(name, _)| *name == wanted).unwrap();
+    case();
+}
+
+/// Runs every case in a child of its own, and says which of them hang, panic or end the process.
+#[track_caller]
+pub(crate) fn assert_all_end_well(cases: &[Case]) {
+    let failed: Vec<String> = cases.iter().filter_map(|(name, _)| failure(name)).collect();
+    assert!(failed.is_empty(), "{} of {} cases failed\n{}", failed.len(), cases.len(), failed.join("\n"));
+}
+
+fn failure(name: &str) -> Option<String> {
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["child", "--exact", "--nocapture", "--test-threads=1"])
+        .env(CASE, name)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut errors = child.stderr.take().unwrap();
+    let reader = thread::spawn(move || {
+        let mut text = Vec::new();
+        let _ = errors.read_to_end(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    });
+    let begin = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            // What a destructor panics with is only printed.
+            let said = reader.join().unwrap();
+            let is_quiet = !said.contains("panicked");
+            return (!status.success() || !is_quiet).then(|| format!("{name}: {status}\n{said}"));
+        }
+        if begin.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            // Its own children may hold the pipe.
+            return Some(format!("{name}: hangs for {PATIENCE:?}"));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
