@@ -1,4 +1,5 @@
-//! `cargo xtask codegen`: the bindings of llama-sys, their link test, and the table of what they cover.
+//! `cargo xtask codegen`: the bindings of llama-sys, their link test, the table of what they cover, and the names that
+//! llama.cpp gives to architectures and hyperparameters.
 
 #[path = "../../crates/llama-sys/build/bindings.rs"]
 mod bindings;
@@ -11,6 +12,7 @@ mod link_test;
 mod reasons;
 mod scan;
 mod split;
+mod tree_names;
 mod unguarded;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +44,9 @@ const BINDINGS: &str = "crates/llama-sys/src/bindings";
 
 /// The sources that call C.
 const CALLER: &str = "crates/llama-core/src";
+
+/// The module of llama-core with the names that its own lists are checked against.
+const TREE_NAMES: &str = "crates/llama-core/src/model/tree_names.rs";
 
 /// The crates whose items the coverage table looks for: name and source folder.
 const CRATES: &[(&str, &str)] =
@@ -94,6 +99,8 @@ fn generate(root: &Path) -> anyhow::Result<(BTreeMap<PathBuf, String>, String)> 
     files.insert(Path::new(BINDINGS).join("mod.rs"), formatted(root, &module_list())?);
     let link_test = formatted(root, &link_test::render(&headers))?;
     files.insert(PathBuf::from("crates/llama-sys/tests/link.rs"), link_test);
+
+    files.insert(PathBuf::from(TREE_NAMES), formatted(root, &tree_names::render(&tree)?)?);
 
     let mut mentions = Vec::new();
     for (name, folder) in CRATES {

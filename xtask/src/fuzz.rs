@@ -1,127 +1,57 @@
-//! `cargo xtask fuzz`: inputs that nobody thought of, for the targets in `fuzz/`.
+//! `cargo xtask fuzz`: inputs that nobody thought of.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+mod models;
+mod targets;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::{progress, setup, workspace};
+use crate::progress;
 
-/// What libFuzzer needs to see which code an input reaches: LLVM's own instrumentation, as cargo-fuzz asks for it. These
-/// are stable flags; an address sanitizer, which is not, has nothing to look for in targets without `unsafe`.
-const FLAGS: [&str; 6] = [
-    "--cfg=fuzzing",
-    "-Cpasses=sancov-module",
-    "-Cllvm-args=-sanitizer-coverage-level=4",
-    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
-    "-Cllvm-args=-sanitizer-coverage-pc-table",
-    "-Ccodegen-units=1",
-];
+/// The kind of input that is made by this workspace and not by libFuzzer.
+const MODELS: &str = "models";
 
-/// Runs the fuzz targets, each for a while. A target that fails leaves its input under `target/fuzz/failures`.
+/// Runs fuzz targets, each for a while, or models. A target that fails leaves its input under `target/fuzz/failures`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The targets; all when none is named.
+    /// The targets of `fuzz/`, all when none is named, or `models`: hostile models of every architecture.
     targets: Vec<String>,
     /// For how long each target runs.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
+    /// How many models are tried.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    cases: u64,
+    /// The number of the first model. With `--cases 1` a model that failed is tried alone.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// Try, of every architecture, models that lack one tensor, instead of random ones.
+    #[arg(long, conflicts_with_all = ["cases", "first"])]
+    missing_tensors: bool,
     /// Only name the targets.
     #[arg(long)]
     list: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let all = targets(&folder().join("fuzz_targets"))?;
+    let all = targets::all()?;
     if args.list {
-        println!("{}", all.join("\n"));
+        println!("{}\n{MODELS}", all.join("\n"));
         return Ok(());
     }
-    if let Some(unknown) = args.targets.iter().find(|target| !all.contains(target)) {
-        bail!("there is no fuzz target {unknown}: the targets are {}", all.join(", "));
+    let unknown = |target: &&String| *target != MODELS && !all.contains(target);
+    if let Some(unknown) = args.targets.iter().find(unknown) {
+        bail!("there is no fuzz target {unknown}: the targets are {}, {MODELS}", all.join(", "));
     }
-    if cfg!(windows) {
-        bail!(
-            "libFuzzer is not part of the compilers for Windows that Rust works with: run this on Linux or macOS"
-        );
+    let chosen: Vec<String> = args.targets.iter().filter(|target| *target != MODELS).cloned().collect();
+    if args.targets.is_empty() {
+        targets::run(&all, args.seconds)?;
+    } else if !chosen.is_empty() {
+        targets::run(&chosen, args.seconds)?;
     }
-    setup::ensure(setup::ALL)?;
-    let chosen = if args.targets.is_empty() { &all } else { &args.targets };
-    let built = build()?;
-    for target in chosen {
-        fuzz(&built, target, args.seconds)?;
+    if chosen.len() < args.targets.len() {
+        models::run(args)?;
     }
-    progress::note("fuzz", &format!("{} targets, nothing found", chosen.len()));
+    let count = if args.targets.is_empty() { all.len() } else { args.targets.len() };
+    progress::note("fuzz", &format!("{count} targets, nothing found"));
     Ok(())
-}
-
-fn folder() -> PathBuf {
-    workspace::root().join("fuzz")
-}
-
-/// The names of the targets: a file each.
-fn targets(folder: &Path) -> Result<Vec<String>> {
-    let could_not_read = || format!("could not read {}", folder.display());
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).with_context(could_not_read)? {
-        let path = entry.with_context(could_not_read)?.path();
-        if path.extension().is_some_and(|extension| extension == "rs") {
-            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
-        }
-    }
-    names.sort();
-    Ok(names)
-}
-
-/// Builds all targets and returns the folder of the programs.
-fn build() -> Result<PathBuf> {
-    let target = workspace::target().join("fuzz/build");
-    // With a target named, the flags are for what runs and not for build scripts and macros.
-    let host = workspace::capture(Command::new("rustc").arg("--print=host-tuple"))?;
-    let host = host.trim();
-    let mut command = workspace::cargo();
-    command.args(["build", "--release", "--bins", "--target", host, "--manifest-path"]);
-    command.arg(folder().join("Cargo.toml")).arg("--target-dir").arg(&target);
-    command.env_remove("CARGO_TARGET_DIR").env("RUSTFLAGS", FLAGS.join(" "));
-    workspace::run(&mut command).context("the fuzz targets could not be built")?;
-    Ok(target.join(host).join("release"))
-}
-
-fn fuzz(built: &Path, target: &str, seconds: u32) -> Result<()> {
-    let found = workspace::target().join("fuzz");
-    let (corpus, failures) = (found.join("corpus").join(target), found.join("failures"));
-    for folder in [&corpus, &failures] {
-        fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
-    }
-    let time = progress::duration(Duration::from_secs(seconds.into()));
-    eprintln!("\n==> {target} for {time}");
-    let mut command = Command::new(built.join(target));
-    command
-        .arg(&corpus)
-        .arg(format!("-max_total_time={seconds}"))
-        .arg(format!("-artifact_prefix={}/{target}-", failures.display()))
-        .args(["-print_final_stats=1", "-verbosity=0"]);
-    workspace::run(&mut command).with_context(|| {
-        format!(
-            "target {target} failed; its input is in {}, and the same program runs it again",
-            failures.display()
-        )
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_target_is_named_in_the_manifest() {
-        let manifest = fs::read_to_string(folder().join("Cargo.toml")).unwrap();
-        let names = targets(&folder().join("fuzz_targets")).unwrap();
-        assert!(names.contains(&"stop_matcher".to_owned()), "{names:?}");
-        for name in names {
-            assert!(manifest.contains(&format!("name = \"{name}\"")), "{name} has no [[bin]]");
-        }
-    }
 }

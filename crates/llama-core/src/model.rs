@@ -20,6 +20,7 @@ mod save;
 mod source;
 mod split;
 mod tensor_override;
+mod tree_names;
 mod vocabulary;
 
 use std::path::Path;

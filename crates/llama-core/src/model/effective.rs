@@ -50,13 +50,27 @@ impl<'m> Effective<'m> {
         self.metadata.find(key).ok()?
     }
 
-    /// Numbers of a list, which cannot be overridden: for each whether it is 0.
-    pub(super) fn zeros(&self, key: &str) -> Option<Vec<bool>> {
+    /// The integers and booleans of a list, which cannot be overridden, or a number of 32 bits as a list of one.
+    pub(super) fn numbers(&self, key: &str) -> Option<Vec<i64>> {
+        if let Some(number) = self.number(key) {
+            return Some(vec![number.into()]);
+        }
         match self.metadata.value(key)? {
-            Value::Array(Array::U32(values)) => Some(values.iter().map(|value| *value == 0).collect()),
-            Value::Array(Array::I32(values)) => Some(values.iter().map(|value| *value == 0).collect()),
+            Value::Array(Array::U32(values)) => Some(values.iter().copied().map(i64::from).collect()),
+            Value::Array(Array::I32(values)) => Some(values.iter().copied().map(i64::from).collect()),
+            Value::Array(Array::Bool(values)) => Some(values.iter().copied().map(i64::from).collect()),
             _ => None,
         }
+    }
+
+    /// Whether the file has a list of this key.
+    pub(super) fn is_list(&self, key: &str) -> bool {
+        self.overridden(key).is_none() && matches!(self.metadata.value(key), Some(Value::Array(_)))
+    }
+
+    /// Whether there is a value, whatever its type.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.overridden(key).is_some() || self.metadata.contains(key)
     }
 
     /// All keys that there is a value of, some of them twice.
@@ -79,10 +93,14 @@ mod tests {
     fn overrides_are_what_counts() {
         let mut metadata = Metadata::new();
         metadata.set("number", 7_u32).set("float", 0.5_f32).set("text", "file");
+        metadata.set("list", vec![-1_i32, 2]).set("flags", vec![true, false]);
         let plain = ModelParams::default();
         let of_file = Effective::new(&metadata, &plain);
         assert_eq!((of_file.number("number"), of_file.float("float")), (Some(7), Some(0.5)));
         assert_eq!((of_file.text("text"), of_file.number("text")), (Some("file"), None));
+        assert_eq!(of_file.numbers("list"), Some(vec![-1, 2]));
+        assert_eq!((of_file.numbers("flags"), of_file.numbers("number")), (Some(vec![1, 0]), Some(vec![7])));
+        assert!(of_file.is_list("list") && !of_file.is_list("number") && !of_file.has("missing"));
         let params = ModelParams::default()
             .kv_override("number", (1_i64 << 32) + 3)
             .kv_override("number", 9_i64)

@@ -128,7 +128,9 @@ impl Model {
         let effective = Effective::new(metadata, &params);
         architecture::check_split(&params, effective)?;
         vocabulary::check(&NAME, effective)?;
-        hyperparameters::check(&NAME, effective, &[])?;
+        if !params.is_vocab_only() {
+            hyperparameters::check(&NAME, effective, None)?;
+        }
         let mut raw_params = params.to_raw()?;
         let head = RawHead::new(metadata, types)?;
         let origin = Origin::of_metadata(metadata, &params);
@@ -282,7 +284,7 @@ fn check_type(tensor: &TensorView<'_>) -> core::result::Result<(), String> {
     if hyperparameters::is_added(tensor.name.as_bytes()) && ty.is_quantized() {
         return Err(format!("it is added to the embeddings, and must not be in {ty}"));
     }
-    if !matches!(ty, TensorType::F16 | TensorType::BF16) && !ty.is_quantized() {
+    if !hyperparameters::is_of_weights(ty) {
         return Err(format!("{ty} is no type of weights"));
     }
     match row % ty.block_size() {

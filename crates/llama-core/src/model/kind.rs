@@ -114,3 +114,16 @@ impl Model {
         unsafe { guarded!(llama_model_rope_type(self.raw())) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree_names::ARCHITECTURES;
+    use super::WITHOUT_MEMORY;
+
+    #[test]
+    fn llama_cpp_knows_every_architecture() {
+        let unknown: Vec<&&str> =
+            WITHOUT_MEMORY.iter().filter(|name| !ARCHITECTURES.contains(*name)).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
+}

@@ -142,7 +142,10 @@ fn check_metadata(source: &ModelSource, params: &ModelParams, checked: &Checked)
     let metadata = Effective::new(checked.head.metadata(), params);
     architecture::check_split(params, metadata)?;
     vocabulary::check(source, metadata)?;
-    hyperparameters::check(source, metadata, &checked.tensors)
+    if params.is_vocab_only() {
+        return Ok(());
+    }
+    hyperparameters::check(source, metadata, Some(&checked.tensors))
 }
 
 /// Loads all but the weights, without asking whether they fit, and says whether they could stay in the mapped file.

@@ -58,15 +58,20 @@ impl Model {
             return Err(ErrorKind::Unsupported { operation: "saving", reason }.into());
         }
         architecture::check_savable(&self.architecture()?)?;
-        // The writer compares the name of the output matrix with that of the embeddings, which drafting models such as
-        // EAGLE-3 may leave to their target (llama-model-saver.cpp, `add_tensors_from_model`).
-        let has = |name| self.origin().shape(name).is_some();
-        if has("output.weight") && !has("token_embd.weight") {
-            let reason =
-                "it has an output matrix and no embeddings of its own, which llama.cpp's writer cannot write";
-            return Err(ErrorKind::Unsupported { operation: "saving", reason: reason.to_owned() }.into());
+        self.check_embeddings()
+    }
+
+    /// llama.cpp's writer compares the output matrix to the table of embeddings, without a look whether there is one
+    /// (llama-model-saver.cpp, `add_tensors_from_model`): drafts may use that of their target.
+    fn check_embeddings(&self) -> Result<()> {
+        let has = |name: &str| self.origin().shape(name).is_some();
+        if !has("output.weight") || has("token_embd.weight") {
+            return Ok(());
         }
-        Ok(())
+        let reason = "llama.cpp's writer needs the tensor token_embd.weight, which the model does not have: copy its file \
+                      instead"
+            .to_owned();
+        Err(ErrorKind::Unsupported { operation: "saving", reason }.into())
     }
 
     fn write_raw(&self, path: &Path) -> Result<()> {

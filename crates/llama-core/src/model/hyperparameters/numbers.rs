@@ -1,0 +1,137 @@
+//! Bounds of single numbers, whatever the architecture.
+
+use super::{Keys, MAX_LAYERS};
+use crate::model::tree_names::KEYS;
+
+/// Numbers that must be in a range where they are given: lists of keys with the lowest and the highest.
+const RANGES: &[(u32, u32, &[&str])] = &[
+    // Widths and counts that are divided by, or that tensors and loops are made of.
+    (1, MAX_SIZE, &["embedding_length", "features_length", "target_hidden_size"]),
+    (1, MAX_SIZE, &["ssm.inner_size", "posnet.embedding_length", "convnext.embedding_length"]),
+    (1, 65_536, &["wkv.head_size", "kda.head_dim", "ssm.state_size", "ssm.time_step_rank"]),
+    (1, 256, &["ssm.conv_kernel", "shortconv.l_cache"]),
+    (1, 65_536, &["full_attention_interval", "experts_per_group"]),
+    (1, 65_536, &["attention.output_group_count", "conv_group_size", "decision.head_count"]),
+    (1, 65_536, &["attention.indexer.block_size", "attention.indexer.kpool"]),
+    (1, 4, &["token_shift_count"]),
+    (0, 65_536, &["attention.indexer.head_count", "attention.indexer.key_length"]),
+    (0, 65_536, &["attention.key_length", "attention.key_length_swa", "attention.key_length_mla"]),
+    (0, 65_536, &["attention.value_length", "attention.value_length_swa", "attention.value_length_mla"]),
+    (0, 65_536, &["attention.key_length_mla_swa", "attention.value_length_mla_swa"]),
+    (0, 4096, &["attention.head_count", "attention.head_count_kv", "ssm.group_count"]),
+    (0, MAX_SIZE, &["embedding_length_out", "embedding_length_per_layer_input", "feed_forward_length"]),
+    (0, MAX_SIZE, &["expert_feed_forward_length", "expert_shared_feed_forward_length"]),
+    // A context asks for as many cells for each of up to 256 sequences, in 32 bits (llama-kv-cache-iswa.cpp).
+    (0, (1 << 23), &["attention.sliding_window"]),
+    // Each is a part of the graph.
+    (0, 256, &["hyper_connection.sinkhorn_iterations", "hyper_connection.count", "num_loops"]),
+    (0, MAX_LAYERS as u32, &["block_count", "leading_dense_block_count", "nextn_predict_layers"]),
+    (0, MAX_LAYERS as u32, &["posnet.block_count", "convnext.block_count", "decision.block_count"]),
+    (0, MAX_LAYERS as u32, &["decision.routing_block_count", "hash_layer_count", "n_deepstack_layers"]),
+    (0, MAX_LAYERS as u32, &["mudd.tap_count", "attention.shared_kv_layers"]),
+];
+
+/// The largest width of a tensor: some sixty times that of the largest models.
+const MAX_SIZE: u32 = 1 << 20;
+
+/// Keys whose number is no size: ids of tokens, for which llama.cpp reads all ones as none.
+const IDS: &[&str] = &[
+    "decoder_start_token_id",
+    "adapters.token_ids_activate",
+    "adapters.token_ids_substitute",
+    "ple.eos_token_id",
+    "ple.image_token_id",
+    "engram.pad_token_id",
+];
+/// Keys whose lists have -1 for none.
+const NONE_IS_NEGATIVE: &[&str] =
+    &["deepstack_mapping", "mudd.tap_indices", "attention.indexer.candidate_source_layer"];
+
+pub(super) fn flaw(keys: Keys<'_>) -> Option<String> {
+    RANGES
+        .iter()
+        .flat_map(|(low, high, names)| names.iter().map(move |name| (*low, *high, *name)))
+        .find_map(|(low, high, name)| {
+            let range = i64::from(low)..=i64::from(high);
+            let value = keys.numbers(name).into_iter().find(|value| !range.contains(value))?;
+            Some(keys.wrong(name, value, format_args!("between {low} and {high}")))
+        })
+        .or_else(|| KEYS.iter().find_map(|name| no_integer_of_c(keys, name)))
+        .or_else(|| keys.metadata.keys().find_map(|key| epsilon(key, keys.metadata.float(key)?)))
+}
+
+/// llama.cpp makes an `int` of most numbers.
+fn no_integer_of_c(keys: Keys<'_>, name: &str) -> Option<String> {
+    if IDS.contains(&name) {
+        return None;
+    }
+    let low = if NONE_IS_NEGATIVE.contains(&name) { -1 } else { 0 };
+    let range = low..=i64::from(i32::MAX);
+    let value = keys.numbers(name).into_iter().find(|value| !range.contains(value))?;
+    Some(keys.wrong(name, value, format_args!("between {low} and {}", i32::MAX)))
+}
+
+/// What is added to a variance before it is divided by: ggml asserts on its threads that it is not below 0 (ops.cpp,
+/// `ggml_compute_forward_norm` and its kin).
+fn epsilon(key: &str, value: f32) -> Option<String> {
+    let is_usable = !key.ends_with("epsilon") || (value.is_finite() && value >= 0.0);
+    (!is_usable).then(|| format!("{key} is {value}, but must be a small number, 0 or more"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{assert_known, flaw_of};
+    use super::*;
+
+    #[test]
+    fn llama_cpp_knows_every_key() {
+        assert_known([], RANGES.iter().flat_map(|(_, _, names)| names.iter().copied()));
+        assert_known([], IDS.iter().chain(NONE_IS_NEGATIVE).copied());
+    }
+
+    #[test]
+    fn numbers_stay_in_their_range() {
+        let flaw = |name: &str, value: u32| {
+            flaw_of("llama", &[("attention.head_count", 1_u32.into()), (name, value.into())])
+        };
+        for (low, high, names) in RANGES {
+            for name in *names {
+                let must = format!("but must be between {low} and {high}");
+                assert_eq!(flaw(name, high + 1), Some(format!("llama.{name} is {}, {must}", high + 1)));
+                if *low > 0 {
+                    assert_eq!(flaw(name, low - 1), Some(format!("llama.{name} is {}, {must}", low - 1)));
+                }
+            }
+        }
+        assert_eq!(
+            flaw("vocab_size", 1 << 31).unwrap(),
+            "llama.vocab_size is 2147483648, but must be between 0 and 2147483647"
+        );
+        assert_eq!(flaw("decoder_start_token_id", u32::MAX), None);
+    }
+
+    #[test]
+    fn every_number_of_a_list_is_looked_at() {
+        let list = vec![8_u32, 0, 4097];
+        assert_eq!(
+            flaw_of("openelm", &[("attention.head_count", list.into())]).unwrap(),
+            "openelm.attention.head_count is 4097, but must be between 0 and 4096"
+        );
+        let list = vec![-1_i32, 3];
+        let heads = ("attention.head_count", 1_u32.into());
+        assert_eq!(flaw_of("granite", &[heads, ("deepstack_mapping", list.clone().into())]), None);
+        assert_eq!(
+            flaw_of("glm4", &[("rope.dimension_sections", list.into())]).unwrap(),
+            "glm4.rope.dimension_sections is -1, but must be between 0 and 2147483647"
+        );
+    }
+
+    #[test]
+    fn variances_stay_above_nothing() {
+        assert_eq!(epsilon("llama.attention.layer_norm_rms_epsilon", 1e-5), None);
+        assert_eq!(epsilon("llama.rope.freq_base", -1.0), None);
+        for value in [-1.0, f32::NAN, f32::INFINITY] {
+            assert!(epsilon("llama.attention.layer_norm_rms_epsilon", value).is_some(), "{value}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What is done with a model, and how it ended.
+
+use std::path::Path;
+
+use llama_core::{
+    Batch, CacheType, Context, ContextParams, ContextType, Error, ErrorKind, FlashAttention, Model,
+    ModelKind, PoolingType, Pos, SeqId, Token,
+};
+
+use crate::random::Random;
+
+/// How far a model came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It was loaded and computed something.
+    Decoded,
+    /// It was refused with an error.
+    Refused,
+    /// An assertion failed while something was computed: contained on one thread, the end of the process on several.
+    Asserted,
+}
+
+impl Outcome {
+    pub(crate) const ALL: [Self; 3] = [Self::Decoded, Self::Refused, Self::Asserted];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Decoded => "decoded",
+            Self::Refused => "refused",
+            Self::Asserted => "asserted",
+        }
+    }
+}
+
+/// Uses a model, telling `stage` what comes next. Returns the outcome and what there is to say about it.
+pub(crate) fn run(
+    random: &mut Random,
+    plain: bool,
+    load: impl FnOnce() -> Result<Model, Error>,
+    mut stage: impl FnMut(&str),
+) -> (Outcome, String) {
+    stage("load");
+    let model = match load() {
+        Ok(model) => model,
+        Err(error) => return refused("load", &error),
+    };
+    stage("context");
+    let mut context = match params(random, plain, &model).and_then(|params| Context::new(&model, &params)) {
+        Ok(context) => context,
+        Err(error) => return refused("context", &error),
+    };
+    if let Err(error) = compute(&mut context, &mut stage) {
+        return refused("decode", &error);
+    }
+    drop(context);
+    stage("save");
+    let folder = tempfile::tempdir().unwrap();
+    let saved = save(&model, folder.path()).err().map_or_else(String::new, |error| describe("save", &error));
+    (Outcome::Decoded, saved)
+}
+
+fn save(model: &Model, folder: &Path) -> Result<(), Error> {
+    model.save(folder.join("saved.gguf"))
+}
+
+/// Small contexts on one thread, where failed assertions are errors. Plain ones have nothing unusual.
+fn params(random: &mut Random, plain: bool, model: &Model) -> Result<ContextParams, Error> {
+    let mut params = ContextParams::default().n_ctx(64).n_batch(32).n_ubatch(32).n_threads(1);
+    if model.kind()? == ModelKind::Encoder {
+        params = params.embeddings(true);
+    }
+    if plain {
+        return Ok(params);
+    }
+    if model.n_layer_nextn() > 0 && random.once_in(3) {
+        params = params.ctx_type(ContextType::Mtp);
+    }
+    if random.once_in(8) {
+        params = params.embeddings(true);
+        let all = [PoolingType::None, PoolingType::Mean, PoolingType::Last, PoolingType::Rank];
+        params = params.pooling_type(random.pick(&all));
+    }
+    if random.once_in(8) {
+        params = params.n_seq_max(2).kv_unified(random.once_in(2));
+    }
+    if random.once_in(8) {
+        params = params.flash_attention(random.pick(&[FlashAttention::Disabled, FlashAttention::Enabled]));
+    }
+    if random.once_in(16) {
+        params = params.type_k(CacheType::Q8_0);
+    }
+    Ok(params)
+}
+
+fn compute(context: &mut Context, stage: &mut impl FnMut(&str)) -> Result<(), Error> {
+    let prompt = batch(&[1, 2, 3], 0)?;
+    if context.model().has_encoder() {
+        stage("encode");
+        context.encode(&prompt)?;
+    }
+    if !context.model().has_decoder() && context.model().has_encoder() {
+        return Ok(());
+    }
+    stage("decode");
+    context.decode(&prompt)?;
+    if context.has_memory() {
+        stage("decode 2");
+        context.decode(&batch(&[4], 3)?)?;
+    }
+    Ok(())
+}
+
+fn batch(tokens: &[i32], first: i32) -> Result<Batch, Error> {
+    let mut batch = Batch::new();
+    let tokens: Vec<Token> = tokens.iter().copied().map(Token::new).collect();
+    batch.push_prompt(&tokens, SeqId::new(0), Pos::new(first))?;
+    Ok(batch)
+}
+
+fn refused(stage: &str, error: &Error) -> (Outcome, String) {
+    let asserted =
+        stage == "decode" && matches!(error.kind(), ErrorKind::Internal { file, .. } if computes(file));
+    let outcome = if asserted { Outcome::Asserted } else { Outcome::Refused };
+    (outcome, describe(stage, error))
+}
+
+/// Whether a source file is one of those whose code runs on ggml's threads.
+fn computes(file: &str) -> bool {
+    file.replace('\\', "/").contains("/ggml-cpu/")
+}
+
+fn describe(stage: &str, error: &Error) -> String {
+    let log = error.log().last().map_or_else(String::new, |line| format!(" | {line}"));
+    format!("{stage}: {error}{log}").replace('\n', " ")
+}
