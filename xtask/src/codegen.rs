@@ -1,5 +1,7 @@
-//! `cargo xtask codegen`: the bindings of llama-sys, their link test, and the table of what they cover.
+//! `cargo xtask codegen`: the bindings of llama-sys, their link test, the table of what they cover, and that of the assertions
+//! which llama-core keeps from failing.
 
+mod assertions;
 #[path = "../../crates/llama-sys/build/bindings.rs"]
 mod bindings;
 mod calls;
@@ -26,7 +28,7 @@ use self::functions::Headers;
 use crate::setup::{self, Item, pin, tools};
 use crate::{progress, workspace};
 
-/// Generates the bindings, their link test and docs/coverage.md.
+/// Generates the bindings, their link test, docs/coverage.md and docs/graph-assertions.md.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Change nothing; fail when a generated file is not up to date.
@@ -101,6 +103,7 @@ fn generate(root: &Path) -> anyhow::Result<(BTreeMap<PathBuf, String>, String)> 
     }
     let coverage = coverage::Coverage::new(&headers, &mentions, reasons::REASONS)?;
     files.insert(PathBuf::from("docs/coverage.md"), coverage.render());
+    files.insert(PathBuf::from("docs/graph-assertions.md"), assertions::render(root, &tree)?);
     Ok((files, coverage.summary()))
 }
 

@@ -18,6 +18,8 @@ mod save;
 mod source;
 mod split;
 mod tensor_override;
+#[cfg(test)]
+mod unchecked;
 mod vocabulary;
 
 use std::path::Path;
