@@ -1,10 +1,10 @@
 //! Tests of the table against ggml's CPU backend, and of the way from a graph to an error.
 
-#[cfg(not(feature = "dynamic-backends"))]
+#[cfg(all(panic = "unwind", not(feature = "dynamic-backends")))]
 mod arena;
 pub(super) mod cost;
 mod models;
-#[cfg(not(feature = "dynamic-backends"))]
+#[cfg(all(panic = "unwind", not(feature = "dynamic-backends")))]
 mod operations;
 mod refused;
 

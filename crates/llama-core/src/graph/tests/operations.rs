@@ -47,8 +47,8 @@ fn vary<const N: usize>(name: &str, base: [Type; N], build: fn(&Arena, [Type; N]
 /// Calls a function of ggml's that makes a tensor.
 macro_rules! make {
     ($function:ident, $arena:expr $(, $argument:expr)*) => {
-        // SAFETY: the context is valid and so are the tensors, of the same one; ggml asserts on what does not fit, inside
-        // the guard of `Tally::compare`.
+        // SAFETY: the context is valid and so are the tensors, of the same one; ggml asserts on what does not fit, which
+        // `Tally::compare` contains.
         unsafe { llama_sys::$function($arena.raw() $(, $argument)*) }
     };
 }
