@@ -1,6 +1,7 @@
-//! `cargo xtask codegen`: the bindings of llama-sys, their link test, the table of what they cover, and the names that
-//! llama.cpp gives to architectures and hyperparameters.
+//! `cargo xtask codegen`: the bindings of llama-sys, their link test, the table of what they cover, that of the assertions
+//! which llama-core keeps from failing, and the names that llama.cpp gives to architectures and hyperparameters.
 
+mod assertions;
 #[path = "../../crates/llama-sys/build/bindings.rs"]
 mod bindings;
 mod calls;
@@ -28,7 +29,7 @@ use self::functions::Headers;
 use crate::setup::{self, Item, pin, tools};
 use crate::{progress, workspace};
 
-/// Generates the bindings, their link test and docs/coverage.md.
+/// Generates the bindings, their link test, docs/coverage.md and docs/graph-assertions.md.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Change nothing; fail when a generated file is not up to date.
@@ -108,6 +109,7 @@ fn generate(root: &Path) -> anyhow::Result<(BTreeMap<PathBuf, String>, String)> 
     }
     let coverage = coverage::Coverage::new(&headers, &mentions, reasons::REASONS)?;
     files.insert(PathBuf::from("docs/coverage.md"), coverage.render());
+    files.insert(PathBuf::from("docs/graph-assertions.md"), assertions::render(root, &tree)?);
     Ok((files, coverage.summary()))
 }
 

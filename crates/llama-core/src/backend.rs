@@ -6,7 +6,7 @@ use std::sync::Once;
 
 use crate::error::{ErrorKind, Result};
 use crate::ffi::guard::{guarded, or_logged};
-use crate::{ffi, log};
+use crate::{ffi, graph, log};
 
 static INIT: Once = Once::new();
 
@@ -42,6 +42,7 @@ fn initialise<R>(then: impl FnOnce() -> R) -> R {
     or_logged(initialised, ());
     #[cfg(feature = "dynamic-backends")]
     load_modules();
+    graph::prepare();
     let result = then();
     // SAFETY: takes no arguments; the backends are loaded, and no other thread computes yet.
     or_logged(unsafe { guarded!(llama_shim_learn_computation()) }, false);

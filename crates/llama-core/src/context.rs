@@ -35,6 +35,7 @@ use crate::adapter::LoraAdapter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::guard::{freed, guarded};
 use crate::ffi::{exit, fork};
+use crate::graph::{self, Watch};
 use crate::log;
 use crate::memory::Memory;
 use crate::model::Model;
@@ -151,7 +152,8 @@ impl Context {
     ///
     /// [`ErrorKind::InvalidParameter`] for parameters out of range, [`ErrorKind::Unsupported`] for a model that was
     /// loaded without weights, and for [`ContextType::Mtp`] of one without the layers for it, [`ErrorKind::DoesNotFit`]
-    /// when memory is short, [`ErrorKind::ContextCreation`] when llama.cpp refuses.
+    /// when memory is short, [`ErrorKind::UnsupportedGraph`] for a model with tensors or hyperparameters that ggml's CPU
+    /// backend cannot compute with, [`ErrorKind::ContextCreation`] when llama.cpp refuses.
     ///
     /// Corresponds to `llama_init_from_model`.
     pub fn new(model: &Model, params: &ContextParams) -> Result<Self> {
@@ -212,6 +214,7 @@ impl Context {
         }
         let raw = log::explain(|| {
             let _walk = model.walk_adapters();
+            let _watch = Watch::begin();
             // SAFETY: the model is valid and only read (context/scaling.rs); the parameters were made from llama.cpp's
             // defaults, and the pointers in them are of the hooks, which live as long as the context.
             let raw = unsafe { guarded!(llama_init_from_model(model.raw(), raw_params)) }?;
@@ -219,8 +222,12 @@ impl Context {
                 let (n_ctx, n_batch, n_seq_max) = (params.n_ctx, params.n_batch, params.n_seq_max);
                 ErrorKind::ContextCreation { n_ctx, n_batch, n_seq_max }.into()
             })
-        })?;
-        let raw = OwnedRaw(raw);
+        })
+        .map(OwnedRaw);
+        if let Some(finding) = graph::found() {
+            return Err(finding.violation.into());
+        }
+        let raw = raw?;
         exit::arm();
         // SAFETY: the context is valid; the functions read numbers.
         let (limits, causal) = unsafe {
@@ -543,9 +550,10 @@ fn has_several_dimensions(model: &Model) -> Result<bool> {
     Ok(rope == Rope::LLAMA_ROPE_TYPE_MROPE || rope == Rope::LLAMA_ROPE_TYPE_IMROPE)
 }
 
-/// Whether the model's graph takes embeddings: that of granite-switch asserts on tokens (models/granite-switch.cpp).
+/// Whether the model's graph may take embeddings. Those that read the ids of tokens besides are found when their graph is
+/// made; one asserts on tokens while it is made (models/granite-switch.cpp).
 fn takes_embeddings(model: &Model) -> bool {
-    model.metadata_value("general.architecture").is_ok_and(|name| name.as_deref() != Some("granite-switch"))
+    model.metadata_value("general.architecture").is_ok_and(|name| name.as_deref() != Some("graniteswitch"))
 }
 
 impl core::fmt::Debug for Context {

@@ -478,6 +478,21 @@ pub enum ErrorKind {
         /// The file.
         path: PathBuf,
     },
+    /// The model's graph has an operation on tensors that ggml's CPU backend cannot compute with: it would end the process,
+    /// or never end. Nothing of the graph was computed.
+    #[error(
+        "the model cannot be computed: {operation} of tensor \"{tensor}\": {condition}. The file's tensors or \
+             hyperparameters do not fit its architecture: convert or quantise the model again"
+    )]
+    #[non_exhaustive]
+    UnsupportedGraph {
+        /// The tensor that was to be computed, as llama.cpp names it.
+        tensor: String,
+        /// ggml's name of the operation.
+        operation: String,
+        /// What it needs, and what it has.
+        condition: String,
+    },
     /// The process ends: `main` has returned, or `exit` was called, and C++ takes itself apart.
     #[error("the process ends: llama.cpp is not called any more")]
     ProcessEnds,

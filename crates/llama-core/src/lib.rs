@@ -53,6 +53,7 @@ mod device;
 mod embeddings;
 mod error;
 mod ffi;
+mod graph;
 mod host_memory;
 #[cfg(feature = "common")]
 mod json_schema;

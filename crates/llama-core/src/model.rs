@@ -21,6 +21,8 @@ mod source;
 mod split;
 mod tensor_override;
 mod tree_names;
+#[cfg(test)]
+mod unchecked;
 mod vocabulary;
 
 use std::path::Path;

@@ -10,7 +10,7 @@ use llama_core::{
 };
 use llama_gguf::Gguf;
 use test_models::Tiny;
-use variant::Parts;
+use variant::{Parts, Tensor};
 
 const CAUSAL: [Tiny; 6] = [Tiny::Llama, Tiny::Qwen2, Tiny::Qwen3Moe, Tiny::Gemma3, Tiny::Mamba, Tiny::Jamba];
 
@@ -348,4 +348,59 @@ fn embeddings_continue_after_a_refused_batch() {
     assert!(matches!(error.kind(), ErrorKind::Decode(DecodeError::InvalidBatch)), "{error:?}");
     let expected = logits_after(&mut Context::new(&model, &params()).unwrap(), &prompt, SEQ, 0);
     assert!(logits_after(&mut context, &prompt, SEQ, 0) == expected);
+}
+
+/// Tiny llama as a Limite: its layers look values up by the ids of tokens, besides the embeddings.
+fn limite(folder: &tempfile::TempDir) -> Model {
+    let mut parts = Parts::new(Tiny::Llama, "limite");
+    parts.set("limite.attention.scale", 0.125_f32);
+    parts.set("limite.attention.sliding_window", 64_u32);
+    parts.tensors.retain(|tensor| !tensor.name.contains("norm"));
+    let table = parts.tensor("token_embd.weight").clone();
+    let values = parts.tensor("blk.0.attn_v.weight").shape[1];
+    let size = usize::try_from(values * table.shape[1]).unwrap() * 4;
+    let mut add = |name: String, shape: Vec<u64>, data: Vec<u8>| {
+        parts.tensors.push(Tensor { name, kind: TensorType::F32, shape, data });
+    };
+    add("value_embd.weight".to_owned(), vec![values, table.shape[1]], vec![0; size]);
+    let (width, heads) = (table.shape[0], 1);
+    for layer in 0..2 {
+        // Without it the values are not used.
+        let gate = vec![0; usize::try_from(width * heads).unwrap() * 4];
+        add(format!("blk.{layer}.attn_ve_gate.weight"), vec![width, heads], gate);
+        for name in ["attn_resid_scale", "ffn_resid_scale"] {
+            add(format!("blk.{layer}.{name}.weight"), vec![1], 1_f32.to_le_bytes().to_vec());
+        }
+    }
+    parts.load(folder, &ModelParams::default())
+}
+
+#[test]
+fn graphs_that_read_the_ids_of_tokens_take_no_embeddings() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = limite(&folder);
+    let prompt = tokens(&model, "Hello world");
+    let expected = rows(&model, &params(), &token_batch(&prompt));
+    let mut context = Context::new(&model, &params()).unwrap();
+    context.decode(&token_batch(&prompt)).unwrap();
+    let row = vec![0.5; model.n_embd_inp() as usize];
+    let mut batch = Batch::new();
+    batch.push_embedding(&row, place(prompt.len()), &[SEQ], true).unwrap();
+    let refused = |error: Error, words: &str| {
+        let ErrorKind::Unsupported { operation, reason, .. } = error.kind() else { panic!("{error:?}") };
+        assert_eq!(*operation, "decoding embeddings");
+        assert!(reason.contains(words), "{reason}");
+    };
+    refused(
+        context.decode(&batch).unwrap_err(),
+        "reads the ids of tokens, which embeddings do not have: decode tokens",
+    );
+    assert!(!context.is_poisoned());
+    // What was found once is not tried again, and nothing of it is left.
+    refused(context.decode(&batch).unwrap_err(), "it takes tokens only");
+    assert_eq!(context.memory().seq_pos_max(SEQ).unwrap(), Some(place(prompt.len() - 1)));
+    context.memory().clear(true).unwrap();
+    context.decode(&token_batch(&prompt)).unwrap();
+    let found: Vec<Vec<f32>> = context.logits_rows().unwrap().map(|(_, row)| row.to_vec()).collect();
+    assert!(found == expected);
 }

@@ -91,6 +91,7 @@ pub(crate) const HEADERS: &[Header] = &[
     shim("breakdown.h", "shim_breakdown"),
     shim("architecture.h", "shim_architecture"),
     shim("file.h", "shim_file"),
+    shim("graph.h", "shim_graph"),
     shim("regex.h", "shim_regex"),
     Header { linked: Linked::Common, ..shim("common.h", "shim_common") },
     Header { linked: Linked::Common, ..shim("common_chat.h", "shim_common_chat") },

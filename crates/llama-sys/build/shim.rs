@@ -21,6 +21,7 @@ const ALWAYS: &[&str] = &[
     "calls.cpp",
     "computing.cpp",
     "file.cpp",
+    "graph.cpp",
     "guard.cpp",
     "process.cpp",
     "regex.cpp",
@@ -34,6 +35,10 @@ pub(crate) fn compile(config: &Config, include_dirs: &[PathBuf], log: CommonLog)
     // The C++ runtime is named by `link`, after everything that needs it.
     build.cpp(true).std("c++17").cpp_link_stdlib(None).warnings(true).includes(include_dirs);
     build.opt_level(2);
+    // Where a tree has ggml's internal headers.
+    build.includes(
+        include_dirs.iter().filter(|dir| dir.ends_with("ggml/include")).map(|dir| dir.with_file_name("src")),
+    );
     for file in ALWAYS {
         build.file(folder.join(file));
     }

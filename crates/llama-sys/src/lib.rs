@@ -21,6 +21,7 @@
 //! | this crate's `shim/breakdown.h` | [`shim_breakdown`] |
 //! | this crate's `shim/architecture.h` | [`shim_architecture`] |
 //! | this crate's `shim/file.h` | [`shim_file`] |
+//! | this crate's `shim/graph.h` | [`shim_graph`] |
 //! | this crate's `shim/regex.h` | [`shim_regex`] |
 //! | this crate's `shim/common.h` | `shim_common`, with feature `common` |
 //! | this crate's `shim/common_chat.h` | `shim_common_chat`, with feature `common` |

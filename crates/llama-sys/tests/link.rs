@@ -1009,6 +1009,12 @@ fn shim_file() {
 }
 
 #[test]
+fn shim_graph() {
+    let functions: [*const (); 1] = [llama_sys::llama_shim_watch_graphs as *const ()];
+    assert_linked(&functions);
+}
+
+#[test]
 fn shim_regex() {
     let functions: [*const (); 1] = [llama_sys::llama_shim_check_regex as *const ()];
     assert_linked(&functions);

@@ -6,6 +6,7 @@ use crate::batch::Batch;
 use crate::error::{DecodeError, ErrorKind, Result};
 use crate::ffi::guard::guarded;
 use crate::ffi::{exit, fork};
+use crate::graph::{self, Finding, Violation};
 use crate::log;
 use crate::model::Model;
 use crate::token::{SeqId, Token};
@@ -40,7 +41,9 @@ impl Context {
     /// [`ErrorKind::InvalidToken`], [`ErrorKind::InvalidSeqId`], [`ErrorKind::InvalidPosition`],
     /// [`ErrorKind::InvalidParameter`] for embeddings of another width than the model's,
     /// [`ErrorKind::Unsupported`] for what this model or context cannot do. From llama.cpp:
-    /// [`ErrorKind::Decode`], which says what is left in memory. Afterwards there are no results until the next batch.
+    /// [`ErrorKind::Decode`], which says what is left in memory, and [`ErrorKind::UnsupportedGraph`] for a graph that was
+    /// changed since the context was created, and that cannot be computed. Afterwards there are no results until the next
+    /// batch.
     ///
     /// # Panics
     ///
@@ -90,7 +93,8 @@ impl Context {
         fork::note_team(n_threads);
         let result = log::explain(|| {
             let result = self.compute(batch, process);
-            self.settle(batch, process, result)
+            let result = self.settle(batch, process, result);
+            self.settle_graph(result)
         });
         drop(inside);
         self.hooks.resume_panic();
@@ -139,6 +143,7 @@ impl Context {
     fn compute(&mut self, batch: &Batch, process: Process) -> Result<i32> {
         let (raw, input, positions) = (self.raw.0.as_ptr(), &mut self.input, &mut self.positions);
         self.threadpools.begin();
+        graph::begin();
         let result = {
             let _pools = self.threadpools.lock()?;
             // SAFETY: the context is valid; the function reads a pointer.
@@ -183,6 +188,54 @@ impl Context {
         }
         let error = if cancelled { None } else { DecodeError::from_code(code) };
         Err(ErrorKind::Decode(error.unwrap_or(DecodeError::Cancelled)).into())
+    }
+
+    /// Puts what the check of the graph found in the place of the failure that came of it.
+    #[inline]
+    fn settle_graph(&mut self, result: Result<()>) -> Result<()> {
+        match graph::found() {
+            None => result,
+            Some(finding) => self.settle_finding(result, finding),
+        }
+    }
+
+    #[cold]
+    fn settle_finding(&mut self, result: Result<()>, finding: Finding) -> Result<()> {
+        match (result, finding.is_refused) {
+            // Planned for batches of another shape, and not for this one.
+            (Ok(()), false) => Ok(()),
+            // A graph besides the batch's was not computed, such as that which moves keys, and nothing was undone.
+            (Ok(()), true) => {
+                let error = finding.violation.into();
+                self.poison_with(&error);
+                Err(error)
+            }
+            (Err(error), is_refused) => {
+                self.outputs.clear();
+                self.plan_anew()?;
+                if !is_refused {
+                    return Err(error);
+                }
+                self.facts.takes_embeddings &= !matches!(finding.violation, Violation::StaleTokens { .. });
+                Err(finding.violation.into())
+            }
+        }
+    }
+
+    /// Has C drop what it has planned, so that the graph of the next batch is made anew, and checked: turning off and on
+    /// again what is wanted of batches does it (llama-context.cpp, `set_embeddings`).
+    fn plan_anew(&mut self) -> Result<()> {
+        if self.is_poisoned() {
+            return Ok(());
+        }
+        let embeddings = self.embeddings;
+        self.call(|raw| {
+            // SAFETY: the context is valid.
+            unsafe {
+                guarded!(llama_set_embeddings(raw, !embeddings))?;
+                guarded!(llama_set_embeddings(raw, embeddings))
+            }
+        })
     }
 
     /// Whether all tokens of a batch have results, asked for or not.

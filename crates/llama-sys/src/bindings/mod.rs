@@ -32,6 +32,8 @@ pub mod shim_common;
 pub mod shim_common_chat;
 /// The items of `shim/file.h`.
 pub mod shim_file;
+/// The items of `shim/graph.h`.
+pub mod shim_graph;
 /// The items of `shim/process.h`.
 pub mod shim_process;
 /// The items of `shim/regex.h`.
@@ -55,6 +57,7 @@ pub use shim_common::*;
 #[cfg(feature = "common")]
 pub use shim_common_chat::*;
 pub use shim_file::*;
+pub use shim_graph::*;
 pub use shim_process::*;
 pub use shim_regex::*;
 pub use shim_samplers::*;
