@@ -42,6 +42,7 @@ pub use tensor_override::TensorPlace;
 use crate::error::{ErrorKind, Result};
 use crate::ffi::guard::{freed, guarded, or_logged};
 use crate::ffi::string::{from_c, read_buffer};
+use crate::tokenize::TextFacts;
 use crate::vocab::Vocab;
 
 /// A loaded model. Cheap to clone: clones share the weights, which are freed with the last of them and of the
@@ -64,6 +65,8 @@ struct Handle {
     /// Guards the model's set of adapters: loading and freeing one changes it, and a context that plans its buffers
     /// walks through it (llama-context.cpp, `graph_max_nodes`).
     adapters: RwLock<()>,
+    /// What tokenising a long text needs to know of the vocabulary.
+    text_facts: TextFacts,
 }
 
 // SAFETY: a llama_model has no tie to the thread that loaded it: its destructor frees buffers and memory maps
@@ -97,7 +100,18 @@ impl Model {
         let adapters = RwLock::new(());
         // SAFETY: C has just made the model; the function reads a number.
         let n_ctx_train = count(unsafe { llama_sys::llama_model_n_ctx_train(raw.as_ptr()) });
-        Self(Arc::new(Handle { raw, source, params, n_ctx_train, n_positions, tensors, origin, adapters }))
+        let text_facts = TextFacts::default();
+        Self(Arc::new(Handle {
+            raw,
+            source,
+            params,
+            n_ctx_train,
+            n_positions,
+            tensors,
+            origin,
+            adapters,
+            text_facts,
+        }))
     }
 
     /// The C object, for the calls of this crate.
@@ -113,6 +127,11 @@ impl Model {
     /// What the model was made from.
     pub(crate) fn origin(&self) -> &Origin {
         &self.0.origin
+    }
+
+    /// What was found out about the vocabulary for tokenising.
+    pub(crate) fn text_facts(&self) -> &TextFacts {
+        &self.0.text_facts
     }
 
     /// Keeps adapters from being loaded and freed. For calls in which C walks through the model's adapters.

@@ -22,7 +22,12 @@ fn expected(llm: &Llama, parts: &[Result<&str, i32>]) -> Vec<Token> {
         Ok(text) => vocab.tokenize(text, options).unwrap(),
         Err(id) => vec![Token::new(*id)],
     };
-    vocab.bos().into_iter().chain(parts.iter().flat_map(tokens)).collect()
+    // The files come before it.
+    let is_gap = |part: &Result<&str, i32>| matches!(part, Err(270 | 271));
+    let gap = parts.iter().position(is_gap).unwrap();
+    let (files, gap) = parts.split_at(gap);
+    let files = files.iter().flat_map(tokens);
+    files.chain(vocab.bos()).chain(gap.iter().flat_map(tokens)).collect()
 }
 
 /// A gap is filled as a prompt of these tokens is gone on with.
