@@ -8,8 +8,27 @@ use test_models::{Tiny, TinyVocab};
 
 /// Runs of one character, and mixtures.
 const RUNS: &[&str] = &[
-    "a", "A", " ", "\n", "=", "中", "7", "😀", "\u{301}", "!?", "é", "\t", "\u{3000}", "٣", "ab ", "ab,cd\n\n", "中a ",
-    "<user>", "한국어 ", "e\u{301}", "'s",
+    "a",
+    "A",
+    " ",
+    "\n",
+    "=",
+    "中",
+    "7",
+    "😀",
+    "\u{301}",
+    "!?",
+    "é",
+    "\t",
+    "\u{3000}",
+    "٣",
+    "ab ",
+    "ab,cd\n\n",
+    "中a ",
+    "<user>",
+    "한국어 ",
+    "e\u{301}",
+    "'s",
 ];
 const MILLION: usize = 1_000_000;
 
@@ -45,7 +64,8 @@ fn is_documented(error: &llama_core::Error) -> bool {
 fn walk(model: &Model, name: &str, run: &str, characters: usize) -> bool {
     let text = run.repeat(characters / run.chars().count());
     let here = thread::scope(|scope| {
-        let spawned = thread::Builder::new().stack_size(2 << 20).spawn_scoped(scope, || spelled(model, &text));
+        let spawned =
+            thread::Builder::new().stack_size(2 << 20).spawn_scoped(scope, || spelled(model, &text));
         spawned.unwrap().join().unwrap()
     });
     match here {
@@ -55,7 +75,8 @@ fn walk(model: &Model, name: &str, run: &str, characters: usize) -> bool {
             let expected = text.replace('\u{2581}', " ");
             let spelled = spelled.replace('\u{2581}', " ");
             // Some put a mark for a space in front of a line.
-            let is_same = spelled == expected || name == "mmbert" && spelled.replace(' ', "") == expected.replace(' ', "");
+            let is_same = spelled == expected
+                || name == "mmbert" && spelled.replace(' ', "") == expected.replace(' ', "");
             assert!(is_same, "{name} {run:?}: {} and {} bytes", spelled.len(), expected.len());
             true
         }
@@ -87,7 +108,8 @@ fn every_pre_tokenizer_takes_every_run() {
 #[test]
 fn a_million_characters() {
     let all = std::env::var_os("LLAMA_LONG_TEXTS").is_some();
-    let some = ["deepseek-llm", "exaone-moe", "superbpe", "jais-2", "tekken-num3", "gpt-4o", "bloom", "smollm"];
+    let some =
+        ["deepseek-llm", "exaone-moe", "superbpe", "jais-2", "tekken-num3", "gpt-4o", "bloom", "smollm"];
     let names = if all { test_models::pre_tokenizers() } else { some.map(str::to_owned).to_vec() };
     for (number, name) in names.iter().enumerate() {
         let model = load(name);
@@ -158,10 +180,14 @@ fn a_long_text_is_cancelled_between_its_pieces() {
         let ErrorKind::TokenizeCancelled { done, total } = *error.kind() else { panic!("{error:?}") };
         assert_eq!((asked, total), (4, text.len()), "{name}");
         assert!((100_000..200_000).contains(&done), "{name}: {done}");
-        assert_eq!(error.to_string(), format!("tokenising a text was cancelled after {done} of {total} bytes"));
+        assert_eq!(
+            error.to_string(),
+            format!("tokenising a text was cancelled after {done} of {total} bytes")
+        );
     }
     // A short text is asked about once.
-    let error = load("gpt-2").vocab().tokenize_with("a", plain(), &mut || ControlFlow::Break(())).unwrap_err();
+    let error =
+        load("gpt-2").vocab().tokenize_with("a", plain(), &mut || ControlFlow::Break(())).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::TokenizeCancelled { done: 0, total: 1, .. }), "{error:?}");
 }
 

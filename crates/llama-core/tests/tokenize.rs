@@ -153,7 +153,9 @@ fn what_word_piece_and_unigram_do_not_know_is_an_ordinary_result() {
 
 #[test]
 fn padding_and_masks_of_any_type_are_no_error() {
-    for (tiny, tokens) in [(Tiny::Bert, &[0, 4][..]), (Tiny::T5, &[0]), (Tiny::Llama, &[0]), (Tiny::Qwen2, &[])] {
+    for (tiny, tokens) in
+        [(Tiny::Bert, &[0, 4][..]), (Tiny::T5, &[0]), (Tiny::Llama, &[0]), (Tiny::Qwen2, &[])]
+    {
         for (token, kind) in tokens.iter().flat_map(|token| [2, 3, 4].map(|kind| (*token, kind))) {
             let model = with_type(tiny, token, kind);
             let name = model.vocab().text(Token::new(i32::try_from(token).unwrap())).unwrap();

@@ -90,7 +90,9 @@ fn a_deadline_ends_a_long_prompt() {
 
 /// A vocabulary whose pre-tokenizer is slow, in a model that can generate.
 fn slow_tokenizer() -> Llama {
-    let bytes = rewritten::with_metadata(Tiny::Qwen2, |metadata| _ = metadata.set("tokenizer.ggml.pre", "deepseek-llm"));
+    let bytes = rewritten::with_metadata(Tiny::Qwen2, |metadata| {
+        _ = metadata.set("tokenizer.ggml.pre", "deepseek-llm")
+    });
     let (_folder, path) = rewritten::saved(&bytes);
     Llama::builder(path).n_ctx(256).n_threads(1).load().unwrap()
 }
@@ -122,7 +124,10 @@ fn tokenising_a_long_prompt_is_cancelled_too() {
 fn a_word_of_any_length_ends_no_process() {
     let llm = slow_tokenizer();
     let error = llm.generate("a".repeat(100_000)).max_tokens(1).complete().unwrap_err();
-    assert!(error.to_string().starts_with("the prompt has 100000 tokens and the context takes 256"), "{error}");
+    assert!(
+        error.to_string().starts_with("the prompt has 100000 tokens and the context takes 256"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -41,8 +41,11 @@ fn word_piece() -> Json {
     let bytes = std::fs::read(minilm_dir().join("tokenizer.json")).unwrap();
     let mut json: Json = serde_json::from_slice(&bytes).unwrap();
     let vocab = json["model"]["vocab"].as_object().unwrap();
-    let few: Map<String, Json> =
-        vocab.iter().filter(|(_, id)| id.as_u64().unwrap() < 1100).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let few: Map<String, Json> = vocab
+        .iter()
+        .filter(|(_, id)| id.as_u64().unwrap() < 1100)
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
     json["model"]["vocab"] = Json::Object(few);
     json
 }
@@ -80,26 +83,35 @@ fn byte_level() -> Json {
     let model = json!({"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": "",
         "end_of_word_suffix": "", "fuse_unk": false, "byte_fallback": false,
         "vocab": words(&["<unk>", "<s>", "a", "b", "Ġ", "Ġa", "Ċ", "ab"]), "merges": ["Ġ a", "a b"]});
-    let level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+    let level =
+        json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
     let pre = json!({"type": "Sequence", "pretokenizers": [
         {"type": "Split", "pattern": {"Regex": "\\s+|\\p{N}{1,3}"}, "behavior": "Isolated", "invert": false},
         {"type": "Digits", "individual_digits": true}, level]});
     let post = json!({"type": "RobertaProcessing", "sep": ["<s>", 1], "cls": ["<s>", 1], "trim_offsets": true,
         "add_prefix_space": false});
-    file(model, json!({"type": "NFC"}), pre, post, json!({"type": "ByteLevel", "add_prefix_space": true,
-        "trim_offsets": true, "use_regex": true}))
+    file(
+        model,
+        json!({"type": "NFC"}),
+        pre,
+        post,
+        json!({"type": "ByteLevel", "add_prefix_space": true,
+        "trim_offsets": true, "use_regex": true}),
+    )
 }
 
 fn unigram() -> Json {
     let model = json!({"type": "Unigram", "unk_id": 0, "byte_fallback": false,
         "vocab": [["<unk>", 0.0], ["<s>", 0.0], ["▁", -2.0], ["a", -3.0], ["▁a", -2.5], ["b", -4.0]]});
-    let metaspace = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true});
+    let metaspace =
+        json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true});
     let normalizer = json!({"type": "Precompiled", "precompiled_charsmap": charsmap(1024)});
     file(model, normalizer, metaspace.clone(), Json::Null, metaspace)
 }
 
 fn word_level() -> Json {
-    let model = json!({"type": "WordLevel", "unk_token": "<unk>", "vocab": words(&["<unk>", "<s>", "a", "b", "ab"])});
+    let model =
+        json!({"type": "WordLevel", "unk_token": "<unk>", "vocab": words(&["<unk>", "<s>", "a", "b", "ab"])});
     let pre = json!({"type": "FixedLength", "length": 2});
     let post = json!({"type": "BertProcessing", "sep": ["<s>", 1], "cls": ["<s>", 1]});
     let decoder = json!({"type": "WordPiece", "prefix": "##", "cleanup": true});
@@ -126,12 +138,32 @@ fn damage(json: &mut Json, rng: &mut Rng) -> String {
     let mut all = Vec::new();
     paths(json, "", &mut all);
     // As often outside the vocabulary as in it.
-    let outside: Vec<String> = all.iter().filter(|path| !path.starts_with("/model/vocab/")).cloned().collect();
-    let path = if rng.below(4) == 0 { all[rng.below(all.len())].clone() } else { outside[rng.below(outside.len())].clone() };
+    let outside: Vec<String> =
+        all.iter().filter(|path| !path.starts_with("/model/vocab/")).cloned().collect();
+    let path = if rng.below(4) == 0 {
+        all[rng.below(all.len())].clone()
+    } else {
+        outside[rng.below(outside.len())].clone()
+    };
     let value = json.pointer_mut(&path).unwrap();
     let old = value.take();
-    let scalars = [json!(null), json!(4_294_967_295_u32), json!(u64::MAX), json!(-1), json!(0), json!(1e308), json!(""),
-        json!("x".repeat(5000)), json!("(((a*)*)*)*$"), json!("\\p{"), json!([]), json!({}), json!(true), json!("A"), json!(1_000_000_000)];
+    let scalars = [
+        json!(null),
+        json!(4_294_967_295_u32),
+        json!(u64::MAX),
+        json!(-1),
+        json!(0),
+        json!(1e308),
+        json!(""),
+        json!("x".repeat(5000)),
+        json!("(((a*)*)*)*$"),
+        json!("\\p{"),
+        json!([]),
+        json!({}),
+        json!(true),
+        json!("A"),
+        json!(1_000_000_000),
+    ];
     *value = match (rng.below(4), old) {
         (0, Json::String(text)) if text.len() > 8 && text.is_ascii() => {
             let mut bytes = text.into_bytes();
@@ -167,7 +199,9 @@ fn try_all(json: &[u8]) -> (bool, usize) {
         }
     };
     let mut failures = 0;
-    for text in ["", "a b ab\n", "<s> 12345 é漢字 e\u{301} 👩‍👩‍👧 \u{3000}", &"ab ".repeat(200), &"x".repeat(2000)] {
+    for text in
+        ["", "a b ab\n", "<s> 12345 é漢字 e\u{301} 👩‍👩‍👧 \u{3000}", &"ab ".repeat(200), &"x".repeat(2000)]
+    {
         for parse in [false, true] {
             match tokenizer.tokenize(text, TokenizeOptions::default().parse_special(parse)) {
                 Ok(tokens) => {
@@ -204,7 +238,11 @@ fn six_hundred_damaged_files() {
         if number % 10 == 9 {
             // Not even JSON.
             let place = rng.below(bytes.len());
-            if rng.below(2) == 0 { bytes.truncate(place) } else { bytes[place] = b"\"{[}],:0\xff"[rng.below(9)] }
+            if rng.below(2) == 0 {
+                bytes.truncate(place)
+            } else {
+                bytes[place] = b"\"{[}],:0\xff"[rng.below(9)]
+            }
         }
         let (is_read, failed) = try_all(&bytes);
         read += usize::from(is_read);
@@ -278,7 +316,10 @@ fn a_panic_of_the_crate_is_an_error() {
     json["normalizer"]["precompiled_charsmap"] = json!(format!("AAQAAP//{}", &charsmap(1024)[8..]));
     let tokenizer = HfTokenizer::from_json(json.to_string()).unwrap();
     let error = tokenizer.tokenize("a b", TokenizeOptions::default()).unwrap_err();
-    assert!(error.to_string().contains("the crate tokenizers panicked while making tokens of a text: "), "{error}");
+    assert!(
+        error.to_string().contains("the crate tokenizers panicked while making tokens of a text: "),
+        "{error}"
+    );
     // It can be asked again.
     assert!(tokenizer.tokenize("a b", TokenizeOptions::default()).is_err());
 }

@@ -61,9 +61,7 @@ impl<'t> Cuts<'t> {
                 Quirk::Digits | Quirk::OnlyDigits if byte.is_ascii_digit() || byte >= 0x80 => {
                     self.digits(index, &range, found)?
                 }
-                Quirk::TrailingSpace if is_space(self.text, index) => {
-                    self.trailing(index, &range, found)?
-                }
+                Quirk::TrailingSpace if is_space(self.text, index) => self.trailing(index, &range, found)?,
                 Quirk::SpaceBlocks if is_space(self.text, index) => self.blocks(index, &range, found),
                 Quirk::Bytes if index > range.start && self.text.is_char_boundary(index) => {
                     self.characters(index, &range, found);

@@ -16,12 +16,82 @@ const EVERYWHERE: Sizes = Sizes { short: 0, undivided: 0, piece: 0, tokens: 0 };
 
 /// Parts of texts that tokenizers treat in different ways.
 const PARTS: &[&str] = &[
-    "a", "aa", "the ", "Hello", "WORLD", "don't", "I'LL", " ", "  ", "    ", "\n", "\n\n", "\r\n", "\t", " \n ",
-    "\u{a0}", "\u{3000}", "7", "12", "123", "4567", "1,000.5", "\u{b2}", "\u{663}", "=", "====", "!?", ". ", "/",
-    "(x)", "_", "`", "~", "\u{2581}", "é", "ß", "Ж", "Привет мир", "λόγος", "中", "汉字", "かな", "カナ", "한국어",
-    "🦙🦙", "ไทย", "नमस्ते", "שלום", "مرحبا", "\u{301}", "e\u{301}\u{327}", "\u{200d}", "\u{feff}", "😀", "👩‍👩‍👧", "<|im_end|>",
-    "<s>", "<user>", "<user><user>", "[\u{200c}", "<dna>ACGTAC</dna>", "\u{0}", "\u{1}", "\u{ee00}", "<|plamo:x|>",
-    "foo bar", "one two\nthree", "x y z", "\u{1bb}", "\u{488}", "…", "。", "、", "'s", "'", "\u{e000}",
+    "a",
+    "aa",
+    "the ",
+    "Hello",
+    "WORLD",
+    "don't",
+    "I'LL",
+    " ",
+    "  ",
+    "    ",
+    "\n",
+    "\n\n",
+    "\r\n",
+    "\t",
+    " \n ",
+    "\u{a0}",
+    "\u{3000}",
+    "7",
+    "12",
+    "123",
+    "4567",
+    "1,000.5",
+    "\u{b2}",
+    "\u{663}",
+    "=",
+    "====",
+    "!?",
+    ". ",
+    "/",
+    "(x)",
+    "_",
+    "`",
+    "~",
+    "\u{2581}",
+    "é",
+    "ß",
+    "Ж",
+    "Привет мир",
+    "λόγος",
+    "中",
+    "汉字",
+    "かな",
+    "カナ",
+    "한국어",
+    "🦙🦙",
+    "ไทย",
+    "नमस्ते",
+    "שלום",
+    "مرحبا",
+    "\u{301}",
+    "e\u{301}\u{327}",
+    "\u{200d}",
+    "\u{feff}",
+    "😀",
+    "👩‍👩‍👧",
+    "<|im_end|>",
+    "<s>",
+    "<user>",
+    "<user><user>",
+    "[\u{200c}",
+    "<dna>ACGTAC</dna>",
+    "\u{0}",
+    "\u{1}",
+    "\u{ee00}",
+    "<|plamo:x|>",
+    "foo bar",
+    "one two\nthree",
+    "x y z",
+    "\u{1bb}",
+    "\u{488}",
+    "…",
+    "。",
+    "、",
+    "'s",
+    "'",
+    "\u{e000}",
 ];
 
 /// A generator of numbers, the same every time.
@@ -64,9 +134,14 @@ fn compare(model: &Model, name: &str, rng: &mut Rng, texts: usize) -> usize {
         let divided = divided(vocab, &text, options);
         match (whole, divided) {
             (Ok(whole), Ok(divided)) => {
-                assert!(whole == divided, "{name} {options:?} {text:?}\nwhole   {whole:?}\ndivided {divided:?}");
+                assert!(
+                    whole == divided,
+                    "{name} {options:?} {text:?}\nwhole   {whole:?}\ndivided {divided:?}"
+                );
             }
-            (Err(whole), Err(_)) => assert!(whole.to_string().contains("tokenising"), "{name} {text:?}: {whole}"),
+            (Err(whole), Err(_)) => {
+                assert!(whole.to_string().contains("tokenising"), "{name} {text:?}: {whole}")
+            }
             (whole, divided) => panic!("{name} {text:?}: {whole:?} and {divided:?}"),
         }
         let facts = model.text_facts();
@@ -122,7 +197,9 @@ fn with_user_tokens(tiny: Tiny, adds_space: bool) -> Vec<u8> {
 fn user_defined_tokens_and_spaces_in_front() {
     let texts = 20 * number_of_texts();
     let mut rng = Rng(3);
-    for (tiny, adds_space) in [Tiny::Llama, Tiny::T5].into_iter().flat_map(|tiny| [(tiny, true), (tiny, false)]) {
+    for (tiny, adds_space) in
+        [Tiny::Llama, Tiny::T5].into_iter().flat_map(|tiny| [(tiny, true), (tiny, false)])
+    {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vocab.gguf");
         std::fs::write(&path, with_user_tokens(tiny, adds_space)).unwrap();

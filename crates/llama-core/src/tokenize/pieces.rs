@@ -94,7 +94,16 @@ struct Cutter {
 
 impl Cutter {
     fn new(can_divide: bool, sizes: Sizes) -> Self {
-        Self { pieces: Vec::new(), sizes, can_divide, start: 0, adds_space: false, stretch: 0, longest: 0..0, n_tokens: 0 }
+        Self {
+            pieces: Vec::new(),
+            sizes,
+            can_divide,
+            start: 0,
+            adds_space: false,
+            stretch: 0,
+            longest: 0..0,
+            n_tokens: 0,
+        }
     }
 
     /// Between two fragments: behind a special token everything begins anew.

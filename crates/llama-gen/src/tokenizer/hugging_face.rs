@@ -182,13 +182,16 @@ impl Tokenizer for HfTokenizer {
     fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<Token>> {
         let tokenizer = if options.parses_special() { &self.parsing } else { &self.plain };
         let failed = |reason: String| ErrorKind::Tokenizer { reason };
-        let encoding = caught("making tokens of a text", || tokenizer.encode_fast(text, options.adds_special()))
-            .map_err(failed)?
-            .map_err(|error| failed(format!("the text could not be tokenised: {error}")))?;
+        let encoding =
+            caught("making tokens of a text", || tokenizer.encode_fast(text, options.adds_special()))
+                .map_err(failed)?
+                .map_err(|error| failed(format!("the text could not be tokenised: {error}")))?;
         let token = |id: &u32| {
             let token = i32::try_from(*id).ok().filter(|_| self.tokens.contains_key(id));
             // A post-processor has ids of its own.
-            token.map(Token::new).ok_or_else(|| failed(format!("it made token {id}, which its vocabulary does not have")))
+            token
+                .map(Token::new)
+                .ok_or_else(|| failed(format!("it made token {id}, which its vocabulary does not have")))
         };
         Ok(encoding.get_ids().iter().map(token).collect::<Result<_, _>>()?)
     }

@@ -59,7 +59,9 @@ impl Vocab {
             pair(&text.repeat(2), &text.repeat(2));
             pair(&text.repeat(4), &text.repeat(4));
         }
-        for (left, right) in [("1", "2"), ("12", "3"), ("t", "h"), ("th", "e"), ("a", "1"), ("7", "a"), ("o", "r")] {
+        for (left, right) in
+            [("1", "2"), ("12", "3"), ("t", "h"), ("th", "e"), ("a", "1"), ("7", "a"), ("o", "r")]
+        {
             pair(left, right);
         }
         for mark in spaces {

@@ -1,13 +1,13 @@
 //! Tokenises texts of growing length by llama.cpp's function alone and by `Vocab::tokenize`, and prints a table: what a token
-//! costs must not depend on how many there are. `cargo run --release -p llama-benches --bin long_text`; Linux, for the clock.
+//! costs must not depend on how many there are. `cargo bench -p llama-core --bench long_text`; Linux, for the clock.
+
+#![allow(clippy::print_stdout, reason = "the table is the result")]
 
 use std::ffi::CString;
-use std::fmt::Write as _;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
 use llama_core::{Model, ModelParams, TokenizeOptions};
 
 /// In characters.
@@ -24,54 +24,52 @@ const STACK: usize = 1 << 30;
 /// What is expected to take longer is left out.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn main() -> Result<()> {
+fn main() {
     println!("| pre-tokenizer | text | characters | tokens | llama.cpp, ns a token | here, ns a token |");
     println!("|---|---|---:|---:|---:|---:|");
     for name in PRE_TOKENIZERS {
-        let folder = tempfile::tempdir()?;
+        let folder = tempfile::tempdir().expect("there is room for a folder");
         let path = folder.path().join("vocab.gguf");
-        std::fs::write(&path, test_models::bpe_vocabulary(name))?;
-        let model = Model::load(&path, &ModelParams::default().vocab_only(true))?;
-        let raw = Raw::load(&path)?;
+        std::fs::write(&path, test_models::bpe_vocabulary(name)).expect("there is room for a file");
+        let model =
+            Model::load(&path, &ModelParams::default().vocab_only(true)).expect("the vocabulary loads");
+        let raw = Raw::load(&path);
         for (what, part) in TEXTS {
-            measure(&model, &raw, name, what, part)?;
+            measure(&model, &raw, name, what, part);
         }
     }
-    Ok(())
 }
 
-fn measure(model: &Model, raw: &Raw, name: &str, what: &str, part: &str) -> Result<()> {
+fn measure(model: &Model, raw: &Raw, name: &str, what: &str, part: &str) {
     let mut expected = Duration::ZERO;
     for length in LENGTHS {
         let text = part.repeat(length / part.chars().count());
         let vocab = model.vocab();
-        let n_tokens = vocab.tokenize(&text, TokenizeOptions::default())?.len();
-        let here = lowest(|| vocab.tokenize(&text, TokenizeOptions::default()).map(|tokens| tokens.len()))?;
-        let mut line = format!("| {name} | {what} | {length} | {n_tokens} |");
+        let count = || vocab.tokenize(&text, TokenizeOptions::default()).map_or(0, |tokens| tokens.len());
+        let (n_tokens, here) = (count(), lowest(count));
         let each = |time: Duration| time.as_nanos() / n_tokens.max(1) as u128;
-        if expected < PATIENCE {
-            let there = lowest(|| anyhow::Ok(raw.tokenize(&text)))?;
-            ensure!(raw.tokenize(&text) == n_tokens, "{name} {what}: other tokens");
+        let there = if expected < PATIENCE {
+            let there = lowest(|| raw.tokenize(&text));
+            assert_eq!(raw.tokenize(&text), n_tokens, "{name} {what}");
             // By the square at worst.
             expected = there * 100;
-            write!(line, " {} |", each(there))?;
+            each(there).to_string()
         } else {
-            line.push_str(" more than a minute |");
-        }
-        println!("{line} {} |", each(here));
+            "not taken".to_owned()
+        };
+        println!("| {name} | {what} | {length} | {n_tokens} | {there} | {} |", each(here));
     }
-    Ok(())
 }
 
 /// The processor time of a call: the lowest of three, each of as many calls as take a fifth of a second.
-fn lowest<E: Into<anyhow::Error>>(call: impl Fn() -> Result<usize, E>) -> Result<Duration> {
+fn lowest(call: impl Fn() -> usize) -> Duration {
     let mut lowest = Duration::MAX;
     for _ in 0..3 {
-        let (start, mut calls) = (processor_time()?, 0);
+        let (start, mut calls) = (processor_time(), 0);
         loop {
-            call().map_err(Into::into)?;
+            call();
             calls += 1;
-            let time = processor_time()? - start;
+            let time = processor_time() - start;
             if time > Duration::from_millis(200) {
                 lowest = lowest.min(time / calls);
                 break;
@@ -81,15 +79,15 @@ fn lowest<E: Into<anyhow::Error>>(call: impl Fn() -> Result<usize, E>) -> Result
             break;
         }
     }
-    Ok(lowest)
+    lowest
 }
 
 /// What all threads of this process have computed, in steps of 10 ms: wall time says little on a busy machine.
-fn processor_time() -> Result<Duration> {
-    let stat = std::fs::read_to_string("/proc/self/stat").context("this program needs Linux")?;
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("this is Linux");
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    let ticks: Vec<u64> = fields.skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
-    Ok(Duration::from_millis(10 * ticks.iter().sum::<u64>()))
+    let ticks = fields.skip(11).take(2).map(|field| field.parse::<u64>().expect("it is a number"));
+    Duration::from_millis(10 * ticks.sum::<u64>())
 }
 
 /// A model of the C API.
@@ -99,16 +97,16 @@ struct Raw(*mut llama_sys::llama_model);
 unsafe impl Sync for Raw {}
 
 impl Raw {
-    fn load(path: &Path) -> Result<Self> {
-        let path = CString::new(path.to_str().context("the path is no text")?)?;
+    fn load(path: &Path) -> Self {
+        let path = CString::new(path.to_str().expect("the path is text")).expect("it has no NUL");
         // SAFETY: the path is NUL-terminated, and the parameters are llama.cpp's own.
         let model = unsafe {
             let mut params = llama_sys::llama_model_default_params();
             params.vocab_only = true;
             llama_sys::llama_model_load_from_file(path.as_ptr(), params)
         };
-        ensure!(!model.is_null(), "the vocabulary does not load");
-        Ok(Self(model))
+        assert!(!model.is_null(), "the vocabulary does not load");
+        Self(model)
     }
 
     /// The number of tokens of a text that is given at once, on a stack that is large enough.
@@ -130,7 +128,8 @@ impl Raw {
         };
         thread::scope(|scope| {
             let spawned = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run);
-            usize::try_from(spawned.expect("there is a thread").join().expect("it does not panic")).unwrap_or(0)
+            usize::try_from(spawned.expect("there is a thread").join().expect("it does not panic"))
+                .unwrap_or(0)
         })
     }
 }
