@@ -37,14 +37,14 @@ fn ids(llm: &Llama, text: &str) -> Vec<i32> {
 
 #[test]
 fn the_repository_and_the_file_are_named_without_other_files_too() {
-    let llm = llama(&ALL, 256, 128);
+    let llm = llama(&ALL, 512, 128);
     let [project, file, a, b] = ["myproject\n", "filename\n", "a", "b"].map(|text| ids(&llm, text));
     let expected =
         [vec![REP], project.clone(), vec![SEP], file.clone(), vec![BOS, PRE], a, vec![SUF], b, vec![MID]];
     assert_eq!(prompt(&llm.infill("a", "b")), expected.concat());
     // The letters themselves, so that nothing depends on the tokenizer twice.
     assert_eq!((project.len(), file.len()), (12, 11), "{project:?} {file:?}");
-    let only = |keys: &[(&str, i32)]| prompt(&llama(keys, 256, 128).infill("", ""));
+    let only = |keys: &[(&str, i32)]| prompt(&llama(keys, 512, 128).infill("", ""));
     let three = [ALL[0], ALL[1], ALL[2]];
     assert_eq!(only(&three), [BOS, PRE, SUF, MID]);
     let repository = [&three[..], &ALL[3..4]].concat();
