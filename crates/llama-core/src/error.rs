@@ -238,6 +238,14 @@ pub enum ErrorKind {
         /// Why it failed.
         reason: String,
     },
+    /// Tokenising a text was stopped by the caller.
+    #[error("tokenising a text was cancelled after {done} of {total} bytes")]
+    TokenizeCancelled {
+        /// How many bytes had been tokenised.
+        done: usize,
+        /// The length of the text in bytes.
+        total: usize,
+    },
     /// The samplers cannot make a chain: everything that is wrong with them, in the order of the chain.
     #[error("{}", List(problems))]
     InvalidSamplers {

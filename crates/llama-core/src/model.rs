@@ -51,6 +51,7 @@ use crate::error::{ErrorKind, Result};
 use crate::ffi::exit;
 use crate::ffi::guard::{freed, guarded, or_logged};
 use crate::ffi::string::{from_c, read_buffer};
+use crate::tokenize::TextFacts;
 use crate::vocab::Vocab;
 
 /// A loaded model. Cheap to clone: clones share the weights, which are freed with the last of them and of the
@@ -70,6 +71,8 @@ struct Handle {
     tensors: Box<[TensorInfo]>,
     origin: Origin,
     adapters: Adapters,
+    /// What tokenising a long text needs to know of the vocabulary.
+    text_facts: TextFacts,
 }
 
 // SAFETY: a llama_model has no tie to the thread that loaded it: its destructor frees buffers and memory maps
@@ -106,7 +109,18 @@ impl Model {
         let adapters = Adapters::default();
         // SAFETY: C has just made the model; the function reads a number.
         let n_ctx_train = count(unsafe { llama_sys::llama_model_n_ctx_train(raw.as_ptr()) });
-        Self(Arc::new(Handle { raw, source, params, n_ctx_train, n_positions, tensors, origin, adapters }))
+        let text_facts = TextFacts::default();
+        Self(Arc::new(Handle {
+            raw,
+            source,
+            params,
+            n_ctx_train,
+            n_positions,
+            tensors,
+            origin,
+            adapters,
+            text_facts,
+        }))
     }
 
     /// The C object, for the calls of this crate.
@@ -122,6 +136,11 @@ impl Model {
     /// What the model was made from.
     pub(crate) fn origin(&self) -> &Origin {
         &self.0.origin
+    }
+
+    /// What was found out about the vocabulary for tokenising.
+    pub(crate) fn text_facts(&self) -> &TextFacts {
+        &self.0.text_facts
     }
 
     /// Keeps adapters from being loaded and freed, for calls in which C walks through the model's adapters.

@@ -69,6 +69,16 @@ impl TokenAttributes {
         self.has(llama_sys::llama_token_attr::LLAMA_TOKEN_ATTR_UNUSED)
     }
 
+    /// Takes the white space in front of it when it is found in a text.
+    pub(crate) fn strips_left(self) -> bool {
+        self.has(llama_sys::llama_token_attr::LLAMA_TOKEN_ATTR_LSTRIP)
+    }
+
+    /// Takes the white space behind it when it is found in a text.
+    pub(crate) fn strips_right(self) -> bool {
+        self.has(llama_sys::llama_token_attr::LLAMA_TOKEN_ATTR_RSTRIP)
+    }
+
     /// Ordinary text.
     #[must_use]
     pub fn is_normal(self) -> bool {

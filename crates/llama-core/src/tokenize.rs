@@ -1,8 +1,20 @@
 //! Text to tokens and back.
 
+mod cuts;
+#[cfg(test)]
+mod division_tests;
+mod facts;
+mod fragments;
+mod pieces;
+mod pre;
 mod special_names;
+mod whole;
+
+use pieces::Sizes;
+pub(crate) use whole::TextFacts;
 
 use core::ffi::c_char;
+use core::ops::ControlFlow;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::guard::guarded;
@@ -16,11 +28,12 @@ use crate::vocab::{Vocab, VocabKind, tokenize_error};
 pub struct TokenizeOptions {
     add_special: bool,
     parse_special: bool,
+    piece_size: usize,
 }
 
 impl Default for TokenizeOptions {
     fn default() -> Self {
-        Self { add_special: true, parse_special: false }
+        Self { add_special: true, parse_special: false, piece_size: 64 << 10 }
     }
 }
 
@@ -39,6 +52,16 @@ impl TokenizeOptions {
     #[must_use]
     pub fn parse_special(mut self, parse: bool) -> Self {
         self.parse_special = parse;
+        self
+    }
+
+    /// Sets from which number of bytes on a piece of a long text ends at the next place where that changes no token.
+    /// Default: 65536. Smaller pieces are asked about more often by [`Vocab::tokenize_with`], and cost more: llama.cpp
+    /// compiles its regular expressions for each of them. `usize::MAX` divides a text only where it could not be tokenised
+    /// otherwise.
+    #[must_use]
+    pub fn piece_size(mut self, bytes: usize) -> Self {
+        self.piece_size = bytes;
         self
     }
 
@@ -95,16 +118,48 @@ fn missing_bytes(error: Error) -> Error {
 impl Vocab<'_> {
     /// Makes tokens of a text. NUL bytes are text like any other.
     ///
+    /// A long text is tokenised in pieces, which give the same tokens as the whole. Time grows in proportion to the length,
+    /// but for the merging of a single word, which grows a little faster. Where llama.cpp's regular expressions need more
+    /// stack than a thread has, a thread with a larger one is used.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a model without a tokenizer,
-    /// [`ErrorKind::Tokenize`](crate::ErrorKind::Tokenize) for a text of 2 GiB and more, and where the vocabulary has no
-    /// tokens for a part of it or for what is to be added.
+    /// [`ErrorKind::Tokenize`](crate::ErrorKind::Tokenize) for a text of 2 GiB and more, where the vocabulary has no
+    /// tokens for a part of it or for what is to be added, and where the model's pre-tokenizer cannot work through a part
+    /// of it: more than two million characters without a place to divide them, or long runs on which it takes time by the
+    /// square of their length.
     ///
     /// Corresponds to `llama_tokenize`.
     pub fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<Token>> {
+        self.tokenize_with(text, options, &mut || ControlFlow::Continue(()))
+    }
+
+    /// Makes tokens of a text as [`tokenize`](Self::tokenize) does, and asks `go_on` before every piece, see
+    /// [`TokenizeOptions::piece_size`], whether to go on.
+    ///
+    /// The tokenizers of RWKV, PLaMo and T5, and a long text in which there is no place to divide it, are asked once, at
+    /// the beginning.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TokenizeCancelled`](crate::ErrorKind::TokenizeCancelled) when `go_on` breaks; those of
+    /// [`tokenize`](Self::tokenize).
+    ///
+    /// Corresponds to `llama_tokenize`.
+    pub fn tokenize_with(
+        &self,
+        text: &str,
+        options: TokenizeOptions,
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Vec<Token>> {
         self.check_has_tokenizer(TOKENIZING)?;
         self.check_added(options)?;
+        whole::tokenize(*self, text, options, Sizes::of(options.piece_size), go_on)
+    }
+
+    /// The tokens of a text that C is given at once.
+    fn tokenize_piece(&self, text: &str, options: TokenizeOptions) -> Result<Vec<Token>> {
         let tokens = self.tokenize_raw(text, options)?;
         if tokens.iter().any(|token| token.get() < 0) {
             let reason =

@@ -127,8 +127,8 @@ impl Generate {
             let problem = "beam search takes neither a grammar nor a criterion: use generate or completions";
             return Err(ErrorKind::InvalidParameters(vec![problem.to_owned()]).into());
         }
-        let prompt = self.tokenize()?;
         let interrupt = Interrupt::begun(&self, start);
+        let prompt = self.tokenize(&interrupt)?.tokens;
         let branches = Branches::new(&self, &interrupt, params.width, prompt.len())?;
         Search::new(&self, params, branches, prompt.len())?.run(&prompt)
     }

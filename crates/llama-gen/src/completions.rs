@@ -83,11 +83,16 @@ impl Completions {
             return Err(ErrorKind::InvalidParameters(vec![problem]).into());
         }
         generate.params.validate()?;
-        let prompt = generate.tokenize()?;
         let interrupt = Interrupt::begun(&generate, start);
+        let prompt = generate.tokenize(&interrupt)?;
+        let prompt_tokens = prompt.count();
+        let prompt = prompt.tokens;
         let branches = Branches::new(&generate, &interrupt, n, prompt.len())?;
         let answers = (0..n).map(|index| Answer::new(&generate, index, &prompt, start));
-        let answers = answers.collect::<Result<_>>()?;
+        let mut answers = answers.collect::<Result<Vec<_>>>()?;
+        if prompt_tokens == 0 {
+            answers.iter_mut().for_each(|answer| answer.usage = Usage::default());
+        }
         let Generate { llama, wanted, when_full, .. } = generate;
         Ok(Self {
             llama,

@@ -1,6 +1,7 @@
 //! Describing a generation before it begins.
 
 use core::future::poll_fn;
+use core::ops::ControlFlow;
 use core::pin::Pin;
 use core::time::Duration;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use futures_core::Stream as _;
 use llama_core::{LoraAdapter, Token, TokenizeOptions};
 
 use crate::cancel::CancelToken;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::finish::Finish;
 use crate::generator::Generator;
@@ -286,29 +287,65 @@ impl Generate {
         unreachable!("a generation without an error ends with a finish event")
     }
 
-    /// The tokens of the prompt.
-    pub(crate) fn tokenize(&self) -> Result<Vec<Token>> {
+    /// Makes tokens of the prompt, unless that is interrupted.
+    pub(crate) fn tokenize(&self, interrupt: &Interrupt) -> Result<PromptTokens> {
         let tokens = match &self.prompt {
             Prompt::Tokens(tokens) => tokens.clone(),
-            Prompt::Text(text) => self.tokenize_text(text)?,
+            Prompt::Text(text) => match self.tokenize_text(text, interrupt) {
+                Err(error) if is_cancelled(&error) => return Ok(PromptTokens::cut_off()),
+                tokens => tokens?,
+            },
         };
         if tokens.is_empty() {
             let reason =
                 "it has no tokens, and this model adds none of its own: give it at least one character";
             return Err(ErrorKind::InvalidPrompt { reason: reason.to_owned() }.into());
         }
-        Ok(tokens)
+        Ok(PromptTokens { tokens, is_cut_off: false })
     }
 
-    fn tokenize_text(&self, text: &str) -> Result<Vec<Token>> {
+    fn tokenize_text(&self, text: &str, interrupt: &Interrupt) -> Result<Vec<Token>> {
         if let Some(position) = text.find('\0') {
             let reason =
                 format!("it has a NUL byte at position {position}, which no model was trained on: remove it");
             return Err(ErrorKind::InvalidPrompt { reason }.into());
         }
         let options = TokenizeOptions::default().parse_special(self.params.parse_special);
-        self.llama.tokenizer().tokenize(text, options)
+        // The first part of a text is always tokenised, so that a short prompt is counted in the usage.
+        let mut is_first = true;
+        let mut go_on = || {
+            if std::mem::replace(&mut is_first, false) || interrupt.reason().is_none() {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        };
+        self.llama.tokenizer().tokenize_with(text, options, &mut go_on)
     }
+}
+
+/// The tokens of a prompt.
+pub(crate) struct PromptTokens {
+    /// At least one.
+    pub(crate) tokens: Vec<Token>,
+    /// Whether the generation was interrupted before the text was tokenised. The token stands for nothing then.
+    is_cut_off: bool,
+}
+
+impl PromptTokens {
+    fn cut_off() -> Self {
+        Self { tokens: vec![Token::new(0)], is_cut_off: true }
+    }
+
+    /// The number of tokens of the prompt, as the usage has it.
+    pub(crate) fn count(&self) -> usize {
+        if self.is_cut_off { 0 } else { self.tokens.len() }
+    }
+}
+
+fn is_cancelled(error: &Error) -> bool {
+    let ErrorKind::Core(error) = error.kind() else { return false };
+    matches!(error.kind(), llama_core::ErrorKind::TokenizeCancelled { .. })
 }
 
 /// Adds an event's text; what the last event says.

@@ -1,5 +1,8 @@
 //! Filling in the middle: what goes between two texts.
 
+#[cfg(test)]
+mod tests;
+
 use llama_core::{Token, TokenizeOptions, Vocab};
 
 use crate::error::{ErrorKind, Result};
@@ -17,7 +20,11 @@ pub struct Infill {
     files: Vec<(String, String)>,
     order: InfillOrder,
     most: Option<usize>,
+    n_answer: usize,
 }
+
+/// The number of tokens that are kept free for the answer by default.
+const ANSWER: usize = 64;
 
 /// In which order a model reads what is around the gap. It is what the model was trained with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -52,6 +59,7 @@ impl Llama {
             files: Vec::new(),
             order: InfillOrder::default(),
             most: None,
+            n_answer: ANSWER,
         }
     }
 }
@@ -64,7 +72,7 @@ impl Infill {
     }
 
     /// Adds another file that the model may look at, with its name. Models without a token for that get them as plain
-    /// text.
+    /// text. Where all files together are longer than the context has room for, the beginning is left out.
     pub fn file(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
         self.files.push((name.into(), text.into()));
         self
@@ -76,10 +84,20 @@ impl Infill {
         self
     }
 
-    /// The most tokens of both texts together. What is too much goes far from the gap: of what is before it, which gets
-    /// three quarters, the beginning, and of what is after it the end. Default: as many as there are.
+    /// Sets the most tokens of both texts together. What is too much is left out far from the gap: of the text before it,
+    /// which gets three quarters, the beginning, and of the text after it the end.
+    ///
+    /// Default: as llama.cpp's server, three quarters of `n_batch` for the text before the gap, and a quarter for the text
+    /// after it and the [`prompt`](Self::prompt). The batch counts as no larger than the context.
     pub fn max_context(mut self, tokens: usize) -> Self {
         self.most = Some(tokens);
+        self
+    }
+
+    /// Sets how many tokens the answer is expected to have. Other files get what a context has besides a batch and twice
+    /// that number. Default: 64.
+    pub fn answer(mut self, tokens: usize) -> Self {
+        self.n_answer = tokens;
         self
     }
 
@@ -102,12 +120,15 @@ impl Infill {
             return Err(ErrorKind::NoInfill { missing: missing.collect::<Vec<_>>().join(", ") }.into());
         };
         let (prefix, suffix) = (self.tokenize(&self.prefix)?, self.tokenize(&self.suffix)?);
-        let (prefix, suffix) = cut(&prefix, &suffix, self.most);
-        let prefix = [&[before][..], prefix, &self.tokenize(&self.prompt)?].concat();
+        let prompt = self.tokenize(&self.prompt)?;
+        let (prefix, suffix) = match self.most {
+            Some(most) => cut(&prefix, &suffix, most),
+            None => self.cut_to_batch(&prefix, &suffix, prompt.len()),
+        };
+        let prefix = [&[before][..], prefix, &prompt].concat();
         let suffix = [&[after][..], suffix].concat();
-        let mut tokens = Vec::new();
+        let mut tokens = self.other_files(vocab)?;
         tokens.extend(vocab.bos().filter(|_| vocab.adds_bos()));
-        tokens.extend(self.other_files(vocab)?);
         tokens.extend(match self.order {
             InfillOrder::PrefixSuffixMiddle => [prefix, suffix].concat(),
             InfillOrder::SuffixPrefixMiddle => [suffix, prefix].concat(),
@@ -116,12 +137,10 @@ impl Infill {
         Ok(tokens)
     }
 
-    /// The other files, as llama.cpp writes them.
+    /// The other files, as llama.cpp's server writes them: the names of a repository and of the file with the gap are there
+    /// without other files too, in a vocabulary that has tokens for them.
     fn other_files(&self, vocab: Vocab<'_>) -> Result<Vec<Token>> {
         let mut tokens = Vec::new();
-        if self.files.is_empty() {
-            return Ok(tokens);
-        }
         if let Some(repository) = vocab.fim_rep() {
             tokens.push(repository);
             tokens.extend(self.tokenize("myproject\n")?);
@@ -142,7 +161,26 @@ impl Infill {
             tokens.push(separator);
             tokens.extend(self.tokenize("filename\n")?);
         }
+        let room = self.llama.n_ctx().saturating_sub(self.n_batch() + 2 * self.n_answer);
+        tokens.drain(..tokens.len().saturating_sub(room));
         Ok(tokens)
+    }
+
+    /// What is nearest to the gap of both texts, as much as llama.cpp's server takes.
+    fn cut_to_batch<'t>(
+        &self,
+        prefix: &'t [Token],
+        suffix: &'t [Token],
+        n_prompt: usize,
+    ) -> (&'t [Token], &'t [Token]) {
+        let quarter = self.n_batch() / 4;
+        let of_prefix = prefix.len().min(3 * quarter);
+        let of_suffix = suffix.len().min(quarter.saturating_sub(2 + n_prompt));
+        (&prefix[prefix.len() - of_prefix..], &suffix[..of_suffix])
+    }
+
+    fn n_batch(&self) -> usize {
+        self.llama.n_batch().min(self.llama.n_ctx())
     }
 
     /// Names of special tokens are text.
@@ -152,8 +190,7 @@ impl Infill {
 }
 
 /// What is nearest to the gap of both.
-fn cut<'t>(prefix: &'t [Token], suffix: &'t [Token], most: Option<usize>) -> (&'t [Token], &'t [Token]) {
-    let Some(most) = most.filter(|most| prefix.len() + suffix.len() > *most) else { return (prefix, suffix) };
+fn cut<'t>(prefix: &'t [Token], suffix: &'t [Token], most: usize) -> (&'t [Token], &'t [Token]) {
     // What one does not need the other gets.
     let of_suffix = suffix.len().min((most / 4).max(most.saturating_sub(prefix.len())));
     let of_prefix = prefix.len().min(most - of_suffix);

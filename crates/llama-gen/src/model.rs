@@ -46,6 +46,7 @@ struct Inner {
     slots: Arc<Slots>,
     tokenizer: Option<Arc<dyn Tokenizer>>,
     n_ctx: usize,
+    n_batch: usize,
 }
 
 impl Llama {
@@ -91,6 +92,11 @@ impl Llama {
     #[must_use]
     pub fn n_ctx(&self) -> usize {
         self.inner.n_ctx
+    }
+
+    /// The most tokens of a batch.
+    pub(crate) fn n_batch(&self) -> usize {
+        self.inner.n_batch
     }
 
     /// What makes tokens of texts: the model's own vocabulary, unless another tokenizer was given.
@@ -212,8 +218,9 @@ impl LlamaBuilder {
             return Err(not_generative("it has no memory of what it has read, as encoders have none"));
         }
         let n_ctx = slot.n_ctx();
+        let n_batch = slot.context().n_batch() as usize;
         slots.give_back(slot);
-        let inner = Inner { model, slots: Arc::new(slots), tokenizer: self.tokenizer, n_ctx };
+        let inner = Inner { model, slots: Arc::new(slots), tokenizer: self.tokenizer, n_ctx, n_batch };
         Ok(Llama { inner: Arc::new(inner) })
     }
 }

@@ -56,7 +56,10 @@ impl Run {
     pub(crate) fn start(generate: Generate) -> Result<Self> {
         let start = Instant::now();
         generate.params.validate()?;
-        let prompt = generate.tokenize()?;
+        let interrupt = Interrupt::begun(&generate, start);
+        let prompt = generate.tokenize(&interrupt)?;
+        let prompt_tokens = prompt.count();
+        let prompt = prompt.tokens;
         let mut sequence =
             Sequence::new(&generate.params, generate.llama.model(), generate.llama.tokenizer())?;
         sequence.stop_when(generate.criterion.clone());
@@ -65,7 +68,8 @@ impl Run {
         let home = Arc::clone(generate.home.as_ref().unwrap_or_else(|| generate.llama.slots()));
         let mut slot =
             home.take_with(if generate.cache_prompt { &prompt } else { &[] }, &generate.adapters)?;
-        let usage = Usage { prompt_tokens: prompt.len(), ..Usage::default() };
+        let usage = Usage { prompt_tokens, ..Usage::default() };
+        let from = prompt.len();
         let prompt = match ready(&generate, &mut slot, prompt) {
             Ok(prompt) => prompt,
             Err(error) => {
@@ -73,13 +77,12 @@ impl Run {
                 return Err(error);
             }
         };
-        let interrupt = Interrupt::begun(&generate, start);
         let Generate { llama, when_full, wanted, checkpoints, .. } = generate;
         if interrupt.is_possible() {
             let interrupt = interrupt.clone();
             slot.context().set_abort_callback(move || interrupt.reason().is_some())?;
         }
-        let (from, n_prompt) = (usage.prompt_tokens, prompt.len());
+        let n_prompt = prompt.len();
         let shortened = (n_prompt != from).then_some(Shortened { from, to: n_prompt });
         let reused = slot.prepare(&prompt)?;
         let usage = Usage { reused_tokens: reused, ..usage };

@@ -5,6 +5,7 @@ mod agreement;
 mod hugging_face;
 
 use core::fmt;
+use core::ops::ControlFlow;
 
 use llama_core::{Model, Token, TokenizeOptions, Vocab};
 
@@ -49,6 +50,25 @@ pub trait Tokenizer: fmt::Debug + Send + Sync {
     /// When the tokenizer fails.
     fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<Token>>;
 
+    /// Makes tokens of a text, and asks `go_on` now and then whether to go on. What there is by default asks once, at the
+    /// beginning.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizeCancelled`](llama_core::ErrorKind::TokenizeCancelled) when `go_on` breaks, and when the tokenizer fails.
+    fn tokenize_with(
+        &self,
+        text: &str,
+        options: TokenizeOptions,
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Vec<Token>> {
+        if go_on().is_break() {
+            let cancelled = llama_core::ErrorKind::TokenizeCancelled { done: 0, total: text.len() };
+            return Err(llama_core::Error::from(cancelled).into());
+        }
+        self.tokenize(text, options)
+    }
+
     /// Appends the bytes that a token stands for: possibly a part of a character, or nothing. With `special`, a control
     /// token is written out by its name; without, it gives nothing.
     ///
@@ -67,6 +87,15 @@ impl Tokenizer for Vocab<'_> {
         Ok(Vocab::tokenize(self, text, options)?)
     }
 
+    fn tokenize_with(
+        &self,
+        text: &str,
+        options: TokenizeOptions,
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Vec<Token>> {
+        Ok(Vocab::tokenize_with(self, text, options, go_on)?)
+    }
+
     fn append_token_bytes(&self, token: Token, special: bool, bytes: &mut Vec<u8>) -> Result<()> {
         Ok(Vocab::append_token_bytes(self, token, special, bytes)?)
     }
@@ -79,6 +108,15 @@ impl Tokenizer for Model {
 
     fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<Token>> {
         Tokenizer::tokenize(&self.vocab(), text, options)
+    }
+
+    fn tokenize_with(
+        &self,
+        text: &str,
+        options: TokenizeOptions,
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Vec<Token>> {
+        Tokenizer::tokenize_with(&self.vocab(), text, options, go_on)
     }
 
     fn append_token_bytes(&self, token: Token, special: bool, bytes: &mut Vec<u8>) -> Result<()> {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::print_stdout, reason = "the measured times are shown with --nocapture")]
 
+mod rewritten;
+
 use core::time::Duration;
 use std::time::Instant;
 
@@ -84,6 +86,48 @@ fn a_deadline_ends_a_long_prompt() {
     shown("deadline", finish.timings.total - timeout, &finish);
     assert_eq!(finish.usage.completion_tokens, 0);
     assert!(finish.usage.evaluated_tokens < 4000, "{:?}", finish.usage);
+}
+
+/// A vocabulary whose pre-tokenizer is slow, in a model that can generate.
+fn slow_tokenizer() -> Llama {
+    let bytes = rewritten::with_metadata(Tiny::Qwen2, |metadata| {
+        _ = metadata.set("tokenizer.ggml.pre", "deepseek-llm")
+    });
+    let (_folder, path) = rewritten::saved(&bytes);
+    Llama::builder(path).n_ctx(256).n_threads(1).load().unwrap()
+}
+
+#[test]
+fn tokenising_a_long_prompt_is_cancelled_too() {
+    let llm = slow_tokenizer();
+    let text = "hello world ".repeat(1 << 20);
+    let cancel = CancelToken::new();
+    cancel.cancel();
+    let checked = |finish: &Finish, reason| {
+        assert_eq!(finish.reason, reason);
+        assert_eq!((finish.usage.prompt_tokens, finish.usage.evaluated_tokens), (0, 0));
+    };
+    let cancelled = llm.generate(&text).cancel(&cancel).complete().unwrap();
+    checked(&cancelled.finish, FinishReason::Cancelled);
+    assert_eq!(cancelled.text(), "");
+    let late = llm.generate(&text).timeout(Duration::ZERO).complete().unwrap();
+    checked(&late.finish, FinishReason::Deadline);
+    for completion in llm.generate(&text).cancel(&cancel).completions(2).unwrap().complete().unwrap() {
+        assert_eq!(completion.finish.reason, FinishReason::Cancelled);
+        assert_eq!(completion.finish.usage.prompt_tokens, 0);
+    }
+    // The context is as good as before.
+    assert_eq!(llm.generate("hello").max_tokens(2).complete().unwrap().finish.usage.completion_tokens, 2);
+}
+
+#[test]
+fn a_word_of_any_length_ends_no_process() {
+    let llm = slow_tokenizer();
+    let error = llm.generate("a".repeat(100_000)).max_tokens(1).complete().unwrap_err();
+    assert!(
+        error.to_string().starts_with("the prompt has 100000 tokens and the context takes 256"),
+        "{error}"
+    );
 }
 
 #[test]

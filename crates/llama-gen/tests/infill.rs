@@ -1,6 +1,6 @@
 //! Filling in the middle: the prompt is as llama.cpp writes it, and models without the tokens are refused.
 
-use llama_core::{ModelParams, Token, TokenizeOptions};
+use llama_core::{ContextParams, ModelParams, Token, TokenizeOptions};
 use llama_gen::{ErrorKind, Infill, InfillOrder, Llama};
 use test_models::Tiny;
 
@@ -9,7 +9,10 @@ fn with_tokens(keys: &[(&str, i64)]) -> Llama {
     let params = keys.iter().fold(ModelParams::default(), |params, (key, id)| {
         params.kv_override(format!("tokenizer.ggml.{key}_token_id"), *id)
     });
-    Llama::builder(Tiny::Llama.path()).model_params(params).n_ctx(256).n_threads(1).load().unwrap()
+    // Files get what there is besides a batch.
+    let context = ContextParams::default().n_batch(128).n_ubatch(128);
+    let builder = Llama::builder(Tiny::Llama.path()).model_params(params).context_params(context);
+    builder.n_ctx(512).n_threads(1).load().unwrap()
 }
 
 const THREE: [(&str, i64); 3] = [("fim_pre", 270), ("fim_suf", 271), ("fim_mid", 272)];
@@ -22,7 +25,12 @@ fn expected(llm: &Llama, parts: &[Result<&str, i32>]) -> Vec<Token> {
         Ok(text) => vocab.tokenize(text, options).unwrap(),
         Err(id) => vec![Token::new(*id)],
     };
-    vocab.bos().into_iter().chain(parts.iter().flat_map(tokens)).collect()
+    // The files come before it.
+    let is_gap = |part: &Result<&str, i32>| matches!(part, Err(270 | 271));
+    let gap = parts.iter().position(is_gap).unwrap();
+    let (files, gap) = parts.split_at(gap);
+    let files = files.iter().flat_map(tokens);
+    files.chain(vocab.bos()).chain(gap.iter().flat_map(tokens)).collect()
 }
 
 /// A gap is filled as a prompt of these tokens is gone on with.

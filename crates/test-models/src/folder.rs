@@ -12,7 +12,7 @@ use crate::tiny::GENERATOR_VERSION;
 /// The environment variable that names another folder for the downloaded models.
 pub(crate) const FOLDER_VARIABLE: &str = "LLAMA_TEST_MODELS";
 
-fn workspace_root() -> &'static Path {
+pub(crate) fn workspace_root() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).expect("this package is in crates/ of the workspace")
 }

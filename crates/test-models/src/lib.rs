@@ -23,6 +23,7 @@ mod arch;
 mod folder;
 mod lora;
 mod model;
+mod pre_tokenizers;
 mod quantize;
 mod real;
 mod rng;
@@ -31,6 +32,7 @@ mod tuned;
 mod vocab;
 mod vocab_only;
 
+pub use pre_tokenizers::{bpe_vocabulary, pre_tokenizers};
 pub use real::{minilm_dir, smollm2};
 pub use tiny::{GENERATOR_VERSION, Tiny};
 pub use tuned::Tuned;

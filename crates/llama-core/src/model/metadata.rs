@@ -1,11 +1,29 @@
 //! The model's GGUF metadata, as text.
 
-use super::Model;
+use super::{KvValue, Model};
 use crate::error::Result;
 use crate::ffi::guard::guarded;
 use crate::ffi::string::{pairs, read_buffer, to_c};
 
 impl Model {
+    /// Whether the model was loaded with other values for the tokenizer than its file has.
+    pub(crate) fn overrides_tokenizer(&self) -> bool {
+        self.params().kv_overrides.iter().any(|entry| entry.key.starts_with("tokenizer."))
+    }
+
+    /// The metadata value of a key of the tokenizer, as the loader was told to read it.
+    pub(crate) fn tokenizer_value(&self, key: &str) -> Result<Option<String>> {
+        let key = format!("tokenizer.ggml.{key}");
+        let told = self.params().kv_overrides.iter().find(|entry| entry.key == key);
+        Ok(match told.map(|entry| &entry.value) {
+            Some(KvValue::Int(value)) => Some(value.to_string()),
+            Some(KvValue::Float(value)) => Some(value.to_string()),
+            Some(KvValue::Bool(value)) => Some(value.to_string()),
+            Some(KvValue::Str(value)) => Some(value.clone()),
+            None => self.metadata_value(&key)?,
+        })
+    }
+
     /// The metadata value of a key as text, `None` when there is no such key or its value is an array.
     /// Corresponds to `llama_model_meta_val_str`.
     ///

@@ -20,7 +20,7 @@ pub(super) fn spell(
     options: TokenizeOptions,
     tokens: Vec<Token>,
 ) -> Result<Vec<Token>> {
-    let names = Names::new(*vocab);
+    let names = Names::new(*vocab)?;
     let found = names.count(&tokens)?;
     if options.parse_special || found == 0 {
         return Ok(tokens);
@@ -51,20 +51,26 @@ fn around(all: &[Token], of_text: &[Token]) -> (usize, usize) {
     (before, all.len() - (added - before))
 }
 
-/// What must not come out of a text.
+/// The tokens that must not come out of a text.
 struct Names<'m> {
     vocab: Vocab<'m>,
     /// Whether the tokenizer has a token for every byte, so that the one for the unknown is no result of text.
     knows_all: bool,
+    /// The token that the tokenizer gives for text outside the vocabulary, whatever its type.
+    unknown: Option<Token>,
 }
 
 impl<'m> Names<'m> {
-    fn new(vocab: Vocab<'m>) -> Self {
+    fn new(vocab: Vocab<'m>) -> Result<Self> {
+        let facts = vocab.model().text_facts();
         let knows_all = matches!(vocab.kind(), VocabKind::Rwkv | VocabKind::Plamo2 | VocabKind::Plamo3);
-        Self { vocab, knows_all }
+        Ok(Self { vocab, knows_all, unknown: facts.unknown(vocab)? })
     }
 
     fn is_special(&self, token: Token) -> Result<bool> {
+        if self.unknown == Some(token) {
+            return Ok(false);
+        }
         let attributes = self.vocab.attributes(token)?;
         Ok(attributes.is_control() || self.knows_all && attributes.is_unknown())
     }

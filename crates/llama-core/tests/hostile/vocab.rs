@@ -4,6 +4,8 @@
     reason = "a path to the method is good for one lifetime only"
 )]
 
+use core::ops::ControlFlow;
+
 use llama_core::{DetokenizeOptions, Model, Token, TokenizeOptions, Vocab};
 
 use crate::Case;
@@ -13,6 +15,7 @@ use crate::walk::Walk;
 
 pub(crate) const CASES: &[Case] = &[
     ("Vocab::tokenize", tokenize),
+    ("Vocab::tokenize_with", tokenize_with),
     ("Vocab::detokenize", detokenize),
     ("Vocab::detokenize_bytes", detokenize_bytes),
     ("Vocab::append_token_bytes", append_token_bytes),
@@ -56,6 +59,17 @@ pub(crate) const CASES: &[Case] = &[
     ("TokenizeOptions::parse_special", |walk, subjects| {
         options(walk, subjects, TokenizeOptions::parse_special);
     }),
+    ("TokenizeOptions::piece_size", |walk, subjects| {
+        each_model(walk, subjects, |walk, model| {
+            for size in [0, 1, 511, 512, 513, usize::MAX] {
+                let options = TokenizeOptions::default().piece_size(size);
+                for text in texts() {
+                    let what = format!("{:?} of {} bytes", text.chars().next(), text.len());
+                    walk.call(format!("{size} {what}"), || model.vocab().tokenize(&text, options));
+                }
+            }
+        });
+    }),
     ("TokenizeOptions::adds_special", |walk, _| {
         BOOLS.into_iter().for_each(|add| {
             let options = TokenizeOptions::default().add_special(add);
@@ -91,6 +105,16 @@ fn special(walk: &mut Walk, subjects: &mut Subjects, get: fn(&Vocab<'_>) -> Opti
 fn each_token(walk: &mut Walk, subjects: &mut Subjects, mut with: impl FnMut(&mut Walk, Vocab<'_>, Token)) {
     each_model(walk, subjects, |walk, model| {
         I32.into_iter().for_each(|id| with(walk, model.vocab(), Token::new(id)));
+    });
+}
+
+fn tokenize_with(walk: &mut Walk, subjects: &mut Subjects) {
+    each_model(walk, subjects, |walk, model| {
+        for (text, stops) in texts().into_iter().flat_map(|text| BOOLS.map(|stops| (text.clone(), stops))) {
+            let what = format!("{:?} of {} bytes {stops}", text.chars().next(), text.len());
+            let mut go_on = || if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+            walk.call(what, || model.vocab().tokenize_with(&text, TokenizeOptions::default(), &mut go_on));
+        }
     });
 }
 

@@ -1,7 +1,11 @@
 //! A Hugging Face `tokenizer.json`.
 
+mod check;
+
+use core::any::Any;
 use core::fmt;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use llama_core::{Token, TokenizeOptions};
@@ -12,11 +16,18 @@ use crate::error::{ErrorKind, Result};
 
 /// A tokenizer from a Hugging Face `tokenizer.json`, by the crate `tokenizers`. Its truncation and padding, if it has
 /// any, are switched off.
+///
+/// That crate panics on some damaged files, when it reads them or when it makes tokens. A panic becomes an error of kind
+/// [`ErrorKind::Tokenizer`], after Rust's message on stderr. With `panic = "abort"` it ends the process: read only files that
+/// you trust then. Compiling a regular expression of the file and matching it takes what time and stack the crate
+/// `fancy-regex` takes.
 pub struct HfTokenizer {
     /// Takes special tokens' names in a text for text, and for these tokens.
     plain: tokenizers::Tokenizer,
     parsing: tokenizers::Tokenizer,
-    tokens: Vec<Piece>,
+    /// By their ids, which need not be without gaps.
+    tokens: HashMap<u32, Piece>,
+    n_tokens: usize,
 }
 
 /// What a token stands for.
@@ -31,8 +42,8 @@ impl HfTokenizer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Tokenizer`] when the file cannot be read, is no `tokenizer.json`, or has a decoder that does not
-    /// make bytes of single tokens.
+    /// [`ErrorKind::Tokenizer`] when the file cannot be read, is no `tokenizer.json`, has ids above 2147483647, says that a
+    /// table in it is larger than it is, or has a decoder that does not make bytes of single tokens.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let named = |reason: String| ErrorKind::Tokenizer { reason: format!("{}: {reason}", path.display()) };
@@ -50,31 +61,49 @@ impl HfTokenizer {
     }
 
     fn new(json: &[u8]) -> Result<Self, String> {
+        check::check(json)?;
+        caught("reading it", || Self::read(json))?
+    }
+
+    fn read(json: &[u8]) -> Result<Self, String> {
         let mut parsing = tokenizers::Tokenizer::from_bytes(json).map_err(|error| error.to_string())?;
         parsing.with_padding(None);
         parsing.with_truncation(None).map_err(|error| error.to_string())?;
         let spelling = Spelling::of(parsing.get_decoder())?;
         let tokens = pieces(&parsing, &spelling)?;
+        let n_tokens = tokens.keys().max().map_or(0, |last| *last as usize + 1);
         let mut plain = parsing.clone();
         plain.set_encode_special_tokens(true);
-        Ok(Self { plain, parsing, tokens })
+        Ok(Self { plain, parsing, tokens, n_tokens })
     }
 }
 
-/// The bytes of all tokens. Ids that are not in use have none.
-fn pieces(tokenizer: &tokenizers::Tokenizer, spelling: &Spelling) -> Result<Vec<Piece>, String> {
+/// Runs `body`, and makes an error of a panic in it.
+fn caught<R>(doing: &str, body: impl FnOnce() -> R) -> Result<R, String> {
+    // What a panic may leave half done in the crate's caches is looked up again, and what is being made is dropped.
+    catch_unwind(AssertUnwindSafe(body))
+        .map_err(|panic| format!("the crate tokenizers panicked while {doing}: {}", message(panic.as_ref())))
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}
+
+/// The bytes of all tokens.
+fn pieces(tokenizer: &tokenizers::Tokenizer, spelling: &Spelling) -> Result<HashMap<u32, Piece>, String> {
     let added = tokenizer.get_added_tokens_decoder();
-    let vocab = tokenizer.get_vocab(true);
-    let last = vocab.values().max().copied();
-    let mut pieces = vec![Piece::default(); last.map_or(0, |last| last as usize + 1)];
-    for (text, id) in vocab {
-        let slot = pieces.get_mut(id as usize).ok_or("an id is larger than the largest")?;
-        *slot = match added.get(&id) {
+    let piece = |(text, id): (String, u32)| {
+        if i32::try_from(id).is_err() {
+            return Err(format!("the id of {text:?} is {id}, but must be at most {}", i32::MAX));
+        }
+        let piece = match added.get(&id) {
             Some(added) => Piece { bytes: added.content.as_bytes().into(), is_special: added.special },
             None => Piece { bytes: spelling.bytes(&text).into(), is_special: false },
         };
-    }
-    Ok(pieces)
+        Ok((id, piece))
+    };
+    tokenizer.get_vocab(true).into_iter().map(piece).collect()
 }
 
 /// How the vocabulary writes spaces, bytes and the parts of words.
@@ -147,27 +176,35 @@ fn characters_of_bytes() -> HashMap<char, u8> {
 
 impl Tokenizer for HfTokenizer {
     fn n_tokens(&self) -> usize {
-        self.tokens.len()
+        self.n_tokens
     }
 
     fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<Token>> {
         let tokenizer = if options.parses_special() { &self.parsing } else { &self.plain };
-        let failed = |error: String| ErrorKind::Tokenizer { reason: error };
-        let encoding = tokenizer
-            .encode_fast(text, options.adds_special())
-            .map_err(|error| failed(format!("the text could not be tokenised: {error}")))?;
-        let token = |id: &u32| i32::try_from(*id).map(Token::new).map_err(|error| failed(error.to_string()));
+        let failed = |reason: String| ErrorKind::Tokenizer { reason };
+        let encoding =
+            caught("making tokens of a text", || tokenizer.encode_fast(text, options.adds_special()))
+                .map_err(failed)?
+                .map_err(|error| failed(format!("the text could not be tokenised: {error}")))?;
+        let token = |id: &u32| {
+            let token = i32::try_from(*id).ok().filter(|_| self.tokens.contains_key(id));
+            // A post-processor has ids of its own.
+            token
+                .map(Token::new)
+                .ok_or_else(|| failed(format!("it made token {id}, which its vocabulary does not have")))
+        };
         Ok(encoding.get_ids().iter().map(token).collect::<Result<_, _>>()?)
     }
 
     fn append_token_bytes(&self, token: Token, special: bool, bytes: &mut Vec<u8>) -> Result<()> {
-        let found = usize::try_from(token.get()).ok().and_then(|id| self.tokens.get(id));
-        let Some(piece) = found else {
-            let n_tokens = self.tokens.len();
+        let id = u32::try_from(token.get()).ok().filter(|id| (*id as usize) < self.n_tokens);
+        let Some(id) = id else {
+            let n_tokens = self.n_tokens;
             let reason = format!("token {token} is out of range: it has {n_tokens} tokens (0..{n_tokens})");
             return Err(ErrorKind::Tokenizer { reason }.into());
         };
-        if special || !piece.is_special {
+        // Ids that are not in use have no bytes.
+        if let Some(piece) = self.tokens.get(&id).filter(|piece| special || !piece.is_special) {
             bytes.extend_from_slice(&piece.bytes);
         }
         Ok(())
@@ -176,6 +213,6 @@ impl Tokenizer for HfTokenizer {
 
 impl fmt::Debug for HfTokenizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HfTokenizer").field("n_tokens", &self.tokens.len()).finish_non_exhaustive()
+        f.debug_struct("HfTokenizer").field("n_tokens", &self.n_tokens).finish_non_exhaustive()
     }
 }

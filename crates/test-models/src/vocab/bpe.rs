@@ -40,6 +40,59 @@ impl Vocab {
         vocab.extra("tokenizer.ggml.add_bos_token", false);
         vocab
     }
+
+    /// 256 bytes in both spellings, and merges that go across whatever a pre-tokenizer might leave together.
+    pub(crate) fn bpe_with_merges(pre_tokenizer: &str) -> Self {
+        // This one leaves spaces as they are, and needs the tokenizer that drops them.
+        let mut vocab = Self::new(if pre_tokenizer == "whitespace" { "whitespace" } else { "gpt2" });
+        for byte in 0..=u8::MAX {
+            vocab.push(letter(byte), Kind::Normal);
+            vocab.push(format!("<0x{byte:02X}>"), Kind::Byte);
+        }
+        vocab.push_new("▁");
+        let (space, newline) = (letter(b' '), letter(b'\n'));
+        let spaces = [space.as_str(), "▁", &newline];
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        let mut pair = |left: &str, right: &str| pairs.push((left.to_owned(), right.to_owned()));
+        for text in [&space, &newline, "▁", "a", "1", "2", "=", "!", "e"] {
+            pair(text, text);
+            pair(&text.repeat(2), &text.repeat(2));
+            pair(&text.repeat(4), &text.repeat(4));
+        }
+        for (left, right) in
+            [("1", "2"), ("12", "3"), ("t", "h"), ("th", "e"), ("a", "1"), ("7", "a"), ("o", "r")]
+        {
+            pair(left, right);
+        }
+        for mark in spaces {
+            for other in ["a", "t", "H", "7", "=", "!"] {
+                pair(mark, other);
+                pair(other, mark);
+            }
+            pair(&format!("{mark}t"), "h");
+            pair("e", mark);
+        }
+        let mut merges = Vec::new();
+        for (left, right) in pairs {
+            vocab.push_new(format!("{left}{right}"));
+            merges.push(format!("{left} {right}"));
+        }
+        let end_of_text = vocab.push("<|endoftext|>", Kind::Control);
+        vocab.push("<|im_end|>", Kind::Control);
+        for text in ["<user>", "\n\n", "\n\n\n"] {
+            vocab.push(text, Kind::UserDefined);
+        }
+        // What some of them need.
+        for text in ["<mask>", "[MASK]", "<unk>"] {
+            vocab.push(text, Kind::Control);
+        }
+        vocab.extra("tokenizer.ggml.pre", pre_tokenizer);
+        vocab.extra("tokenizer.ggml.merges", merges);
+        vocab.extra("tokenizer.ggml.bos_token_id", end_of_text);
+        vocab.extra("tokenizer.ggml.eos_token_id", end_of_text);
+        vocab.extra("tokenizer.ggml.unknown_token_id", end_of_text);
+        vocab
+    }
 }
 
 /// The character that stands for a byte: itself if it is printable in Latin-1, else one from U+0100 on.

@@ -22,6 +22,7 @@ enum Kind {
     Normal = 1,
     Unknown = 2,
     Control = 3,
+    UserDefined = 4,
     Byte = 6,
 }
 
