@@ -184,7 +184,7 @@ impl ChatTurn {
     pub fn grammar(&self) -> Result<String> {
         // SAFETY: the turn is valid, and shim/chat_answer.cpp only reads its grammar.
         text_of("describing the grammar of an answer", || unsafe {
-            llama_sys::llama_shim_chat_turn_grammar(self.raw.as_ptr())
+            guarded!(llama_shim_chat_turn_grammar(self.raw.as_ptr()))
         })
     }
 }

@@ -145,7 +145,7 @@ pub struct ToolCall {
     pub id: String,
     /// The tool.
     pub name: String,
-    /// JSON, as the model wrote it. While it is streamed, and when the model was cut short, it is not whole.
+    /// The arguments as JSON. In an [`Answer`](super::Answer) they are an object; while they stream, the beginning of one.
     pub arguments: String,
 }
 

@@ -16,14 +16,16 @@ pub(super) fn judge(
 ) -> (Vec<ToolCall>, Vec<String>) {
     let (mut calls, mut problems) = (Vec::new(), Vec::new());
     for (call, span) in reader.calls(mark, 0) {
-        match whole(reader, &call, span, input) {
+        let problem = match whole(reader, &call, span, input) {
             Ok(call) => {
-                if !offered.contains(&call.name) {
-                    problems.push(not_offered(&call.name, offered));
-                }
+                let problem = (!offered.contains(&call.name)).then(|| not_offered(&call.name, offered));
                 calls.push(call);
+                problem
             }
-            Err(problem) => problems.push(problem),
+            Err(problem) => Some(problem),
+        };
+        if let Some(problem) = problem.filter(|problem| !problems.contains(problem)) {
+            problems.push(problem);
         }
     }
     (calls, problems)
