@@ -223,6 +223,30 @@ fn a_call_of_an_unknown_tool_comes_back_and_is_named() {
 }
 
 #[test]
+fn an_unknown_tool_may_have_any_arguments_or_none() {
+    let (glm, qwen) = (prompt("glm-4.5"), prompt("qwen3-coder"));
+    let cases = [
+        (&glm, "<tool_call>lookup\n</tool_call>", json!({})),
+        (
+            &glm,
+            "<tool_call>lookup\n<arg_key>q</arg_key>\n<arg_value>two words</arg_value>\n<arg_key>n</arg_key>\n<arg_value>7</arg_value>\n</tool_call>",
+            json!({ "q": "two words", "n": 7 }),
+        ),
+        (&qwen, "<tool_call>\n<function=lookup>\n</function>\n</tool_call>", json!({})),
+        (
+            &qwen,
+            "<tool_call>\n<function=lookup>\n<parameter=q>\n[1, \"x\"]\n</parameter>\n<parameter=z>\na <b>\n</parameter>\n</function>\n</tool_call>",
+            json!({ "q": [1, "x"], "z": "a <b>" }),
+        ),
+    ];
+    for (prompt, text, arguments) in cases {
+        let answer = read(prompt, text);
+        assert_eq!(only_call(&answer), ("lookup", arguments), "{text}");
+        assert!(answer.problem.unwrap().starts_with("the tool \"lookup\" is called, which was not offered"), "{text}");
+    }
+}
+
+#[test]
 fn one_of_two_calls_may_be_unknown() {
     let text = "Both:\n<tool_call>\n{\"name\": \"Weather\", \"arguments\": {}}\n</tool_call>\n".to_owned()
         + &hermes(r#"{"city": "Rome"}"#);

@@ -154,6 +154,10 @@ impl<'g> Loosening<'g> {
             *child = self.grammar.push(Node::Name { ends: end.into_iter().collect() });
             return self.grammar.push(node);
         }
+        // A look ahead at the first argument would refuse a call without one.
+        if let Node::Sequence { children } = &mut node {
+            children.retain(|child| !matches!(self.grammar.nodes[self.grammar.resolved(*child)], Node::And { .. }));
+        }
         let children = node.children().to_vec();
         for (n, child) in children.iter().enumerate() {
             let next = children.get(n + 1).and_then(|next| self.grammar.leading_text(*next));
