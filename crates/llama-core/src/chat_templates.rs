@@ -173,6 +173,22 @@ impl ChatTurn {
             guarded!(llama_shim_chat_turn_parse(self.raw.as_ptr(), text, answer.len(), is_partial))
         })
     }
+
+    /// Returns the grammar that [`parse`](Self::parse) reads answers by, as JSON: `{"root": index or null, "nodes":
+    /// [{"kind": text, ..}]}`. Whoever interprets it can read an answer while it streams without reading its beginning
+    /// again. The header `common_chat.h` of `llama-sys` describes the nodes.
+    ///
+    /// # Errors
+    ///
+    /// None is expected; an exception inside llama.cpp is reported.
+    ///
+    /// Corresponds to `llama_shim_chat_turn_grammar`.
+    pub fn grammar(&self) -> Result<String> {
+        // SAFETY: the turn is valid, and shim/chat_answer.cpp only reads its grammar.
+        text_of("describing the grammar of an answer", || unsafe {
+            guarded!(llama_shim_chat_turn_grammar(self.raw.as_ptr()))
+        })
+    }
 }
 
 impl Drop for ChatTurn {

@@ -46,7 +46,7 @@ pub(crate) fn compile(config: &Config, include_dirs: &[PathBuf], log: CommonLog)
         build.define("LLAMA_SHIM_COMMON", None);
         // llama.cpp's own headers have some.
         build.flag_if_supported("-Wno-unused-function");
-        for file in ["common.cpp", "common_chat.cpp", "jinja_check.cpp", "text.cpp"] {
+        for file in ["common.cpp", "common_chat.cpp", "chat_answer.cpp", "jinja_check.cpp", "text.cpp"] {
             build.file(folder.join(file));
         }
     }

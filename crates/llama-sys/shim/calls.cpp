@@ -1345,6 +1345,16 @@ extern "C" llama_shim_outcome llama_shim_call_llama_shim_chat_turn_free(
 #endif
 
 #ifdef LLAMA_SHIM_COMMON
+static_assert(std::is_same<decltype(::llama_shim_chat_turn_grammar), char * (const llama_shim_chat_turn *)>::value, "llama_shim_chat_turn_grammar has other types");
+extern "C" llama_shim_outcome llama_shim_call_llama_shim_chat_turn_grammar(
+    char * message,
+    char ** result,
+    const llama_shim_chat_turn * turn) {
+    return llama_shim::guarded(message, [&] { *result = llama_shim_chat_turn_grammar(turn); });
+}
+#endif
+
+#ifdef LLAMA_SHIM_COMMON
 static_assert(std::is_same<decltype(::llama_shim_chat_turn_parse), char * (const llama_shim_chat_turn *, const char *, size_t, bool)>::value, "llama_shim_chat_turn_parse has other types");
 extern "C" llama_shim_outcome llama_shim_call_llama_shim_chat_turn_parse(
     char * message,

@@ -1,6 +1,7 @@
 #include "common_chat.h"
 
 #include "chat.h"
+#include "chat_turn.h"
 #include "jinja_check.h"
 #include "text.h"
 
@@ -12,11 +13,6 @@
 
 struct llama_shim_chat_templates {
     common_chat_templates_ptr inner;
-};
-
-struct llama_shim_chat_turn {
-    common_chat_params        params;
-    common_chat_parser_params parser;
 };
 
 namespace {

@@ -56,6 +56,11 @@ char * llama_shim_chat_turn_describe(const llama_shim_chat_turn * turn);
 char * llama_shim_chat_turn_parse(
     const llama_shim_chat_turn * turn, const char * text, size_t length, bool is_partial);
 
+// The grammar that an answer is read by: {"root": index or null, "nodes": [{"kind": text, ..}]}. A node is a parser of
+// llama.cpp's peg-parser.h with the fields that its kind has; children are indices of nodes. References, schemas and
+// grammars of their own are nodes of kind "same", which are read as their child. Without a root an answer is all content.
+char * llama_shim_chat_turn_grammar(const llama_shim_chat_turn * turn);
+
 void llama_shim_chat_turn_free(llama_shim_chat_turn * turn);
 
 #ifdef __cplusplus

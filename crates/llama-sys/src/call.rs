@@ -1030,6 +1030,14 @@ unsafe extern "C" {
         result: *mut (),
         turn: *mut llama_shim_chat_turn,
     ) -> llama_shim_outcome;
+    /// Calls [`llama_shim_chat_turn_grammar`](crate::llama_shim_chat_turn_grammar).
+    #[cfg(feature = "common")]
+    #[link_name = "llama_shim_call_llama_shim_chat_turn_grammar"]
+    pub fn llama_shim_chat_turn_grammar(
+        message: *mut c_char,
+        result: *mut *mut c_char,
+        turn: *const llama_shim_chat_turn,
+    ) -> llama_shim_outcome;
     /// Calls [`llama_shim_chat_turn_parse`](crate::llama_shim_chat_turn_parse).
     #[cfg(feature = "common")]
     #[link_name = "llama_shim_call_llama_shim_chat_turn_parse"]

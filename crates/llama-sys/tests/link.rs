@@ -1033,13 +1033,14 @@ fn shim_common() {
 #[cfg(feature = "common")]
 #[test]
 fn shim_common_chat() {
-    let functions: [*const (); 7] = [
+    let functions: [*const (); 8] = [
         llama_sys::llama_shim_chat_templates_init as *const (),
         llama_sys::llama_shim_chat_templates_describe as *const (),
         llama_sys::llama_shim_chat_templates_free as *const (),
         llama_sys::llama_shim_chat_templates_apply as *const (),
         llama_sys::llama_shim_chat_turn_describe as *const (),
         llama_sys::llama_shim_chat_turn_parse as *const (),
+        llama_sys::llama_shim_chat_turn_grammar as *const (),
         llama_sys::llama_shim_chat_turn_free as *const (),
     ];
     assert_linked(&functions);

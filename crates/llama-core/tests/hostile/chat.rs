@@ -36,6 +36,9 @@ pub(crate) const CASES: &[Case] = &[
     ("ChatTurn::describe", |walk, _| {
         each_turn(walk, |walk, turn| _ = walk.call("", || turn.describe()));
     }),
+    ("ChatTurn::grammar", |walk, _| {
+        each_turn(walk, |walk, turn| _ = walk.call("", || turn.grammar()));
+    }),
     ("ChatTurn::parse", |walk, _| {
         each_turn(walk, |walk, turn| {
             for answer in all().into_iter().chain(answers()) {

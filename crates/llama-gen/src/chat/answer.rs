@@ -1,47 +1,51 @@
-//! Reading answers: thoughts, text and tool calls told apart, whole or while they come.
+//! Reading answers: thoughts, text and tool calls told apart, whole or while they stream.
+
+mod buffer;
+mod call;
+mod grammar;
+mod judge;
+mod leaf;
+mod machine;
+mod reader;
+mod relax;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod value;
 
 use std::sync::Arc;
 
-use llama_core::ChatTurn;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use self::buffer::Buffer;
+use self::grammar::Grammar;
+use self::judge::judge;
+use self::machine::{End, Failed, Machine, Outcome, Place};
+use self::reader::{Mark, Reader};
+use self::tail::Tail;
 use super::message::{Message, ToolCall};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 
 /// An answer, taken apart.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(from = "Shim")]
+///
+/// Nothing that the model says is lost: what does not fit the format of the template is part of `content`, and `problem`
+/// says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Answer {
     /// What the model says.
     pub content: String,
     /// What it thought before. Empty when it did not.
+    #[serde(rename = "reasoning_content")]
     pub reasoning: String,
-    /// The tools that it calls.
+    /// The tools that it calls. The arguments of each are a JSON object: a call that was cut off, or whose arguments are
+    /// something else, is not among them.
     pub tool_calls: Vec<ToolCall>,
-}
-
-/// As the shim writes it.
-#[derive(Deserialize)]
-struct Shim {
-    content: String,
-    reasoning_content: String,
-    tool_calls: Vec<ShimCall>,
-}
-
-#[derive(Deserialize)]
-struct ShimCall {
-    id: String,
-    name: String,
-    arguments: String,
-}
-
-impl From<Shim> for Answer {
-    fn from(shim: Shim) -> Self {
-        let calls = shim.tool_calls.into_iter();
-        let tool_calls = calls.map(|call| ToolCall::new(call.id, call.name, call.arguments)).collect();
-        Self { content: shim.content, reasoning: shim.reasoning_content, tool_calls }
-    }
+    /// What is wrong with the answer: a call that was cut off, or has arguments that are no object, or is of a tool that was
+    /// not offered; a text that does not fit the format of the template. `None` when nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 impl From<Answer> for Message {
@@ -69,7 +73,7 @@ pub enum Delta {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ToolCallDelta {
-    /// Which of the answer's calls, from 0.
+    /// Which of the calls that have begun, from 0.
     pub index: usize,
     /// Its id, when that has become known.
     pub id: Option<String>,
@@ -79,8 +83,35 @@ pub struct ToolCallDelta {
     pub arguments: String,
 }
 
-/// Reads an answer while it comes. All deltas joined are the answer that [`finish`](AnswerParser::finish) gives; only a
-/// tool call that the model has begun and not ended is among the deltas and not in the answer.
+/// How the answer to a prompt is read.
+#[derive(Debug)]
+pub(super) struct Format {
+    grammar: Arc<Grammar>,
+    /// The end of the prompt, with which the grammar begins.
+    generation_prompt: String,
+    /// What llama.cpp calls it.
+    name: String,
+    /// The names of the tools that were offered.
+    offered: Vec<String>,
+}
+
+impl Format {
+    /// Reads the grammar that the shim describes.
+    pub(super) fn new(
+        grammar: &str,
+        name: &str,
+        generation_prompt: &str,
+        offered: Vec<String>,
+    ) -> Result<Self> {
+        let grammar = Arc::new(Grammar::from_shim(grammar, name)?.relaxed());
+        Ok(Self { grammar, generation_prompt: generation_prompt.to_owned(), name: name.to_owned(), offered })
+    }
+}
+
+/// Reads an answer while it streams, in time that is proportional to its length.
+///
+/// All deltas joined are the content and the reasoning that [`finish`](AnswerParser::finish) gives, and nothing is taken
+/// back. Of tool calls the deltas may hold more than the answer does: a call is in both when it turns out to be whole.
 ///
 /// ```
 /// use llama_gen::chat::{ChatRequest, ChatTemplate, Delta, Message};
@@ -99,97 +130,271 @@ pub struct ToolCallDelta {
 /// ```
 #[derive(Clone, Debug)]
 pub struct AnswerParser {
-    turn: Arc<ChatTurn>,
-    text: String,
+    /// The error is why there is no grammar.
+    format: Result<Arc<Format>, String>,
+    machine: Machine,
+    /// What the grammar does not read.
+    tail: Option<Tail>,
     /// What the deltas so far are joined.
     shown: Answer,
+    /// Where in the buffer the arguments of the calls begin that are shown.
+    begins: Vec<usize>,
+    agrees: Agreement,
+}
+
+/// How far what is shown is known to be what is read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Agreement {
+    content: usize,
+    reasoning: usize,
+    arguments: usize,
 }
 
 impl AnswerParser {
-    pub(super) fn new(turn: Arc<ChatTurn>) -> Self {
-        Self { turn, text: String::new(), shown: Answer::default() }
+    pub(super) fn new(format: Result<Arc<Format>, String>) -> Self {
+        let machine = match &format {
+            Ok(format) => Machine::new(Arc::clone(&format.grammar), &format.generation_prompt),
+            Err(_) => Machine::new(Arc::new(Grammar::content_only()), ""),
+        };
+        Self {
+            format,
+            machine,
+            tail: None,
+            shown: Answer::default(),
+            begins: Vec::new(),
+            agrees: Agreement::default(),
+        }
     }
 
-    /// Takes the next piece of text; what is new because of it.
+    /// Takes the next piece of text and returns what is new because of it.
     ///
-    /// What cannot be read yet is left for later: a piece that could be the beginning of a tag, for example.
+    /// What cannot be read yet is left for later: a piece that could be the beginning of a mark, for example.
     pub fn push(&mut self, text: &str) -> Vec<Delta> {
-        self.text.push_str(text);
-        // An error may pass with the next piece; `finish` gives the one that stays.
-        let answer =
-            self.turn.parse(&self.text, true).map_err(Into::into).and_then(|json| super::from_shim(&json));
-        answer.map_or_else(|_| Vec::new(), |answer| self.advance(&answer))
+        self.machine.input.push_str(text);
+        if self.tail.is_some() {
+            return self.advance_tail(false);
+        }
+        match self.machine.run(End::Open) {
+            Outcome::Success { end, is_certain: true } => {
+                let mut deltas = self.advance();
+                self.tail = Some(Tail::after_end(end, self.prompt_length()));
+                deltas.extend(self.advance_tail(false));
+                deltas
+            }
+            Outcome::Fail { is_certain: true } => self.give_up(),
+            Outcome::Fail { is_certain: false } => Vec::new(),
+            Outcome::Success { .. } | Outcome::NeedMore { .. } => self.advance(),
+        }
     }
 
     /// The text so far, as the model wrote it.
     #[must_use]
     pub fn text(&self) -> &str {
-        &self.text
+        &self.machine.input[self.prompt_length()..]
     }
 
-    /// What the deltas so far are joined.
+    /// The deltas so far, joined. Calls among them may not be whole.
     #[must_use]
     pub fn so_far(&self) -> &Answer {
         &self.shown
     }
 
-    /// Ends the answer: the whole of it, and what is new because of the end.
+    /// Ends the answer: returns the whole of it, and what is new because of the end.
     ///
     /// # Errors
     ///
-    /// In place of the answer, [`ErrorKind::Core`](crate::ErrorKind::Core) for one that is not of the template's format:
-    /// [`so_far`](Self::so_far) is what could be read of it.
+    /// In place of the answer, [`ErrorKind::Chat`](crate::ErrorKind::Chat) when llama.cpp gave no grammar for the template:
+    /// the deltas are the whole text as content then.
     pub fn finish(&mut self) -> (Result<Answer>, Vec<Delta>) {
-        let answer = self.turn.parse(&self.text, false).map_err(Into::into);
-        match answer.and_then(|json| super::from_shim::<Answer>(&json)) {
-            Ok(answer) => {
-                let deltas = self.advance(&answer);
-                (Ok(answer), deltas)
-            }
-            Err(error) => (Err(error), Vec::new()),
-        }
+        let mut end = self.clone();
+        let deltas = end.read_to_end();
+        self.shown.clone_from(&end.shown);
+        self.begins.clone_from(&end.begins);
+        self.agrees = end.agrees;
+        (end.answer(), deltas)
     }
 
-    /// Goes on to what is known now. What is not there any more, because it turned out to be something else, cannot be
-    /// taken back: it stays.
-    fn advance(&mut self, now: &Answer) -> Vec<Delta> {
+    fn prompt_length(&self) -> usize {
+        self.format.as_ref().map_or(0, |format| format.generation_prompt.len())
+    }
+
+    fn read_to_end(&mut self) -> Vec<Delta> {
         let mut deltas = Vec::new();
-        if let Some(more) = extend(&mut self.shown.reasoning, &now.reasoning) {
-            deltas.push(Delta::Reasoning(more));
+        if self.tail.is_none() {
+            deltas = self.read_last();
         }
-        if let Some(more) = extend(&mut self.shown.content, &now.content) {
-            deltas.push(Delta::Content(more));
-        }
-        for (index, call) in now.tool_calls.iter().enumerate() {
-            deltas.extend(self.advance_call(index, call).map(Delta::ToolCall));
-        }
+        deltas.extend(self.advance_tail(true));
         deltas
     }
 
-    fn advance_call(&mut self, index: usize, now: &ToolCall) -> Option<ToolCallDelta> {
-        // A name that is not known yet is no call.
-        if now.name.is_empty() {
-            return None;
+    fn read_last(&mut self) -> Vec<Delta> {
+        let before = self.machine.clone();
+        let outcome = self.machine.run(End::Complete);
+        let prompt = self.prompt_length();
+        match outcome {
+            Outcome::Fail { .. } => self.give_up(),
+            Outcome::Success { end, .. } => {
+                self.tail = Some(Tail::after_end(end, prompt));
+                self.advance()
+            }
+            Outcome::NeedMore { unread }
+                if unread < self.machine.input.len() && self.machine.place() == Place::Text =>
+            {
+                self.read_strictly(before, unread)
+            }
+            Outcome::NeedMore { .. } => self.advance(),
         }
-        if index == self.shown.tool_calls.len() {
-            self.shown.tool_calls.push(ToolCall::default());
+    }
+
+    /// The answer ends within a mark: either it is none, or what there is of it is text.
+    fn read_strictly(&mut self, mut machine: Machine, unread: usize) -> Vec<Delta> {
+        let is_whole =
+            matches!(machine.run(End::Strict), Outcome::Success { end, .. } if end == machine.input.len());
+        if is_whole {
+            let mut strict = Self { machine, ..self.clone() };
+            let deltas = strict.advance();
+            if strict.agrees() {
+                *self = strict;
+                return deltas;
+            }
         }
-        let shown = self.shown.tool_calls.get_mut(index)?;
-        let delta = ToolCallDelta {
-            index,
-            id: replace(&mut shown.id, &now.id),
-            name: replace(&mut shown.name, &now.name),
-            arguments: extend(&mut shown.arguments, &now.arguments).unwrap_or_default(),
+        let deltas = self.advance();
+        self.tail = Some(Tail::of_misfit(unread, self.prompt_length(), self.format_name()));
+        deltas
+    }
+
+    /// Nothing matches: goes back to the last place up to which the answer is one.
+    fn give_up(&mut self) -> Vec<Delta> {
+        let prompt = self.prompt_length();
+        let at = match self.machine.failed.take() {
+            Some(Failed { at, reader, mark }) => {
+                self.machine.reader = reader;
+                self.machine.reader.go_back(&mark);
+                at
+            }
+            None => {
+                self.machine.reader = Reader::default();
+                prompt
+            }
         };
-        (delta != ToolCallDelta { index, ..ToolCallDelta::default() }).then_some(delta)
+        self.agrees = Agreement::default();
+        self.machine.stop();
+        let mut deltas = self.advance();
+        // What was shown and is not part of it is the beginning of the rest.
+        let at = at.max(prompt);
+        let ahead = self.shown.content.get(self.machine.reader.content.len()..).unwrap_or_default();
+        let ahead = if self.machine.input[at..].starts_with(ahead) { ahead.len() } else { 0 };
+        self.tail = Some(Tail::of_misfit(at, prompt, self.format_name()).from(at + ahead));
+        deltas.extend(self.advance_tail(false));
+        deltas
+    }
+
+    fn format_name(&self) -> &str {
+        self.format.as_ref().map_or("", |format| &format.name)
+    }
+
+    /// Shows what has been read since the last time. What turned out to be something else cannot be taken back: it stays.
+    fn advance(&mut self) -> Vec<Delta> {
+        let mark = self.machine.shown();
+        let reader = &mut self.machine.reader;
+        let mut deltas = Vec::new();
+        let to = if Reader::has_reasoning(&mark) { mark.reasoning } else { 0 };
+        if let Some(more) =
+            extend(&mut reader.reasoning, to, &mut self.shown.reasoning, &mut self.agrees.reasoning)
+        {
+            deltas.push(Delta::Reasoning(more));
+        }
+        let to = mark.content;
+        if let Some(more) = extend(&mut reader.content, to, &mut self.shown.content, &mut self.agrees.content)
+        {
+            deltas.push(Delta::Content(more));
+        }
+        self.advance_calls(&mark, &mut deltas);
+        deltas
+    }
+
+    fn advance_calls(&mut self, mark: &Mark, deltas: &mut Vec<Delta>) {
+        let agrees = self.agrees.arguments.min(self.machine.reader.arguments.take_low());
+        let first = self.begins.partition_point(|begin| *begin < agrees).saturating_sub(1);
+        self.agrees.arguments = agrees;
+        let reader = &self.machine.reader;
+        for (index, (call, (from, to))) in (first..).zip(reader.calls(mark, first)) {
+            if index == self.shown.tool_calls.len() {
+                self.shown.tool_calls.push(ToolCall::default());
+                self.begins.push(from);
+            }
+            let shown = &mut self.shown.tool_calls[index];
+            let known = agrees.saturating_sub(from).min(shown.arguments.len());
+            let is_same = self.begins[index] == from
+                && reader.arguments.has(from + known, &shown.arguments.as_bytes()[known..]);
+            let mut delta = ToolCallDelta {
+                index,
+                id: replace(&mut shown.id, &reader.names.slice(call.id.0, call.id.1)),
+                name: replace(&mut shown.name, &judge::name(reader, &call)),
+                arguments: String::new(),
+            };
+            if is_same {
+                delta.arguments = reader.arguments.slice(from + shown.arguments.len(), to);
+                shown.arguments.push_str(&delta.arguments);
+                self.agrees.arguments = to;
+            }
+            if delta != (ToolCallDelta { index, ..ToolCallDelta::default() }) {
+                deltas.push(Delta::ToolCall(delta));
+            }
+        }
+    }
+
+    /// Shows more of what the grammar does not read.
+    fn advance_tail(&mut self, is_last: bool) -> Vec<Delta> {
+        let Some(tail) = &mut self.tail else { return Vec::new() };
+        let input = &self.machine.input;
+        let text = if is_last { tail.take_last(input) } else { tail.take(input) };
+        if text.is_empty() {
+            return Vec::new();
+        }
+        self.shown.content.push_str(text);
+        vec![Delta::Content(text.to_owned())]
+    }
+
+    /// Whether what is shown is what has been read.
+    fn agrees(&self) -> bool {
+        let Agreement { content, reasoning, .. } = self.agrees;
+        (content, reasoning) == (self.shown.content.len(), self.shown.reasoning.len())
+    }
+
+    fn answer(&self) -> Result<Answer> {
+        let format = self.format.as_ref().map_err(|reason| ErrorKind::Chat { reason: reason.clone() })?;
+        let mark = self.machine.shown();
+        let (tool_calls, mut problems) =
+            judge(&self.machine.reader, &mark, &self.machine.input, &format.offered);
+        let is_cut = match self.machine.place() {
+            Place::Call => true,
+            Place::Calls => !Reader::has_call(&mark),
+            Place::Text => false,
+        };
+        if is_cut {
+            problems.push("the answer ends within a tool call".to_owned());
+        }
+        problems.extend(self.tail.as_ref().and_then(Tail::problem).map(ToOwned::to_owned));
+        Ok(Answer {
+            content: self.shown.content.clone(),
+            reasoning: self.shown.reasoning.clone(),
+            tool_calls,
+            problem: (!problems.is_empty()).then(|| problems.join("; ")),
+        })
     }
 }
 
-/// What `now` has more than `shown`, if it begins with it.
-fn extend(shown: &mut String, now: &str) -> Option<String> {
-    let more = now.strip_prefix(shown.as_str()).filter(|more| !more.is_empty())?.to_owned();
+/// Adds to what is shown what the buffer has more than it, if it begins with it.
+fn extend(buffer: &mut Buffer, to: usize, shown: &mut String, agrees: &mut usize) -> Option<String> {
+    *agrees = (*agrees).min(buffer.take_low());
+    if to < shown.len() || !buffer.has(*agrees, &shown.as_bytes()[*agrees..]) {
+        return None;
+    }
+    let more = buffer.slice(shown.len(), to);
     shown.push_str(&more);
-    Some(more)
+    *agrees = to;
+    (!more.is_empty()).then_some(more)
 }
 
 fn replace(shown: &mut String, now: &str) -> Option<String> {

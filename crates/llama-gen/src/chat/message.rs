@@ -145,7 +145,7 @@ pub struct ToolCall {
     pub id: String,
     /// The tool.
     pub name: String,
-    /// JSON, as the model wrote it. While it is streamed, and when the model was cut short, it is not whole.
+    /// The arguments as JSON. In an [`Answer`](super::Answer) they are an object; while they stream, the beginning of one.
     pub arguments: String,
 }
 
@@ -160,9 +160,9 @@ impl ToolCall {
 /// How OpenAI's API writes a call.
 #[derive(Serialize, Deserialize)]
 struct OpenAiCall {
-    #[serde(default = "function")]
+    #[serde(default = "function", deserialize_with = "null_or_function")]
     r#type: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "null_or", skip_serializing_if = "String::is_empty")]
     id: String,
     function: OpenAiFunction,
 }
@@ -170,12 +170,16 @@ struct OpenAiCall {
 #[derive(Serialize, Deserialize)]
 struct OpenAiFunction {
     name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_or")]
     arguments: String,
 }
 
-fn function() -> String {
+pub(super) fn function() -> String {
     "function".to_owned()
+}
+
+pub(super) fn null_or_function<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(function))
 }
 
 impl From<ToolCall> for OpenAiCall {
@@ -207,7 +211,7 @@ pub struct Message {
     /// Who speaks.
     pub role: Role,
     /// What is said.
-    #[serde(default, deserialize_with = "or_empty")]
+    #[serde(default, deserialize_with = "null_or")]
     pub content: Content,
     /// Who of several speaks in this role; of a tool's result, the tool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -221,15 +225,17 @@ pub struct Message {
     )]
     pub reasoning: Option<String>,
     /// The tools that the model calls.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_or", skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
     /// Of a tool's result: the call that it is of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<String>,
 }
 
-/// A message that only calls tools comes with `null`.
-fn or_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Content, D::Error> {
+/// Reads a field whose `null` is as if it were absent.
+pub(super) fn null_or<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 

@@ -1,12 +1,12 @@
 //! A rendered conversation.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use llama_core::{ChatTurn, Token, TokenizeOptions, Vocab, VocabKind};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::answer::{Answer, AnswerParser};
+use super::answer::{Answer, AnswerParser, Format};
 use super::template::Inner;
 use super::untrusted::Marker;
 use crate::error::{ErrorKind, Result};
@@ -20,6 +20,8 @@ pub struct ChatPrompt {
     pub(super) turn: Arc<ChatTurn>,
     description: Description,
     text: String,
+    /// How answers are read, from the first on.
+    answers: OnceLock<Result<Arc<Format>, String>>,
 }
 
 /// What the shim says of a rendered conversation.
@@ -75,7 +77,7 @@ impl ChatPrompt {
         let turn = template.templates.apply(request.to_string())?;
         let description: Description = super::from_shim(&turn.describe()?)?;
         let text = description.prompt.iter().map(|part| part.text.as_str()).collect();
-        Ok(Self { template, request, turn: Arc::new(turn), description, text })
+        Ok(Self { template, request, turn: Arc::new(turn), description, text, answers: OnceLock::new() })
     }
 
     /// The prompt as a text, for eyes: what is from the template and what from a message cannot be told apart in it.
@@ -198,19 +200,35 @@ impl ChatPrompt {
         })
     }
 
-    /// Reads a whole answer.
+    /// Reads a whole answer. [`AnswerParser`] reads one while it streams, with the same result.
+    ///
+    /// An answer of any form is read: what does not fit the template's format is content, and calls that are not whole are
+    /// left out. [`Answer::problem`] says so.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Core`] for one that is not of the template's format: a tool call that is broken off, for example.
+    /// [`ErrorKind::Chat`] or [`ErrorKind::Core`] when llama.cpp gives no grammar for the answers of the template, which is
+    /// not expected.
     pub fn parse(&self, answer: &str) -> Result<Answer> {
-        super::from_shim(&self.turn.parse(answer, false)?)
+        let mut parser = self.parser();
+        parser.push(answer);
+        parser.finish().0
     }
 
-    /// Reads an answer while it comes.
+    /// Makes a parser that reads an answer while it streams.
     #[must_use]
     pub fn parser(&self) -> AnswerParser {
-        AnswerParser::new(Arc::clone(&self.turn))
+        AnswerParser::new(
+            self.answers.get_or_init(|| self.read_grammar().map_err(|error| error.to_string())).clone(),
+        )
+    }
+
+    fn read_grammar(&self) -> Result<Arc<Format>> {
+        let tools = self.request.get("tools").and_then(Value::as_array).into_iter().flatten();
+        let offered =
+            tools.filter_map(|tool| tool["function"]["name"].as_str().map(ToOwned::to_owned)).collect();
+        let Description { format, generation_prompt, .. } = &self.description;
+        Ok(Arc::new(Format::new(&self.turn.grammar()?, format, generation_prompt, offered)?))
     }
 }
 

@@ -13,8 +13,8 @@ pub struct Reply {
     pub raw: String,
     /// Why it ended, with tokens and times.
     pub finish: Finish,
-    /// Why it is not whole, when it is not of the form that its template tells: a tool call that was cut short, for example.
-    /// The message is then what could be read, without such a call.
+    /// What is wrong with it, as [`Answer::problem`](super::Answer::problem): a tool call that was cut off, for example,
+    /// which the message is without. `None` when nothing is.
     pub problem: Option<String>,
     text: String,
 }

@@ -3,11 +3,10 @@
 use std::collections::VecDeque;
 
 use llama_core::Token;
-use serde::de::IgnoredAny;
 
-use super::answer::{Answer, AnswerParser, Delta, ToolCallDelta};
+use super::answer::{AnswerParser, Delta, ToolCallDelta};
 use super::history::Transcript;
-use super::message::{Message, ToolCall};
+use super::message::Message;
 use super::reply::Reply;
 use super::session::{Chat, Ready};
 use crate::error::Result;
@@ -110,9 +109,10 @@ impl<'c> ChatStream<'c> {
     fn finish(&mut self, finish: Finish) -> Result<Reply> {
         let (answer, rest) = self.parser.finish();
         self.events.extend(rest.into_iter().map(ChatEvent::from));
-        let (answer, problem) = whole(answer, self.parser.so_far());
+        let mut answer = answer?;
+        let problem = answer.problem.take();
         if let Some(problem) = &problem {
-            tracing::warn!("an answer is not whole: {problem}");
+            tracing::warn!("there is a problem with an answer: {problem}");
         }
         let message = Message::from(answer);
         let mut messages = core::mem::take(&mut self.messages);
@@ -134,21 +134,6 @@ impl<'c> ChatStream<'c> {
         }
         transcript.with_answer(self.chat.llama.model().vocab(), &answer)
     }
-}
-
-/// What there is of an answer, and why it is not whole. Calls that are not whole are no part of it: what they are asked
-/// with is no JSON, and templates refuse them in the next turn.
-fn whole(answer: Result<Answer>, streamed: &Answer) -> (Answer, Option<String>) {
-    let (mut answer, mut problem) = match answer {
-        Ok(answer) => (answer, None),
-        Err(error) => (streamed.clone(), Some(error.to_string())),
-    };
-    let is_json = |call: &ToolCall| serde_json::from_str::<IgnoredAny>(&call.arguments).is_ok();
-    answer.tool_calls.retain(is_json);
-    if let Some(call) = streamed.tool_calls.get(answer.tool_calls.len()) {
-        problem.get_or_insert_with(|| format!("a call of the tool {:?} was begun and not ended", call.name));
-    }
-    (answer, problem)
 }
 
 impl Iterator for ChatStream<'_> {

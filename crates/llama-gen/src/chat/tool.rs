@@ -1,7 +1,9 @@
 //! Tools that a model may call.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+
+use super::message::{function, null_or, null_or_function};
 
 /// A tool that the model may call. In JSON it is one of OpenAI's chat API.
 ///
@@ -50,7 +52,7 @@ pub enum ToolChoice {
 
 #[derive(Serialize, Deserialize)]
 struct OpenAiTool {
-    #[serde(default = "function")]
+    #[serde(default = "function", deserialize_with = "null_or_function")]
     r#type: String,
     function: OpenAiFunction,
 }
@@ -58,14 +60,14 @@ struct OpenAiTool {
 #[derive(Serialize, Deserialize)]
 struct OpenAiFunction {
     name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_or")]
     description: String,
-    #[serde(default = "no_arguments")]
+    #[serde(default = "no_arguments", deserialize_with = "null_or_no_arguments")]
     parameters: Value,
 }
 
-fn function() -> String {
-    "function".to_owned()
+fn null_or_no_arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(no_arguments))
 }
 
 fn no_arguments() -> Value {

@@ -1,7 +1,7 @@
 //! A grammar that the text has to fit.
 
 use llama_core::{LazyTriggers, Token};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::lenient;
 
@@ -123,10 +123,14 @@ enum Either {
 #[serde(deny_unknown_fields)]
 struct Object {
     text: String,
-    #[serde(default = "default_root")]
+    #[serde(default = "default_root", deserialize_with = "null_or_root")]
     root: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     triggers: Option<GrammarTriggers>,
+}
+
+fn null_or_root<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(default_root))
 }
 
 fn default_root() -> String {

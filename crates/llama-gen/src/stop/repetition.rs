@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The defaults let a table or a rhyme pass and end a loop of any model within some hundred tokens. A step costs
 /// `max_period` comparisons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(from = "Fields")]
 #[non_exhaustive]
 pub struct RepetitionGuard {
     /// The longest sequence that is looked for, 1 to 1024 tokens. Default: 64.
@@ -18,6 +18,26 @@ pub struct RepetitionGuard {
     pub repeats: u32,
     /// The least length of all repetitions together, in tokens. Default: 64.
     pub min_tokens: u32,
+}
+
+/// The fields as they are read: a `null` is the default.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    max_period: Option<u32>,
+    repeats: Option<u32>,
+    min_tokens: Option<u32>,
+}
+
+impl From<Fields> for RepetitionGuard {
+    fn from(fields: Fields) -> Self {
+        let default = Self::default();
+        Self {
+            max_period: fields.max_period.unwrap_or(default.max_period),
+            repeats: fields.repeats.unwrap_or(default.repeats),
+            min_tokens: fields.min_tokens.unwrap_or(default.min_tokens),
+        }
+    }
 }
 
 const MAX_PERIOD: u32 = 1024;

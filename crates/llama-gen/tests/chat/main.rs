@@ -2,7 +2,9 @@
 
 #![cfg(feature = "chat")]
 
+mod answers;
 mod injection;
+mod nulls;
 mod parser;
 mod session;
 mod templates;

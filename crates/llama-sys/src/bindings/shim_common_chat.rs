@@ -36,5 +36,6 @@ unsafe extern "C-unwind" {
         length: usize,
         is_partial: bool,
     ) -> *mut c_char;
+    pub fn llama_shim_chat_turn_grammar(turn: *const llama_shim_chat_turn) -> *mut c_char;
     pub fn llama_shim_chat_turn_free(turn: *mut llama_shim_chat_turn);
 }

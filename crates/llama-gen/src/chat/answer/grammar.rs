@@ -1,0 +1,192 @@
+//! The grammar that a template's answers are read by, as llama.cpp's common library found it out.
+
+use serde::Deserialize;
+
+use crate::error::Result;
+
+/// The index of a node.
+pub(super) type Id = usize;
+
+/// A parsing expression grammar.
+#[derive(Clone, Debug)]
+pub(super) struct Grammar {
+    pub(super) nodes: Vec<Node>,
+    pub(super) root: Id,
+    /// Whether calls are written in Gemma 4's own notation, whose parts are told apart by the names of rules.
+    pub(super) is_gemma: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(super) enum Node {
+    Epsilon,
+    /// The beginning of the input.
+    Start,
+    /// The end of the input.
+    End,
+    /// One character.
+    Any,
+    /// Any amount of whitespace.
+    Space,
+    Literal {
+        text: String,
+    },
+    Sequence {
+        children: Vec<Id>,
+    },
+    /// The first child that matches.
+    Choice {
+        children: Vec<Id>,
+    },
+    Repetition {
+        child: Id,
+        min: i64,
+        /// Negative: any number.
+        max: i64,
+    },
+    /// Matches where the child does and takes nothing.
+    And {
+        child: Id,
+    },
+    /// Matches where the child does not and takes nothing.
+    Not {
+        child: Id,
+    },
+    /// Is not shown before it is complete.
+    Atomic {
+        child: Id,
+    },
+    /// Is read as its child.
+    Same {
+        child: Id,
+    },
+    Chars {
+        ranges: Vec<(u32, u32)>,
+        negated: bool,
+        min: i64,
+        max: i64,
+    },
+    /// What is between the quotes of a string.
+    String {
+        delimiter: char,
+    },
+    /// Everything before the first of these texts, or everything.
+    Until {
+        delimiters: Vec<String>,
+    },
+    Rule {
+        child: Id,
+        name: String,
+        trigger: bool,
+    },
+    Tag {
+        child: Id,
+        tag: Tag,
+    },
+    /// The name of a tool or an argument that was not offered: up to one of these characters. Only in what
+    /// [`relax`](super::relax) adds.
+    #[serde(skip)]
+    Name {
+        ends: Vec<char>,
+    },
+    /// A JSON object that is a call, whatever the order and the names of its members. Only in what
+    /// [`relax`](super::relax) adds.
+    #[serde(skip)]
+    Call {
+        /// Whether a mark precedes it, so that an object can only be a call.
+        is_marked: bool,
+    },
+}
+
+/// What a part of an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Tag {
+    Reasoning,
+    Content,
+    Tool,
+    ToolOpen,
+    ToolClose,
+    ToolId,
+    ToolName,
+    ToolArgs,
+    ToolArg,
+    ToolArgOpen,
+    ToolArgClose,
+    ToolArgName,
+    ToolArgValue,
+    ToolArgStringValue,
+    ToolArgObject,
+    ToolArgArray,
+    ToolArgItem,
+    /// A value of which no schema says whether it is a text. Only in what [`relax`](super::relax) adds.
+    #[serde(skip)]
+    LooseValue,
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+struct Shim {
+    nodes: Vec<Node>,
+    root: Option<Id>,
+}
+
+impl Grammar {
+    /// Reads the shim's description of a grammar of this format.
+    pub(super) fn from_shim(json: &str, format: &str) -> Result<Self> {
+        let Shim { mut nodes, root } = super::super::from_shim(json)?;
+        let root = root.unwrap_or_else(|| content_only(&mut nodes));
+        Ok(Self { nodes, root, is_gemma: format == "peg-gemma4" })
+    }
+
+    /// The grammar of a text that is nothing but content.
+    pub(super) fn content_only() -> Self {
+        let mut nodes = Vec::new();
+        let root = content_only(&mut nodes);
+        Self { nodes, root, is_gemma: false }
+    }
+
+    pub(super) fn push(&mut self, node: Node) -> Id {
+        self.nodes.push(node);
+        self.nodes.len() - 1
+    }
+}
+
+fn content_only(nodes: &mut Vec<Node>) -> Id {
+    let rest = nodes.len();
+    nodes.push(Node::Until { delimiters: Vec::new() });
+    nodes.push(Node::Tag { child: rest, tag: Tag::Content });
+    rest + 1
+}
+
+impl Node {
+    /// The nodes that it is made of.
+    pub(super) fn children(&self) -> &[Id] {
+        match self {
+            Self::Sequence { children } | Self::Choice { children } => children,
+            Self::Repetition { child, .. }
+            | Self::And { child }
+            | Self::Not { child }
+            | Self::Atomic { child }
+            | Self::Same { child }
+            | Self::Rule { child, .. }
+            | Self::Tag { child, .. } => core::slice::from_ref(child),
+            _ => &[],
+        }
+    }
+
+    pub(super) fn children_mut(&mut self) -> &mut [Id] {
+        match self {
+            Self::Sequence { children } | Self::Choice { children } => children,
+            Self::Repetition { child, .. }
+            | Self::And { child }
+            | Self::Not { child }
+            | Self::Atomic { child }
+            | Self::Same { child }
+            | Self::Rule { child, .. }
+            | Self::Tag { child, .. } => core::slice::from_mut(child),
+            _ => &mut [],
+        }
+    }
+}
