@@ -14,18 +14,20 @@ pub(crate) struct Origin {
     shapes: HashMap<Text, Shape>,
     /// Single values under `general.` and `tokenizer.`: names, licences, chat templates.
     remarks: Metadata,
+    /// The keys of lists that are about the computation: numbers for each layer.
+    lists: Vec<Text>,
 }
 
 impl Origin {
     /// That of files: the metadata of the first and the tensors of all.
     pub(crate) fn of_files(metadata: &Metadata, tensors: &[TensorInfo]) -> Self {
         let shapes = tensors.iter().map(|info| (info.name().clone(), shape_of(info))).collect();
-        Self { shapes, remarks: remarks(metadata) }
+        Self { shapes, remarks: remarks(metadata), lists: lists(metadata) }
     }
 
     /// That of a model made in memory; its tensors are added as llama.cpp makes them.
     pub(crate) fn of_metadata(metadata: &Metadata) -> Self {
-        Self { shapes: HashMap::new(), remarks: remarks(metadata) }
+        Self { shapes: HashMap::new(), remarks: remarks(metadata), lists: lists(metadata) }
     }
 
     pub(crate) fn add_shape(&mut self, name: &[u8], shape: Shape) {
@@ -42,6 +44,11 @@ impl Origin {
         self.shape("output.weight").is_none()
     }
 
+    /// Whether the key has a list of values, one for each layer.
+    pub(crate) fn is_list(&self, key: &str) -> bool {
+        self.lists.iter().any(|list| list.as_bytes() == key.as_bytes())
+    }
+
     /// The metadata that says something about the model but is not needed to compute it.
     pub(crate) fn remarks(&self) -> &Metadata {
         &self.remarks
@@ -55,6 +62,13 @@ pub(crate) fn shape_of(info: &TensorInfo) -> Shape {
         *to = *from;
     }
     shape
+}
+
+fn lists(metadata: &Metadata) -> Vec<Text> {
+    let is_list = |(key, value): &(&Text, &Value)| {
+        matches!(value, Value::Array(_)) && !key.as_bytes().starts_with(b"tokenizer.")
+    };
+    metadata.iter().filter(is_list).map(|(key, _)| key.clone()).collect()
 }
 
 fn remarks(metadata: &Metadata) -> Metadata {

@@ -4,6 +4,7 @@
 
 mod injection;
 mod parser;
+mod results;
 mod session;
 mod templates;
 mod tools;
