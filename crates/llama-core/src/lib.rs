@@ -85,7 +85,7 @@ pub use context::{AttentionType, CacheType, Context, ContextParams, FlashAttenti
 pub use control_vector::ControlVector;
 pub use device::{Device, DeviceCapabilities, DeviceKind, DeviceMemory, devices};
 pub use error::{DecodeError, Error, ErrorKind, Result};
-pub use logits::{Logits, LogitsProcessor, LogitsProcessors};
+pub use logits::{Logits, LogitsProcessor, LogitsProcessors, Softmax};
 pub use memory::Memory;
 pub use model::{
     KvValue, LazyMode, LoadMode, Model, ModelKind, ModelParams, ModelSource, RopeType, SamplingKey,

@@ -2,10 +2,13 @@
 
 mod probability;
 mod processor;
+mod softmax;
 
 use core::ops::Deref;
 
+pub use probability::Softmax;
 pub use processor::{LogitsProcessor, LogitsProcessors};
+pub(crate) use softmax::{Normaliser, largest};
 
 use crate::context::Context;
 use crate::error::{ErrorKind, Result};
@@ -46,22 +49,9 @@ impl<'c> Logits<'c> {
     }
 }
 
-/// So many logits are looked at together: the compiler makes vector instructions of that, which it does not of a loop
-/// that stops or that carries one number on.
+/// As many logits are looked at together: the compiler makes vector instructions of that, which it does not of a loop
+/// that stops.
 const LANES: usize = 16;
-
-/// The largest of the logits that are numbers, negative infinity when there is none.
-fn largest(row: &[f32]) -> f32 {
-    let larger = |best: f32, logit: f32| if logit > best { logit } else { best };
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let (chunks, rest) = row.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (best, logit) in lanes.iter_mut().zip(chunk) {
-            *best = larger(*best, *logit);
-        }
-    }
-    lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, larger)
-}
 
 /// Where a value is first.
 #[allow(clippy::float_cmp, reason = "the value is one of the row")]

@@ -19,6 +19,7 @@ mod sampling_key;
 mod save;
 mod source;
 mod split;
+mod stated;
 mod tensor_override;
 mod tree_names;
 #[cfg(test)]
@@ -224,12 +225,18 @@ impl Model {
     /// The context size in tokens that the model was trained with, as its metadata say. Corresponds to `llama_model_n_ctx_train`.
     #[must_use]
     pub fn n_ctx_train(&self) -> u32 {
+        if let Some(stated) = self.stated() {
+            return stated.n_ctx_train();
+        }
         self.0.n_ctx_train
     }
 
     /// The width of the hidden state, in floats. Corresponds to `llama_model_n_embd`.
     #[must_use]
     pub fn n_embd(&self) -> u32 {
+        if let Some(stated) = self.stated() {
+            return stated.n_embd();
+        }
         // SAFETY: the handle owns a valid model; the function reads a number.
         count(unsafe { llama_sys::llama_model_n_embd(self.raw()) })
     }
@@ -237,6 +244,9 @@ impl Model {
     /// The width of an input embedding, in floats. Corresponds to `llama_model_n_embd_inp`.
     #[must_use]
     pub fn n_embd_inp(&self) -> u32 {
+        if let Some(stated) = self.stated() {
+            return stated.n_embd_inp();
+        }
         // SAFETY: as in `n_embd`.
         count(unsafe { llama_sys::llama_model_n_embd_inp(self.raw()) })
     }
@@ -244,6 +254,9 @@ impl Model {
     /// The width of an output embedding, in floats. Corresponds to `llama_model_n_embd_out`.
     #[must_use]
     pub fn n_embd_out(&self) -> u32 {
+        if let Some(stated) = self.stated() {
+            return stated.n_embd_out();
+        }
         // SAFETY: as in `n_embd`.
         count(unsafe { llama_sys::llama_model_n_embd_out(self.raw()) })
     }
@@ -252,6 +265,9 @@ impl Model {
     /// `llama_model_n_layer`.
     #[must_use]
     pub fn n_layer(&self) -> u32 {
+        if let Some(stated) = self.stated() {
+            return stated.n_layer();
+        }
         // SAFETY: as in `n_embd`.
         count(unsafe { llama_sys::llama_model_n_layer(self.raw()) })
     }
@@ -260,16 +276,23 @@ impl Model {
     /// [`ModelParams::load_mtp`]. Corresponds to `llama_model_n_layer_nextn`.
     #[must_use]
     pub fn n_layer_nextn(&self) -> u32 {
+        if let Some(stated) = self.stated() {
+            return stated.n_layer_nextn();
+        }
         // SAFETY: as in `n_embd`.
         count(unsafe { llama_sys::llama_model_n_layer_nextn(self.raw()) })
     }
 
-    /// The number of attention heads of the first layer, 0 without weights. Corresponds to `llama_model_n_head`.
+    /// The number of attention heads of the first layer. Corresponds to `llama_model_n_head`.
     ///
     /// # Errors
     ///
-    /// None is expected; an assertion inside llama.cpp is reported instead of aborting.
+    /// [`ErrorKind::Unsupported`] for a model that was loaded with [`vocab_only`](ModelParams::vocab_only) and whose metadata
+    /// have another number for each layer, or none.
     pub fn n_head(&self) -> Result<u32> {
+        if let Some(stated) = self.stated() {
+            return stated.n_head();
+        }
         if self.n_layer() == 0 {
             return Ok(0);
         }
@@ -277,12 +300,15 @@ impl Model {
         unsafe { guarded!(llama_model_n_head(self.raw())) }.map(count)
     }
 
-    /// The number of key and value heads of the first layer, 0 without weights. Corresponds to `llama_model_n_head_kv`.
+    /// The number of key and value heads of the first layer. Corresponds to `llama_model_n_head_kv`.
     ///
     /// # Errors
     ///
     /// As [`Model::n_head`].
     pub fn n_head_kv(&self) -> Result<u32> {
+        if let Some(stated) = self.stated() {
+            return stated.n_head_kv();
+        }
         if self.n_layer() == 0 {
             return Ok(0);
         }
@@ -293,6 +319,9 @@ impl Model {
     /// The size of the sliding window in tokens, 0 for none. Corresponds to `llama_model_n_swa`.
     #[must_use]
     pub fn n_swa(&self) -> u32 {
+        if let Some(stated) = self.stated() {
+            return stated.n_swa();
+        }
         // SAFETY: as in `n_embd`.
         count(unsafe { llama_sys::llama_model_n_swa(self.raw()) })
     }
@@ -300,6 +329,9 @@ impl Model {
     /// The number of parameters. Corresponds to `llama_model_n_params`.
     #[must_use]
     pub fn n_params(&self) -> u64 {
+        if let Some(stated) = self.stated() {
+            return stated.n_params();
+        }
         // SAFETY: as in `n_embd`.
         unsafe { llama_sys::llama_model_n_params(self.raw()) }
     }
@@ -307,32 +339,45 @@ impl Model {
     /// The size of all tensors, in bytes. Corresponds to `llama_model_size`.
     #[must_use]
     pub fn size(&self) -> u64 {
+        if let Some(stated) = self.stated() {
+            return stated.size();
+        }
         // SAFETY: as in `n_embd`.
         unsafe { llama_sys::llama_model_size(self.raw()) }
     }
 
-    /// One line of text: architecture, size and quantisation. Corresponds to `llama_model_desc`.
+    /// One line of text: architecture, size and quantisation, or that it is a vocabulary only. Corresponds to `llama_model_desc`.
     #[must_use]
     pub fn description(&self) -> String {
+        if let Some(stated) = self.stated() {
+            return stated.description();
+        }
         // SAFETY: the buffer has the length that is passed.
         let text =
             read_buffer(|buffer, size| unsafe { guarded!(llama_model_desc(self.raw(), buffer, size)) });
         or_logged(text, None).unwrap_or_default()
     }
 
-    /// The name of the file type, for example `Q4_1`. Corresponds to `llama_model_ftype` and
-    /// `llama_ftype_name`.
+    /// The name of the file type, for example `Q4_1`; `None` for a vocabulary alone whose file does not say. Corresponds to
+    /// `llama_model_ftype` and `llama_ftype_name`.
     #[must_use]
-    pub fn file_type(&self) -> String {
-        // SAFETY: the model is valid and the name is a string literal (llama-model-loader.cpp).
-        unsafe { from_c(llama_sys::llama_ftype_name(llama_sys::llama_model_ftype(self.raw()))) }
-            .unwrap_or_default()
+    pub fn file_type(&self) -> Option<String> {
+        let file_type = match self.stated() {
+            Some(stated) => llama_sys::llama_ftype(stated.file_type()?.try_into().ok()?),
+            // SAFETY: the handle owns a valid model; the function reads a number.
+            None => unsafe { llama_sys::llama_model_ftype(self.raw()) },
+        };
+        // SAFETY: the function takes any number, and the name is a string literal (llama-model-loader.cpp).
+        unsafe { from_c(llama_sys::llama_ftype_name(file_type)) }
     }
 
     /// The factor by which the model's `RoPE` frequencies were scaled in training. Corresponds to
     /// `llama_model_rope_freq_scale_train`.
     #[must_use]
     pub fn rope_freq_scale_train(&self) -> f32 {
+        if let Some(stated) = self.stated() {
+            return stated.rope_freq_scale_train();
+        }
         // SAFETY: as in `n_embd`.
         unsafe { llama_sys::llama_model_rope_freq_scale_train(self.raw()) }
     }
@@ -357,6 +402,9 @@ impl Model {
     /// `llama_model_decoder_start_token`.
     #[must_use]
     pub fn decoder_start_token(&self) -> Option<crate::Token> {
+        if let Some(stated) = self.stated() {
+            return stated.decoder_start_token().map(crate::Token::new);
+        }
         // SAFETY: as in `n_embd`.
         let token = unsafe { llama_sys::llama_model_decoder_start_token(self.raw()) };
         (token != llama_sys::LLAMA_TOKEN_NULL).then_some(crate::Token::new(token))

@@ -22,6 +22,7 @@ mod params;
 mod perf;
 mod problem;
 mod raw;
+mod seed;
 
 pub use builder::SamplerChainBuilder;
 pub use candidates::{Candidate, Candidates};
@@ -29,6 +30,7 @@ pub(crate) use chain::check_sampled;
 pub use chain::{GrammarState, SamplerChain};
 pub use config::SamplerConfig;
 pub use custom::{CandidatesMut, Custom, CustomSampler};
+pub(crate) use fast::exp::exp;
 pub use fast::{Choice, RowSampler, RowSamplerPool};
 pub use kind::Sampler;
 pub use params::{
@@ -37,3 +39,4 @@ pub use params::{
 pub use perf::SamplerPerf;
 pub(crate) use problem::List;
 pub use problem::{GrammarPosition, SamplerProblem};
+pub use seed::Seed;

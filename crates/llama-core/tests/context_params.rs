@@ -1,9 +1,13 @@
 //! The parameters of contexts: what each changes, and what becomes of it.
 
 mod greedy;
+mod rewritten;
 
 use greedy::{SEQ, decode, difference, load, load_smollm2, logits_after, params, tokens};
-use llama_core::{Context, ContextParams, ContextType, Error, ErrorKind, PoolingType, RopeScaling, SeqId};
+use llama_core::{
+    Context, ContextParams, ContextType, Error, ErrorKind, Model, ModelParams, PoolingType, RopeScaling,
+    SeqId,
+};
 use test_models::Tiny;
 
 #[track_caller]
@@ -196,4 +200,40 @@ fn warmed_up_contexts_are_as_new() {
     let mut context = Context::new(&smollm2, &params()).unwrap();
     context.warm_up().unwrap();
     assert_eq!(context.memory().seq_pos_max(SEQ).unwrap(), None);
+}
+
+#[test]
+fn scores_need_a_classifier() {
+    for tiny in Tiny::ALL {
+        let model = load(*tiny);
+        for embeddings in [true, false] {
+            let rank = params().embeddings(embeddings).pooling_type(PoolingType::Rank);
+            match tiny {
+                Tiny::BertReranker => drop(Context::new(&model, &rank).unwrap()),
+                Tiny::T5 => assert_invalid(
+                    Context::new(&model, &rank).map(drop),
+                    "pooling_type",
+                    "the model's decoder needs the embedding of each token",
+                ),
+                _ => assert_invalid(
+                    Context::new(&model, &rank).map(drop),
+                    "pooling_type",
+                    "pooling_type is Rank: the model has no classifier (no tensor `cls` or `cls.output`) to give scores: \
+                     use another pooling type, or a reranker",
+                ),
+            }
+        }
+    }
+    // A file that wants scores without having what gives them.
+    let bytes = rewritten::with_metadata(Tiny::Bert, |metadata| {
+        metadata.set("bert.pooling_type", 4_u32);
+    });
+    let (_folder, path) = rewritten::saved(&bytes);
+    let model = Model::load(path, &ModelParams::default()).unwrap();
+    assert_invalid(
+        Context::new(&model, &params().embeddings(true)).map(drop),
+        "pooling_type",
+        "pooling_type is the model's own, Rank: the model has no classifier",
+    );
+    Context::new(&model, &params().embeddings(true).pooling_type(PoolingType::Mean)).unwrap();
 }

@@ -3,7 +3,9 @@
 mod greedy;
 
 use greedy::{SEQ, decode, load, load_smollm2, params, tokens};
-use llama_core::{Batch, Context, ErrorKind, Logits, PoolingType, Pos, Token, normalize_l2};
+use llama_core::{
+    Batch, Choice, Context, ErrorKind, Logits, PoolingType, Pos, SamplerChain, Token, normalize_l2,
+};
 use test_models::Tiny;
 
 /// Log-softmax as the textbook has it, in double precision.
@@ -51,6 +53,62 @@ fn assert_row_is_right(row: &Logits<'_>) {
     }
     row.top_k(1, &mut top);
     assert_eq!(top[0].0, row.argmax());
+}
+
+#[test]
+fn every_way_to_a_probability_gives_the_same() {
+    let mut row: Vec<f32> = (0..70_000_u32).map(|id| ((id * 7919 % 10_007) as f32).sqrt() / 7.0).collect();
+    row[17] = f32::NAN;
+    row[40_000] = f32::NEG_INFINITY;
+    row[60_001] = 31.5;
+    let logits = Logits::from_slice(&row);
+    let softmax = logits.softmax();
+    let (mut all, mut others, mut top) = (Vec::new(), vec![7.0], Vec::new());
+    logits.log_softmax(&mut all);
+    softmax.log_probabilities(&mut others);
+    assert_eq!(all, others);
+    softmax.top_k(50, &mut top);
+    let mut sampler = SamplerChain::builder().top_k(50).greedy().build_row().unwrap();
+    let without_nan: Vec<f32> =
+        row.iter().map(|it| if it.is_nan() { f32::NEG_INFINITY } else { *it }).collect();
+    let mut choice = Choice::default();
+    sampler.choose(&without_nan, 50, &mut choice).unwrap();
+    assert_eq!(choice.top, top);
+    assert_eq!((choice.token, choice.log_probability), top[0]);
+    for (token, value) in &top {
+        assert_eq!(softmax.log_probability(*token), Some(*value));
+        assert_eq!(logits.log_probability(*token), Some(*value));
+        assert_eq!(all[usize::try_from(token.get()).unwrap()], *value);
+    }
+    assert_eq!(softmax.log_probability(Token::new(17)), Some(f32::NEG_INFINITY));
+    assert_eq!(softmax.log_probability(Token::new(70_000)), None);
+    let sum: f64 = all.iter().map(|value| f64::from(*value).exp()).sum();
+    assert!((sum - 1.0).abs() < 1e-6, "{sum}");
+}
+
+#[test]
+fn the_likeliest_are_found_wherever_they_are() {
+    let mut top = Vec::new();
+    for length in [1, 2, 63, 64, 65, 200, 1000] {
+        for k in [1, 2, 3, 40] {
+            for shift in [0, 1, 37, 63, 64] {
+                let row: Vec<f32> =
+                    (0..length).map(|id| (((id + shift) * 7919) % 31) as f32 - 40.0).collect();
+                let mut ids: Vec<usize> = (0..length).collect();
+                ids.sort_by(|left, right| row[*right].total_cmp(&row[*left]).then(left.cmp(right)));
+                Logits::from_slice(&row).top_k(k, &mut top);
+                let found: Vec<usize> =
+                    top.iter().map(|(id, _)| usize::try_from(id.get()).unwrap()).collect();
+                assert_eq!(found, ids[..k.min(length)], "{k} of {length}, {shift}");
+            }
+        }
+    }
+    let row = [f32::NAN, 1.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::INFINITY];
+    Logits::from_slice(&row).top_k(4, &mut top);
+    let half = -core::f32::consts::LN_2;
+    let low = f32::NEG_INFINITY;
+    let expected = [(3, half), (5, half), (1, low), (4, low)].map(|(id, value)| (Token::new(id), value));
+    assert_eq!(top, expected);
 }
 
 #[test]

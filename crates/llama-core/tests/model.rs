@@ -89,7 +89,7 @@ fn smollm2_says_what_it_is() {
     assert_eq!((model.n_embd(), model.n_layer(), model.n_ctx_train()), (576, 30, 8192));
     assert_eq!((model.n_head().unwrap(), model.n_head_kv().unwrap()), (9, 3));
     assert_eq!((model.n_params(), model.size()), (134_515_008, 96_576_768));
-    assert_eq!(model.file_type(), "Q4_1");
+    assert_eq!(model.file_type().as_deref(), Some("Q4_1"));
     assert_eq!(model.description(), "llama 256M Q4_1");
     assert!(format!("{model:?}").contains("llama 256M Q4_1"));
     assert!((model.rope_freq_scale_train() - 1.0).abs() < f32::EPSILON);

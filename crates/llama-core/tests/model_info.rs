@@ -6,7 +6,7 @@ mod rewritten;
 use std::collections::BTreeMap;
 
 use greedy::{load, load_smollm2};
-use llama_core::{Model, ModelKind, ModelParams, RopeType, SamplingKey};
+use llama_core::{ErrorKind, Model, ModelKind, ModelParams, RopeType, SamplingKey};
 use llama_gguf::TensorType;
 use rewritten::{saved, with_metadata};
 use test_models::Tiny;
@@ -38,6 +38,71 @@ fn every_architecture_has_its_kind() {
         assert_eq!(vocabulary.kind().unwrap(), kind, "{tiny}");
         assert_eq!(vocabulary.rope_type().unwrap(), rope, "{tiny}");
     }
+}
+
+#[test]
+fn a_vocabulary_alone_describes_the_model() {
+    for tiny in Tiny::ALL {
+        let whole = load(*tiny);
+        let vocabulary = Model::load(tiny.path(), &ModelParams::default().vocab_only(true)).unwrap();
+        let numbers = |model: &Model| {
+            [
+                model.n_ctx_train(),
+                model.n_embd(),
+                model.n_embd_inp(),
+                model.n_embd_out(),
+                model.n_layer(),
+                model.n_layer_nextn(),
+                model.n_swa(),
+            ]
+        };
+        assert_eq!(numbers(&vocabulary), numbers(&whole), "{tiny}");
+        assert!(vocabulary.n_embd() > 0 && vocabulary.n_layer() > 0, "{tiny}");
+        assert_eq!(vocabulary.n_params(), whole.n_params(), "{tiny}");
+        assert_eq!(vocabulary.size(), whole.size(), "{tiny}");
+        assert_eq!(vocabulary.decoder_start_token(), whole.decoder_start_token(), "{tiny}");
+        assert_eq!(
+            vocabulary.n_classifier_outputs().unwrap(),
+            whole.n_classifier_outputs().unwrap(),
+            "{tiny}"
+        );
+        assert!((vocabulary.rope_freq_scale_train() - whole.rope_freq_scale_train()).abs() < 1e-9, "{tiny}");
+        // For each layer another number, or none that there is a key for: refused.
+        for (stated, real) in
+            [(vocabulary.n_head(), whole.n_head()), (vocabulary.n_head_kv(), whole.n_head_kv())]
+        {
+            match stated {
+                Ok(stated) => assert_eq!(stated, real.unwrap(), "{tiny}"),
+                Err(error) => {
+                    assert!(matches!(error.kind(), ErrorKind::Unsupported { .. }), "{tiny}: {error}");
+                    assert!(matches!(tiny, Tiny::Mamba | Tiny::Jamba), "{tiny}: {error}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_vocabulary_alone_knows_the_file_type_that_its_file_states() {
+    let vocabulary =
+        |path: &std::path::Path| Model::load(path, &ModelParams::default().vocab_only(true)).unwrap();
+    let smollm2 = vocabulary(&test_models::smollm2());
+    assert_eq!(smollm2.file_type().as_deref(), Some("Q4_1"));
+    assert_eq!(smollm2.description(), "llama Q4_1, vocabulary only");
+    assert_eq!((smollm2.n_embd(), smollm2.n_layer(), smollm2.n_head().unwrap()), (576, 30, 9));
+    let file = |file_type: Option<u32>| {
+        let bytes = with_metadata(Tiny::Llama, |metadata| {
+            metadata.remove("general.file_type");
+            if let Some(file_type) = file_type {
+                metadata.set("general.file_type", file_type);
+            }
+        });
+        let (_folder, path) = saved(&bytes);
+        vocabulary(&path)
+    };
+    assert_eq!(file(None).file_type(), None);
+    assert_eq!(file(None).description(), "llama, vocabulary only");
+    assert_eq!(file(Some(7)).file_type().as_deref(), Some("Q8_0"));
 }
 
 #[test]

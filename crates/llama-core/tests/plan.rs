@@ -76,6 +76,51 @@ fn the_plan_of_a_real_model_is_what_is_taken() {
 }
 
 #[test]
+fn a_plan_follows_the_outputs() {
+    let compute = |path: &std::path::Path, context: &ContextParams| {
+        Model::plan(path, &ModelParams::default(), context).unwrap().compute()
+    };
+    for path in [Tiny::Llama.path(), test_models::smollm2()] {
+        let context = params().n_ctx(2048).n_batch(2048);
+        let all = compute(&path, &context);
+        let [one, hundred] = [1, 100].map(|n| compute(&path, &context.clone().plan_outputs(n)));
+        assert!(one <= hundred && hundred <= all, "{one} {hundred} {all}");
+        assert_eq!(compute(&path, &context.clone().plan_outputs(u32::MAX)), all);
+    }
+    // 512 tokens are computed at once; rows of logits are 49,152 floats of 32 bits. What else is computed takes the memory of
+    // the rows as long as they are not there, less than a quarter of it.
+    let context = params().n_ctx(2048).n_batch(2048);
+    let path = test_models::smollm2();
+    let rise = |n: u32| {
+        compute(&path, &context.clone().plan_outputs(n)) - compute(&path, &context.clone().plan_outputs(1))
+    };
+    assert!(rise(512) > 511 * 49_152 * 4 / 4 * 3, "{}", rise(512));
+    assert!(rise(512) - rise(256) >= 256 * 49_152 * 4);
+    let real = params().n_ctx(4096);
+    let plan = |context: ContextParams| {
+        Model::plan(test_models::smollm2(), &ModelParams::default(), &context).unwrap()
+    };
+    let (all, one) = (plan(real.clone()), plan(real.clone().plan_outputs(1)));
+    assert_eq!((one.weights(), one.memory()), (all.weights(), all.memory()));
+    let taken = taken(&Context::new(&load_smollm2(), &real.plan_outputs(1)).unwrap());
+    assert_eq!(planned(&one), taken);
+}
+
+#[test]
+fn outputs_are_for_every_sequence_and_for_embeddings_of_every_token() {
+    let model = load(Tiny::Llama);
+    let outputs = |context: ContextParams| Context::new(&model, &context).unwrap().params().n_outputs_max;
+    let context = || params().n_ctx(1024).n_batch(600);
+    assert_eq!(outputs(context()), 600);
+    assert_eq!(outputs(context().plan_outputs(1)), 1);
+    assert_eq!(outputs(context().plan_outputs(0)), 1);
+    assert_eq!(outputs(context().n_seq_max(4).plan_outputs(1)), 4);
+    assert_eq!(outputs(context().n_outputs_max(9).plan_outputs(1)), 9);
+    assert_eq!(outputs(context().n_outputs_max(9).plan_outputs(30)), 30);
+    assert_eq!(outputs(context().embeddings(true).plan_outputs(1)), 600);
+}
+
+#[test]
 fn a_plan_is_about_devices() {
     let plan = Model::plan(Tiny::Llama.path(), &ModelParams::default().devices([]), &params()).unwrap();
     let [cpu] = plan.devices() else { panic!("{plan}") };

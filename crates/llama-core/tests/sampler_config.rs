@@ -5,7 +5,7 @@ mod greedy;
 use greedy::load;
 use llama_core::{
     AdaptiveP, Dry, DynamicTemperature, LazyTriggers, MirostatV2, Model, Penalties, Sampler, SamplerChain,
-    SamplerConfig, Token, Xtc,
+    SamplerConfig, Seed, Token, Xtc,
 };
 use test_models::Tiny;
 
@@ -37,7 +37,7 @@ fn all() -> Vec<SamplerConfig> {
         SamplerConfig::Typical { p: 0.5, min_keep: 2 },
         SamplerConfig::TopP { p: 0.75, min_keep: 1 },
         SamplerConfig::MinP { p: 0.125, min_keep: 3 },
-        SamplerConfig::Xtc(Xtc { probability: 0.5, threshold: 0.25, min_keep: 1, seed: 3 }),
+        SamplerConfig::Xtc(Xtc { probability: 0.5, threshold: 0.25, min_keep: 1, seed: 3.into() }),
         SamplerConfig::Infill,
         SamplerConfig::Temperature { temperature: 0.5 },
         SamplerConfig::DynamicTemperature(DynamicTemperature {
@@ -45,10 +45,10 @@ fn all() -> Vec<SamplerConfig> {
             delta: 0.25,
             exponent: 2.0,
         }),
-        SamplerConfig::Mirostat { tau: 5.0, eta: 0.5, m: 50, seed: 9 },
-        SamplerConfig::MirostatV2(MirostatV2 { tau: 4.0, eta: 0.25, seed: 8 }),
-        SamplerConfig::AdaptiveP(AdaptiveP { target: 0.5, decay: 0.75, seed: 7 }),
-        SamplerConfig::Dist { seed: 42 },
+        SamplerConfig::Mirostat { tau: 5.0, eta: 0.5, m: 50, seed: 9.into() },
+        SamplerConfig::MirostatV2(MirostatV2 { tau: 4.0, eta: 0.25, seed: 8.into() }),
+        SamplerConfig::AdaptiveP(AdaptiveP { target: 0.5, decay: 0.75, seed: 7.into() }),
+        SamplerConfig::Dist { seed: 42.into() },
         SamplerConfig::Greedy,
     ]
 }
@@ -94,7 +94,7 @@ mod serde {
                 r#"{"logit-bias":{"biases":[[3,"-inf"],[4,1.5]]}}"#,
             ),
             (
-                SamplerConfig::MirostatV2(MirostatV2 { tau: 5.0, eta: 0.5, seed: 1 }),
+                SamplerConfig::MirostatV2(MirostatV2 { tau: 5.0, eta: 0.5, seed: 1.into() }),
                 r#"{"mirostat-v2":{"tau":5.0,"eta":0.5,"seed":1}}"#,
             ),
         ] {
@@ -115,10 +115,13 @@ mod serde {
 
     #[test]
     fn what_is_left_out_has_a_default() {
-        let random = SamplerChain::RANDOM_SEED;
+        let random = Seed::Random;
         let read = |text| serde_json::from_str::<SamplerConfig>(text).unwrap();
         for (text, expected) in [
             (r#"{"dist": {}}"#, SamplerConfig::Dist { seed: random }),
+            (r#"{"dist": {"seed": -1}}"#, SamplerConfig::Dist { seed: random }),
+            (r#"{"dist": {"seed": 0}}"#, SamplerConfig::Dist { seed: Seed::Fixed(0) }),
+            (r#"{"dist": {"seed": 4294967295}}"#, SamplerConfig::Dist { seed: Seed::Fixed(u32::MAX) }),
             (r#"{"top-p": {"p": 1}}"#, SamplerConfig::TopP { p: 1.0, min_keep: 1 }),
             (
                 r#"{"penalties": {"repeat": 1.5}}"#,
@@ -154,6 +157,9 @@ mod serde {
     fn what_cannot_be_is_refused_when_it_is_read_or_when_it_is_built() {
         for text in [
             r#""none-such""#,
+            r#"{"dist": {"seed": -2}}"#,
+            r#"{"dist": {"seed": 4294967296}}"#,
+            r#"{"dist": {"seed": 1.5}}"#,
             r#"{"top-k": {}}"#,
             r#"{"top-k": {"k": -1}}"#,
             r#"{"top-k": {"k": 1.5}}"#,

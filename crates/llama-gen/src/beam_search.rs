@@ -13,6 +13,7 @@ use crate::generate::Generate;
 use crate::interrupt::Interrupt;
 use crate::sampler;
 use crate::stop::StopMatcher;
+use crate::when_full::WhenFull;
 
 /// How [`Generate::beam_search`] searches.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -83,6 +84,8 @@ pub struct Beam {
     pub text: String,
     /// Its tokens, the one that ended it included.
     pub tokens: Vec<Token>,
+    /// The natural logarithm of the probability of each token after those before it.
+    pub token_log_probabilities: Vec<f32>,
     /// The natural logarithm of its probability: the sum of those of its tokens.
     pub log_probability: f64,
     /// What texts were compared by: see [`BeamParams::length_penalty`].
@@ -95,9 +98,12 @@ impl Generate {
     /// Searches for likely texts: goes on with the `width` best beginnings at once, each with every token, and returns as
     /// many texts, the best first, or fewer when there are no more. With a width of 1 it is the greedy text.
     ///
-    /// Probabilities are the model's own. Of the parameters, those that say when to end count, `logit_bias` and
-    /// `ignore_eos`; other samplers choose by chance or change with what was chosen, and are not used. A grammar and a
-    /// criterion of one's own are refused.
+    /// Probabilities are the model's own, with `logit_bias` and `ignore_eos`. Every beam has its tokens and their
+    /// log-probabilities.
+    ///
+    /// What cannot be done is refused: samplers, which choose by chance or change with what was chosen (a temperature of 0
+    /// is what a beam search is), a seed, a grammar, a criterion of one's own, a repetition guard, alternatives to
+    /// tokens, events of progress, and checkpoints.
     ///
     /// The texts share the memory of what they have in common, in a context of their own: see
     /// [`completions`](Self::completions).
@@ -123,14 +129,48 @@ impl Generate {
         let start = Instant::now();
         params.validate()?;
         self.params.validate()?;
-        if self.params.sampling.grammar.is_some() || self.criterion.is_some() {
-            let problem = "beam search takes neither a grammar nor a criterion: use generate or completions";
-            return Err(ErrorKind::InvalidParameters(vec![problem.to_owned()]).into());
-        }
+        self.check_for_beams()?;
         let interrupt = Interrupt::begun(&self, start);
         let prompt = self.tokenize(&interrupt)?.tokens;
         let branches = Branches::new(&self, &interrupt, params.width, prompt.len())?;
-        Search::new(&self, params, branches, prompt.len())?.run(&prompt)
+        let n_ctx = branches.n_ctx();
+        let beams = Search::new(&self, params, branches, prompt.len())?.run(&prompt)?;
+        let is_full = beams.iter().any(|beam| beam.reason == FinishReason::ContextFull);
+        if is_full && matches!(self.when_full, WhenFull::Error) {
+            return Err(ErrorKind::ContextFull { n_ctx }.into());
+        }
+        Ok(beams)
+    }
+
+    /// Refuses what was asked for and beam search does not do.
+    fn check_for_beams(&self) -> Result<()> {
+        let sampling = &self.params.sampling;
+        let is_greedy = sampling.temperature == Some(0.0);
+        let is_used = |name: &str| match name {
+            "logit_bias" => true,
+            "temperature" => is_greedy,
+            _ => false,
+        };
+        let refused = sampling.set_names().into_iter().filter(|name| !is_used(name) && *name != "grammar");
+        let others = [
+            ("repetition_guard", self.params.repetition_guard.is_some()),
+            ("progress", self.wanted.progress),
+            ("log_probabilities with alternatives", self.wanted.alternatives.is_some_and(|n| n > 0)),
+        ];
+        let others = others.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name);
+        let refused: Vec<_> = refused.chain(others).collect();
+        let mut problems = Vec::new();
+        if sampling.grammar.is_some() || self.criterion.is_some() {
+            let problem = "beam search takes neither a grammar nor a criterion: use generate or completions";
+            problems.push(problem.to_owned());
+        }
+        if !refused.is_empty() {
+            let names = refused.join(", ");
+            problems.push(format!(
+                "beam search does not use {names}: leave it out, or use generate or completions"
+            ));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(ErrorKind::InvalidParameters(problems).into()) }
     }
 }
 
@@ -140,6 +180,7 @@ struct Live {
     /// Its sequence.
     branch: usize,
     tokens: Vec<Token>,
+    token_log_probabilities: Vec<f32>,
     log_probability: f64,
     detokenizer: Detokenizer,
     stop: StopMatcher,
@@ -151,6 +192,8 @@ struct Candidate {
     /// Which of the beginnings.
     parent: usize,
     token: Token,
+    /// The token's own, and that of the whole.
+    of_token: f32,
     log_probability: f64,
 }
 
@@ -189,6 +232,7 @@ impl<'g> Search<'g> {
         let first = Live {
             branch: 0,
             tokens: Vec::new(),
+            token_log_probabilities: Vec::new(),
             log_probability: 0.0,
             detokenizer: Detokenizer::default(),
             stop: StopMatcher::new(&wanted.stop),
@@ -270,6 +314,7 @@ impl<'g> Search<'g> {
         candidates.extend(possible.map(|(token, log_probability)| Candidate {
             parent,
             token: *token,
+            of_token: *log_probability,
             log_probability: before + f64::from(*log_probability),
         }));
         Ok(())
@@ -303,9 +348,9 @@ impl<'g> Search<'g> {
     }
 
     fn end(&mut self, live: Live, reason: FinishReason) {
-        let Live { tokens, log_probability, text, .. } = live;
+        let Live { tokens, token_log_probabilities, log_probability, text, .. } = live;
         let score = self.params.score(log_probability, tokens.len());
-        self.ended.push(Beam { text, tokens, log_probability, score, reason });
+        self.ended.push(Beam { text, tokens, token_log_probabilities, log_probability, score, reason });
     }
 
     /// Gives every beginning a sequence that holds what it goes on from: the first of each parent has its parent's, the
@@ -370,6 +415,7 @@ impl Live {
     fn push(&mut self, candidate: &Candidate, generate: &Generate) -> Result<Option<FinishReason>> {
         let token = candidate.token;
         self.tokens.push(token);
+        self.token_log_probabilities.push(candidate.of_token);
         self.log_probability = candidate.log_probability;
         let (params, llama) = (&generate.params, &generate.llama);
         let is_end = |model: &Model| !params.ignore_eos && model.vocab().is_eog(token);

@@ -21,6 +21,7 @@ pub(crate) struct Branches {
 impl Branches {
     /// Of a described generation: with its adapters and its interrupts, and with room for its prompt and `n` answers.
     pub(crate) fn new(generate: &Generate, interrupt: &Interrupt, n: usize, n_prompt: usize) -> Result<Self> {
+        generate.check_without_checkpoints()?;
         let when_full = &generate.when_full;
         if matches!(when_full, WhenFull::Shift { .. } | WhenFull::Compact(_)) {
             let problem =
@@ -34,10 +35,13 @@ impl Branches {
         }
         let answer = generate.params.max_tokens.map_or(usize::MAX, |tokens| tokens as usize);
         let all = n.saturating_mul(answer.min(n_ctx - n_prompt)).saturating_add(n_prompt);
+        let n_sequences = u32::try_from(n).unwrap_or(u32::MAX);
         let params = generate.llama.slots().params().clone();
+        // A token of each sequence at a time, or the last one of the prompt.
         let params = params
             .n_ctx(u32::try_from(all).unwrap_or(u32::MAX))
-            .n_seq_max(u32::try_from(n).unwrap_or(u32::MAX))
+            .n_seq_max(n_sequences)
+            .plan_outputs(n_sequences)
             .kv_unified(true);
         let mut context = Context::new(generate.llama.model(), &params)?;
         generate.adapters.set(&mut context)?;
@@ -61,22 +65,29 @@ impl Branches {
         self.interrupt.reason()
     }
 
-    /// Computes the prompt as sequence 0, in parts; the results are those of its last token. `Some` when that was
-    /// interrupted.
+    /// Computes the prompt as sequence 0; the results are those of its last token. `Some` when that was interrupted.
     pub(crate) fn prompt(&mut self, tokens: &[Token]) -> Result<Option<FinishReason>> {
-        let part = self.context.n_ubatch().min(self.context.n_batch()).max(1) as usize;
-        let n_parts = tokens.len().div_ceil(part);
-        for (index, part_tokens) in tokens.chunks(part).enumerate() {
-            self.batch.clear();
-            self.batch.push_prompt(part_tokens, sequence(0), position(index * part))?;
-            if index + 1 < n_parts {
-                self.batch.set_output(part_tokens.len() - 1, false)?;
-            }
-            if let Some(reason) = self.decode_batch()? {
+        let mut done = 0;
+        while done < tokens.len() {
+            if let Some(reason) = self.prompt_part(tokens, &mut done)? {
                 return Ok(Some(reason));
             }
         }
         Ok(None)
+    }
+
+    /// Computes the next part of the prompt, of which `done` tokens have been computed. `Some` when that was interrupted.
+    pub(crate) fn prompt_part(&mut self, tokens: &[Token], done: &mut usize) -> Result<Option<FinishReason>> {
+        let most = self.context.n_ubatch().min(self.context.n_batch()).max(1) as usize;
+        let part = &tokens[*done..tokens.len().min(*done + most)];
+        self.batch.clear();
+        self.batch.push_prompt(part, sequence(0), position(*done))?;
+        if *done + part.len() < tokens.len() {
+            self.batch.set_output(part.len() - 1, false)?;
+        }
+        let interrupted = self.decode_batch()?;
+        *done += if interrupted.is_none() { part.len() } else { 0 };
+        Ok(interrupted)
     }
 
     /// Computes a token of each of these sequences, at these places; the results are in the same order. `Some` when that

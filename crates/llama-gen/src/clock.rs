@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::time::Instant;
 
 use crate::finish::Timings;
+use crate::generate::Wanted;
 
 /// Adds up the time that a generation is at work.
 #[derive(Debug)]
@@ -57,6 +58,13 @@ impl Clock {
             }
             self.has_token = true;
             self.timings.first_token = self.timings.total;
+        }
+    }
+
+    /// A token has been described since that time, with the probabilities that were asked for.
+    pub(crate) fn described(&mut self, wanted: Wanted, since: Instant) {
+        if wanted.alternatives.is_some() {
+            self.timings.probabilities += since.elapsed();
         }
     }
 

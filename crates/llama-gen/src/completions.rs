@@ -1,16 +1,17 @@
 //! Several answers to one prompt.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
-use llama_core::{SamplerChain, Token};
+use llama_core::{Seed, Token};
 
 use crate::branches::Branches;
 use crate::clock::Clock;
 use crate::error::{ErrorKind, Result};
-use crate::event::{Event, FinishReason};
+use crate::event::{Event, FinishReason, Progress};
 use crate::finish::{Finish, MemoryReport, Usage};
-use crate::generate::{Completion, Generate, Wanted};
+use crate::generate::{Completion, Generate, Parts, Wanted};
 use crate::interrupt::Interrupt;
 use crate::model::Llama;
 use crate::sequence::Sequence;
@@ -18,12 +19,14 @@ use crate::when_full::WhenFull;
 
 impl Generate {
     /// Begins `n` generations of this prompt, 1 to 256, that are computed together: the prompt once, and then a token of
-    /// each at a time, for which the weights are read once. Where there is a seed, the first has it, the second the
-    /// next number, and so on.
+    /// each at a time, for which the weights are read once. The first has the seed that was given or drawn, the second the
+    /// next number, and so on, with 0 after `u32::MAX`: [`Finish::seed`] tells each.
     ///
     /// They have a context of their own, with room for the prompt and `n` answers: give
     /// [`max_tokens`](Self::max_tokens), or it is as large as `n` contexts. When the context is full they stop, or it is
-    /// an error; the other choices of [`when_full`](Self::when_full) are refused.
+    /// an error; the other choices of [`when_full`](Self::when_full) are refused, and so is
+    /// [`checkpoint_at`](Self::checkpoint_at), since nothing goes back in their memory. Events of
+    /// [`progress`](Self::progress) come with the number 0.
     ///
     /// They are the texts of `n` single generations with these seeds, as far as tokens that are computed together have
     /// the same results as alone: the last bits of logits may differ.
@@ -53,8 +56,9 @@ impl Generate {
 #[derive(Debug)]
 pub struct Completions {
     llama: Llama,
-    /// The prompt, until it has been computed.
-    prompt: Option<Vec<Token>>,
+    prompt: Arc<[Token]>,
+    /// How many tokens of the prompt have been computed.
+    done: usize,
     answers: Vec<Answer>,
     /// `None` when all have ended.
     branches: Option<Branches>,
@@ -88,7 +92,8 @@ impl Completions {
         let prompt_tokens = prompt.count();
         let prompt = prompt.tokens;
         let branches = Branches::new(&generate, &interrupt, n, prompt.len())?;
-        let answers = (0..n).map(|index| Answer::new(&generate, index, &prompt, start));
+        let seed = Seed::from(generate.params.sampling.seed).number();
+        let answers = (0..n).map(|index| Answer::new(&generate, seed, index, &prompt, start));
         let mut answers = answers.collect::<Result<Vec<_>>>()?;
         if prompt_tokens == 0 {
             answers.iter_mut().for_each(|answer| answer.usage = Usage::default());
@@ -96,7 +101,8 @@ impl Completions {
         let Generate { llama, wanted, when_full, .. } = generate;
         Ok(Self {
             llama,
-            prompt: Some(prompt),
+            prompt: prompt[..prompt_tokens].into(),
+            done: 0,
             answers,
             branches: Some(branches),
             events: VecDeque::new(),
@@ -106,32 +112,45 @@ impl Completions {
         })
     }
 
-    /// Runs all to their ends and returns the texts, in the order of their numbers.
+    /// Runs all to their ends and returns them in the order of their numbers, each with its tokens.
     ///
     /// # Errors
     ///
-    /// What an event may bring.
+    /// What an event may bring. [`ErrorKind::InvalidParameters`] for [`progress`](Generate::progress), which only events
+    /// tell.
     pub fn complete(self) -> Result<Vec<Completion>> {
-        let mut texts = vec![String::new(); self.answers.len()];
-        let mut finishes = vec![None; self.answers.len()];
-        for event in self {
-            match event? {
-                (index, Event::Text(more)) => texts[index].push_str(&more.text),
-                (index, Event::Finish(finish)) => finishes[index] = Some(finish),
-                _ => {}
-            }
+        let prompt = Arc::clone(&self.prompt);
+        let mut parts = vec![(Parts::default(), None); self.answers.len()];
+        for event in self.collected()? {
+            let (index, event) = event?;
+            let (part, finish) = &mut parts[index];
+            *finish = part.take(event).or(finish.take());
         }
-        let whole = |(text, finish): (String, Option<Finish>)| Some(Completion { text, finish: finish? });
-        Ok(texts.into_iter().zip(finishes).filter_map(whole).collect())
+        let whole = |(part, finish): (Parts, Option<Finish>)| Some(part.whole(&prompt, finish?));
+        Ok(parts.into_iter().filter_map(whole).collect())
     }
 
-    /// Goes on by the prompt, or by a token of each.
+    /// These generations with the events that completions are made of.
+    fn collected(mut self) -> Result<Self> {
+        if self.wanted.progress {
+            let problem =
+                "progress is true, but whole texts come without events: iterate over the completions";
+            return Err(ErrorKind::InvalidParameters(vec![problem.to_owned()]).into());
+        }
+        self.wanted.tokens = true;
+        Ok(self)
+    }
+
+    /// The tokens of the prompt, special ones included.
+    #[must_use]
+    pub fn prompt(&self) -> &[Token] {
+        &self.prompt
+    }
+
+    /// Goes on by a part of the prompt, or by a token of each.
     fn work(&mut self, branches: &mut Branches) -> Result<()> {
         self.running().for_each(|(_, answer)| answer.clock.resume());
-        let result = match self.prompt.take() {
-            Some(prompt) => self.begin(branches, &prompt),
-            None => self.step(branches),
-        };
+        let result = if self.done < self.prompt.len() { self.begin(branches) } else { self.step(branches) };
         self.answers.iter_mut().for_each(|answer| answer.clock.pause());
         if let Some(reason) = result? {
             for index in self.indices() {
@@ -150,14 +169,23 @@ impl Completions {
         self.running().map(|(index, _)| index).collect()
     }
 
-    /// Computes the prompt and chooses the first token of each. `Some` when that was interrupted.
-    fn begin(&mut self, branches: &mut Branches, prompt: &[Token]) -> Result<Option<FinishReason>> {
+    /// Computes a part of the prompt and, after the last one, chooses the first token of each. `Some` when that was
+    /// interrupted.
+    fn begin(&mut self, branches: &mut Branches) -> Result<Option<FinishReason>> {
         let start = Instant::now();
-        if let Some(reason) = branches.prompt(prompt)? {
+        let prompt = Arc::clone(&self.prompt);
+        if let Some(reason) = branches.prompt_part(&prompt, &mut self.done)? {
             return Ok(Some(reason));
         }
         branches.context().synchronize()?;
         self.answers.iter_mut().for_each(|answer| answer.clock.add_prompt(start.elapsed()));
+        if self.wanted.progress {
+            let progress = Progress { done: self.done, total: prompt.len() };
+            self.events.push_back((0, Event::Progress(progress)));
+        }
+        if self.done < prompt.len() {
+            return Ok(None);
+        }
         for index in self.indices() {
             if index > 0 {
                 branches.share(0, index)?;
@@ -223,8 +251,10 @@ impl Completions {
         let token = answer.sequence.choose(&logits)?;
         answer.clock.chosen(before);
         if self.wanted.describes_tokens() {
+            let before = Instant::now();
             let event = self.wanted.describe(&self.llama, &logits, token, &mut self.likeliest)?;
             self.events.push_back((index, Event::Token(event)));
+            answer.clock.described(self.wanted, before);
         }
         let step = answer.sequence.step(self.llama.model().vocab(), self.llama.tokenizer(), token)?;
         self.events.extend(step.text.map(|text| (index, Event::Text(text))));
@@ -256,20 +286,23 @@ impl Completions {
         // A prebuilt library may not be able to tell.
         let devices = branches.context().memory_use().unwrap_or_default();
         let memory = MemoryReport { devices, checkpoints: 0 };
-        let finish = Finish { reason, usage: answer.usage, timings: answer.clock.timings(), memory };
+        let finish = Finish {
+            reason,
+            usage: answer.usage,
+            timings: answer.clock.timings(),
+            memory,
+            seed: answer.sequence.seed(),
+            shortened: Vec::new(),
+        };
         self.events.push_back((index, Event::Finish(finish)));
     }
 }
 
 impl Answer {
-    fn new(generate: &Generate, index: usize, prompt: &[Token], start: Instant) -> Result<Self> {
+    fn new(generate: &Generate, seed: u32, index: usize, prompt: &[Token], start: Instant) -> Result<Self> {
         let mut params = generate.params.clone();
         let number = u32::try_from(index).unwrap_or(u32::MAX);
-        params.sampling.seed = params.sampling.seed.map(|seed| match seed.wrapping_add(number) {
-            // This one would be drawn.
-            SamplerChain::RANDOM_SEED => 0,
-            seed => seed,
-        });
+        params.sampling.seed = Some(seed.wrapping_add(number));
         let mut sequence = Sequence::new(&params, generate.llama.model(), generate.llama.tokenizer())?;
         sequence.stop_when(generate.criterion.clone());
         sequence.show(generate.shown.clone());

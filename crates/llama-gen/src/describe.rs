@@ -29,9 +29,9 @@ impl Wanted {
         let Some(n) = self.alternatives else {
             return Ok(ChosenToken { token: about(token, None)?, alternatives: Vec::new() });
         };
-        logits.top_k(n, likeliest);
-        let listed = likeliest.iter().find(|(id, _)| *id == token).map(|(_, value)| *value);
-        let log_probability = listed.or_else(|| logits.log_probability(token));
+        let softmax = logits.softmax();
+        softmax.top_k(n, likeliest);
+        let log_probability = softmax.log_probability(token);
         let alternatives = likeliest.iter().map(|(id, value)| about(*id, Some(*value)));
         Ok(ChosenToken {
             token: about(token, log_probability)?,

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use llama_core::MemoryUse;
 
-use crate::event::FinishReason;
+use crate::event::{FinishReason, Shortened};
 
 /// How a generation ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,11 @@ pub struct Finish {
     pub timings: Timings,
     /// Bytes that it needed.
     pub memory: MemoryReport,
+    /// The seed of its random numbers, also when it was drawn: the same prompt and parameters with this seed give the same
+    /// text. `None` when no token was chosen by chance.
+    pub seed: Option<u32>,
+    /// How [`WhenFull`](crate::WhenFull) made room for it, each time. Empty when all of it fitted.
+    pub shortened: Vec<Shortened>,
 }
 
 /// Tokens of a generation.
@@ -47,6 +52,9 @@ pub struct Timings {
     pub generation: Duration,
     /// Of these, and of the first token, the time for choosing.
     pub sampling: Duration,
+    /// For the probabilities that were asked for: see
+    /// [`Generate::log_probabilities`](crate::Generate::log_probabilities) and [`Llama::score`](crate::Llama::score).
+    pub probabilities: Duration,
     /// From the start to the end.
     pub total: Duration,
 }

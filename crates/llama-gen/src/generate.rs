@@ -12,13 +12,13 @@ use llama_core::{LoraAdapter, Token, TokenizeOptions};
 
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::Event;
+use crate::event::{ChosenToken, Event};
 use crate::finish::Finish;
 use crate::generator::Generator;
 use crate::interrupt::Interrupt;
 use crate::lora::Adapters;
 use crate::model::Llama;
-use crate::params::{GenerationParams, SamplingParams};
+use crate::params::{GenerationParams, GrammarParams, SamplingParams};
 use crate::prompt::Prompt;
 use crate::run::Run;
 use crate::slots::Slots;
@@ -116,8 +116,25 @@ impl Generate {
     }
 
     /// See [`SamplingParams::seed`].
-    pub fn seed(mut self, seed: u32) -> Self {
-        self.params.sampling.seed = Some(seed);
+    pub fn seed(mut self, seed: impl Into<Option<u32>>) -> Self {
+        self.params.sampling.seed = seed.into();
+        self
+    }
+
+    /// A grammar that the text has to fit; a text is GBNF that begins with the rule `root`. See [`GrammarParams`].
+    ///
+    /// ```
+    /// use llama_gen::Llama;
+    ///
+    /// # fn main() -> Result<(), llama_gen::Error> {
+    /// # let llm = Llama::load(test_models::Tiny::Llama.path())?;
+    /// let answer = llm.generate("Yes or no?").grammar(r#"root ::= "yes" | "no""#).complete()?;
+    /// assert!(["yes", "no"].contains(&answer.text()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn grammar(mut self, grammar: impl Into<GrammarParams>) -> Self {
+        self.params.sampling.grammar = Some(grammar.into());
         self
     }
 
@@ -127,7 +144,7 @@ impl Generate {
         self
     }
 
-    /// See [`GenerationParams::parse_special`].
+    /// See [`GenerationParams::parse_special`]. A prompt of tokens is refused with it.
     pub fn parse_special(mut self, parse: bool) -> Self {
         self.params.parse_special = parse;
         self
@@ -196,7 +213,8 @@ impl Generate {
     }
 
     /// Adds events as [`tokens`](Self::tokens) does, with the token's log-probability and the `alternatives` likeliest
-    /// tokens in its place. The whole row of logits is looked at for each.
+    /// tokens in its place: the softmax over the model's own logits, before any sampler. The whole row of logits is looked
+    /// at for each; [`Timings::probabilities`](crate::Timings::probabilities) tells how long that took.
     pub fn log_probabilities(mut self, alternatives: usize) -> Self {
         self.wanted.alternatives = Some(alternatives);
         self
@@ -218,6 +236,16 @@ impl Generate {
     pub fn checkpoint_at(mut self, n_tokens: usize) -> Self {
         self.checkpoints.push(n_tokens);
         self
+    }
+
+    /// Returns the tokens of the prompt as the model reads it, special ones included. The tokenizer runs for each call.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidPrompt`] for a prompt without tokens or with a NUL byte, and for tokens with
+    /// [`parse_special`](Self::parse_special), [`ErrorKind::Core`] when tokenising fails.
+    pub fn prompt_tokens(&self) -> Result<Vec<Token>> {
+        self.tokenize_whole(&Interrupt::begun(self, Instant::now()))
     }
 
     /// Begins: checks parameters and prompt. The events are computed as they are asked for, on the thread that asks.
@@ -256,16 +284,19 @@ impl Generate {
         EventStream::start(self)
     }
 
-    /// Runs to the end and returns the whole text.
+    /// Runs to the end and returns the whole: text, tokens with the probabilities that were asked for, and how it ended.
     ///
     /// # Errors
     ///
-    /// As [`Generate::stream`], and what an event may bring.
+    /// As [`Generate::stream`], and what an event may bring. [`ErrorKind::InvalidParameters`] for
+    /// [`progress`](Self::progress), which only events tell.
     pub fn complete(self) -> Result<Completion> {
-        let mut text = String::new();
-        for event in self.stream()? {
-            if let Some(finish) = collect(event?, &mut text) {
-                return Ok(Completion { text, finish });
+        let events = self.collected()?.stream()?;
+        let mut parts = Parts::default();
+        let prompt = events.shared_prompt();
+        for event in events {
+            if let Some(finish) = parts.take(event?) {
+                return Ok(parts.whole(&prompt, finish));
             }
         }
         unreachable!("a generation without an error ends with a finish event")
@@ -275,33 +306,64 @@ impl Generate {
     ///
     /// # Errors
     ///
-    /// As [`Generate::stream_async`], and what an event may bring.
+    /// As [`Generate::stream_async`], and what an event may bring. [`ErrorKind::InvalidParameters`] for
+    /// [`progress`](Self::progress), which only events tell.
     pub async fn complete_async(self) -> Result<Completion> {
-        let mut events = self.stream_async()?;
-        let mut text = String::new();
+        let mut events = self.collected()?.stream_async()?;
+        let mut parts = Parts::default();
         while let Some(event) = poll_fn(|context| Pin::new(&mut events).poll_next(context)).await {
-            if let Some(finish) = collect(event?, &mut text) {
-                return Ok(Completion { text, finish });
+            if let Some(finish) = parts.take(event?) {
+                return Ok(parts.whole(events.prompt().unwrap_or_default(), finish));
             }
         }
         unreachable!("a generation without an error ends with a finish event")
     }
 
+    /// Refuses checkpoints where there is nothing to go back to.
+    pub(crate) fn check_without_checkpoints(&self) -> Result<()> {
+        if self.checkpoints.is_empty() {
+            return Ok(());
+        }
+        let problem = "checkpoint_at was called, but completions and beam search have a context of their own that keeps \
+                       none: leave it out";
+        Err(ErrorKind::InvalidParameters(vec![problem.to_owned()]).into())
+    }
+
+    /// This generation with the events that a [`Completion`] is made of.
+    fn collected(self) -> Result<Self> {
+        if self.wanted.progress {
+            let problem =
+                "progress is true, but the whole text comes without events: use stream or stream_async";
+            return Err(ErrorKind::InvalidParameters(vec![problem.to_owned()]).into());
+        }
+        Ok(self.tokens(true))
+    }
+
     /// Makes tokens of the prompt, unless that is interrupted.
     pub(crate) fn tokenize(&self, interrupt: &Interrupt) -> Result<PromptTokens> {
+        match self.tokenize_whole(interrupt) {
+            Err(error) if is_cancelled(&error) => Ok(PromptTokens::cut_off()),
+            tokens => Ok(PromptTokens { tokens: tokens?, is_cut_off: false }),
+        }
+    }
+
+    /// Makes tokens of the prompt. An interrupt is an error.
+    fn tokenize_whole(&self, interrupt: &Interrupt) -> Result<Vec<Token>> {
         let tokens = match &self.prompt {
+            Prompt::Tokens(_) if self.params.parse_special => {
+                let reason =
+                    "it is tokens already, which parse_special cannot change: leave parse_special false";
+                return Err(ErrorKind::InvalidPrompt { reason: reason.to_owned() }.into());
+            }
             Prompt::Tokens(tokens) => tokens.clone(),
-            Prompt::Text(text) => match self.tokenize_text(text, interrupt) {
-                Err(error) if is_cancelled(&error) => return Ok(PromptTokens::cut_off()),
-                tokens => tokens?,
-            },
+            Prompt::Text(text) => self.tokenize_text(text, interrupt)?,
         };
         if tokens.is_empty() {
             let reason =
                 "it has no tokens, and this model adds none of its own: give it at least one character";
             return Err(ErrorKind::InvalidPrompt { reason: reason.to_owned() }.into());
         }
-        Ok(PromptTokens { tokens, is_cut_off: false })
+        Ok(tokens)
     }
 
     fn tokenize_text(&self, text: &str, interrupt: &Interrupt) -> Result<Vec<Token>> {
@@ -348,22 +410,42 @@ fn is_cancelled(error: &Error) -> bool {
     matches!(error.kind(), llama_core::ErrorKind::TokenizeCancelled { .. })
 }
 
-/// Adds an event's text; what the last event says.
-fn collect(event: Event, text: &mut String) -> Option<Finish> {
-    match event {
-        Event::Text(more) => text.push_str(&more.text),
-        Event::Finish(finish) => return Some(finish),
-        _ => {}
+/// What has come of a [`Completion`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Parts {
+    text: String,
+    tokens: Vec<ChosenToken>,
+}
+
+impl Parts {
+    /// Adds what an event brings; what the last event says.
+    pub(crate) fn take(&mut self, event: Event) -> Option<Finish> {
+        match event {
+            Event::Text(more) => self.text.push_str(&more.text),
+            Event::Token(token) => self.tokens.push(token),
+            Event::Finish(finish) => return Some(finish),
+            // Progress was refused, and the finish tells what was shortened.
+            Event::Progress(_) | Event::Shortened(_) => {}
+        }
+        None
     }
-    None
+
+    pub(crate) fn whole(self, prompt: &[Token], finish: Finish) -> Completion {
+        Completion { prompt: prompt.to_vec(), text: self.text, tokens: self.tokens, finish }
+    }
 }
 
 /// A whole generation.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Completion {
+    /// The tokens of the prompt, special ones included; before [`WhenFull`] has shortened it.
+    pub prompt: Vec<Token>,
     /// The text.
     pub text: String,
+    /// The tokens that were generated, the one that ended it included: with their log-probabilities and alternatives where
+    /// [`log_probabilities`](Generate::log_probabilities) asked for them.
+    pub tokens: Vec<ChosenToken>,
     /// Why it ended, with tokens and times.
     pub finish: Finish,
 }
@@ -373,5 +455,10 @@ impl Completion {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The ids of the tokens that were generated, the one that ended it included.
+    pub fn token_ids(&self) -> impl ExactSizeIterator<Item = Token> {
+        self.tokens.iter().map(|chosen| chosen.token.id)
     }
 }

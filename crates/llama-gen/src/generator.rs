@@ -1,6 +1,9 @@
 //! The blocking driver: one sequence, on the caller's thread.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+
+use llama_core::Token;
 
 use crate::error::Result;
 use crate::event::Event;
@@ -12,12 +15,24 @@ use crate::run::Run;
 pub struct Generator {
     /// `None` once the generation has ended.
     run: Option<Run>,
+    prompt: Arc<[Token]>,
     events: VecDeque<Event>,
 }
 
 impl Generator {
     pub(crate) fn new(run: Run) -> Self {
-        Self { run: Some(run), events: VecDeque::new() }
+        Self { prompt: run.prompt(), run: Some(run), events: VecDeque::new() }
+    }
+
+    /// The tokens of the prompt, special ones included; before [`WhenFull`](crate::WhenFull) has shortened it.
+    #[must_use]
+    pub fn prompt(&self) -> &[Token] {
+        &self.prompt
+    }
+
+    /// The prompt for whoever keeps it longer than the generation.
+    pub(crate) fn shared_prompt(&self) -> Arc<[Token]> {
+        Arc::clone(&self.prompt)
     }
 }
 

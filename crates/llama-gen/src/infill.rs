@@ -110,6 +110,15 @@ impl Infill {
         Ok(self.llama.generate(self.tokens()?))
     }
 
+    /// Returns the prompt as the model reads it: the texts, and the tokens that say where they are.
+    ///
+    /// # Errors
+    ///
+    /// As [`generate`](Self::generate).
+    pub fn prompt_tokens(&self) -> Result<Vec<Token>> {
+        self.tokens()
+    }
+
     /// The prompt: texts, and the tokens that say where they are.
     fn tokens(&self) -> Result<Vec<Token>> {
         let vocab = self.llama.model().vocab();

@@ -213,7 +213,7 @@ impl LlamaBuilder {
         }
         let slots = Slots::new(model.clone(), context_params, self.idle_contexts, self.checkpoint_bytes);
         // The first context is made now, so that wrong parameters and too little memory are errors of loading.
-        let mut slot = slots.take(&[])?;
+        let mut slot = slots.take_for_outputs(1)?;
         if !slot.context().has_memory() {
             return Err(not_generative("it has no memory of what it has read, as encoders have none"));
         }

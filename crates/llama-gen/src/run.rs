@@ -31,6 +31,8 @@ pub(crate) struct Run {
     home: Arc<Slots>,
     slot: Slot,
     sequence: Sequence,
+    /// The prompt as it was given, before anything was shortened.
+    prompt: Arc<[Token]>,
     /// The tokens that come after those in memory: the rest of the prompt, or the token that was chosen last.
     todo: Vec<Token>,
     /// How many of these are in memory by now.
@@ -38,7 +40,9 @@ pub(crate) struct Run {
     /// How many tokens of the text are the prompt.
     n_prompt: usize,
     /// How the prompt was made to fit, to be told first.
-    shortened: Option<Shortened>,
+    first_shortened: Option<Shortened>,
+    /// How room was made, each time.
+    shortened: Vec<Shortened>,
     /// Where in the prompt checkpoints were asked for.
     checkpoints: Vec<usize>,
     wanted: Wanted,
@@ -70,6 +74,7 @@ impl Run {
             home.take_with(if generate.cache_prompt { &prompt } else { &[] }, &generate.adapters)?;
         let usage = Usage { prompt_tokens, ..Usage::default() };
         let from = prompt.len();
+        let given: Arc<[Token]> = prompt[..prompt_tokens].into();
         let prompt = match ready(&generate, &mut slot, prompt) {
             Ok(prompt) => prompt,
             Err(error) => {
@@ -94,10 +99,12 @@ impl Run {
             home,
             slot,
             sequence,
+            prompt: given,
             todo,
             done: 0,
             n_prompt,
-            shortened,
+            first_shortened: shortened,
+            shortened: shortened.into_iter().collect(),
             checkpoints,
             wanted,
             when_full,
@@ -107,6 +114,11 @@ impl Run {
             span,
             likeliest: Vec::new(),
         })
+    }
+
+    /// The tokens of the prompt, as it was given.
+    pub(crate) fn prompt(&self) -> Arc<[Token]> {
+        Arc::clone(&self.prompt)
     }
 
     /// Goes on by a part of the prompt, or a token. `Some` when that was the end.
@@ -120,7 +132,7 @@ impl Run {
     }
 
     fn step(&mut self, events: &mut VecDeque<Event>) -> Result<Option<FinishReason>> {
-        events.extend(self.shortened.take().map(Event::Shortened));
+        events.extend(self.first_shortened.take().map(Event::Shortened));
         let mut end = self.interrupt.reason();
         if end.is_none() && self.slot.len() + self.rest() > self.slot.n_ctx() {
             end = self.make_room(events)?;
@@ -209,6 +221,7 @@ impl Run {
         }
         let to = self.slot.len() + self.rest();
         tracing::debug!(from, to, "the context was full");
+        self.shortened.push(Shortened { from, to });
         events.push_back(Event::Shortened(Shortened { from, to }));
         Ok(None)
     }
@@ -220,7 +233,9 @@ impl Run {
         let token = self.sequence.choose(&self.slot.context().logits(output)?)?;
         self.clock.chosen(before);
         if self.wanted.describes_tokens() {
+            let before = Instant::now();
             events.push_back(Event::Token(self.describe(token)?));
+            self.clock.described(self.wanted, before);
         }
         let step = self.sequence.step(self.llama.model().vocab(), self.llama.tokenizer(), token)?;
         events.extend(step.text.map(Event::Text));
@@ -243,7 +258,14 @@ impl Run {
         // A prebuilt library may not be able to tell.
         let devices = self.slot.context().memory_use().unwrap_or_default();
         let memory = MemoryReport { devices, checkpoints: self.slot.checkpoint_bytes() };
-        let finish = Finish { reason, usage: self.usage, timings: self.clock.timings(), memory };
+        let finish = Finish {
+            reason,
+            usage: self.usage,
+            timings: self.clock.timings(),
+            memory,
+            seed: self.sequence.seed(),
+            shortened: core::mem::take(&mut self.shortened),
+        };
         record(&self.span, &finish);
         self.give_back();
         finish

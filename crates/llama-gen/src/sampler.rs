@@ -50,6 +50,14 @@ impl TokenSampler {
         })
     }
 
+    /// Returns the seed of its random numbers; `None` when it uses none.
+    pub(crate) fn seed(&self) -> Option<u32> {
+        match self {
+            Self::Row(row) => row.seed(),
+            Self::Chain(chain) => chain.seed(),
+        }
+    }
+
     /// Whether there is a grammar and the tokens so far are all that it allows.
     pub(crate) fn is_finished(&mut self) -> Result<bool> {
         match self {

@@ -1,9 +1,12 @@
 //! How likely a given text is.
 
+use std::time::Instant;
+
 use llama_core::{Batch, Context, Pos, SeqId, Token, TokenizeOptions};
 
 use crate::error::{ErrorKind, Result};
 use crate::event::TokenProbability;
+use crate::finish::Timings;
 use crate::model::Llama;
 use crate::prompt::Prompt;
 
@@ -16,6 +19,9 @@ const LOGITS: usize = 64 << 20;
 pub struct Score {
     /// The tokens in their order. The first has no probability: nothing is before it.
     pub tokens: Vec<TokenProbability>,
+    /// How long it took: `prompt` for computing the tokens, `probabilities` for their probabilities, and `total`. Nothing
+    /// is generated, so that the others are 0.
+    pub timings: Timings,
 }
 
 impl Score {
@@ -71,6 +77,7 @@ impl Llama {
     ///
     /// [`ErrorKind::InvalidPrompt`] for a text without tokens, [`ErrorKind::Core`].
     pub fn score(&self, text: impl Into<Prompt>) -> Result<Score> {
+        let start = Instant::now();
         let tokens = match text.into() {
             Prompt::Tokens(tokens) => tokens,
             Prompt::Text(text) => self.tokenizer().tokenize(&text, TokenizeOptions::default())?,
@@ -79,8 +86,10 @@ impl Llama {
             let reason = "it has no tokens: give it at least one character".to_owned();
             return Err(ErrorKind::InvalidPrompt { reason }.into());
         }
-        let mut slot = self.slots().take(&[])?;
-        let scored = slot.forget().and_then(|()| self.log_probabilities(slot.context(), &tokens));
+        let mut slot = self.slots().take_for_outputs(self.rows_at_once())?;
+        let mut timings = Timings::default();
+        let scored =
+            slot.forget().and_then(|()| self.log_probabilities(slot.context(), &tokens, &mut timings));
         // Nothing of the text is noted in the slot, and nothing is left in its memory.
         let forgotten = slot.forget();
         self.slots().give_back(slot);
@@ -92,11 +101,24 @@ impl Llama {
             Ok(TokenProbability { id, bytes, log_probability })
         };
         let tokens = tokens.into_iter().zip(log_probabilities).map(with_bytes).collect::<Result<_>>()?;
-        Ok(Score { tokens })
+        timings.total = start.elapsed();
+        Ok(Score { tokens, timings })
+    }
+
+    /// How many rows of logits are computed at once: as many as fit into [`LOGITS`], and no more than a context has tokens.
+    fn rows_at_once(&self) -> u32 {
+        let n_vocab = self.model().vocab().n_tokens().max(1);
+        let rows = (LOGITS / (n_vocab * size_of::<f32>())).max(1).min(self.n_ctx());
+        u32::try_from(rows).unwrap_or(u32::MAX)
     }
 
     /// The log-probability of each token but the first.
-    fn log_probabilities(&self, context: &mut Context, tokens: &[Token]) -> Result<Vec<Option<f32>>> {
+    fn log_probabilities(
+        &self,
+        context: &mut Context,
+        tokens: &[Token],
+        timings: &mut Timings,
+    ) -> Result<Vec<Option<f32>>> {
         let vocab = self.model().vocab();
         let bos = vocab.bos().filter(|bos| tokens.first() == Some(bos));
         let size = context.n_ctx_seq() as usize;
@@ -110,7 +132,7 @@ impl Llama {
             let end = tokens.len().min(start + size - window.len());
             window.extend_from_slice(&tokens[start..end]);
             context.memory().clear(false)?;
-            score_window(context, &window, next, &mut result)?;
+            score_window(context, &window, next, &mut result, timings)?;
             start = end.saturating_sub(size / 2);
         }
         Ok(result)
@@ -123,11 +145,10 @@ fn score_window(
     window: &[Token],
     next: usize,
     result: &mut Vec<Option<f32>>,
+    timings: &mut Timings,
 ) -> Result<()> {
     let sequence = SeqId::new(0);
-    let n_vocab = context.model().vocab().n_tokens();
-    let rows = (LOGITS / (n_vocab.max(1) * size_of::<f32>())).max(1);
-    let part = rows.min(context.n_batch() as usize).max(1);
+    let part = context.n_batch().min(context.params().n_outputs_max).max(1) as usize;
     let mut batch = Batch::new();
     // The last token's results would be for a token that is not in the window.
     let window_end = window.len() - 1;
@@ -138,10 +159,15 @@ fn score_window(
             let pos = Pos::new(i32::try_from(place).unwrap_or(i32::MAX));
             batch.push(*token, pos, &[sequence], place + 1 >= next)?;
         }
+        let start = Instant::now();
         context.decode(&batch)?;
+        context.synchronize()?;
+        timings.prompt += start.elapsed();
+        let start = Instant::now();
         for (index, logits) in context.logits_rows()? {
             result.push(logits.log_probability(window[first + index + 1]));
         }
+        timings.probabilities += start.elapsed();
     }
     Ok(())
 }

@@ -83,6 +83,11 @@ impl Sequence {
         self.n_generated
     }
 
+    /// Returns the seed of its random numbers; `None` when tokens are not chosen by chance.
+    pub(crate) fn seed(&self) -> Option<u32> {
+        self.sampler.seed()
+    }
+
     /// Chooses the next token from a row of logits.
     pub(crate) fn choose(&mut self, logits: &[f32]) -> Result<Token> {
         self.sampler.choose(logits)

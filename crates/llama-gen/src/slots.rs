@@ -23,7 +23,9 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
+    /// Contexts are made for results of one token of a batch, which is all that a generation needs.
     pub(crate) fn new(model: Model, params: ContextParams, most: usize, checkpoint_bytes: usize) -> Self {
+        let params = params.plan_outputs(1);
         Self { model, params, most, checkpoint_bytes, idle: ReentrantMutex::default() }
     }
 
@@ -32,17 +34,38 @@ impl Slots {
         &self.params
     }
 
-    /// As [`take_with`](Self::take_with), for the model as it is.
-    pub(crate) fn take(&self, prompt: &[Token]) -> Result<Slot> {
-        self.take_with(prompt, &Adapters::default())
+    /// Takes a context for the model as it is, with room for the results of that many tokens of a batch. It may have
+    /// something in memory.
+    pub(crate) fn take_for_outputs(&self, n_outputs: u32) -> Result<Slot> {
+        let params = self.params.clone().plan_outputs(n_outputs);
+        let mut idle = self.idle.lock();
+        let has_room = |slot: &mut Slot| {
+            let params = slot.context().params();
+            params.n_outputs_max >= n_outputs.min(params.n_batch)
+        };
+        let found = idle.iter_mut().position(has_room).map(|index| idle.remove(index));
+        // Its memory is given back before more is taken.
+        let oldest = (found.is_none() && !idle.is_empty() && idle.len() >= self.most).then(|| idle.remove(0));
+        drop(idle);
+        drop(oldest);
+        let slot = match found {
+            Some(slot) => slot,
+            None => Slot::new(Context::new(&self.model, &params)?, self.checkpoint_bytes)?,
+        };
+        self.adapted(slot, &Adapters::default())
     }
 
     /// The context that has the most of the prompt in memory, or a new one, with these adapters.
     pub(crate) fn take_with(&self, prompt: &[Token], adapters: &Adapters) -> Result<Slot> {
-        let mut slot = match self.take_idle(prompt, adapters)? {
+        let slot = match self.take_idle(prompt, adapters)? {
             Some(slot) => slot,
             None => Slot::new(Context::new(&self.model, &self.params)?, self.checkpoint_bytes)?,
         };
+        self.adapted(slot, adapters)
+    }
+
+    /// The context with these adapters.
+    fn adapted(&self, mut slot: Slot, adapters: &Adapters) -> Result<Slot> {
         match slot.adapt(adapters) {
             Ok(()) => Ok(slot),
             Err(error) => {

@@ -5,10 +5,12 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::panic::resume_unwind;
 use std::process;
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use flume::r#async::RecvStream;
 use futures_core::Stream;
+use llama_core::Token;
 
 use crate::cancel::CancelToken;
 use crate::error::{ErrorKind, Result};
@@ -36,6 +38,8 @@ pub struct EventStream {
     events: Events,
     /// Cancelled when nobody wants the events any more.
     dropped: CancelToken,
+    /// Set when the generation has begun.
+    prompt: Arc<OnceLock<Arc<[Token]>>>,
     /// `None` once it has been waited for.
     worker: Option<JoinHandle<()>>,
     /// The process that has the thread.
@@ -59,15 +63,26 @@ impl EventStream {
         let (sender, receiver) = flume::bounded(AHEAD);
         // The thread's log goes where the caller's goes, and its span belongs to the caller's.
         let (dispatch, span) = (tracing::dispatcher::get_default(Clone::clone), tracing::Span::current());
+        let prompt = Arc::default();
+        let told = Arc::clone(&prompt);
         let work = move || {
-            tracing::dispatcher::with_default(&dispatch, || span.in_scope(|| drive(generate, &sender)));
+            tracing::dispatcher::with_default(&dispatch, || {
+                span.in_scope(|| drive(generate, &told, &sender));
+            });
         };
         let worker = thread::Builder::new()
             .name("llama-gen".to_owned())
             .spawn(work)
             .map_err(|source| ErrorKind::Thread { source })?;
         let events = Events(receiver.into_stream());
-        Ok(Self { events, dropped, worker: Some(worker), process: process::id() })
+        Ok(Self { events, dropped, prompt, worker: Some(worker), process: process::id() })
+    }
+
+    /// The tokens of the prompt, special ones included; before [`WhenFull`](crate::WhenFull) has shortened it. `None` until
+    /// the generation has begun, as it has when there is an event.
+    #[must_use]
+    pub fn prompt(&self) -> Option<&[Token]> {
+        self.prompt.get().map(AsRef::as_ref)
     }
 
     /// Whether the thread belongs to another process, of which this one is a fork.
@@ -126,9 +141,12 @@ impl Drop for EventStream {
 }
 
 /// What the thread does.
-fn drive(generate: Generate, sender: &flume::Sender<Result<Event>>) {
+fn drive(generate: Generate, prompt: &OnceLock<Arc<[Token]>>, sender: &flume::Sender<Result<Event>>) {
     match generate.stream() {
-        Ok(mut events) => while events.next().is_some_and(|event| sender.send(event).is_ok()) {},
+        Ok(mut events) => {
+            prompt.get_or_init(|| events.shared_prompt());
+            while events.next().is_some_and(|event| sender.send(event).is_ok()) {}
+        }
         // Nobody listens who could be told of the error.
         Err(error) => drop(sender.send(Err(error))),
     }

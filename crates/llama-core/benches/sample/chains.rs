@@ -66,7 +66,7 @@ fn raw(sampler: &Sampler) -> *mut sys::llama_sampler {
     unsafe {
         match *sampler {
             Sampler::Greedy => sys::llama_sampler_init_greedy(),
-            Sampler::Dist { seed } => sys::llama_sampler_init_dist(seed),
+            Sampler::Dist { seed } => sys::llama_sampler_init_dist(seed.number()),
             Sampler::TopK { k } => sys::llama_sampler_init_top_k(i32::try_from(k).expect("a small number")),
             Sampler::TopP { p, min_keep } => sys::llama_sampler_init_top_p(p, min_keep),
             Sampler::MinP { p, min_keep } => sys::llama_sampler_init_min_p(p, min_keep),

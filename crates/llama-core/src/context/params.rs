@@ -113,8 +113,8 @@ pub struct ContextParams {
     pub(crate) n_ubatch: u32,
     pub(crate) n_seq_max: u32,
     n_rs_seq: u32,
-    n_outputs_max: u32,
-    n_outputs_max_per_seq: u32,
+    pub(super) n_outputs_max: u32,
+    pub(super) n_outputs_max_per_seq: u32,
     n_threads: Option<u32>,
     n_threads_batch: Option<u32>,
     ctx_type: ContextType,
@@ -132,7 +132,7 @@ pub struct ContextParams {
     type_k: CacheType,
     type_v: CacheType,
     moe_cache_size: usize,
-    embeddings: bool,
+    pub(super) embeddings: bool,
     offload_kqv: bool,
     op_offload: bool,
     swa_full: bool,
@@ -288,6 +288,7 @@ impl ContextParams {
     /// `llm_graph_input_attn_cross`).
     pub(crate) fn pooling_for(&self, model: &Model) -> Result<llama_sys::llama_pooling_type> {
         if !(model.has_encoder() && model.has_decoder()) {
+            self.check_ranks(model)?;
             return Ok(pooling_to_raw(self.pooling_type));
         }
         match self.pooling_type {
@@ -299,6 +300,27 @@ impl ContextParams {
                     .into())
             }
         }
+    }
+
+    /// Refuses scores of a model without the classifier that gives them: llama.cpp would take the first numbers of the
+    /// hidden state for them (llama-graph.cpp, `build_pooling`).
+    fn check_ranks(&self, model: &Model) -> Result<()> {
+        let value = match self.pooling_type {
+            Some(PoolingType::Rank) => "Rank",
+            None if self.embeddings && model.wants_ranks()? => "the model's own, Rank",
+            _ => return Ok(()),
+        };
+        if model.has_classifier() {
+            return Ok(());
+        }
+        let reason = "the model has no classifier (no tensor `cls` or `cls.output`) to give scores: use another pooling \
+                      type, or a reranker";
+        Err(ErrorKind::InvalidParameter {
+            name: "pooling_type",
+            value: value.to_owned(),
+            reason: reason.to_owned(),
+        }
+        .into())
     }
 
     pub(crate) fn to_raw(&self) -> Result<llama_sys::llama_context_params> {
@@ -397,14 +419,6 @@ impl ContextParams {
     /// `RoPE`'s base frequency and scale.
     pub(crate) fn rope(&self) -> (f32, f32) {
         (self.rope_freq_base, self.rope_freq_scale)
-    }
-
-    /// The most results for one sequence with a sampler, of this many for all.
-    pub(super) fn outputs_per_seq(&self, n_outputs_max: u32) -> u32 {
-        if self.n_outputs_max_per_seq == 0 {
-            return n_outputs_max;
-        }
-        self.n_outputs_max_per_seq.min(n_outputs_max)
     }
 
     pub(crate) fn is_swa_full(&self) -> bool {

@@ -6,7 +6,7 @@ use crate::ffi::string::from_c;
 
 impl Model {
     /// The number of scores of a classifier, as [`PoolingType::Rank`](crate::PoolingType::Rank) gives them; `None` for
-    /// a model that has no classifier. Corresponds to `llama_model_n_cls_out`, which has no meaning for those.
+    /// a model that has no classifier, and for a vocabulary alone whose file does not say. Corresponds to `llama_model_n_cls_out`, which has no meaning for those.
     ///
     /// # Errors
     ///
@@ -15,11 +15,15 @@ impl Model {
         if !self.is_classifier()? {
             return Ok(None);
         }
+        if let Some(stated) = self.stated() {
+            return Ok(stated.n_classifier_outputs());
+        }
         // SAFETY: the handle owns a valid model; the function reads a number.
         Ok(Some(unsafe { llama_sys::llama_model_n_cls_out(self.raw()) }))
     }
 
-    /// The names of a classifier's scores, in their order; empty when the file names none. Corresponds to
+    /// The names of a classifier's scores, in their order; empty when the file names none, and for a model that was loaded
+    /// with [`vocab_only`](crate::ModelParams::vocab_only). Corresponds to
     /// `llama_model_cls_label`.
     #[must_use]
     pub fn classifier_labels(&self) -> Vec<String> {
@@ -38,8 +42,19 @@ impl Model {
         if has_label || has_tensors() {
             return Ok(true);
         }
+        self.wants_ranks()
+    }
+
+    /// Whether the file wants the pooling of a classifier.
+    pub(crate) fn wants_ranks(&self) -> Result<bool> {
         let pooling = self.metadata_value(&format!("{}.pooling_type", self.architecture()?))?;
         let rank = llama_sys::llama_pooling_type::LLAMA_POOLING_TYPE_RANK.0.to_string();
         Ok(pooling.is_some_and(|pooling| pooling == rank))
+    }
+
+    /// Whether there are weights of a classifier: llama.cpp's graph ends in the hidden state without either of them
+    /// (llama-graph.cpp, `build_pooling`).
+    pub(crate) fn has_classifier(&self) -> bool {
+        ["cls.weight", "cls.output.weight"].iter().any(|name| self.origin().shape(name).is_some())
     }
 }

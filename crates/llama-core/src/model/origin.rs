@@ -17,6 +17,8 @@ pub(crate) struct Origin {
     shapes: HashMap<Text, Shape>,
     /// Single values under `general.` and `tokenizer.`: names, licences, chat templates.
     remarks: Metadata,
+    /// The keys of lists that are about the computation: numbers for each layer.
+    lists: Vec<Text>,
     scaling: Scaling,
 }
 
@@ -50,7 +52,7 @@ impl Origin {
     /// That of a model made in memory; its tensors are added as llama.cpp makes them.
     pub(crate) fn of_metadata(metadata: &Metadata, params: &ModelParams) -> Self {
         let scaling = Scaling::of(Effective::new(metadata, params));
-        Self { shapes: HashMap::new(), remarks: remarks(metadata), scaling }
+        Self { shapes: HashMap::new(), remarks: remarks(metadata), lists: lists(metadata), scaling }
     }
 
     /// How the model's contexts scale positions when they are not told.
@@ -72,6 +74,11 @@ impl Origin {
         self.shape("output.weight").is_none()
     }
 
+    /// Whether the key has a list of values, one for each layer.
+    pub(crate) fn is_list(&self, key: &str) -> bool {
+        self.lists.iter().any(|list| list.as_bytes() == key.as_bytes())
+    }
+
     /// The metadata that says something about the model but is not needed to compute it.
     pub(crate) fn remarks(&self) -> &Metadata {
         &self.remarks
@@ -85,6 +92,13 @@ pub(crate) fn shape_of(info: &TensorInfo) -> Shape {
         *to = *from;
     }
     shape
+}
+
+fn lists(metadata: &Metadata) -> Vec<Text> {
+    let is_list = |(key, value): &(&Text, &Value)| {
+        matches!(value, Value::Array(_)) && !key.as_bytes().starts_with(b"tokenizer.")
+    };
+    metadata.iter().filter(is_list).map(|(key, _)| key.clone()).collect()
 }
 
 fn remarks(metadata: &Metadata) -> Metadata {

@@ -226,7 +226,9 @@ impl ModelParams {
         self
     }
 
-    /// Load no weights, only metadata and vocabulary. Such a model cannot make contexts. Default: false.
+    /// Loads no weights, only metadata and vocabulary. Such a model cannot make contexts. What it says of itself is read
+    /// from the metadata and the list of tensors: numbers that the file does not state are 0, and what has no number for
+    /// that is refused or `None`. Default: false.
     #[must_use]
     pub fn vocab_only(mut self, vocab_only: bool) -> Self {
         self.vocab_only = vocab_only;

@@ -24,6 +24,7 @@ pub(super) fn overhead(model: &Model, params: &ContextParams) -> u64 {
     let caches = if model.n_swa() > 0 { 2 } else { 1 };
     let cells = if has_cells(model) { n_ctx(model, params) * CELL * caches } else { 0 };
     let row = model.vocab().n_tokens() as u64 + u64::from(model.n_embd_out());
+    // Made with the context for a result of each sequence, and anew for a batch with more.
     let rows = row * 4 * u64::from(params.n_seq_max);
     // An index for each token of a batch (llama-context.cpp, `output_ids`).
     cells + rows + u64::from(params.n_batch) * 4
@@ -40,8 +41,9 @@ pub(super) fn upper_bound(model: &Model, params: &ContextParams) -> u128 {
     let cache = if has_cells(model) { tokens * layers * width * 8 } else { 0 };
     let state = wide(params.n_seq_max) * layers * width * 1024;
     let seen = if has_cells(model) { tokens } else { at_once };
-    let row = model.vocab().n_tokens() as u128 * 4 + width * 128 + seen * (heads * 4 + 8);
-    cache + state + at_once * row + u128::from(overhead(model, params))
+    let row = width * 128 + seen * (heads * 4 + 8);
+    let logits = wide(params.outputs_at_most()).min(at_once) * model.vocab().n_tokens() as u128 * 4;
+    cache + state + at_once * row + logits + u128::from(overhead(model, params))
 }
 
 /// The width of a head, where the file says it; otherwise heads divide the model's width.

@@ -6,6 +6,7 @@ use super::kind::Sampler;
 use super::params::{
     AdaptiveP, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Penalties, Xtc,
 };
+use super::seed::Seed;
 use crate::error::Result;
 use crate::model::Model;
 use crate::token::Token;
@@ -17,8 +18,7 @@ use crate::token::Token;
 /// Values are checked by [`build`](Self::build), all at once. Where a value is said to switch a sampler off,
 /// the sampler stays in the chain and does nothing.
 ///
-/// Seeds: the same seed gives the same random numbers in every run; [`SamplerChain::RANDOM_SEED`] draws a
-/// seed.
+/// Seeds: every number gives its own random numbers, the same in every run; [`Seed::Random`] draws a seed.
 #[derive(Clone, Debug, Default)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct SamplerChainBuilder {
@@ -51,8 +51,8 @@ impl SamplerChainBuilder {
     /// Selects a token by chance, each as likely as its probability. Selecting: must be last.
     ///
     /// Corresponds to `llama_sampler_init_dist`.
-    pub fn dist(self, seed: u32) -> Self {
-        self.push(Sampler::Dist { seed })
+    pub fn dist(self, seed: impl Into<Seed>) -> Self {
+        self.push(Sampler::Dist { seed: seed.into() })
     }
 
     /// Keeps the `k` most likely candidates, sorted; 0 keeps all. "The Curious Case of Neural Text
@@ -118,8 +118,8 @@ impl SamplerChainBuilder {
     /// removed. See [`Xtc`]. <https://github.com/oobabooga/text-generation-webui/pull/6335>.
     ///
     /// Corresponds to `llama_sampler_init_xtc`.
-    pub fn xtc(self, probability: f32, threshold: f32, seed: u32) -> Self {
-        self.push(Sampler::Xtc(Xtc { probability, threshold, min_keep: 1, seed }))
+    pub fn xtc(self, probability: f32, threshold: f32, seed: impl Into<Seed>) -> Self {
+        self.push(Sampler::Xtc(Xtc { probability, threshold, min_keep: 1, seed: seed.into() }))
     }
 
     /// Masks candidates whose logit is more than `n` standard deviations below the largest; 0 masks none.
@@ -135,8 +135,8 @@ impl SamplerChainBuilder {
     /// another number, [`push`](Self::push) a [`Mirostat`]. <https://arxiv.org/abs/2007.14966>.
     ///
     /// Corresponds to `llama_sampler_init_mirostat`.
-    pub fn mirostat(self, model: &Model, tau: f32, eta: f32, seed: u32) -> Self {
-        self.push(Sampler::Mirostat(Mirostat { model: model.clone(), tau, eta, m: 100, seed }))
+    pub fn mirostat(self, model: &Model, tau: f32, eta: f32, seed: impl Into<Seed>) -> Self {
+        self.push(Sampler::Mirostat(Mirostat { model: model.clone(), tau, eta, m: 100, seed: seed.into() }))
     }
 
     /// Mirostat 2: selects a token by chance, among the candidates of less surprise than a limit that is
@@ -144,8 +144,8 @@ impl SamplerChainBuilder {
     /// last. <https://arxiv.org/abs/2007.14966>.
     ///
     /// Corresponds to `llama_sampler_init_mirostat_v2`.
-    pub fn mirostat_v2(self, tau: f32, eta: f32, seed: u32) -> Self {
-        self.push(Sampler::MirostatV2(MirostatV2 { tau, eta, seed }))
+    pub fn mirostat_v2(self, tau: f32, eta: f32, seed: impl Into<Seed>) -> Self {
+        self.push(Sampler::MirostatV2(MirostatV2 { tau, eta, seed: seed.into() }))
     }
 
     /// Selects a token by chance so that, over about `1 / (1 - decay)` tokens, selected tokens have the
@@ -153,8 +153,8 @@ impl SamplerChainBuilder {
     /// before it and nothing else. <https://github.com/ggml-org/llama.cpp/pull/17927>.
     ///
     /// Corresponds to `llama_sampler_init_adaptive_p`.
-    pub fn adaptive_p(self, target: f32, decay: f32, seed: u32) -> Self {
-        self.push(Sampler::AdaptiveP(AdaptiveP { target, decay, seed }))
+    pub fn adaptive_p(self, target: f32, decay: f32, seed: impl Into<Seed>) -> Self {
+        self.push(Sampler::AdaptiveP(AdaptiveP { target, decay, seed: seed.into() }))
     }
 
     /// Lowers the logits of tokens that are among the last accepted ones. The repetition penalty is that of

@@ -5,12 +5,14 @@ mod edit;
 mod grammars;
 #[cfg(test)]
 mod poison_tests;
+mod seeds;
 
 use std::sync::Arc;
 
 pub(crate) use attached::check_sampled;
 pub use grammars::GrammarState;
 use grammars::Waiting;
+use seeds::with_drawn_seeds;
 
 use super::builder::SamplerChainBuilder;
 use super::candidates::{Candidate, Candidates, Flaw};
@@ -18,6 +20,7 @@ use super::custom::Trouble;
 use super::kind::Sampler;
 use super::perf::SamplerPerf;
 use super::raw::RawChain;
+use super::seed::Seed;
 use super::{check, create, custom, large_stack};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
@@ -52,6 +55,8 @@ pub struct SamplerChain {
     // First, so that it is freed before the models that it points into.
     raw: RawChain,
     pub(super) samplers: Arc<[Sampler]>,
+    /// The samplers with the numbers that were drawn for random seeds.
+    pub(super) drawn: Arc<[Sampler]>,
     perf: bool,
     /// The size of the vocabulary that samplers were made for.
     n_vocab: Option<usize>,
@@ -70,11 +75,6 @@ pub struct SamplerChain {
 }
 
 impl SamplerChain {
-    /// The seed that stands for one drawn at random, again with every [`reset`](SamplerChain::reset).
-    ///
-    /// Corresponds to `LLAMA_DEFAULT_SEED`.
-    pub const RANDOM_SEED: u32 = llama_sys::LLAMA_DEFAULT_SEED;
-
     /// Begins a chain.
     pub fn builder() -> SamplerChainBuilder {
         SamplerChainBuilder::default()
@@ -85,13 +85,14 @@ impl SamplerChain {
         let SamplerChainBuilder { samplers, perf } = builder;
         let n_vocab = check::check(&samplers)?;
         let mut raw = RawChain::new(perf)?;
-        for sampler in &samplers {
-            create::add(&mut raw, sampler, n_vocab)?;
-        }
+        let samplers: Arc<[Sampler]> = samplers.into();
+        let drawn = with_drawn_seeds(&samplers);
+        drawn.iter().try_for_each(|sampler| create::add(&mut raw, sampler, n_vocab))?;
         let waiting = Waiting::of(&samplers);
         let chain = Self {
             raw,
-            samplers: samplers.into(),
+            samplers,
+            drawn,
             perf,
             n_vocab,
             candidates: Candidates::new(),
@@ -219,8 +220,8 @@ impl SamplerChain {
         })
     }
 
-    /// Puts the samplers into the state that they began with: no last tokens, random numbers from the seed
-    /// on, grammars at their beginning.
+    /// Puts the samplers into the state that they began with: no last tokens, grammars at their beginning, random numbers
+    /// from the seed on. Seeds that are [random](Seed::Random) are drawn anew.
     ///
     /// # Errors
     ///
@@ -237,9 +238,10 @@ impl SamplerChain {
         let reset = move || unsafe { guarded!(llama_sampler_reset(chain.get())) };
         match self.waiting {
             // Patterns are compiled again.
-            Some(_) => self.call_on_large_stack(large_stack::needed(0, 0), reset),
-            None => self.call(reset),
+            Some(_) => self.call_on_large_stack(large_stack::needed(0, 0), reset)?,
+            None => self.call(reset)?,
         }
+        self.draw_seeds()
     }
 
     /// An independent chain in the same state. Not `Clone`, because it can fail.
@@ -270,6 +272,7 @@ impl SamplerChain {
         let chain = Self {
             raw,
             samplers: Arc::clone(&self.samplers),
+            drawn: Arc::clone(&self.drawn),
             perf: self.perf,
             n_vocab,
             candidates: Candidates::new(),
@@ -311,19 +314,13 @@ impl SamplerChain {
         (0..).zip(self.samplers.iter()).map(|(index, _)| self.raw.name(index)).collect()
     }
 
-    /// The seed of the last sampler that uses random numbers, also when it was drawn; `None` without such a
-    /// sampler, and for a drawn seed of XTC and adaptive-p, which llama.cpp does not tell.
+    /// Returns the seed of the last sampler that uses random numbers, also when it was drawn; `None` without such a
+    /// sampler.
     ///
-    /// Corresponds to `llama_sampler_get_seed`.
+    /// Corresponds to `llama_sampler_get_seed`, and tells the seeds of XTC and adaptive-p too.
     #[must_use]
     pub fn seed(&self) -> Option<u32> {
-        let given = self.samplers.iter().rev().find_map(Sampler::seed)?;
-        if given != Self::RANDOM_SEED {
-            return Some(given);
-        }
-        // SAFETY: the chain is valid; the function reads numbers.
-        let drawn = unsafe { llama_sys::llama_sampler_get_seed(self.raw.as_ptr()) };
-        (drawn != Self::RANDOM_SEED).then_some(drawn)
+        self.drawn.iter().rev().find_map(Sampler::seed).map(Seed::number)
     }
 
     /// llama.cpp's counters since the chain was made or they were reset; `None` unless the chain was built

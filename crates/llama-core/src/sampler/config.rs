@@ -5,6 +5,7 @@ use super::kind::Sampler;
 use super::params::{
     AdaptiveP, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Penalties, Xtc,
 };
+use super::seed::Seed;
 use crate::model::Model;
 use crate::token::Token;
 
@@ -13,7 +14,7 @@ use crate::token::Token;
 ///
 /// With feature `serde` it can be serialised and read. In JSON, `{"top-k": {"k": 40}}` and `"greedy"` are samplers. Unknown
 /// names are refused. What may be left out: `min_keep` (1), the `m` of mirostat (100), seeds
-/// ([drawn](crate::SamplerChain::RANDOM_SEED)), a grammar's `root` (`root`) and `triggers` (none), and of penalties, DRY,
+/// ([drawn](crate::Seed::Random)), a grammar's `root` (`root`) and `triggers` (none), and of penalties, DRY,
 /// dynamic temperature and triggers what their [`Default`]s say. A bias of negative infinity is the text `"-inf"`.
 ///
 /// Values are checked when a chain is [built](SamplerChainBuilder::build).
@@ -43,8 +44,8 @@ pub enum SamplerConfig {
     /// See [`Sampler::Dist`].
     Dist {
         /// Seed of the random numbers.
-        #[cfg_attr(feature = "serde", serde(default = "defaults::seed"))]
-        seed: u32,
+        #[cfg_attr(feature = "serde", serde(default))]
+        seed: Seed,
     },
     /// See [`Sampler::TopK`].
     TopK {
@@ -101,8 +102,8 @@ pub enum SamplerConfig {
         #[cfg_attr(feature = "serde", serde(default = "defaults::m"))]
         m: u32,
         /// Seed of the random numbers.
-        #[cfg_attr(feature = "serde", serde(default = "defaults::seed"))]
-        seed: u32,
+        #[cfg_attr(feature = "serde", serde(default))]
+        seed: Seed,
     },
     /// See [`Sampler::MirostatV2`].
     MirostatV2(MirostatV2),
@@ -136,10 +137,6 @@ pub enum SamplerConfig {
 /// What is taken for values that are left out.
 #[cfg(feature = "serde")]
 pub(super) mod defaults {
-    pub(in crate::sampler) fn seed() -> u32 {
-        crate::SamplerChain::RANDOM_SEED
-    }
-
     pub(in crate::sampler) fn min_keep() -> usize {
         1
     }

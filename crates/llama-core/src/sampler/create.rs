@@ -34,7 +34,7 @@ pub(super) fn add(chain: &mut RawChain, sampler: &Sampler, n_vocab: Option<usize
     // alive, and returns a new sampler.
     unsafe {
         chain.add(name, || match sampler {
-            Sampler::Dist { seed } => guarded!(llama_sampler_init_dist(*seed)),
+            Sampler::Dist { seed } => guarded!(llama_sampler_init_dist(seed.for_generator())),
             Sampler::TopK { k } => guarded!(llama_sampler_init_top_k(int(*k))),
             Sampler::TopP { p, min_keep } => guarded!(llama_sampler_init_top_p(*p, *min_keep)),
             Sampler::MinP { p, min_keep } => guarded!(llama_sampler_init_min_p(*p, *min_keep)),
@@ -42,23 +42,23 @@ pub(super) fn add(chain: &mut RawChain, sampler: &Sampler, n_vocab: Option<usize
             Sampler::Temperature { temperature } => guarded!(llama_sampler_init_temp(*temperature)),
             Sampler::DynamicTemperature(params) => dynamic_temperature(params),
             Sampler::Xtc(Xtc { probability, threshold, min_keep, seed }) => {
-                guarded!(llama_sampler_init_xtc(*probability, *threshold, *min_keep, *seed))
+                guarded!(llama_sampler_init_xtc(*probability, *threshold, *min_keep, seed.for_generator()))
             }
             Sampler::TopNSigma { n } => guarded!(llama_sampler_init_top_n_sigma(*n)),
             Sampler::Mirostat(Mirostat { model, tau, eta, m, seed }) => {
                 guarded!(llama_sampler_init_mirostat(
                     model.vocab().n_tokens_raw(),
-                    *seed,
+                    seed.for_generator(),
                     *tau,
                     *eta,
                     int(*m),
                 ))
             }
             Sampler::MirostatV2(MirostatV2 { tau, eta, seed }) => {
-                guarded!(llama_sampler_init_mirostat_v2(*seed, *tau, *eta))
+                guarded!(llama_sampler_init_mirostat_v2(seed.for_generator(), *tau, *eta))
             }
             Sampler::AdaptiveP(AdaptiveP { target, decay, seed }) => {
-                guarded!(llama_sampler_init_adaptive_p(*target, *decay, *seed))
+                guarded!(llama_sampler_init_adaptive_p(*target, *decay, seed.for_generator()))
             }
             Sampler::Penalties(Penalties { last_n, repeat, frequency, presence }) => {
                 // The size of the vocabulary is only read when the sampler runs on a GPU.

@@ -156,7 +156,7 @@ impl SamplerChain {
         self.check_poison()?;
         self.check_not_pending()?;
         self.check_vocabulary(n_vocab)?;
-        let plan = Plan::new(self.samplers(), n_vocab, outputs_per_seq);
+        let plan = Plan::new(&self.drawn, n_vocab, outputs_per_seq);
         let raw = self.rebuilt(Some(&plan), n_vocab)?;
         Ok(self.with_raw(raw, Some(n_vocab), Some(plan.len())))
     }
@@ -172,7 +172,7 @@ impl SamplerChain {
     /// A new C chain with the states of this one's samplers.
     fn rebuilt(&self, plan: Option<&Plan>, n_vocab: usize) -> Result<RawChain> {
         let planned = plan.map_or(&[][..], |plan| &plan.samplers);
-        let rest = &self.samplers()[planned.len()..];
+        let rest = &self.drawn[planned.len()..];
         let mut raw = RawChain::new(self.has_perf())?;
         log::explain(|| {
             planned.iter().try_for_each(|sampler| create::add(&mut raw, sampler, Some(n_vocab)))?;

@@ -7,7 +7,7 @@
 //! array of the whole row and goes the long way.
 
 mod choice;
-mod exp;
+pub(crate) mod exp;
 mod history;
 mod kernels;
 mod list;

@@ -2,6 +2,7 @@
 
 use super::custom::Custom;
 use super::params::{AdaptiveP, Dry, DynamicTemperature, Grammar, Mirostat, MirostatV2, Penalties, Xtc};
+use super::seed::Seed;
 use crate::model::Model;
 use crate::token::Token;
 
@@ -17,7 +18,7 @@ pub enum Sampler {
     /// Selects by chance, by probability. Corresponds to `llama_sampler_init_dist`.
     Dist {
         /// Seed of the random numbers.
-        seed: u32,
+        seed: Seed,
     },
     /// Keeps the `k` most likely. Corresponds to `llama_sampler_init_top_k`.
     TopK {
@@ -145,18 +146,6 @@ impl Sampler {
             | Self::Dry { model, .. }
             | Self::LogitBias { model, .. }
             | Self::Infill { model } => Some(model),
-            _ => None,
-        }
-    }
-
-    /// The seed that was given, if the sampler uses random numbers.
-    pub(super) fn seed(&self) -> Option<u32> {
-        match self {
-            Self::Dist { seed }
-            | Self::Xtc(Xtc { seed, .. })
-            | Self::Mirostat(Mirostat { seed, .. })
-            | Self::MirostatV2(MirostatV2 { seed, .. })
-            | Self::AdaptiveP(AdaptiveP { seed, .. }) => Some(*seed),
             _ => None,
         }
     }

@@ -1,5 +1,6 @@
 //! The parameters of samplers that have more than two.
 
+use super::seed::Seed;
 use crate::model::Model;
 use crate::token::Token;
 
@@ -39,8 +40,8 @@ pub struct Xtc {
     #[cfg_attr(feature = "serde", serde(default = "super::config::defaults::min_keep"))]
     pub min_keep: usize,
     /// Seed of the random numbers.
-    #[cfg_attr(feature = "serde", serde(default = "super::config::defaults::seed"))]
-    pub seed: u32,
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub seed: Seed,
 }
 
 /// Parameters of [`SamplerChainBuilder::mirostat`](crate::SamplerChainBuilder::mirostat).
@@ -55,7 +56,7 @@ pub struct Mirostat {
     /// The number of most likely tokens that the estimate is made from, 2 or more; 100 in the paper.
     pub m: u32,
     /// Seed of the random numbers.
-    pub seed: u32,
+    pub seed: Seed,
 }
 
 /// Parameters of [`SamplerChainBuilder::mirostat_v2`](crate::SamplerChainBuilder::mirostat_v2).
@@ -67,8 +68,8 @@ pub struct MirostatV2 {
     /// The learning rate, 0 to 1.
     pub eta: f32,
     /// Seed of the random numbers.
-    #[cfg_attr(feature = "serde", serde(default = "super::config::defaults::seed"))]
-    pub seed: u32,
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub seed: Seed,
 }
 
 /// Parameters of [`SamplerChainBuilder::adaptive_p`](crate::SamplerChainBuilder::adaptive_p).
@@ -80,8 +81,8 @@ pub struct AdaptiveP {
     /// How much of the past counts, 0 to 0.99: about `1 / (1 - decay)` tokens.
     pub decay: f32,
     /// Seed of the random numbers.
-    #[cfg_attr(feature = "serde", serde(default = "super::config::defaults::seed"))]
-    pub seed: u32,
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub seed: Seed,
 }
 
 /// Parameters of [`SamplerChainBuilder::penalties`](crate::SamplerChainBuilder::penalties).

@@ -38,7 +38,7 @@ pub(crate) fn fingerprint(model: &Model) -> Result<u64> {
             add(name, value);
         }
     }
-    add("file type", &model.file_type());
+    add("file type", &model.file_type().unwrap_or_default());
     add("parameters", &model.n_params().to_string());
     add("bytes", &model.size().to_string());
     add("tokens", &model.vocab().n_tokens().to_string());

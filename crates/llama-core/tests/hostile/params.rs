@@ -59,6 +59,7 @@ pub(crate) const CASES: &[Case] = &[
         each(walk, subjects, &USIZE, ContextParams::moe_cache_size);
     }),
     ("ContextParams::n_outputs_max", |walk, subjects| numbers(walk, subjects, ContextParams::n_outputs_max)),
+    ("ContextParams::plan_outputs", |walk, subjects| numbers(walk, subjects, ContextParams::plan_outputs)),
     ("ContextParams::n_outputs_max_per_seq", |walk, subjects| {
         numbers(walk, subjects, ContextParams::n_outputs_max_per_seq);
     }),

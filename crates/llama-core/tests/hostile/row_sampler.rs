@@ -93,7 +93,7 @@ fn build_row(walk: &mut Walk, subjects: &mut Subjects) {
     let samplers = samplers(&subjects.models()[0].it);
     for first in &samplers {
         for second in &samplers {
-            for last in [Sampler::Greedy, Sampler::Dist { seed: 0 }] {
+            for last in [Sampler::Greedy, Sampler::Dist { seed: 0.into() }] {
                 let what = format!("{} {} {}", first.name(), second.name(), last.name());
                 let builder = SamplerChain::builder().push(first.clone()).push(second.clone()).push(last);
                 let Some(mut sampler) = walk.call(&what, || builder.build_row()) else { continue };

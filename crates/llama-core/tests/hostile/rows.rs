@@ -75,6 +75,34 @@ pub(crate) const CASES: &[Case] = &[
             }
         });
     }),
+    ("Logits::softmax", |walk, subjects| {
+        each_row(walk, subjects, |walk, row| _ = walk.run("", || row.softmax()));
+    }),
+    ("Softmax::log_probability", |walk, subjects| {
+        each_row(walk, subjects, |walk, row| {
+            let softmax = row.softmax();
+            for token in I32.map(Token::new) {
+                let found = walk.run(token, || softmax.log_probability(token));
+                assert_eq!(found, row.log_probability(token));
+            }
+        });
+    }),
+    ("Softmax::log_probabilities", |walk, subjects| {
+        let mut values = vec![7.0; 3];
+        each_row(walk, subjects, |walk, row| {
+            walk.run("", || row.softmax().log_probabilities(&mut values));
+            assert!(values.len() == row.len() && values.iter().all(|value| *value <= 0.0));
+        });
+    }),
+    ("Softmax::top_k", |walk, subjects| {
+        let mut tokens = Vec::new();
+        each_row(walk, subjects, |walk, row| {
+            for k in USIZE {
+                walk.run(k, || row.softmax().top_k(k, &mut tokens));
+                assert_eq!(tokens.len(), k.min(row.len()));
+            }
+        });
+    }),
     ("normalize_l2", |walk, _| {
         for (value, n) in F32.into_iter().flat_map(|value| [0, 1, 2, 1000].map(|n| (value, n))) {
             let mut row = vec![value; n];

@@ -2,7 +2,7 @@
 
 use llama_core::{
     AdaptiveP, Candidates, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Model,
-    Penalties, Sampler, SamplerChain, SamplerChainBuilder, SamplerConfig, Token, Xtc,
+    Penalties, Sampler, SamplerChain, SamplerChainBuilder, SamplerConfig, Seed, Token, Xtc,
 };
 
 use crate::Case;
@@ -25,6 +25,11 @@ pub(crate) const CASES: &[Case] = &[
     ("SamplerChainBuilder::greedy", |walk, _| check(walk, "", SamplerChainBuilder::greedy)),
     ("SamplerChainBuilder::dist", |walk, _| {
         U32.into_iter().for_each(|seed| check(walk, seed, |b| b.dist(seed)));
+    }),
+    ("Seed::number", |walk, _| {
+        U32.into_iter().for_each(|seed| assert_eq!(walk.run(seed, || Seed::Fixed(seed).number()), seed));
+        assert_ne!(walk.run("random", || Seed::Random.number()), u32::MAX);
+        check(walk, "random", |b| b.dist(Seed::Random));
     }),
     ("SamplerChainBuilder::top_k", |walk, _| U32.into_iter().for_each(|k| check(walk, k, |b| b.top_k(k)))),
     ("SamplerChainBuilder::top_p", |walk, _| F32.into_iter().for_each(|p| check(walk, p, |b| b.top_p(p)))),
@@ -195,19 +200,25 @@ pub(crate) fn samplers(model: &Model) -> Vec<Sampler> {
     let grammar = "root ::= [a-z]+".to_owned();
     let mut all = vec![
         Sampler::Greedy,
-        Sampler::Dist { seed: u32::MAX },
+        Sampler::Dist { seed: u32::MAX.into() },
         Sampler::TopK { k: u32::MAX },
         Sampler::TopP { p: 1.0, min_keep: usize::MAX },
         Sampler::MinP { p: 1.0, min_keep: 0 },
         Sampler::Typical { p: 0.0, min_keep: usize::MAX },
         Sampler::Temperature { temperature: 0.0 },
         Sampler::DynamicTemperature(DynamicTemperature { temperature: 0.0, delta: 1e6, exponent: 1e6 }),
-        Sampler::Xtc(Xtc { probability: 1.0, threshold: 1e-9, min_keep: usize::MAX, seed: 0 }),
+        Sampler::Xtc(Xtc { probability: 1.0, threshold: 1e-9, min_keep: usize::MAX, seed: 0.into() }),
         Sampler::TopNSigma { n: 1e6 },
-        Sampler::Mirostat(Mirostat { model: model.clone(), tau: 100.0, eta: 1.0, m: u32::MAX, seed: 1 }),
-        Sampler::Mirostat(Mirostat { model: model.clone(), tau: 1e-9, eta: 1.0, m: 2, seed: 1 }),
-        Sampler::MirostatV2(MirostatV2 { tau: 1e-9, eta: 1.0, seed: 1 }),
-        Sampler::AdaptiveP(AdaptiveP { target: 0.0, decay: 0.99, seed: 1 }),
+        Sampler::Mirostat(Mirostat {
+            model: model.clone(),
+            tau: 100.0,
+            eta: 1.0,
+            m: u32::MAX,
+            seed: 1.into(),
+        }),
+        Sampler::Mirostat(Mirostat { model: model.clone(), tau: 1e-9, eta: 1.0, m: 2, seed: 1.into() }),
+        Sampler::MirostatV2(MirostatV2 { tau: 1e-9, eta: 1.0, seed: 1.into() }),
+        Sampler::AdaptiveP(AdaptiveP { target: 0.0, decay: 0.99, seed: 1.into() }),
         Sampler::Penalties(Penalties { last_n: 1 << 20, repeat: 1e3, frequency: 1e4, presence: -1e4 }),
         Sampler::Dry { model: model.clone(), params: Dry { last_n: 1 << 20, base: 1e6, ..Dry::default() } },
         Sampler::LogitBias { model: model.clone(), biases: vec![(Token::new(0), f32::NEG_INFINITY)] },

@@ -74,6 +74,8 @@ fn contexts(model: &Named<Model>) -> Vec<Named<Context>> {
     ];
     if !model.it.has_encoder() {
         shapes.push(("mean", four.clone().embeddings(true).pooling_type(PoolingType::Mean)));
+    }
+    if model.it.n_classifier_outputs().unwrap().is_some() {
         shapes.push(("rank", four.embeddings(true).pooling_type(PoolingType::Rank)));
     }
     let make = |params: &ContextParams| Context::new(&model.it, params).unwrap();

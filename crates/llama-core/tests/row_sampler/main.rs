@@ -18,7 +18,7 @@ use std::sync::{LazyLock, Mutex};
 
 use llama_core::{
     Candidates, Choice, ErrorKind, Model, ModelParams, RowSampler, Sampler, SamplerChain,
-    SamplerChainBuilder, Token,
+    SamplerChainBuilder, Seed, Token,
 };
 use llama_gguf::{Metadata, TensorType};
 

@@ -38,9 +38,9 @@ fn seeds_are_told_also_when_they_were_drawn() {
     assert_eq!(new().greedy().build_row().unwrap().seed(), None);
     assert_eq!(new().xtc(0.5, 0.1, 7).greedy().build_row().unwrap().seed(), Some(7));
     let row = vec![0.0; 100_000];
-    let mut drawn = new().dist(SamplerChain::RANDOM_SEED).build_row().unwrap();
+    let mut drawn = new().dist(Seed::Random).build_row().unwrap();
     let seed = drawn.seed().unwrap();
-    assert_ne!(seed, SamplerChain::RANDOM_SEED);
+    assert_ne!(seed, u32::MAX);
     let tokens = draw(&mut drawn, &row, 5);
     assert_eq!(draw(&mut new().dist(seed).build_row().unwrap(), &row, 5), tokens);
     drawn.reset();
@@ -121,8 +121,8 @@ fn samplers_without_a_form_for_rows_are_named() {
         (new().typical_p(0.9).greedy(), "typical"),
         (new().push(Sampler::DynamicTemperature(DynamicTemperature::default())).greedy(), "temp-ext"),
         (new().mirostat(&model, 5.0, 0.1, 1), "mirostat"),
-        (new().push(Sampler::MirostatV2(MirostatV2 { tau: 5.0, eta: 0.1, seed: 1 })), "mirostat-v2"),
-        (new().push(Sampler::AdaptiveP(AdaptiveP { target: 0.5, decay: 0.5, seed: 1 })), "adaptive-p"),
+        (new().push(Sampler::MirostatV2(MirostatV2 { tau: 5.0, eta: 0.1, seed: 1.into() })), "mirostat-v2"),
+        (new().push(Sampler::AdaptiveP(AdaptiveP { target: 0.5, decay: 0.5, seed: 1.into() })), "adaptive-p"),
         (new().dry(&model, Dry { breakers: Vec::new(), ..Dry::default() }).greedy(), "dry"),
     ] {
         assert_eq!(text(builder), format!("sampler {name}: {expected}"));
@@ -153,7 +153,7 @@ fn samplers_that_are_switched_off_do_nothing() {
         .min_p(0.0)
         .temperature(1.0)
         .top_n_sigma(0.0)
-        .push(Sampler::Xtc(Xtc { probability: 0.0, threshold: 0.1, min_keep: 1, seed: 3 }))
+        .push(Sampler::Xtc(Xtc { probability: 0.0, threshold: 0.1, min_keep: 1, seed: 3.into() }))
         .xtc(1.0, 0.6, 3)
         .top_k(0)
         .dist(4);

@@ -24,7 +24,7 @@ fn samplers(model: &Model, random: &mut Random) -> [Sampler; 8] {
             probability: 0.5,
             threshold: of(random, &[0.02, 0.1, 0.3]),
             min_keep: 1,
-            seed: 6,
+            seed: 6.into(),
         }),
         Sampler::Temperature { temperature: of(random, &[0.0, 0.2, 0.7, 1.0, 1.3, 2.0]) },
     ]
@@ -34,7 +34,7 @@ fn subset(samplers: &[Sampler], number: usize) -> Vec<Sampler> {
     let chosen = samplers.iter().enumerate().filter(|(index, _)| number & (1 << index) != 0);
     let mut chosen: Vec<_> = chosen.map(|(_, sampler)| sampler.clone()).collect();
     let seed = u32::try_from(number).unwrap();
-    chosen.push(if number % 7 == 6 { Sampler::Greedy } else { Sampler::Dist { seed } });
+    chosen.push(if number % 7 == 6 { Sampler::Greedy } else { Sampler::Dist { seed: seed.into() } });
     chosen
 }
 
@@ -85,7 +85,7 @@ fn samplers_more_than_once() {
         let mut all = samplers(&model, &mut random).to_vec();
         all.extend(samplers(&model, &mut random));
         let mut samplers: Vec<_> = (0..6).map(|_| all[random.below(all.len())].clone()).collect();
-        samplers.push(Sampler::Dist { seed: 5 });
+        samplers.push(Sampler::Dist { seed: 5.into() });
         check(&samplers, &rows, &mut random, 4);
     }
 }

@@ -44,7 +44,7 @@ fn all_problems_are_in_one_error() {
         )
         .logit_bias(&model, [(token(n_vocab), f32::NAN), (token(0), f32::INFINITY), (token(0), 0.0)])
         .grammar(&model, "root ::= ", "toor")
-        .push(Sampler::Mirostat(Mirostat { model: model.clone(), tau: 0.0, eta: 2.0, m: 1, seed: 0 }))
+        .push(Sampler::Mirostat(Mirostat { model: model.clone(), tau: 0.0, eta: 2.0, m: 1, seed: 0.into() }))
         .mirostat_v2(f32::NAN, -1.0, 0)
         .adaptive_p(-0.5, 1.0, 0)
         .top_k(3);
@@ -274,7 +274,7 @@ fn extreme_values_in_range_do_not_abort() {
         Sampler::Temperature { temperature: 1e-5 },
         Sampler::Temperature { temperature: f32::MAX },
         Sampler::TopNSigma { n: 1e6 },
-        Sampler::Xtc(Xtc { probability: 1.0, threshold: f32::MIN_POSITIVE, min_keep: 0, seed: 0 }),
+        Sampler::Xtc(Xtc { probability: 1.0, threshold: f32::MIN_POSITIVE, min_keep: 0, seed: 0.into() }),
         Sampler::Penalties(Penalties { last_n: 1 << 24, repeat: 1e3, frequency: -1e4, presence: 1e4 }),
         Sampler::Penalties(Penalties { last_n: 1, repeat: 1e-3, frequency: 1e4, presence: -1e4 }),
         Sampler::Dry {
@@ -289,15 +289,15 @@ fn extreme_values_in_range_do_not_abort() {
     for sampler in all {
         for last in [
             Sampler::Greedy,
-            Sampler::Dist { seed: 1 },
+            Sampler::Dist { seed: 1.into() },
             Sampler::Mirostat(Mirostat {
                 model: model.clone(),
                 tau: 100.0,
                 eta: 1.0,
                 m: u32::MAX / 2,
-                seed: 1,
+                seed: 1.into(),
             }),
-            Sampler::Mirostat(Mirostat { model: model.clone(), tau: 1e-20, eta: 0.0, m: 2, seed: 1 }),
+            Sampler::Mirostat(Mirostat { model: model.clone(), tau: 1e-20, eta: 0.0, m: 2, seed: 1.into() }),
         ] {
             let mut chain = SamplerChain::builder().push(sampler.clone()).push(last.clone()).build().unwrap();
             for row in &rows {

@@ -19,9 +19,9 @@ fn samplers_are_inserted_replaced_and_removed_and_the_others_keep_their_states()
     chain.insert(0, Sampler::TopK { k: 0 }).unwrap();
     assert_eq!(chain.names(), ["?top-k", "penalties", "top-k", "greedy"]);
     assert_eq!(chain.sample_logits(&ROW).unwrap(), token(2));
-    assert_eq!(chain.replace(3, Sampler::Dist { seed: 7 }).unwrap(), Sampler::Greedy);
+    assert_eq!(chain.replace(3, Sampler::Dist { seed: 7.into() }).unwrap(), Sampler::Greedy);
     assert_eq!((chain.seed(), chain.len()), (Some(7), 4));
-    assert_eq!(chain.replace(3, Sampler::Greedy).unwrap(), Sampler::Dist { seed: 7 });
+    assert_eq!(chain.replace(3, Sampler::Greedy).unwrap(), Sampler::Dist { seed: 7.into() });
     assert_eq!(chain.sample_logits(&ROW).unwrap(), token(3));
     assert_eq!(chain.remove(1).unwrap(), Sampler::Penalties(penalties));
     assert_eq!(chain.names(), ["?top-k", "top-k", "greedy"]);
@@ -121,7 +121,7 @@ fn state_is_copied_as_often_as_needed() {
         SamplerChain::builder()
             .grammar(&model, "root ::= [a-z]*", "root")
             .penalties(penalties)
-            .push(Sampler::Xtc(Xtc { probability: 0.5, threshold: 0.1, min_keep: 1, seed: 3 }))
+            .push(Sampler::Xtc(Xtc { probability: 0.5, threshold: 0.1, min_keep: 1, seed: 3.into() }))
             .dist(9)
             .build()
             .unwrap()
@@ -157,7 +157,7 @@ fn state_is_not_copied_between_selecting_and_accepting() {
     assert!(source.try_clone().is_err());
     source.remove(0).unwrap();
     assert!(source.try_clone().is_err());
-    let again = Sampler::AdaptiveP(AdaptiveP { target: 0.5, decay: 0.9, seed: 1 });
+    let again = Sampler::AdaptiveP(AdaptiveP { target: 0.5, decay: 0.9, seed: 1.into() });
     source.replace(0, again).unwrap();
     assert!(source.try_clone().is_ok());
     source.accept(token(selected(&candidates))).unwrap();

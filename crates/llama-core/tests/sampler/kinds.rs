@@ -128,9 +128,9 @@ fn dist_follows_the_probabilities_and_the_seed() {
 
 #[test]
 fn random_seeds_are_drawn_and_told() {
-    let chain = SamplerChain::builder().dist(SamplerChain::RANDOM_SEED).build().unwrap();
-    let other = SamplerChain::builder().dist(SamplerChain::RANDOM_SEED).build().unwrap();
-    assert_ne!(chain.seed().unwrap(), SamplerChain::RANDOM_SEED);
+    let chain = SamplerChain::builder().dist(Seed::Random).build().unwrap();
+    let other = SamplerChain::builder().dist(Seed::Random).build().unwrap();
+    assert_ne!(chain.seed().unwrap(), u32::MAX);
     assert_ne!(chain.seed(), other.seed());
     assert_eq!(SamplerChain::builder().greedy().build().unwrap().seed(), None);
 }
@@ -143,7 +143,7 @@ fn xtc_removes_the_top_choices() {
     let candidates = applied(&mut chain, &row);
     assert_eq!(ids(&candidates), [0, 3]);
     assert_eq!(selected(&candidates), 0);
-    let chain = Sampler::Xtc(Xtc { probability: 1.0, threshold: 0.1, min_keep: 3, seed: 7 });
+    let chain = Sampler::Xtc(Xtc { probability: 1.0, threshold: 0.1, min_keep: 3, seed: 7.into() });
     let mut chain = SamplerChain::builder().push(chain).greedy().build().unwrap();
     assert_eq!(ids(&applied(&mut chain, &row)), [1, 2, 0, 3]);
     let mut never = SamplerChain::builder().xtc(0.0, 0.1, 7).greedy().build().unwrap();

@@ -3,7 +3,7 @@
 
 use llama_core::{
     Batch, Candidates, Context, ContextParams, Dry, ErrorKind, Grammar, LazyTriggers, Mirostat, Model,
-    ModelParams, Penalties, Pos, Sampler, SamplerChain, SeqId, Token, TokenizeOptions, Xtc,
+    ModelParams, Penalties, Pos, Sampler, SamplerChain, Seed, SeqId, Token, TokenizeOptions, Xtc,
 };
 use test_models::Tiny;
 

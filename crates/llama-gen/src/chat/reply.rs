@@ -1,6 +1,9 @@
 //! Answers of a conversation.
 
+use llama_core::Token;
+
 use super::message::{Message, ToolCall};
+use crate::event::ChosenToken;
 use crate::finish::Finish;
 
 /// An answer in a conversation, which it has become a part of.
@@ -11,6 +14,11 @@ pub struct Reply {
     pub message: Message,
     /// The answer as the model wrote it, with its thoughts and calls as it marks them.
     pub raw: String,
+    /// The tokens of the prompt, special ones included: the conversation as the model has read it.
+    pub prompt: Vec<Token>,
+    /// The tokens of the answer, the one that ended it included, with their log-probabilities and alternatives where
+    /// [`Turn::log_probabilities`](super::Turn::log_probabilities) asked for them.
+    pub tokens: Vec<ChosenToken>,
     /// Why it ended, with tokens and times.
     pub finish: Finish,
     /// What is wrong with it, as [`Answer::problem`](super::Answer::problem): a tool call that was cut off, for example,
@@ -22,7 +30,7 @@ pub struct Reply {
 impl Reply {
     pub(super) fn new(message: Message, raw: String, finish: Finish, problem: Option<String>) -> Self {
         let text = message.text();
-        Self { message, raw, finish, problem, text }
+        Self { message, raw, prompt: Vec::new(), tokens: Vec::new(), finish, problem, text }
     }
 
     /// What the model says.

@@ -1,6 +1,8 @@
 //! What is asked of a template.
 
-use serde::Serialize;
+mod json;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::message::Message;
@@ -10,7 +12,21 @@ use super::tool::{Tool, ToolChoice};
 ///
 /// Messages and tools are not trusted: what they say is text, whatever special tokens it names. The
 /// [arguments](Self::template_arg) of the template are.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+///
+/// In JSON it has the names of the fields, or those that chat APIs use: `continue_final_message`, `enable_thinking`,
+/// `json_schema`, `template_kwargs`, `chat_template_kwargs`. Everything but `messages` may be left out or null; names that
+/// are not known are refused, unless it is flattened into a larger request.
+///
+/// ```
+/// use llama_gen::chat::{ChatRequest, Message};
+///
+/// let request: ChatRequest =
+///     serde_json::from_str(r#"{"messages": [{"role": "user", "content": "Hi"}], "enable_thinking": false}"#)?;
+/// assert_eq!(request, ChatRequest::new([Message::user("Hi")]).thinking(false));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "json::Fields")]
 #[must_use = "nothing is rendered until `ChatTemplate::render` is called"]
 #[non_exhaustive]
 pub struct ChatRequest {

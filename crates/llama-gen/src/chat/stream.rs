@@ -10,7 +10,7 @@ use super::message::Message;
 use super::reply::Reply;
 use super::session::{Chat, Ready};
 use crate::error::Result;
-use crate::event::{Event, FinishReason, Progress, Shortened};
+use crate::event::{ChosenToken, Event, FinishReason, Progress, Shortened};
 use crate::finish::Finish;
 use crate::generator::Generator;
 
@@ -66,6 +66,7 @@ pub struct ChatStream<'c> {
     generator: Generator,
     /// The tokens of the answer; `None` once the context was shortened.
     answer: Option<Vec<Token>>,
+    tokens: Vec<ChosenToken>,
     events: VecDeque<ChatEvent>,
 }
 
@@ -77,8 +78,23 @@ impl<'c> ChatStream<'c> {
         ready: Ready,
         generator: Generator,
     ) -> Self {
-        let answer = Some(Vec::new());
-        Self { chat, messages, parser, ready: Some(ready), generator, answer, events: VecDeque::new() }
+        let (answer, tokens) = (Some(Vec::new()), Vec::new());
+        Self {
+            chat,
+            messages,
+            parser,
+            ready: Some(ready),
+            generator,
+            answer,
+            tokens,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The tokens of the prompt, special ones included: the conversation as the model reads it.
+    #[must_use]
+    pub fn prompt(&self) -> &[Token] {
+        self.generator.prompt()
     }
 
     fn take(&mut self, event: Event) -> Result<()> {
@@ -92,6 +108,7 @@ impl<'c> ChatStream<'c> {
                 if let Some(answer) = &mut self.answer {
                     answer.push(chosen.token.id);
                 }
+                self.tokens.push(chosen);
             }
             Event::Text(text) => {
                 let deltas = self.parser.push(&text.text);
@@ -121,7 +138,10 @@ impl<'c> ChatStream<'c> {
             let transcript = self.with_answer(transcript, &finish.reason)?;
             self.chat.history.push(messages, transcript, went_on);
         }
-        Ok(Reply::new(message, self.parser.text().to_owned(), finish, problem))
+        let mut reply = Reply::new(message, self.parser.text().to_owned(), finish, problem);
+        reply.prompt = self.generator.prompt().to_vec();
+        reply.tokens = core::mem::take(&mut self.tokens);
+        Ok(reply)
     }
 
     /// The transcript with the tokens of the answer, without the one that ended it: the template has its own.

@@ -3,6 +3,8 @@
 use core::time::Duration;
 use std::time::Instant;
 
+use llama_core::Token;
+
 use super::message::Message;
 use super::reply::Reply;
 use super::session::Chat;
@@ -25,6 +27,7 @@ pub struct Turn<'c> {
     timeout: Option<Duration>,
     when_full: WhenFull,
     progress: bool,
+    alternatives: Option<usize>,
 }
 
 impl<'c> Turn<'c> {
@@ -38,6 +41,7 @@ impl<'c> Turn<'c> {
             timeout: None,
             when_full: WhenFull::default(),
             progress: false,
+            alternatives: None,
         }
     }
 
@@ -78,6 +82,24 @@ impl<'c> Turn<'c> {
         self
     }
 
+    /// Adds log-probabilities to the tokens of the [reply](Reply::tokens), and the `alternatives` likeliest tokens in the
+    /// place of each.
+    pub fn log_probabilities(mut self, alternatives: usize) -> Self {
+        self.alternatives = Some(alternatives);
+        self
+    }
+
+    /// Returns the tokens of the prompt as the model would read it: the whole conversation with this turn, special tokens
+    /// included.
+    ///
+    /// # Errors
+    ///
+    /// As [`stream`](Self::stream) for a conversation that cannot be rendered.
+    pub fn prompt_tokens(&self) -> Result<Vec<Token>> {
+        let prompt = self.chat.render(&self.messages)?;
+        Ok(self.chat.tokens(&prompt)?.transcript.tokens)
+    }
+
     /// Begins: renders the conversation and checks the parameters. The events are computed as they are asked for.
     ///
     /// # Errors
@@ -97,7 +119,9 @@ impl<'c> Turn<'c> {
         generate.params.stop.extend_from_slice(prompt.stops());
         generate.home = Some(chat.memory.home());
         generate.shown = prompt.shown_tokens()?;
-        let generate = generate.tokens(true).progress(self.progress).when_full(self.when_full);
+        let mut generate = generate.tokens(true);
+        generate.wanted.alternatives = self.alternatives;
+        let generate = generate.progress(self.progress).when_full(self.when_full);
         let generate = limited(generate, self.cancel.as_ref(), self.deadline, self.timeout);
         Ok(ChatStream::new(self.chat, self.messages, prompt.parser(), ready, generate.stream()?))
     }
@@ -106,8 +130,13 @@ impl<'c> Turn<'c> {
     ///
     /// # Errors
     ///
-    /// As [`stream`](Self::stream), and what an event may bring.
+    /// As [`stream`](Self::stream), and what an event may bring. [`ErrorKind::InvalidParameters`] for
+    /// [`progress`](Self::progress), which only events tell.
     pub fn complete(self) -> Result<Reply> {
+        if self.progress {
+            let problem = "progress is true, but the whole answer comes without events: use stream";
+            return Err(ErrorKind::InvalidParameters(vec![problem.to_owned()]).into());
+        }
         for event in self.stream()? {
             if let ChatEvent::Finish(reply) = event? {
                 return Ok(*reply);

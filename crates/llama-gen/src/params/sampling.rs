@@ -39,8 +39,11 @@ macro_rules! sampling_params {
                 #[serde(skip_serializing_if = "Option::is_none")]
                 pub $name: Option<$type>,
             )*
-            /// Seed of the random numbers: the same seed and parameters give the same text. Open or -1, the default:
-            /// another each time.
+            /// Seed of the random numbers: the same seed and parameters give the same text. Open, the default, and -1 in
+            /// JSON: one is drawn for each generation, and [`Finish::seed`](crate::Finish::seed) tells it.
+            ///
+            /// 4294967295 is a seed like any other; llama.cpp's own programs would draw one for it. In JSON, a seed of
+            /// up to 64 bits is folded to 32.
             #[serde(deserialize_with = "lenient::seed", skip_serializing_if = "Option::is_none")]
             pub seed: Option<u32>,
             /// A grammar that the text has to fit. Default: none.
@@ -58,10 +61,11 @@ macro_rules! sampling_params {
                 }
             )*
 
-            /// Seed of the random numbers: the same seed and parameters give the same text.
+            /// Seed of the random numbers: the same seed and parameters give the same text. `None`: one is drawn for each
+            /// generation.
             #[must_use]
-            pub fn seed(mut self, seed: u32) -> Self {
-                self.seed = Some(seed);
+            pub fn seed(mut self, seed: impl Into<Option<u32>>) -> Self {
+                self.seed = seed.into();
                 self
             }
 
@@ -82,6 +86,16 @@ macro_rules! sampling_params {
                 }
             }
 
+            /// The names of the parameters that are not open.
+            pub(crate) fn set_names(&self) -> Vec<&'static str> {
+                let all = [
+                    $((stringify!($name), self.$name.is_some()),)*
+                    ("seed", self.seed.is_some()),
+                    ("grammar", self.grammar.is_some()),
+                ];
+                all.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect()
+            }
+
             /// These parameters, and llama.cpp's defaults where these are open.
             pub(super) fn or_defaults(&self) -> ResolvedSampling {
                 ResolvedSampling {
@@ -97,7 +111,7 @@ macro_rules! sampling_params {
         #[non_exhaustive]
         pub struct ResolvedSampling {
             $($(#[doc = $doc])* pub $name: $type,)*
-            /// Seed of the random numbers. `None`: another each time.
+            /// Seed of the random numbers. `None`: one is drawn for each generation.
             pub seed: Option<u32>,
             /// A grammar that the text has to fit.
             pub grammar: Option<GrammarParams>,

@@ -1,8 +1,8 @@
 //! The samplers, as llama.cpp's tools put them together.
 
 use llama_core::{
-    AdaptiveP, Dry, DynamicTemperature, Grammar, Mirostat, MirostatV2, Model, Penalties, Sampler,
-    SamplerChain, Token, Vocab, Xtc,
+    AdaptiveP, Dry, DynamicTemperature, Grammar, Mirostat, MirostatV2, Model, Penalties, Sampler, Seed,
+    Token, Vocab, Xtc,
 };
 
 use crate::error::Result;
@@ -33,7 +33,8 @@ pub(super) fn samplers(
             triggers: grammar.triggers.as_ref().map(GrammarTriggers::to_lazy),
         }));
     }
-    let seed = params.seed.unwrap_or(SamplerChain::RANDOM_SEED);
+    // One number for all, so that a generation can be repeated by it.
+    let seed = Seed::Fixed(Seed::from(params.seed).number());
     let (tau, eta) = (params.mirostat_tau, params.mirostat_eta);
     let temperature = Sampler::Temperature { temperature: params.temperature };
     match params.mirostat {
@@ -76,7 +77,7 @@ fn forbidden(vocab: Vocab<'_>, ignore_eos: bool) -> Vec<Token> {
 struct Order<'p> {
     params: &'p ResolvedSampling,
     model: &'p Model,
-    seed: u32,
+    seed: Seed,
 }
 
 impl Order<'_> {

@@ -6,6 +6,7 @@ mod answers;
 mod injection;
 mod nulls;
 mod parser;
+mod results;
 mod session;
 mod templates;
 mod tools;

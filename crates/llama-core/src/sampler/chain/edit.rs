@@ -1,5 +1,7 @@
 //! Changing a chain, and the state of a chain, after it was made.
 
+use std::sync::Arc;
+
 use super::grammars::Waiting;
 use super::{SamplerChain, sampler_error};
 use crate::error::{ErrorKind, Result};
@@ -94,6 +96,7 @@ impl SamplerChain {
         let copied = source.copy_state_to(&self.raw);
         self.poison_after(copied)?;
         self.pending = false;
+        self.drawn = Arc::clone(&source.drawn);
         self.waiting = source.waiting;
         self.highest = source.highest;
         self.stuck = false;
@@ -104,17 +107,20 @@ impl SamplerChain {
     fn edit(&mut self, index: usize, samplers: Vec<Sampler>, removed: usize) -> Result<()> {
         self.check_poison()?;
         let n_vocab = check::check(&samplers)?.or(self.n_vocab);
-        let added = &samplers[index..index + samplers.len() + removed - self.len()];
+        let n_added = samplers.len() + removed - self.len();
+        let added: Vec<_> = samplers[index..index + n_added].iter().map(Sampler::with_drawn_seed).collect();
         // In a chain of their own first: when one cannot be made, or copying a value panics, nothing has changed.
         let mut made = RawChain::new(false)?;
         log::explain(|| added.iter().try_for_each(|it| create::add(&mut made, it, n_vocab)))?;
-        let n_added = added.len();
-        let is_added = Waiting::of(added).is_some();
+        let is_added = Waiting::of(&added).is_some();
+        let mut drawn = self.drawn.to_vec();
+        drawn.splice(index..index + removed, added);
         let exchanged = self.raw.exchange(c_index(index), removed, &mut made);
         self.poison_after(exchanged)?;
         self.waiting = Waiting::after_change(self.waiting, &samplers, is_added);
         self.pending &= index + n_added < samplers.len();
         self.samplers = samplers.into();
+        self.drawn = drawn.into();
         self.n_vocab = n_vocab;
         self.tell_n_vocab();
         Ok(())

@@ -9,7 +9,7 @@ const LOWEST: f32 = -87.0;
 /// The exponential of a number that is not above zero. Made of nothing but additions and multiplications of single
 /// precision, so that the compiler makes vector instructions of it.
 #[inline(always)]
-pub(super) fn exp(value: f32) -> f32 {
+pub(crate) fn exp(value: f32) -> f32 {
     /// Adding it to a small number rounds it to an integer, which is then in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     /// The logarithm of two: a part of few bits, so that its small multiples are exact, and the rest.

@@ -1,29 +1,27 @@
 //! The random numbers of llama.cpp: the generator and what is made of its numbers.
 
-use core::hash::{BuildHasher, Hasher};
-use std::hash::RandomState;
-
 use rand_mt::Mt;
 
-use crate::sampler::chain::SamplerChain;
+use crate::sampler::seed::Seed;
 
 /// C++'s `std::mt19937` with the seed that it was made from.
 #[derive(Clone, Debug)]
 pub(super) struct Random {
     /// The seed that was given.
-    given: u32,
-    /// The seed that is used: another one when the given one stands for a drawn one.
+    given: Seed,
+    /// The seed's number, which was drawn for a random one.
     used: u32,
     generator: Box<Mt>,
 }
 
 impl Random {
-    pub(super) fn new(seed: u32) -> Self {
-        let used = if seed == SamplerChain::RANDOM_SEED { drawn() } else { seed };
-        Self { given: seed, used, generator: Box::new(Mt::new(used)) }
+    pub(super) fn new(seed: Seed) -> Self {
+        let used = seed.number();
+        let generator = Box::new(Mt::new(Seed::Fixed(used).for_generator()));
+        Self { given: seed, used, generator }
     }
 
-    /// Begins again; a drawn seed is drawn anew.
+    /// Begins again; a random seed is drawn anew.
     pub(super) fn restart(&mut self) {
         *self = Self::new(self.given);
     }
@@ -50,16 +48,6 @@ impl Random {
     }
 }
 
-/// A seed from the system's random numbers, which the standard library's hash keys come from.
-fn drawn() -> u32 {
-    let bits = RandomState::new().build_hasher().finish();
-    let folded = bits ^ (bits >> 32);
-    #[allow(clippy::cast_possible_truncation, reason = "the upper half is folded in")]
-    let seed = folded as u32;
-    // The one that stands for drawing would be drawn again.
-    if seed == SamplerChain::RANDOM_SEED { 0 } else { seed }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,14 +55,14 @@ mod tests {
     #[test]
     fn the_generator_is_the_standards() {
         // The standard names the ten thousandth number from the default seed.
-        let mut random = Random::new(5489);
+        let mut random = Random::new(5489.into());
         let last = (0..10_000).map(|_| random.generator.next_u32()).last();
         assert_eq!(last, Some(4_123_659_995));
     }
 
     #[test]
     fn numbers_are_from_zero_to_below_one_and_begin_again() {
-        let mut random = Random::new(1);
+        let mut random = Random::new(1.into());
         let first: Vec<f64> = (0..1000).map(|_| random.uniform()).collect();
         assert!(first.iter().all(|number| (0.0..1.0).contains(number)));
         let mean = first.iter().sum::<f64>() / 1000.0;

@@ -1,6 +1,7 @@
 //! What each call must come to, from what is known about the context.
 
 use llama_core::PoolingType;
+use test_models::Tiny;
 
 use super::{Machine, bound};
 use crate::batches;
@@ -18,6 +19,9 @@ impl Machine {
         let quantised = |kind: CacheType| matches!(kind, CacheType::Q8_0 | CacheType::Q4_0);
         let pools = !matches!(shape.pooling, None | Some(PoolingType::None));
         if (quantised(shape.types.1) || pools) && traits::has_encoder(self.tiny) {
+            return Refused("InvalidParameter");
+        }
+        if shape.pooling == Some(PoolingType::Rank) && self.tiny != Tiny::BertReranker {
             return Refused("InvalidParameter");
         }
         if quantised(shape.types.1) && shape.flash == FlashAttention::Disabled {

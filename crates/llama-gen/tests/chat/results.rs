@@ -1,0 +1,124 @@
+//! What was asked of a turn is in its reply, and requests can be read from JSON.
+
+use llama_core::TokenizeOptions;
+use llama_gen::chat::{ChatEvent, ChatRequest, Message, Tool, ToolChoice};
+use llama_gen::{ErrorKind, GenerationParams, Llama};
+use serde_json::json;
+use test_models::smollm2;
+
+#[test]
+fn a_reply_has_its_prompt_its_tokens_and_their_probabilities() {
+    let llm = Llama::builder(smollm2()).n_ctx(512).n_threads(1).load().unwrap();
+    let mut chat = llm.chat().temperature(0.0).max_tokens(12).start().unwrap();
+    let prompt = chat.turn("Name a river.").prompt_tokens().unwrap();
+    let reply = chat.turn("Name a river.").log_probabilities(2).complete().unwrap();
+    assert_eq!(reply.prompt, prompt);
+    let vocab = llm.model().vocab();
+    let special = TokenizeOptions::default().add_special(false).parse_special(true);
+    assert_eq!(prompt[..1], vocab.tokenize("<|im_start|>", special).unwrap());
+    assert_eq!(reply.tokens.len(), reply.finish.usage.completion_tokens);
+    let bytes: Vec<u8> = reply.tokens.iter().flat_map(|token| token.token.bytes.clone()).collect();
+    assert_eq!(String::from_utf8(bytes).unwrap(), reply.text());
+    for chosen in &reply.tokens {
+        let [first, _] = chosen.alternatives.as_slice() else { panic!("{chosen:?}") };
+        assert_eq!((first.id, first.log_probability), (chosen.token.id, chosen.token.log_probability));
+    }
+    // The next prompt goes on from it.
+    let next = chat.turn("And another.").prompt_tokens().unwrap();
+    assert_eq!(next[..prompt.len()], prompt);
+    let plain = chat.send("And another.").unwrap();
+    assert_eq!(plain.prompt, next);
+    assert!(plain.tokens.iter().all(|it| it.token.log_probability.is_none() && it.alternatives.is_empty()));
+    chat.undo();
+    let mut stream = chat.stream("And another.").unwrap();
+    assert_eq!(stream.prompt(), next);
+    let last = stream.find_map(|event| match event.unwrap() {
+        ChatEvent::Finish(reply) => Some(reply),
+        _ => None,
+    });
+    assert_eq!(last.unwrap().tokens, plain.tokens);
+}
+
+#[test]
+fn what_a_turn_cannot_do_is_refused() {
+    let llm = Llama::builder(smollm2()).n_ctx(512).n_threads(1).load().unwrap();
+    let mut chat = llm.chat().max_tokens(2).start().unwrap();
+    let error = chat.turn("Hi").progress(true).complete().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the parameters are not valid: progress is true, but the whole answer comes without events: use stream"
+    );
+    let mut params = GenerationParams::default();
+    params.parse_special = true;
+    let error = chat.turn("Hi").params(params).complete().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::InvalidPrompt { .. }), "{error}");
+    assert_eq!(chat.n_turns(), 0);
+}
+
+#[test]
+fn requests_are_read_as_they_are_written() {
+    let schema = json!({ "type": "object", "properties": { "x": { "type": "integer" } } });
+    let all = ChatRequest::new([Message::system("Be terse."), Message::user("Hi")])
+        .tools([Tool::new("f", "Does f.", schema.clone())])
+        .tool_choice(ToolChoice::Required)
+        .parallel_tool_calls(true)
+        .add_generation_prompt(false)
+        .continue_answer(true)
+        .thinking(false)
+        .extract_reasoning(false)
+        .response_schema(schema)
+        .template_arg("reasoning_effort", "low");
+    for request in [all, ChatRequest::new([Message::user("Hi")])] {
+        let text = serde_json::to_string(&request).unwrap();
+        assert_eq!(serde_json::from_str::<ChatRequest>(&text).unwrap(), request, "{text}");
+    }
+}
+
+#[test]
+fn requests_may_leave_out_all_but_the_messages() {
+    let messages = json!([{ "role": "user", "content": "Hi" }]);
+    let default = ChatRequest::new([Message::user("Hi")]);
+    let read = |value| serde_json::from_value::<ChatRequest>(value);
+    assert_eq!(read(json!({ "messages": messages })).unwrap(), default);
+    let nulls = json!({
+        "messages": messages, "tools": null, "tool_choice": null, "parallel_tool_calls": null,
+        "add_generation_prompt": null, "continue_final_message": null, "enable_thinking": null,
+        "extract_reasoning": null, "json_schema": null, "template_kwargs": null,
+    });
+    assert_eq!(read(nulls).unwrap(), default);
+    let others = json!({
+        "messages": messages, "thinking": false, "response_schema": { "type": "string" },
+        "chat_template_kwargs": { "a": 1 },
+    });
+    let expected = default.thinking(false).response_schema(json!({ "type": "string" })).template_arg("a", 1);
+    assert_eq!(read(others).unwrap(), expected);
+    for (value, said) in [
+        (json!({}), "missing field `messages`"),
+        (json!({ "messages": messages, "tool": [] }), "unknown field `tool`"),
+        (json!({ "messages": messages, "tool_choice": "always" }), "unknown variant `always`"),
+        (json!({ "messages": messages, "thinking": 1 }), "invalid type: integer `1`, expected a boolean"),
+    ] {
+        let error = read(value).unwrap_err().to_string();
+        assert!(error.starts_with(said), "{error}");
+    }
+}
+
+#[test]
+fn a_request_can_be_a_part_of_a_larger_one() {
+    #[derive(serde::Deserialize)]
+    struct Body {
+        model: String,
+        #[serde(flatten)]
+        request: ChatRequest,
+        #[serde(flatten)]
+        params: GenerationParams,
+    }
+    let body = json!({
+        "model": "m", "messages": [{ "role": "user", "content": "Hi" }], "enable_thinking": false,
+        "temperature": 0.5, "max_tokens": 8,
+    });
+    let body: Body = serde_json::from_value(body).unwrap();
+    assert_eq!(body.model, "m");
+    assert_eq!(body.request, ChatRequest::new([Message::user("Hi")]).thinking(false));
+    assert_eq!((body.params.sampling.temperature, body.params.max_tokens), (Some(0.5), Some(8)));
+}
