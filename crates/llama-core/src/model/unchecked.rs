@@ -19,7 +19,7 @@ impl Model {
         let path = CString::new(path.to_str().unwrap()).unwrap();
         // SAFETY: the path is NUL-terminated, and the parameters were made by `to_raw`.
         let raw = unsafe { guarded!(llama_model_load_from_file(path.as_ptr(), raw_params.as_raw())) }.ok()?;
-        let origin = Origin::of_metadata(&Metadata::new());
+        let origin = Origin::of_metadata(&Metadata::new(), &params);
         NonNull::new(raw).map(|raw| Self::own(raw, None, &params, Box::default(), origin))
     }
 }
