@@ -326,6 +326,7 @@ impl AnswerParser {
             let shown = &mut self.shown.tool_calls[index];
             let known = agrees.saturating_sub(from).min(shown.arguments.len());
             let is_same = self.begins[index] == from
+                && from + shown.arguments.len() <= to
                 && reader.arguments.has(from + known, &shown.arguments.as_bytes()[known..]);
             let mut delta = ToolCallDelta {
                 index,

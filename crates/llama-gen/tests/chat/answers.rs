@@ -195,7 +195,6 @@ fn no_truncation_has_a_call_that_is_not_whole() {
             }
         }
     }
-    println!("{n} truncations, {cut} within the arguments of a call");
     assert!(n > 7_000 && cut > 1_900, "{n} {cut}");
 }
 
@@ -242,7 +241,10 @@ fn an_unknown_tool_may_have_any_arguments_or_none() {
     for (prompt, text, arguments) in cases {
         let answer = read(prompt, text);
         assert_eq!(only_call(&answer), ("lookup", arguments), "{text}");
-        assert!(answer.problem.unwrap().starts_with("the tool \"lookup\" is called, which was not offered"), "{text}");
+        assert!(
+            answer.problem.unwrap().starts_with("the tool \"lookup\" is called, which was not offered"),
+            "{text}"
+        );
     }
 }
 
