@@ -242,7 +242,10 @@ fn an_unknown_tool_may_have_any_arguments_or_none() {
     for (prompt, text, arguments) in cases {
         let answer = read(prompt, text);
         assert_eq!(only_call(&answer), ("lookup", arguments), "{text}");
-        assert!(answer.problem.unwrap().starts_with("the tool \"lookup\" is called, which was not offered"), "{text}");
+        assert!(
+            answer.problem.unwrap().starts_with("the tool \"lookup\" is called, which was not offered"),
+            "{text}"
+        );
     }
 }
 

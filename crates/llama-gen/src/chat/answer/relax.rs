@@ -156,7 +156,9 @@ impl<'g> Loosening<'g> {
         }
         // A look ahead at the first argument would refuse a call without one.
         if let Node::Sequence { children } = &mut node {
-            children.retain(|child| !matches!(self.grammar.nodes[self.grammar.resolved(*child)], Node::And { .. }));
+            children.retain(|child| {
+                !matches!(self.grammar.nodes[self.grammar.resolved(*child)], Node::And { .. })
+            });
         }
         let children = node.children().to_vec();
         for (n, child) in children.iter().enumerate() {
