@@ -16,6 +16,7 @@ mod recover;
 mod resolved;
 mod samplers;
 mod scaling;
+mod scores;
 mod warm_up;
 
 use core::cell::Cell;

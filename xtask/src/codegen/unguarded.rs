@@ -96,7 +96,7 @@ pub(super) const UNGUARDED: &[(&str, &[&str])] = &[
     ),
     (
         "reads fields of a sampler, or calls Rust's own function for its name (llama-sampler.cpp)",
-        &["llama_sampler_chain_get", "llama_sampler_get_seed", "llama_sampler_name"],
+        &["llama_sampler_chain_get", "llama_sampler_name"],
     ),
     (
         "asserts that its pointer is not NULL, and reads a field of a device or backend that is not (ggml-backend.cpp)",

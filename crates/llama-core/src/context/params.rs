@@ -119,7 +119,7 @@ pub struct ContextParams {
     n_threads_batch: Option<u32>,
     ctx_type: ContextType,
     rope_scaling_type: Option<RopeScaling>,
-    pooling_type: Option<PoolingType>,
+    pub(super) pooling_type: Option<PoolingType>,
     attention_type: Option<AttentionType>,
     flash_attention: FlashAttention,
     rope_freq_base: f32,
@@ -300,27 +300,6 @@ impl ContextParams {
                     .into())
             }
         }
-    }
-
-    /// Refuses scores of a model without the classifier that gives them: llama.cpp would take the first numbers of the
-    /// hidden state for them (llama-graph.cpp, `build_pooling`).
-    fn check_ranks(&self, model: &Model) -> Result<()> {
-        let value = match self.pooling_type {
-            Some(PoolingType::Rank) => "Rank",
-            None if self.embeddings && model.wants_ranks()? => "the model's own, Rank",
-            _ => return Ok(()),
-        };
-        if model.has_classifier() {
-            return Ok(());
-        }
-        let reason = "the model has no classifier (no tensor `cls` or `cls.output`) to give scores: use another pooling \
-                      type, or a reranker";
-        Err(ErrorKind::InvalidParameter {
-            name: "pooling_type",
-            value: value.to_owned(),
-            reason: reason.to_owned(),
-        }
-        .into())
     }
 
     pub(crate) fn to_raw(&self) -> Result<llama_sys::llama_context_params> {
