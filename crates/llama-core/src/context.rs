@@ -5,6 +5,7 @@ mod clone;
 mod decode;
 mod hooks;
 mod input;
+mod mtp;
 mod outputs;
 mod params;
 #[cfg(test)]

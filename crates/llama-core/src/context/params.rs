@@ -363,11 +363,7 @@ impl ContextParams {
 
     /// Refuses what this model cannot do.
     pub(super) fn check_for(&self, model: &Model) -> Result<()> {
-        if self.is_mtp() {
-            check_mtp(model)?;
-        } else {
-            check_trunk(model)?;
-        }
+        super::mtp::check(model, self.is_mtp())?;
         // llama_init_from_model computes this and makes it an integer.
         let original = f64::from(self.yarn_orig_ctx.max(model.n_ctx_train()));
         if self.rope_freq_scale > 0.0 && original / f64::from(self.rope_freq_scale) > f64::from(u32::MAX) {
@@ -466,38 +462,6 @@ impl ContextParams {
         }
         Ok(())
     }
-}
-
-/// Refuses models without the layers of an MTP context, whose graph asserts that they are there.
-fn check_mtp(model: &Model) -> Result<()> {
-    // SAFETY: the model is valid; the function reads a number.
-    let has_layers =
-        unsafe { llama_sys::llama_model_n_layer_nextn(model.raw()) } > 0 && has_mtp_tensors(model);
-    let reason = match (has_layers, model.params().loads_mtp()) {
-        (true, true) => return Ok(()),
-        (true, false) => "its layers for it were not loaded: load it with ModelParams::load_mtp(true)",
-        (false, _) => "it has no layers that predict several tokens (nextn)",
-    };
-    Err(ErrorKind::Unsupported { operation: "creating an MTP context", reason: reason.to_owned() }.into())
-}
-
-/// Whether the file has the layers that its metadata tells of. Of a model without a file llama.cpp makes them.
-fn has_mtp_tensors(model: &Model) -> bool {
-    let start = format!("blk.{}.", model.n_layer());
-    let has = |start: &[u8]| model.tensors().iter().any(|tensor| tensor.name().as_bytes().starts_with(start));
-    !has(b"blk.") || has(start.as_bytes())
-}
-
-/// Refuses files that have only the layers of an MTP context, of which llama.cpp would compute the others all the same.
-fn check_trunk(model: &Model) -> Result<()> {
-    let has = |start: &[u8]| model.tensors().iter().any(|tensor| tensor.name().as_bytes().starts_with(start));
-    if model.n_layer_nextn() == 0 || model.n_layer() == 0 || !has(b"blk.") || has(b"blk.0.") {
-        return Ok(());
-    }
-    let reason = "its file has only the layers that predict several tokens: load the model that they belong to, or make a \
-                  context of ContextType::Mtp"
-        .to_owned();
-    Err(ErrorKind::Unsupported { operation: "creating a context", reason }.into())
 }
 
 /// Refuses fewer results than embeddings give: one for each token. llama.cpp lays out its largest computation with
