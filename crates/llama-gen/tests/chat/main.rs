@@ -2,7 +2,13 @@
 
 #![cfg(feature = "chat")]
 
+#[path = "../rewritten/mod.rs"]
+mod rewritten;
+
+mod continued;
 mod injection;
+mod left_out;
+mod markers;
 mod parser;
 mod session;
 mod templates;
