@@ -19,10 +19,10 @@ static MODEL: LazyLock<Model> = LazyLock::new(|| {
     const USER_DEFINED: i32 = 4;
     let bytes = with_metadata(Tiny::Qwen2, |metadata| {
         let mut tokens: Vec<String> = metadata
-            .get::<Vec<&str>>("tokenizer.ggml.tokens")
+            .get::<&[llama_gguf::Text]>("tokenizer.ggml.tokens")
             .unwrap()
-            .into_iter()
-            .map(str::to_owned)
+            .iter()
+            .map(ToString::to_string)
             .collect();
         let mut kinds = metadata.get::<&[i32]>("tokenizer.ggml.token_type").unwrap().to_vec();
         let first = tokens.len() - MARKERS.len();
