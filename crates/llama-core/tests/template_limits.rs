@@ -279,12 +279,12 @@ fn one_template_does_not_hold_up_the_others() {
     let request = json!({ "messages": [{ "role": "user", "content": "Go" }] }).to_string();
     let limits = TemplateLimits::default().steps(u64::MAX).time(Duration::MAX);
     let others_are_done = AtomicBool::new(false);
+    let dated =
+        templates("{{ strftime_now('%Y-%m-%d') }} {{ date_string }} {{ messages[0].content }}").unwrap();
     thread::scope(|scope| {
         let looping = scope.spawn(|| {
             hostile.apply_within(&request, &limits, || others_are_done.load(Ordering::Relaxed)).unwrap_err()
         });
-        let dated =
-            templates("{{ strftime_now('%Y-%m-%d') }} {{ date_string }} {{ messages[0].content }}").unwrap();
         let started = Instant::now();
         let others: Vec<_> = (0..8)
             .map(|_| {
