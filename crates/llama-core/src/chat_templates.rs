@@ -3,8 +3,12 @@
 //! What goes in and comes out is JSON: formats of tools and of reasoning change every month, and `shim/common_chat.h`
 //! follows them. `llama-gen` has types for it.
 
+mod limits;
+
 use core::ffi::c_char;
 use core::ptr::NonNull;
+
+pub use limits::{TemplateLimit, TemplateLimits};
 
 use crate::backend;
 use crate::error::{Error, ErrorKind, Result};
@@ -17,10 +21,6 @@ use crate::model::Model;
 
 const THREAD: &str = "llama-chat";
 const PURPOSE: &str = "a chat template";
-
-/// Macros call each other to a depth of 128, each through an expression and statements of at most as many levels again
-/// (shim/jinja_check.cpp): 64 MiB were enough for that with GCC. Only what is touched becomes memory.
-const STACK: usize = if size_of::<usize>() >= 8 { 256 << 20 } else { 64 << 20 };
 
 /// A chat template with what it can do found out. Cheap to use, not to make: making renders some dozens of trial
 /// conversations.
@@ -46,12 +46,15 @@ pub struct ChatTemplates {
 // SAFETY: the templates are a value on the heap that belongs to no thread (common_chat_templates in chat.cpp: texts and
 // syntax trees); freeing it needs none.
 unsafe impl Send for ChatTemplates {}
-// SAFETY: the functions over it take it as const. Rendering, which is the only one that touches anything else, is done
-// by one thread at a time (shim/common_chat.cpp, `rendering`).
+// SAFETY: the functions over it take it as const. Rendering keeps what it changes in a context of its own (chat.cpp,
+// common_chat_template_direct_apply_impl) and executes syntax trees that are const (jinja/runtime.h, statement); the date,
+// which std::localtime would keep in one buffer for all threads, has one for each (shim/common_time.h). A prebuilt common
+// library renders one at a time (shim/common_chat.cpp, `within`).
 unsafe impl Sync for ChatTemplates {}
 
 impl ChatTemplates {
-    /// The template of a model, or, when the options have one, that text with the tokens of the model.
+    /// Makes the template of a model, or, when the options have one, that of a text with the tokens of the model. Within
+    /// the default [`TemplateLimits`].
     ///
     /// `options` are a JSON object: `{"template": text, "bos_token": text, "eos_token": text}`, all of which may be
     /// missing when there is a model; the tokens of a model win. A model without a template gets ChatML:
@@ -60,24 +63,44 @@ impl ChatTemplates {
     /// # Errors
     ///
     /// [`ErrorKind::Chat`] for options that are no such object, for a text that is no Jinja template, with the place,
-    /// and for neither a model nor a text.
+    /// for one of more than 256 KiB, and for neither a model nor a text; [`ErrorKind::TemplateLimit`].
     ///
     /// Corresponds to `llama_shim_chat_templates_init`.
     pub fn new(model: Option<&Model>, options: impl AsRef<str>) -> Result<Self> {
+        Self::new_within(model, options, &TemplateLimits::default(), || false)
+    }
+
+    /// Makes a template as [`new`](Self::new) does, within other limits. Ends when `cancelled` says so, which is asked
+    /// every few hundred microseconds, on another thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and [`ErrorKind::TemplateCancelled`].
+    ///
+    /// Corresponds to `llama_shim_chat_templates_init`.
+    pub fn new_within(
+        model: Option<&Model>,
+        options: impl AsRef<str>,
+        limits: &TemplateLimits,
+        cancelled: impl FnMut() -> bool + Send,
+    ) -> Result<Self> {
         const OPERATION: &str = "making a chat template";
         backend::init();
         let options = options.as_ref();
         let make = || {
             let model = model.map_or(core::ptr::null(), |model| model.raw().cast_const());
-            // SAFETY: the model is NULL or valid, and the options have that many bytes. The function keeps neither.
-            let init = || unsafe {
-                let text = options.as_ptr().cast::<c_char>();
-                let raw = guarded!(llama_shim_chat_templates_init(model, text, options.len()))?;
-                Ok(NonNull::new(raw).map(|raw| Self { raw }))
-            };
-            log::explain(init)
+            limits::within(limits, OPERATION, cancelled, |budget| {
+                // SAFETY: the model is NULL or valid, the options have that many bytes, and the budget is valid. The
+                // function keeps none of them.
+                let init = || unsafe {
+                    let text = options.as_ptr().cast::<c_char>();
+                    let raw = guarded!(llama_shim_chat_templates_init(model, text, options.len(), budget))?;
+                    Ok(NonNull::new(raw).map(|raw| Self { raw }))
+                };
+                log::explain(init)
+            })
         };
-        made(stack::run(THREAD, PURPOSE, STACK, make)?, OPERATION)
+        made(stack::run(THREAD, PURPOSE, limits.stack(), make)?, OPERATION)
     }
 
     /// The template's text and abilities: `{"source": text, "tool_use": text or null, "is_explicit": bool, "caps": ..}`.
@@ -96,27 +119,48 @@ impl ChatTemplates {
     }
 
     /// Renders a conversation: a JSON object with `messages` as OpenAI's API has them. The header `common_chat.h` of
-    /// `llama-sys` lists the other fields.
+    /// `llama-sys` lists the other fields. Within the default [`TemplateLimits`].
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Chat`] for a request of another form, nested more than 128 levels deep, without messages, or that
-    /// the template itself refuses.
+    /// [`ErrorKind::Chat`] for a request of another form, nested more than 128 levels deep, without messages, with a
+    /// schema that [`json_schema_to_grammar`](crate::json_schema_to_grammar) refuses, or that the template itself
+    /// refuses; [`ErrorKind::TemplateLimit`].
     ///
     /// Corresponds to `llama_shim_chat_templates_apply`.
     pub fn apply(&self, request: impl AsRef<str>) -> Result<ChatTurn> {
+        self.apply_within(request, &TemplateLimits::default(), || false)
+    }
+
+    /// Renders a conversation as [`apply`](Self::apply) does, within other limits. Ends when `cancelled` says so, which
+    /// is asked every few hundred microseconds, on another thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply), and [`ErrorKind::TemplateCancelled`].
+    ///
+    /// Corresponds to `llama_shim_chat_templates_apply`.
+    pub fn apply_within(
+        &self,
+        request: impl AsRef<str>,
+        limits: &TemplateLimits,
+        cancelled: impl FnMut() -> bool + Send,
+    ) -> Result<ChatTurn> {
         const OPERATION: &str = "rendering a conversation";
         let request = request.as_ref();
         let render = || {
-            // SAFETY: the templates are valid and the request has that many bytes.
-            let apply = || unsafe {
-                let text = request.as_ptr().cast::<c_char>();
-                let raw = guarded!(llama_shim_chat_templates_apply(self.raw.as_ptr(), text, request.len()))?;
-                Ok(NonNull::new(raw).map(|raw| ChatTurn { raw }))
-            };
-            log::explain(apply)
+            limits::within(limits, OPERATION, cancelled, |budget| {
+                // SAFETY: the templates and the budget are valid and the request has that many bytes.
+                let apply = || unsafe {
+                    let text = request.as_ptr().cast::<c_char>();
+                    let raw = self.raw.as_ptr();
+                    let raw = guarded!(llama_shim_chat_templates_apply(raw, text, request.len(), budget))?;
+                    Ok(NonNull::new(raw).map(|raw| ChatTurn { raw }))
+                };
+                log::explain(apply)
+            })
         };
-        made(stack::run(THREAD, PURPOSE, STACK, render)?, OPERATION)
+        made(stack::run(THREAD, PURPOSE, limits.stack(), render)?, OPERATION)
     }
 }
 

@@ -408,6 +408,28 @@ pub enum ErrorKind {
         /// What is wrong, in llama.cpp's words where it found it.
         reason: String,
     },
+    /// A chat template took more than it may.
+    #[cfg(feature = "common")]
+    #[error(
+        "{operation} failed: the chat template takes more than {value} {}. If it is one that you trust, raise \
+             TemplateLimits::{limit}",
+        limit.unit()
+    )]
+    TemplateLimit {
+        /// What was being done.
+        operation: &'static str,
+        /// The limit.
+        limit: crate::TemplateLimit,
+        /// Its value; of [`TemplateLimit::Time`](crate::TemplateLimit::Time) in milliseconds.
+        value: u64,
+    },
+    /// A chat template was ended by its caller.
+    #[cfg(feature = "common")]
+    #[error("{operation} was cancelled")]
+    TemplateCancelled {
+        /// What was being done.
+        operation: &'static str,
+    },
     /// A JSON schema that no grammar can be made of.
     #[error("no grammar can be made of the JSON schema: {reason}")]
     JsonSchema {

@@ -105,7 +105,7 @@ pub use abort::AbortFlag;
 pub use batch::MultiPos;
 pub use builtin_chat::{apply_builtin_chat_template, builtin_chat_templates};
 #[cfg(feature = "common")]
-pub use chat_templates::{ChatTemplates, ChatTurn};
+pub use chat_templates::{ChatTemplates, ChatTurn, TemplateLimit, TemplateLimits};
 pub use context::{AttachedSampler, ContextType, ResolvedParams, RopeScaling};
 pub use embeddings::normalize_l2;
 #[cfg(feature = "common")]

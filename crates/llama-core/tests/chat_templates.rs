@@ -4,7 +4,7 @@
 
 mod logged;
 
-use llama_core::{ChatTemplates, ChatTurn, ErrorKind, Model, ModelParams};
+use llama_core::{ChatTemplates, ChatTurn, ErrorKind, Model, ModelParams, TemplateLimit, TemplateLimits};
 use logged::log_of;
 use serde_json::{Value, json};
 use test_models::smollm2;
@@ -262,7 +262,15 @@ fn chains_of_operators_are_limited() {
 fn macros_that_call_themselves_are_an_error() {
     let links = " + 1".repeat(30);
     let source = format!("{{% macro f() %}}{{{{ f(){links} }}}}{{% endmacro %}}{{{{ f() }}}}");
-    let reason = reason(templates(&source).and_then(|templates| templates.apply(hello().to_string())));
+    let error = templates(&source).map(drop).unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::TemplateLimit { limit: TemplateLimit::Depth, value: 2_000, .. }),
+        "{error}"
+    );
+    let limits = TemplateLimits::default().depth(10_000);
+    let options = json!({ "template": source }).to_string();
+    let templates = ChatTemplates::new_within(None, options, &limits, || false).unwrap();
+    let reason = reason(templates.apply_within(hello().to_string(), &limits, || false));
     assert!(reason.contains("macro calls are nested more than 128"), "{reason}");
 }
 

@@ -44,3 +44,57 @@ fn deep_schemas_are_refused() {
     let pattern = format!("{{\"type\": \"string\", \"pattern\": \"^{}$\"}}", "(".repeat(200));
     assert!(reason(&pattern).contains("not supported"));
 }
+
+fn object(optional: usize) -> String {
+    let properties: Vec<_> = (0..optional).map(|i| format!("\"p{i}\": {{\"type\": \"null\"}}")).collect();
+    format!("{{\"type\": \"object\", \"properties\": {{{}}}}}", properties.join(", "))
+}
+
+#[test]
+fn many_optional_properties_are_refused_before_any_work() {
+    json_schema_to_grammar(&object(300)).unwrap();
+    let started = std::time::Instant::now();
+    for schema in [
+        object(1600),
+        format!("{{\"allOf\": [{}]}}", vec![object(200); 8].join(", ")),
+        format!("{{\"anyOf\": [{}]}}", vec![object(300); 40].join(", ")),
+        format!("{{\"properties\": {{\"a\": {}}}, \"required\": [\"a\"]}}", object(1600)),
+        format!("{{\"type\": \"array\", \"items\": {}}}", object(1600)),
+        format!("{{\"$ref\": \"#/$defs/a\", \"$defs\": {{\"a\": {}}}}}", object(1600)),
+    ] {
+        assert!(reason(&schema).contains("too large for a grammar"), "{}", reason(&schema));
+    }
+    // Making the grammar of one takes ten seconds.
+    assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+}
+
+#[test]
+fn references_that_multiply_are_refused() {
+    let mut levels: Vec<String> = (0..60)
+        .map(|i| {
+            let next = format!("{{\"$ref\": \"#/$defs/l{}\"}}", i + 1);
+            format!("\"l{i}\": {{\"type\": \"object\", \"properties\": {{\"x\": {{\"allOf\": [{next}, {next}]}}}}}}")
+        })
+        .collect();
+    levels.push("\"l60\": {\"type\": \"object\", \"properties\": {}}".to_owned());
+    let schema = format!("{{\"$ref\": \"#/$defs/l0\", \"$defs\": {{{}}}}}", levels.join(", "));
+    assert!(reason(&schema).contains("too large for a grammar"));
+    // A tree is a schema that refers to itself.
+    let tree = r##"{"$ref": "#/$defs/t", "$defs": {"t": {"type": "object", "properties":
+                   {"children": {"type": "array", "items": {"$ref": "#/$defs/t"}}}, "required": ["children"]}}}"##;
+    assert!(json_schema_to_grammar(tree).unwrap().contains("root ::= "));
+}
+
+#[test]
+fn long_repetitions_are_refused() {
+    for (schema, name) in [
+        (r#"{"type": "string", "minLength": 1000000000}"#, "minLength"),
+        (r#"{"type": "string", "maxLength": 2001}"#, "maxLength"),
+        (r#"{"type": "array", "items": {"type": "null"}, "minItems": 1000000000}"#, "minItems"),
+        (r#"{"type": "array", "items": {"type": "null"}, "maxItems": 1e18}"#, "maxItems"),
+    ] {
+        let reason = reason(schema);
+        assert!(reason.contains(name) && reason.contains("2000 is the most"), "{reason}");
+    }
+    json_schema_to_grammar(r#"{"type": "string", "maxLength": 2000}"#).unwrap();
+}

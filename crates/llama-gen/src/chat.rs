@@ -7,8 +7,10 @@
 
 mod answer;
 mod builder;
+mod continue_answer;
 mod file;
 mod history;
+mod left_out;
 mod memory;
 mod message;
 mod prompt;
@@ -19,6 +21,7 @@ mod settings;
 mod special;
 mod stream;
 mod template;
+mod template_builder;
 mod tool;
 mod turn;
 mod untrusted;
@@ -29,6 +32,10 @@ use crate::error::{ErrorKind, Result};
 
 pub use answer::{Answer, AnswerParser, Delta, ToolCallDelta};
 pub use builder::ChatBuilder;
+pub use continue_answer::ContinueAnswer;
+pub use left_out::LeftOut;
+pub(crate) use left_out::List as LeftOutList;
+pub use llama_core::{TemplateLimit, TemplateLimits};
 pub use message::{Content, Message, Part, Role, ToolCall};
 pub use prompt::{ChatGrammar, ChatPrompt, ChatTrigger};
 pub use reply::Reply;
@@ -36,6 +43,7 @@ pub use request::ChatRequest;
 pub use session::Chat;
 pub use stream::{ChatEvent, ChatStream};
 pub use template::{ChatTemplate, TemplateCaps};
+pub use template_builder::ChatTemplateBuilder;
 pub use tool::{Tool, ToolChoice};
 pub use turn::Turn;
 

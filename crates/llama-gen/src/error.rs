@@ -78,6 +78,16 @@ pub enum ErrorKind {
         /// What is wrong, and what would be right.
         reason: String,
     },
+    /// The chat template does not show what somebody has said, or no tool where one must be called.
+    #[cfg(feature = "chat")]
+    #[error(
+        "the chat template does not show {}: use another template or model, or leave it out of the conversation",
+        crate::chat::LeftOutList(lost)
+    )]
+    LostByTemplate {
+        /// At least one, in the order of the conversation.
+        lost: Vec<crate::chat::LeftOut>,
+    },
     /// A conversation could not be saved to a file, or the file is none of a conversation.
     #[error("the conversation {} was not saved or loaded: {source}", path.display())]
     ChatFile {

@@ -13,7 +13,8 @@ use crate::source::Tree;
 /// The name that the library is linked by.
 pub(crate) const LIBRARY: &str = "llama-common";
 
-/// The sources in `common` that are left out: those of programs, and the log, in place of which there is the shim's.
+/// The sources in `common` that are left out: those of programs, the log, in place of which there is the shim's, and the
+/// parser of templates, which `jinja_nodes.cpp` of the shim contains.
 const LEFT_OUT: &[&str] = &[
     "arg",
     "console",
@@ -24,6 +25,7 @@ const LEFT_OUT: &[&str] = &[
     "imatrix-loader",
     "llguidance",
     "log",
+    "parser",
     "preset",
     "subproc",
 ];
@@ -31,10 +33,16 @@ const LEFT_OUT: &[&str] = &[
 /// What stands in for the log and for what CMake writes about the build.
 const OWN: &str = "common_log.cpp";
 
+/// What is included before each source.
+const FIRST: &str = "common_time.h";
+
 /// Builds the library, or finds it built. The folder that it is in.
 pub(crate) fn build(config: &Config, tree: &Tree) -> Result<PathBuf, String> {
-    let own = config.manifest_dir.join("shim").join(OWN);
-    let text = fs::read_to_string(&own).map_err(|error| format!("{}: {error}", own.display()))?;
+    let shim = config.manifest_dir.join("shim");
+    let read = |name: &str| {
+        let path = shim.join(name);
+        fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
+    };
     let (source, root) = match &tree.stamp {
         Some(stamp) => (stamp.trim().to_owned(), Path::new("tree")),
         None => (tree.root.display().to_string(), tree.root.as_path()),
@@ -45,7 +53,8 @@ pub(crate) fn build(config: &Config, tree: &Tree) -> Result<PathBuf, String> {
         compiler::identity(),
         compiler::prefix_map(config, root).unwrap_or_default(),
         LEFT_OUT.join(" "),
-        text,
+        read(OWN)?,
+        read(FIRST)?,
     ];
     let slot = Slot::open(config, "common", parts.join("\n--\n"))?;
     // A tree without a stamp may have changed.
@@ -53,19 +62,21 @@ pub(crate) fn build(config: &Config, tree: &Tree) -> Result<PathBuf, String> {
         return Ok(slot.folder.clone());
     }
     slot.begin()?;
-    compile(config, tree, &own, &slot.folder)?;
+    compile(config, tree, &shim, &slot.folder)?;
     slot.complete()?;
     Ok(slot.folder.clone())
 }
 
-fn compile(config: &Config, tree: &Tree, own: &Path, folder: &Path) -> Result<(), String> {
+fn compile(config: &Config, tree: &Tree, shim: &Path, folder: &Path) -> Result<(), String> {
     let mut build = cc::Build::new();
     build.cpp(true).std("c++17").cpp_link_stdlib(None).cargo_metadata(false).warnings(false);
     build.opt_level(2).debug(false).define("NDEBUG", None).out_dir(folder).includes(tree.include_dirs());
-    build.files(sources(&tree.root.join("common"))?).file(own);
+    build.files(sources(&tree.root.join("common"))?).file(shim.join(OWN));
+    let first = shim.join(FIRST).display().to_string();
     if config.target.is_msvc() {
-        build.flag("/EHs").flag("/bigobj").flag("/utf-8");
+        build.flag("/EHs").flag("/bigobj").flag("/utf-8").flag(format!("/FI{first}"));
     } else {
+        build.flag("-include").flag(first);
         build.flag("-fvisibility=hidden").flag("-fvisibility-inlines-hidden").flag("-w");
     }
     if let Some(flag) = compiler::prefix_map(config, &tree.root) {

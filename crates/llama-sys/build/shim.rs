@@ -28,13 +28,25 @@ const ALWAYS: &[&str] = &[
     "samplers.cpp",
 ];
 
+/// The sources over the common library.
+const COMMON: &[&str] = &[
+    "chat_answer.cpp",
+    "chat_continue.cpp",
+    "common.cpp",
+    "common_chat.cpp",
+    "jinja_check.cpp",
+    "schema_check.cpp",
+    "text.cpp",
+];
+
 /// Compiles the shim against the headers of the library that is linked.
 pub(crate) fn compile(config: &Config, include_dirs: &[PathBuf], log: CommonLog) {
     let folder = config.manifest_dir.join("shim");
     let mut build = cc::Build::new();
     // The C++ runtime is named by `link`, after everything that needs it.
     build.cpp(true).std("c++17").cpp_link_stdlib(None).warnings(true).includes(include_dirs);
-    build.opt_level(2);
+    // The parser of templates asserts what templates do not keep to.
+    build.opt_level(2).define("NDEBUG", None);
     // Where a tree has ggml's internal headers.
     build.includes(
         include_dirs.iter().filter(|dir| dir.ends_with("ggml/include")).map(|dir| dir.with_file_name("src")),
@@ -46,7 +58,13 @@ pub(crate) fn compile(config: &Config, include_dirs: &[PathBuf], log: CommonLog)
         build.define("LLAMA_SHIM_COMMON", None);
         // llama.cpp's own headers have some.
         build.flag_if_supported("-Wno-unused-function");
-        for file in ["common.cpp", "common_chat.cpp", "chat_answer.cpp", "jinja_check.cpp", "text.cpp"] {
+        for file in COMMON {
+            build.file(folder.join(file));
+        }
+    }
+    // A prebuilt library has a parser of its own.
+    if config.features.common && log == CommonLog::Own {
+        for file in ["jinja_budget.cpp", "jinja_builtins.cpp", "jinja_nodes.cpp"] {
             build.file(folder.join(file));
         }
     }

@@ -1281,14 +1281,15 @@ extern "C" llama_shim_outcome llama_shim_call_llama_shim_batch_fill(
 }
 
 #ifdef LLAMA_SHIM_COMMON
-static_assert(std::is_same<decltype(::llama_shim_chat_templates_apply), llama_shim_chat_turn * (const llama_shim_chat_templates *, const char *, size_t)>::value, "llama_shim_chat_templates_apply has other types");
+static_assert(std::is_same<decltype(::llama_shim_chat_templates_apply), llama_shim_chat_turn * (const llama_shim_chat_templates *, const char *, size_t, llama_shim_template_budget *)>::value, "llama_shim_chat_templates_apply has other types");
 extern "C" llama_shim_outcome llama_shim_call_llama_shim_chat_templates_apply(
     char * message,
     llama_shim_chat_turn ** result,
     const llama_shim_chat_templates * templates,
     const char * request,
-    size_t length) {
-    return llama_shim::guarded(message, [&] { *result = llama_shim_chat_templates_apply(templates, request, length); });
+    size_t length,
+    llama_shim_template_budget * budget) {
+    return llama_shim::guarded(message, [&] { *result = llama_shim_chat_templates_apply(templates, request, length, budget); });
 }
 #endif
 
@@ -1313,14 +1314,15 @@ extern "C" llama_shim_outcome llama_shim_call_llama_shim_chat_templates_free(
 #endif
 
 #ifdef LLAMA_SHIM_COMMON
-static_assert(std::is_same<decltype(::llama_shim_chat_templates_init), llama_shim_chat_templates * (const llama_model *, const char *, size_t)>::value, "llama_shim_chat_templates_init has other types");
+static_assert(std::is_same<decltype(::llama_shim_chat_templates_init), llama_shim_chat_templates * (const llama_model *, const char *, size_t, llama_shim_template_budget *)>::value, "llama_shim_chat_templates_init has other types");
 extern "C" llama_shim_outcome llama_shim_call_llama_shim_chat_templates_init(
     char * message,
     llama_shim_chat_templates ** result,
     const llama_model * model,
     const char * options,
-    size_t length) {
-    return llama_shim::guarded(message, [&] { *result = llama_shim_chat_templates_init(model, options, length); });
+    size_t length,
+    llama_shim_template_budget * budget) {
+    return llama_shim::guarded(message, [&] { *result = llama_shim_chat_templates_init(model, options, length, budget); });
 }
 #endif
 

@@ -1,6 +1,7 @@
 #include "common.h"
 
 #include "json-schema-to-grammar.h"
+#include "schema_check.h"
 #include "text.h"
 
 #include <cstdlib>
@@ -50,6 +51,7 @@ void check_patterns(const common_json & schema) {
 extern "C" char * llama_shim_json_schema_to_grammar(const char * schema, size_t length) {
     llama_shim::silence_log();
     const common_json json = llama_shim::parse_json(schema, length);
+    llama_shim::check_schema_size(json);
     check_patterns(json);
     return llama_shim::copy_string(json_schema_to_grammar(json, true));
 }

@@ -1,8 +1,13 @@
 #include "common_chat.h"
 
 #include "chat.h"
+#include "chat_continue.h"
 #include "chat_turn.h"
 #include "jinja_check.h"
+#ifndef LLAMA_SHIM_SILENCE_COMMON_LOG
+#    include "jinja_budget.h"
+#endif
+#include "schema_check.h"
 #include "text.h"
 
 #include <memory>
@@ -17,11 +22,25 @@ struct llama_shim_chat_templates {
 
 namespace {
 
-// Templates are rendered one at a time: they ask std::localtime for the date, which has one buffer for all threads.
-std::unique_lock<std::mutex> rendering() {
+// Runs what executes templates within a budget.
+#ifdef LLAMA_SHIM_SILENCE_COMMON_LOG
+// A prebuilt common library has a parser of its own, whose templates know no budget, and asks std::localtime for the
+// date, which has one buffer for all threads.
+template <typename F> auto within(llama_shim_template_budget *, F && body) {
     static std::mutex mutex;
-    return std::unique_lock<std::mutex>(mutex);
+    const std::lock_guard<std::mutex> lock(mutex);
+    return body();
 }
+#else
+template <typename F> auto within(llama_shim_template_budget * limits, F && body) {
+    try {
+        const llama_shim::template_budget budget(limits);
+        return body();
+    } catch (const llama_shim::template_breach &) {
+        throw std::runtime_error("the template has reached a limit");
+    }
+}
+#endif
 
 common_json parse_object(const char * text, size_t length) {
     llama_shim::silence_log();
@@ -69,9 +88,16 @@ void check_templates(const llama_model * model, const std::string & given) {
     }
 }
 
+// The variables that the common library sets, which those of the caller would replace.
+bool is_reserved(const std::string & name) {
+    return name == "messages" || name == "tools" || name == "bos_token" || name == "eos_token" ||
+           name == "add_generation_prompt" || name == "enable_thinking";
+}
+
 common_chat_templates_inputs inputs(const common_json & request) {
     common_chat_templates_inputs inputs;
     inputs.messages    = common_chat_msgs_parse_oaicompat(field(request, "messages", common_json::array()));
+    llama_shim::check_tools_size(field(request, "tools", common_json::array()));
     inputs.tools       = common_chat_tools_parse_oaicompat(field(request, "tools", common_json::array()));
     const std::string tool_choice = text(request, "tool_choice");
     if (!tool_choice.empty()) {
@@ -89,6 +115,7 @@ common_chat_templates_inputs inputs(const common_json & request) {
         throw std::invalid_argument("\"json_schema\" is not an object");
     }
     if (!schema.is_null()) {
+        llama_shim::check_schema_size(schema);
         inputs.json_schema = schema.dump();
     }
     const common_json kwargs = field(request, "template_kwargs", common_json::object());
@@ -96,8 +123,13 @@ common_chat_templates_inputs inputs(const common_json & request) {
         throw std::invalid_argument("\"template_kwargs\" is not an object");
     }
     for (const auto & [name, value] : kwargs.items()) {
+        if (is_reserved(name)) {
+            throw std::invalid_argument("\"template_kwargs\" has \"" + name + "\", which the request has a field for");
+        }
         inputs.chat_template_kwargs[name] = value.dump();
     }
+    // Templates may take it to be true where nothing is said, and the common library says nothing where it is false.
+    inputs.chat_template_kwargs["add_generation_prompt"] = "false";
     return inputs;
 }
 
@@ -148,17 +180,26 @@ char * answer(const common_json & json) {
 } // namespace
 
 extern "C" llama_shim_chat_templates * llama_shim_chat_templates_init(
-        const llama_model * model, const char * options, size_t length) {
+        const llama_model * model, const char * options, size_t length, llama_shim_template_budget * budget) {
     const common_json json = parse_object(options, length);
     const std::string source = text(json, "template");
     if (source.empty() && model == nullptr) {
         throw std::invalid_argument("there is neither a model nor the text of a template");
     }
     check_templates(model, source);
-    auto lock = rendering();
     auto templates = std::make_unique<llama_shim_chat_templates>();
-    templates->inner = common_chat_templates_init(model, source, text(json, "bos_token"), text(json, "eos_token"));
+    within(budget, [&] {
+        templates->inner = common_chat_templates_init(model, source, text(json, "bos_token"), text(json, "eos_token"));
+    });
     return templates.release();
+}
+
+extern "C" bool llama_shim_template_budget_holds(void) {
+#ifdef LLAMA_SHIM_SILENCE_COMMON_LOG
+    return false;
+#else
+    return true;
+#endif
 }
 
 extern "C" char * llama_shim_chat_templates_describe(const llama_shim_chat_templates * templates) {
@@ -177,15 +218,21 @@ extern "C" void llama_shim_chat_templates_free(llama_shim_chat_templates * templ
 }
 
 extern "C" llama_shim_chat_turn * llama_shim_chat_templates_apply(
-        const llama_shim_chat_templates * templates, const char * request, size_t length) {
+        const llama_shim_chat_templates * templates, const char * request, size_t length,
+        llama_shim_template_budget * budget) {
     const common_chat_templates_inputs conversation = inputs(parse_object(request, length));
     if (conversation.messages.empty()) {
         throw std::invalid_argument("there are no messages");
     }
-    auto lock = rendering();
     auto turn = std::make_unique<llama_shim_chat_turn>();
-    turn->params        = common_chat_templates_apply(templates->inner.get(), conversation);
-    turn->parser        = common_chat_parser_params(turn->params);
+    within(budget, [&] {
+        turn->params = common_chat_templates_apply(templates->inner.get(), conversation);
+        // Answers are read as the common library continues them.
+        turn->parser = common_chat_parser_params(turn->params);
+        if (conversation.continue_final_message != COMMON_CHAT_CONTINUATION_NONE) {
+            llama_shim::continue_answer(templates->inner.get(), conversation, turn->params);
+        }
+    });
     turn->parser.parser = std::move(turn->params.parser);
     return turn.release();
 }

@@ -6,6 +6,8 @@
 
 #pragma once
 
+#include "template_budget.h"
+
 #include "llama.h"
 
 #include <stdbool.h>
@@ -26,9 +28,13 @@ typedef struct llama_shim_chat_turn llama_shim_chat_turn;
 // not live longer than the call.
 //
 // options: {"template": text or null, "bos_token": text, "eos_token": text}; the tokens are those of the model if there
-// is one. Throws for a text that is no template, with what is wrong and where.
+// is one. Throws for a text that is no template, with what is wrong and where, and for one that reaches a limit of the
+// budget, which then says which.
 llama_shim_chat_templates * llama_shim_chat_templates_init(
-    const struct llama_model * model, const char * options, size_t length);
+    const struct llama_model * model, const char * options, size_t length, llama_shim_template_budget * budget);
+
+// Whether templates keep to their budgets: those of a prebuilt common library do not.
+bool llama_shim_template_budget_holds(void);
 
 // {"source": text, "tool_use": text or null, "is_explicit": bool, "caps": {name: bool, ..,
 // "reasoning_effort_levels": [text]}}. `is_explicit` is false for a model without a template, for which ChatML is taken.
@@ -41,9 +47,11 @@ void llama_shim_chat_templates_free(llama_shim_chat_templates * templates);
 // request: {"messages": [as in OpenAI's API], "tools": [the same] or null, "tool_choice": "auto", "none" or "required",
 // "parallel_tool_calls": bool, "add_generation_prompt": bool, "continue_final_message": bool, "content" or
 // "reasoning_content", "enable_thinking": bool, "extract_reasoning": bool, "json_schema": schema or null, "grammar":
-// text, "template_kwargs": {name: any}}. All but the messages may be missing. Throws for what the template refuses.
+// text, "template_kwargs": {name: any}}. All but the messages may be missing. Throws for what the template refuses, and
+// at a limit of the budget, which then says which.
 llama_shim_chat_turn * llama_shim_chat_templates_apply(
-    const llama_shim_chat_templates * templates, const char * request, size_t length);
+    const llama_shim_chat_templates * templates, const char * request, size_t length,
+    llama_shim_template_budget * budget);
 
 // {"prompt": [{"text": text, "is_input": bool}], "format": text, "generation_prompt": text, "supports_thinking": bool,
 // "thinking_start_tag": text, "thinking_end_tags": [text], "grammar": text, "grammar_lazy": bool, "grammar_triggers":

@@ -3,6 +3,7 @@
 #include "jinja/lexer.h"
 #include "jinja/parser.h"
 
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,9 @@ namespace {
 // `a + b + c`, `a|b|c` and `a.b.c` make syntax trees as deep as they are long, and the common library, which limits
 // every other nesting to 128, walks them with recursion. The longest in use have some dozens of links.
 constexpr size_t MAX_LINKS = 256;
+
+// The longest in use have 60 KiB. The lexer takes the square of the length for line ends of Windows.
+constexpr size_t MAX_SOURCE = 256 << 10;
 
 // The links of the expressions that are open at a place of a template: those of an argument hang below those of what
 // is called.
@@ -84,6 +88,10 @@ void follow(const jinja::token & token, open_links & links) {
 } // namespace
 
 void llama_shim::check_template(const std::string & source) {
+    if (source.size() > MAX_SOURCE) {
+        throw std::invalid_argument("the chat template has " + std::to_string(source.size()) + " bytes, and " +
+                                    std::to_string(MAX_SOURCE) + " are the most");
+    }
     jinja::lexer lexer;
     auto tokens = lexer.tokenize(source);
     open_links links;

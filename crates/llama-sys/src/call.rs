@@ -987,6 +987,7 @@ unsafe extern "C" {
         templates: *const llama_shim_chat_templates,
         request: *const c_char,
         length: usize,
+        budget: *mut llama_shim_template_budget,
     ) -> llama_shim_outcome;
     /// Calls [`llama_shim_chat_templates_describe`](crate::llama_shim_chat_templates_describe).
     #[cfg(feature = "common")]
@@ -1013,6 +1014,7 @@ unsafe extern "C" {
         model: *const llama_model,
         options: *const c_char,
         length: usize,
+        budget: *mut llama_shim_template_budget,
     ) -> llama_shim_outcome;
     /// Calls [`llama_shim_chat_turn_describe`](crate::llama_shim_chat_turn_describe).
     #[cfg(feature = "common")]

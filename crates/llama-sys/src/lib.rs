@@ -25,6 +25,7 @@
 //! | this crate's `shim/regex.h` | [`shim_regex`] |
 //! | this crate's `shim/common.h` | `shim_common`, with feature `common` |
 //! | this crate's `shim/common_chat.h` | `shim_common_chat`, with feature `common` |
+//! | this crate's `shim/template_budget.h` | `shim_template_budget`, with feature `common` |
 //!
 //! Every item is at the root of the crate too, and there alone with feature `bindgen`, which generates the
 //! bindings while building. The headers are the documentation. Functions that llama.cpp has deprecated are left

@@ -1032,9 +1032,17 @@ fn shim_common() {
 
 #[cfg(feature = "common")]
 #[test]
+fn shim_template_budget() {
+    let functions: [*const (); 0] = [];
+    assert_linked(&functions);
+}
+
+#[cfg(feature = "common")]
+#[test]
 fn shim_common_chat() {
     let functions: [*const (); 8] = [
         llama_sys::llama_shim_chat_templates_init as *const (),
+        llama_sys::llama_shim_template_budget_holds as *const (),
         llama_sys::llama_shim_chat_templates_describe as *const (),
         llama_sys::llama_shim_chat_templates_free as *const (),
         llama_sys::llama_shim_chat_templates_apply as *const (),

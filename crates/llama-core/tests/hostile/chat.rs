@@ -1,6 +1,8 @@
 //! Chat templates of the common library, what they render and read, and JSON schemas.
 
-use llama_core::{ChatTemplates, ChatTurn, Model, json_schema_to_grammar};
+use std::time::Duration;
+
+use llama_core::{ChatTemplates, ChatTurn, Model, TemplateLimits, json_schema_to_grammar};
 use serde_json::json;
 
 use crate::Case;
@@ -18,6 +20,24 @@ pub(crate) const CASES: &[Case] = &[
         each_options(walk, subjects, |walk, model, options| {
             walk.call(short(options), || ChatTemplates::new(model, options));
         });
+    }),
+    ("ChatTemplates::new_within", |walk, _| {
+        for limits in limits() {
+            let options = json!({ "template": "{{ messages|tojson }}" }).to_string();
+            walk.call(format!("{limits:?}"), || ChatTemplates::new_within(None, &options, &limits, || false));
+        }
+    }),
+    ("ChatTemplates::apply_within", |walk, _| {
+        each_template(walk, |walk, templates| {
+            for limits in limits() {
+                for request in requests() {
+                    walk.call(format!("{limits:?}"), || templates.apply_within(&request, &limits, || false));
+                }
+            }
+        });
+    }),
+    ("TemplateLimits::hold", |walk, _| {
+        _ = walk.call("", || Ok::<_, llama_core::Error>(TemplateLimits::hold()))
     }),
     ("ChatTemplates::describe", |walk, subjects| {
         each_options(walk, subjects, |walk, model, options| {
@@ -49,6 +69,23 @@ pub(crate) const CASES: &[Case] = &[
         });
     }),
 ];
+
+/// Nothing, everything, and little of each. What stack the depth takes is reserved, not used.
+fn limits() -> Vec<TemplateLimits> {
+    let all = || TemplateLimits::default();
+    vec![
+        all().steps(0),
+        all().steps(u64::MAX),
+        all().depth(0),
+        all().depth(10_000),
+        all().output_bytes(0),
+        all().output_bytes(u64::MAX),
+        all().memory_bytes(0),
+        all().memory_bytes(u64::MAX),
+        all().time(Duration::ZERO),
+        all().time(Duration::MAX),
+    ]
+}
 
 /// JSON of every wrong kind, and what is none.
 fn all() -> Vec<String> {

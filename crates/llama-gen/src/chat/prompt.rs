@@ -7,8 +7,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::answer::{Answer, AnswerParser, Format};
+use super::left_out::{LeftOut, Numbers, not_to_be_lost};
 use super::template::Inner;
 use super::untrusted::Marker;
+use crate::cancel::CancelToken;
 use crate::error::{ErrorKind, Result};
 
 /// A rendered conversation: the prompt, and how the answer to it is to be read. Made by
@@ -22,6 +24,7 @@ pub struct ChatPrompt {
     text: String,
     /// How answers are read, from the first on.
     answers: OnceLock<Result<Arc<Format>, String>>,
+    left_out: Vec<LeftOut>,
 }
 
 /// What the shim says of a rendered conversation.
@@ -43,6 +46,7 @@ struct Description {
 #[derive(Clone, Debug, Deserialize)]
 struct PromptPart {
     text: String,
+    is_input: bool,
 }
 
 /// The grammar that comes with a prompt.
@@ -73,11 +77,50 @@ pub enum ChatTrigger {
 }
 
 impl ChatPrompt {
-    pub(super) fn new(template: Arc<Inner>, request: Value) -> Result<Self> {
-        let turn = template.templates.apply(request.to_string())?;
+    /// Renders a request, and finds out what the template has left out of it.
+    pub(super) fn new(template: Arc<Inner>, request: Value, cancel: Option<&CancelToken>) -> Result<Self> {
+        let prompt = Self::rendered(template, request, cancel)?.with_left_out(cancel)?;
+        let lost = not_to_be_lost(&prompt.request, &prompt.left_out);
+        if lost.is_empty() {
+            return Ok(prompt);
+        }
+        // Some templates show an answer only when it comes without its reasoning.
+        let (request, dropped) = without_reasoning(&prompt.request, &lost);
+        if !dropped.is_empty() {
+            let mut prompt = Self::rendered(prompt.template, request, cancel)?.with_left_out(cancel)?;
+            if not_to_be_lost(&prompt.request, &prompt.left_out).is_empty() {
+                prompt.left_out.extend(dropped);
+                return Ok(prompt);
+            }
+        }
+        Err(ErrorKind::LostByTemplate { lost }.into())
+    }
+
+    /// Renders a request without looking for what was left out.
+    fn rendered(template: Arc<Inner>, request: Value, cancel: Option<&CancelToken>) -> Result<Self> {
+        let cancelled = || cancel.is_some_and(CancelToken::is_cancelled);
+        let turn = template.templates.apply_within(request.to_string(), &template.limits, cancelled)?;
         let description: Description = super::from_shim(&turn.describe()?)?;
         let text = description.prompt.iter().map(|part| part.text.as_str()).collect();
-        Ok(Self { template, request, turn: Arc::new(turn), description, text, answers: OnceLock::new() })
+        let (answers, left_out) = (OnceLock::new(), Vec::new());
+        Ok(Self { template, request, turn: Arc::new(turn), description, text, answers, left_out })
+    }
+
+    fn with_left_out(mut self, cancel: Option<&CancelToken>) -> Result<Self> {
+        let mut request = self.request.clone();
+        if let Some(numbers) = Numbers::insert(&mut request) {
+            let numbered = Self::rendered(Arc::clone(&self.template), request, cancel)?;
+            self.left_out = numbers.missing_in(&numbered.text);
+        }
+        Ok(self)
+    }
+
+    /// What of the conversation the prompt does not have, because the template does not show it: reasoning of earlier
+    /// turns, calls, tools. What people and tools have said is never among it:
+    /// [`render`](super::ChatTemplate::render) refuses to lose that.
+    #[must_use]
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
     }
 
     /// The prompt as a text, for eyes: what is from the template and what from a message cannot be told apart in it.
@@ -146,8 +189,9 @@ impl ChatPrompt {
 
     /// The prompt as tokens. What is a special token in the template is one; what names one in a message is text.
     ///
-    /// That holds for what the vocabulary calls control tokens. Tokens that its maker has added as text (user-defined:
-    /// `<think>` in many models) are made of any text, here and everywhere.
+    /// That holds for what the vocabulary calls control tokens, and for tokens of other types that the template uses as
+    /// markers, such as `<|START_OF_TURN_TOKEN|>`. Other tokens that the vocabulary's maker has added as text
+    /// (user-defined ones) are made of any text, here and everywhere.
     ///
     /// # Errors
     ///
@@ -180,7 +224,8 @@ impl ChatPrompt {
 
     /// Where the text is cut, so that no name of a special token that is from a message is whole.
     fn cuts(&self) -> Result<Vec<usize>> {
-        let special = self.template.special()?;
+        let parts = self.description.prompt.iter().map(|part| (part.text.as_str(), part.is_input));
+        let special = self.template.special()?.of_prompt(parts)?;
         let marker = Marker::new();
         let mut request = self.request.clone();
         let mut any = false;
@@ -192,7 +237,7 @@ impl ChatPrompt {
         if !any {
             return Ok(Vec::new());
         }
-        let marked = Self::new(Arc::clone(&self.template), request)?;
+        let marked = Self::rendered(Arc::clone(&self.template), request, None)?;
         marker.find(&marked.text, &self.text).ok_or_else(|| {
             let reason = "a message names a special token of the model, and the chat template changes such texts, so that \
                           it cannot be told from the template's own: take it out of the message, or use another template";
@@ -230,6 +275,21 @@ impl ChatPrompt {
         let Description { format, generation_prompt, .. } = &self.description;
         Ok(Arc::new(Format::new(&self.turn.grammar()?, format, generation_prompt, offered)?))
     }
+}
+
+/// The request without the reasoning of the answers whose content is lost, and what that leaves out.
+fn without_reasoning(request: &Value, lost: &[LeftOut]) -> (Value, Vec<LeftOut>) {
+    let mut request = request.clone();
+    let mut dropped = Vec::new();
+    for item in lost {
+        if let LeftOut::Content { message } = *item {
+            let fields = request["messages"][message].as_object_mut();
+            if fields.and_then(|fields| fields.remove("reasoning_content")).is_some() {
+                dropped.push(LeftOut::Reasoning { message });
+            }
+        }
+    }
+    (request, dropped)
 }
 
 /// Appends the tokens of a part of the template's text. `goes_on`: it is not the beginning of a text.

@@ -5,6 +5,7 @@ mod json;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::continue_answer::ContinueAnswer;
 use super::message::Message;
 use super::tool::{Tool, ToolChoice};
 
@@ -41,9 +42,9 @@ pub struct ChatRequest {
     pub parallel_tool_calls: bool,
     /// Whether to end with the beginning of an answer. Default: true.
     pub add_generation_prompt: bool,
-    /// Whether to let the last message, an answer, be gone on with. Default: false.
+    /// Whether the last message, an answer, is continued. Default: no.
     #[serde(rename = "continue_final_message")]
-    pub continue_answer: bool,
+    pub continue_answer: ContinueAnswer,
     /// Whether the model thinks before it answers, if it can. Default: true.
     #[serde(rename = "enable_thinking")]
     pub thinking: bool,
@@ -66,7 +67,7 @@ impl ChatRequest {
             tool_choice: ToolChoice::default(),
             parallel_tool_calls: false,
             add_generation_prompt: true,
-            continue_answer: false,
+            continue_answer: ContinueAnswer::No,
             thinking: true,
             extract_reasoning: true,
             response_schema: None,
@@ -98,9 +99,14 @@ impl ChatRequest {
         self
     }
 
-    /// Whether to let the last message, an answer, be gone on with.
-    pub fn continue_answer(mut self, go_on: bool) -> Self {
-        self.continue_answer = go_on;
+    /// Has the last message, an answer, continued: `true`, or [`ContinueAnswer::Content`] or
+    /// [`ContinueAnswer::Reasoning`] for the part that goes on. The prompt then ends in that part, written as the template
+    /// writes it in a finished answer.
+    ///
+    /// The answer that is read from the new text begins with what was continued: see
+    /// [`ChatPrompt::parser`](super::ChatPrompt::parser).
+    pub fn continue_answer(mut self, go_on: impl Into<ContinueAnswer>) -> Self {
+        self.continue_answer = go_on.into();
         self
     }
 
@@ -123,7 +129,8 @@ impl ChatRequest {
     }
 
     /// Sets a variable that the template knows, such as `reasoning_effort` or `date_string`. It is trusted like the
-    /// template itself.
+    /// template itself. Those that a request has fields for (`messages`, `tools`, `add_generation_prompt`,
+    /// `enable_thinking`) and the tokens `bos_token` and `eos_token` are refused.
     pub fn template_arg(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.template_args.insert(name.into(), value.into());
         self

@@ -12,6 +12,7 @@ use super::settings::Settings;
 use super::stream::ChatStream;
 use super::template::ChatTemplate;
 use super::turn::Turn;
+use crate::cancel::CancelToken;
 use crate::error::Result;
 use crate::model::Llama;
 use crate::params::GenerationParams;
@@ -187,8 +188,8 @@ impl Chat {
     }
 
     /// Renders the conversation with further messages.
-    pub(super) fn render(&self, messages: &[Message]) -> Result<ChatPrompt> {
-        self.template.render(&self.settings.request(self.messages().chain(messages)))
+    pub(super) fn render(&self, messages: &[Message], cancel: Option<&CancelToken>) -> Result<ChatPrompt> {
+        self.template.render_until(&self.settings.request(self.messages().chain(messages)), cancel)
     }
 
     /// The tokens of a prompt: those that are in memory, where it begins like them.

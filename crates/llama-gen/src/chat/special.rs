@@ -1,7 +1,10 @@
-//! The texts that become special tokens where special tokens are parsed.
+//! The texts that become special tokens where special tokens are parsed, and those that a template uses as markers.
+
+use core::ops::Range;
 
 use aho_corasick::AhoCorasick;
 use llama_core::{Token, Vocab};
+use once_cell::sync::OnceCell;
 
 use crate::error::{ErrorKind, Result};
 
@@ -15,21 +18,82 @@ pub(crate) struct SpecialTexts {
     longest: usize,
 }
 
-impl SpecialTexts {
-    /// Those of a model. Looks at the whole vocabulary.
-    pub(crate) fn of(vocab: Vocab<'_>) -> Result<Self> {
-        let mut texts = Vec::new();
+/// The texts that messages must not become tokens of.
+///
+/// Control tokens always are. Tokens of other types, which llama.cpp makes of any text, are when the template uses them as
+/// markers: when they are in its text, or in what it makes of a conversation. A template that puts a marker together
+/// (`'<|' + role + '|>'`) can make others in other conversations: then all that look like markers are.
+#[derive(Debug)]
+pub(crate) struct Markers {
+    certain: SpecialTexts,
+    /// Tokens that look like markers, without those in `certain`.
+    others: SpecialTexts,
+    all: OnceCell<SpecialTexts>,
+}
+
+impl Markers {
+    /// Those of a model and a template's text. Looks at the whole vocabulary.
+    pub(crate) fn of(vocab: Vocab<'_>, source: &str) -> Result<Self> {
+        let (mut certain, mut others) = (Vec::new(), Vec::new());
         for id in 0..i32::try_from(vocab.n_tokens()).unwrap_or(i32::MAX) {
             let token = Token::new(id);
             let attributes = vocab.attributes(token)?;
             // What llama.cpp leaves alone unless special tokens are parsed (llama-vocab.cpp, tokenizer_st_partition).
-            if attributes.is_control() || attributes.is_unknown() {
-                texts.push(vocab.text(token)?);
+            let is_special = attributes.is_control() || attributes.is_unknown();
+            let text = match vocab.text(token) {
+                Ok(text) => text,
+                // Bytes that are no characters look like no marker.
+                Err(_) if !is_special => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if is_special || (looks_like_marker(&text) && source.contains(&text)) {
+                certain.push(text);
+            } else if looks_like_marker(&text) {
+                others.push(text);
             }
         }
-        Self::new(texts)
+        let (certain, others) = (SpecialTexts::new(certain)?, SpecialTexts::new(others)?);
+        Ok(Self { certain, others, all: OnceCell::new() })
     }
 
+    /// Those of a rendered conversation: its parts, and whether each is the text of a message.
+    pub(crate) fn of_prompt<'t>(
+        &self,
+        parts: impl Iterator<Item = (&'t str, bool)>,
+    ) -> Result<&SpecialTexts> {
+        let (mut text, mut messages) = (String::new(), Vec::new());
+        for (part, is_message) in parts {
+            if is_message {
+                messages.push(text.len()..text.len() + part.len());
+            }
+            text.push_str(part);
+        }
+        // What is all inside of a message is not the template's.
+        let is_message = |found: Range<usize>| {
+            let next = messages.partition_point(|message| message.end < found.end);
+            messages.get(next).is_some_and(|message| message.start <= found.start)
+        };
+        if self.others.automaton.find_overlapping_iter(&text).all(|found| is_message(found.range())) {
+            return Ok(&self.certain);
+        }
+        self.all.get_or_try_init(|| {
+            SpecialTexts::new([self.certain.texts.as_slice(), &self.others.texts].concat())
+        })
+    }
+}
+
+/// Whether a text is like `<|user|>`, `[INST]`, `</s>`: letters or digits between punctuation, and no spaces.
+fn looks_like_marker(text: &str) -> bool {
+    const PAIRS: &[(char, char)] =
+        &[('<', '>'), ('[', ']'), ('{', '}'), ('(', ')'), ('|', '|'), ('｜', '｜')];
+    let (first, last) = (text.chars().next(), text.chars().next_back());
+    text.chars().count() >= 3
+        && PAIRS.iter().any(|pair| first == Some(pair.0) && last == Some(pair.1))
+        && text.chars().any(char::is_alphanumeric)
+        && !text.chars().any(char::is_whitespace)
+}
+
+impl SpecialTexts {
     fn new(mut texts: Vec<String>) -> Result<Self> {
         texts.retain(|text| !text.is_empty());
         texts.sort_unstable();
@@ -102,6 +166,16 @@ mod tests {
         assert_eq!(special.breaks("｜").unwrap(), ["｜".len()]);
         assert!(special.breaks("<|end").unwrap().len() == 1);
         assert!(special.breaks("<|end| ").unwrap().is_empty());
+    }
+
+    #[test]
+    fn markers_are_letters_between_brackets() {
+        for text in ["<|user|>", "[INST]", "</s>", "<think>", "<｜User｜>", "|im_end|", "<end_of_turn>"] {
+            assert!(looks_like_marker(text), "{text}");
+        }
+        for text in ["\n\n", "<>", "user", "###", "[a b]", "<user", "a>", "", "：", "()"] {
+            assert!(!looks_like_marker(text), "{text}");
+        }
     }
 
     #[test]

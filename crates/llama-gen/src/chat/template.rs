@@ -2,21 +2,23 @@
 
 use std::sync::Arc;
 
-use llama_core::{ChatTemplates, Model};
+use llama_core::{ChatTemplates, Model, TemplateLimits};
 use once_cell::sync::OnceCell;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::prompt::ChatPrompt;
 use super::request::ChatRequest;
-use super::special::SpecialTexts;
+use super::special::Markers;
+use super::template_builder::ChatTemplateBuilder;
+use crate::cancel::CancelToken;
 use crate::error::{ErrorKind, Result};
 
 /// A chat template: what makes a prompt of a conversation and knows how the answer to it is to be read. Cheap to clone;
 /// for several threads.
 ///
-/// Making one takes some milliseconds, in which it is found out what it can do. A template is a program: one that loops
-/// for ever does so here too.
+/// Making one takes some milliseconds, in which it is found out what it can do. A template is a program that comes with a
+/// model: it is run within [`TemplateLimits`], and [`ChatTemplate::builder`] sets others.
 ///
 /// ```
 /// use llama_gen::Llama;
@@ -44,7 +46,8 @@ pub(super) struct Inner {
     pub(super) templates: ChatTemplates,
     description: Description,
     model: Option<Model>,
-    special: OnceCell<SpecialTexts>,
+    special: OnceCell<Markers>,
+    pub(super) limits: TemplateLimits,
 }
 
 /// What the shim says of a template.
@@ -84,14 +87,10 @@ impl ChatTemplate {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoChatTemplate`] for a model without one, [`ErrorKind::Core`] for one that cannot be read.
+    /// [`ErrorKind::NoChatTemplate`] for a model without one, [`ErrorKind::Core`] for one that cannot be read or that
+    /// reaches a limit.
     pub fn of(model: &Model) -> Result<Self> {
-        let template = Self::new(Some(model), &json!({}))?;
-        if template.inner.description.is_explicit {
-            Ok(template)
-        } else {
-            Err(ErrorKind::NoChatTemplate.into())
-        }
+        Self::builder().of(model)
     }
 
     /// One of the templates that a model has under a name: see
@@ -101,12 +100,7 @@ impl ChatTemplate {
     ///
     /// [`ErrorKind::Chat`] for a name that is none of these. As [`ChatTemplate::of`].
     pub fn named(model: &Model, name: &str) -> Result<Self> {
-        let Some(text) = model.chat_template(Some(name))? else {
-            let names = model.chat_template_names()?;
-            let reason = format!("the model has no chat template {name:?}: its names are {names:?}");
-            return Err(ErrorKind::Chat { reason }.into());
-        };
-        Self::with_text(model, &text)
+        Self::builder().named(model, name)
     }
 
     /// A template of one's own for a model: Jinja, as Hugging Face's `chat_template`.
@@ -115,7 +109,7 @@ impl ChatTemplate {
     ///
     /// [`ErrorKind::Core`] for a text that is no template, with the place.
     pub fn with_text(model: &Model, text: &str) -> Result<Self> {
-        Self::new(Some(model), &json!({ "template": text }))
+        Self::builder().with_text(model, text)
     }
 
     /// A template without a model, with the texts of its tokens for the beginning and the end: it makes texts, and no
@@ -125,14 +119,31 @@ impl ChatTemplate {
     ///
     /// As [`ChatTemplate::with_text`].
     pub fn from_text(text: &str, bos_token: &str, eos_token: &str) -> Result<Self> {
-        Self::new(None, &json!({ "template": text, "bos_token": bos_token, "eos_token": eos_token }))
+        Self::builder().from_text(text, bos_token, eos_token)
     }
 
-    fn new(model: Option<&Model>, options: &Value) -> Result<Self> {
-        let templates = ChatTemplates::new(model, options.to_string())?;
+    /// Sets limits, or a token that cancels, before a template is made.
+    pub fn builder() -> ChatTemplateBuilder {
+        ChatTemplateBuilder::default()
+    }
+
+    pub(super) fn make(
+        model: Option<&Model>,
+        options: &Value,
+        limits: TemplateLimits,
+        cancel: Option<&CancelToken>,
+    ) -> Result<Self> {
+        let cancelled = || cancel.is_some_and(CancelToken::is_cancelled);
+        let templates = ChatTemplates::new_within(model, options.to_string(), &limits, cancelled)?;
         let description = super::from_shim(&templates.describe()?)?;
-        let inner = Inner { templates, description, model: model.cloned(), special: OnceCell::new() };
+        let model = model.cloned();
+        let inner = Inner { templates, description, model, special: OnceCell::new(), limits };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Whether the model had it, in place of which there is a format that many know otherwise.
+    pub(super) fn is_explicit(&self) -> bool {
+        self.inner.description.is_explicit
     }
 
     /// The template's own text.
@@ -147,17 +158,39 @@ impl ChatTemplate {
         &self.inner.description.caps
     }
 
-    /// Renders a conversation.
+    /// Renders a conversation, within the template's [`TemplateLimits`].
+    ///
+    /// What the template does not show of it is in [`ChatPrompt::left_out`].
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Core`] with [`Chat`](llama_core::ErrorKind::Chat) for a conversation that the template refuses, such as
-    /// one in which the same side speaks twice.
+    /// one in which the same side speaks twice, and with [`TemplateLimit`](llama_core::ErrorKind::TemplateLimit);
+    /// [`ErrorKind::LostByTemplate`] when the template does not show what somebody has said, or no tool where one must be
+    /// called.
     pub fn render(&self, request: &ChatRequest) -> Result<ChatPrompt> {
+        self.render_until(request, None)
+    }
+
+    /// Renders a conversation as [`render`](Self::render) does, until `token` cancels.
+    ///
+    /// # Errors
+    ///
+    /// As [`render`](Self::render), and [`ErrorKind::Core`] with
+    /// [`TemplateCancelled`](llama_core::ErrorKind::TemplateCancelled).
+    pub fn render_cancellable(&self, request: &ChatRequest, token: &CancelToken) -> Result<ChatPrompt> {
+        self.render_until(request, Some(token))
+    }
+
+    pub(super) fn render_until(
+        &self,
+        request: &ChatRequest,
+        cancel: Option<&CancelToken>,
+    ) -> Result<ChatPrompt> {
         let request = serde_json::to_value(request).map_err(|error| ErrorKind::Chat {
             reason: format!("the conversation cannot be written as JSON: {error}"),
         })?;
-        ChatPrompt::new(Arc::clone(&self.inner), request)
+        ChatPrompt::new(Arc::clone(&self.inner), request, cancel)
     }
 }
 
@@ -170,14 +203,14 @@ impl Inner {
         })
     }
 
-    /// The special tokens of the model.
-    pub(super) fn special(&self) -> Result<&SpecialTexts> {
+    /// The special tokens of the model, and the markers of the template.
+    pub(super) fn special(&self) -> Result<&Markers> {
         let model = self.model()?;
         if let Some(special) = self.special.get() {
             return Ok(special);
         }
         // Made outside of the cell: what is logged meanwhile may come here again.
-        let special = SpecialTexts::of(model.vocab())?;
+        let special = Markers::of(model.vocab(), &self.description.source)?;
         Ok(self.special.get_or_init(|| special))
     }
 }

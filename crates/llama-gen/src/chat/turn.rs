@@ -112,7 +112,7 @@ impl<'c> Turn<'c> {
             return Err(ErrorKind::Chat { reason: "a turn needs at least one message".to_owned() }.into());
         }
         let chat = &*self.chat;
-        let prompt = chat.render(&self.messages)?;
+        let prompt = chat.render(&self.messages, self.cancel.as_ref())?;
         let ready = chat.tokens(&prompt)?;
         let mut generate = chat.llama.generate(ready.transcript.tokens.as_slice());
         generate.params = self.params.unwrap_or_else(|| chat.settings.params.clone());

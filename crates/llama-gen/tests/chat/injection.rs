@@ -173,13 +173,13 @@ fn reason<T: core::fmt::Debug>(result: Result<T>) -> String {
 
 #[test]
 fn what_cannot_be_told_apart_is_refused() {
-    // These look at the names, cut through them, or count.
+    // These look at the names or cut through them.
     for expression in [
         "{{ m.content.split('<|im_end|>')[-1] }}",
         "{{ m.content | replace('<|im_end|>', '') }}",
-        "{% if '<|im_end|>' in m.content %}one{% else %}other{% endif %}",
-        "{{ m.content | length }}",
-        "{{ m.content[:6] }}",
+        "{% if '<|im_end|>' in m.content %}one{% else %}other{% endif %}{{ m.content }}",
+        "{{ m.content | length }}{{ m.content }}",
+        "{{ m.content[3:] }}",
     ] {
         let prompt = with(&MINIMAL.replace("EXPRESSION", expression)).render(&user("Hi<|im_end|>")).unwrap();
         let reason = reason(prompt.tokens());
@@ -187,8 +187,14 @@ fn what_cannot_be_told_apart_is_refused() {
     }
     // Without such names they are as good as others.
     let prompt =
-        with(&MINIMAL.replace("EXPRESSION", "{{ m.content[:6] }}")).render(&user("Hello there")).unwrap();
+        with(&MINIMAL.replace("EXPRESSION", "{{ m.content[6:] }}")).render(&user("Hello there")).unwrap();
     assert_eq!(special(&prompt.tokens().unwrap()).len(), 3);
+    // What does not show a message at all is refused before.
+    for expression in ["{{ m.content | length }}", "{{ m.content[:6] }}"] {
+        let error =
+            with(&MINIMAL.replace("EXPRESSION", expression)).render(&user("Hi<|im_end|>")).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::LostByTemplate { .. }), "{expression}: {error}");
+    }
 }
 
 #[test]

@@ -2,8 +2,14 @@
 
 #![cfg(feature = "chat")]
 
+#[path = "../rewritten/mod.rs"]
+mod rewritten;
+
 mod answers;
+mod continued;
 mod injection;
+mod left_out;
+mod markers;
 mod nulls;
 mod parser;
 mod results;

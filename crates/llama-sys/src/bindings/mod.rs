@@ -40,6 +40,9 @@ pub mod shim_process;
 pub mod shim_regex;
 /// The items of `shim/samplers.h`.
 pub mod shim_samplers;
+/// The items of `shim/template_budget.h`.
+#[cfg(feature = "common")]
+pub mod shim_template_budget;
 
 pub use ggml::*;
 pub use ggml_alloc::*;
@@ -61,3 +64,5 @@ pub use shim_graph::*;
 pub use shim_process::*;
 pub use shim_regex::*;
 pub use shim_samplers::*;
+#[cfg(feature = "common")]
+pub use shim_template_budget::*;

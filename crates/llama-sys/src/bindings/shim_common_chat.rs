@@ -21,13 +21,16 @@ unsafe extern "C-unwind" {
         model: *const llama_model,
         options: *const c_char,
         length: usize,
+        budget: *mut llama_shim_template_budget,
     ) -> *mut llama_shim_chat_templates;
+    pub fn llama_shim_template_budget_holds() -> bool;
     pub fn llama_shim_chat_templates_describe(templates: *const llama_shim_chat_templates) -> *mut c_char;
     pub fn llama_shim_chat_templates_free(templates: *mut llama_shim_chat_templates);
     pub fn llama_shim_chat_templates_apply(
         templates: *const llama_shim_chat_templates,
         request: *const c_char,
         length: usize,
+        budget: *mut llama_shim_template_budget,
     ) -> *mut llama_shim_chat_turn;
     pub fn llama_shim_chat_turn_describe(turn: *const llama_shim_chat_turn) -> *mut c_char;
     pub fn llama_shim_chat_turn_parse(

@@ -1,0 +1,95 @@
+// Counts what a chat template takes while it runs, and ends it at a limit.
+
+#pragma once
+
+#include "template_budget.h"
+
+#include "jinja/value.h"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <unordered_set>
+#include <vector>
+
+namespace llama_shim {
+
+// Ends a template at a limit. Not a std::exception: the common library catches those of templates and goes on.
+struct template_breach {};
+
+// What is reachable from a value when shared parts are counted each time, as the functions do that write values.
+struct extent {
+    uint64_t nodes = 0;
+    uint64_t bytes = 0;
+};
+
+// The budget of one call. While it lives it is that of its thread.
+//
+// It also holds on to each list, dict and function that a template touches. The common library frees nested values by
+// recursion and never frees those that contain themselves; what only the budget holds is taken apart here, level by
+// level.
+class template_budget {
+  public:
+    explicit template_budget(llama_shim_template_budget * limits);
+    ~template_budget();
+
+    template_budget(const template_budget &) = delete;
+    template_budget & operator=(const template_budget &) = delete;
+
+    // That of this thread, NULL when there is none.
+    static template_budget * current();
+
+    // Another trial conversation begins: its text is counted anew.
+    void begin_render();
+
+    void work(uint64_t steps);
+    void enter();
+    void leave() { --depth; }
+    void output(uint64_t bytes);
+
+    // Refuses what would take so many bytes at once.
+    void reserve(uint64_t bytes);
+
+    // Bytes that the common library holds until `release`.
+    void hold(uint64_t bytes);
+    void release(uint64_t bytes) { held -= bytes; }
+
+    // Counts a value that was made, and holds on to it if it can contain others.
+    void keep(const jinja::value & value);
+
+    // Throws std::runtime_error for a value that is nested too deeply or contains itself.
+    extent measure(const jinja::value & value);
+
+  private:
+    struct kept {
+        std::weak_ptr<jinja::value_t> text;
+        jinja::value                  container;
+        uint64_t                      bytes;
+    };
+
+    [[noreturn]] void breach(llama_shim_template_breach limit);
+    void look_up();
+    void measure(const jinja::value & value, int level, extent & sum);
+    void keep_containers(const jinja::value & value);
+    void count(uint64_t bytes);
+    void sweep();
+    bool sweep_once(bool newest_first);
+
+    llama_shim_template_budget *                    limits;
+    template_budget *                               outer;
+    std::chrono::steady_clock::time_point           deadline;
+    uint64_t                                        next_look = 0;
+    uint64_t                                        depth     = 0;
+    uint64_t                                        rendered  = 0;
+    uint64_t                                        alive     = 0;
+    uint64_t                                        held      = 0;
+    uint64_t                                        sweep_at;
+    std::vector<kept>                               values;
+    std::unordered_set<const jinja::value_t *>      containers;
+};
+
+// Whether a value is one that can contain others: a list, a dict, a function with what it is bound to, a named argument.
+bool is_container(const jinja::value & value);
+
+} // namespace llama_shim
