@@ -1040,7 +1040,7 @@ fn shim_template_budget() {
 #[cfg(feature = "common")]
 #[test]
 fn shim_common_chat() {
-    let functions: [*const (); 8] = [
+    let functions: [*const (); 9] = [
         llama_sys::llama_shim_chat_templates_init as *const (),
         llama_sys::llama_shim_template_budget_holds as *const (),
         llama_sys::llama_shim_chat_templates_describe as *const (),

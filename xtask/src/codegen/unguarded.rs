@@ -115,13 +115,14 @@ pub(super) const UNGUARDED: &[(&str, &[&str])] = &[
     ("stores two pointers (llama-impl.cpp, ggml.c)", &["llama_log_set"]),
     ("frees memory: destructors throw nothing (gguf.cpp)", &["gguf_free"]),
     (
-        "written so in the shim (guard.cpp, file.cpp, common.cpp, graph.cpp)",
+        "written so in the shim (guard.cpp, file.cpp, common.cpp, common_chat.cpp, graph.cpp)",
         &[
             "llama_shim_file_close",
             "llama_shim_file_open",
             "llama_shim_install_abort_callback",
             "llama_shim_is_guarded",
             "llama_shim_string_free",
+            "llama_shim_template_budget_holds",
             "llama_shim_watch_graphs",
         ],
     ),
