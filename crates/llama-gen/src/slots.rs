@@ -38,15 +38,8 @@ impl Slots {
     /// something in memory.
     pub(crate) fn take_for_outputs(&self, n_outputs: u32) -> Result<Slot> {
         let params = self.params.clone().plan_outputs(n_outputs);
-        let mut idle = self.idle.lock();
-        let has_room = |slot: &mut Slot| {
-            let params = slot.context().params();
-            params.n_outputs_max >= n_outputs.min(params.n_batch)
-        };
-        let found = idle.iter_mut().position(has_room).map(|index| idle.remove(index));
+        let (found, oldest) = self.take_room(n_outputs);
         // Its memory is given back before more is taken.
-        let oldest = (found.is_none() && !idle.is_empty() && idle.len() >= self.most).then(|| idle.remove(0));
-        drop(idle);
         drop(oldest);
         let slot = match found {
             Some(slot) => slot,
@@ -99,6 +92,21 @@ impl Slots {
     #[cfg(feature = "chat")]
     pub(crate) fn checkpoint_bytes(&self) -> usize {
         self.checkpoint_bytes
+    }
+
+    /// Takes out a context with room for the results of that many tokens, or else the one that must go for a new one.
+    fn take_room(&self, n_outputs: u32) -> (Option<Slot>, Option<Slot>) {
+        let idle = self.idle.lock();
+        let Ok(mut idle) = idle.try_borrow_mut() else { return (None, None) };
+        let has_room = |slot: &mut Slot| {
+            let params = slot.context().params();
+            params.n_outputs_max >= n_outputs.min(params.n_batch)
+        };
+        if let Some(index) = idle.iter_mut().position(has_room) {
+            return (Some(idle.remove(index)), None);
+        }
+        let is_full = !idle.is_empty() && idle.len() >= self.most;
+        (None, is_full.then(|| idle.remove(0)))
     }
 
     /// A context that is there; `None` when another is to be made, so that what is in memory is not lost: while there is

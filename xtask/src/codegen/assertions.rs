@@ -109,7 +109,7 @@ pub(super) fn render(root: &Path, tree: &Path) -> anyhow::Result<String> {
         match answer {
             Some(answer) => _ = rows.insert(assertion, answer),
             None => {
-                open.push(format!("  {}, {}: {}", assertion.file, assertion.function, assertion.expression))
+                open.push(format!("  {}, {}: {}", assertion.file, assertion.function, assertion.expression));
             }
         }
     }

@@ -213,8 +213,8 @@ pub(super) fn block_size(kind: ggml_type) -> i64 {
 
 pub(super) fn type_name(kind: ggml_type) -> String {
     match traits(kind) {
-        // SAFETY: the names of types are constant strings, NULL for numbers that have become free (ggml.c).
         Some(traits) if !traits.type_name.is_null() => {
+            // SAFETY: the names of types are constant strings, NULL for numbers that have become free (ggml.c).
             unsafe { CStr::from_ptr(traits.type_name) }.to_string_lossy().into_owned()
         }
         _ => format!("type {}", kind.0),

@@ -106,7 +106,10 @@ impl Keys<'_> {
 }
 
 /// The layers that llama.cpp's arrays have room for (llama-hparams.h, `LLAMA_MAX_LAYERS`).
-const MAX_LAYERS: usize = 512;
+const MAX_LAYERS: usize = LAYERS as usize;
+
+/// The same number, for values of keys.
+const LAYERS: u32 = 512;
 
 #[cfg(test)]
 mod tests {

@@ -112,15 +112,14 @@ impl Numbers {
             if let Some(Value::String(name)) = value.pointer_mut("/function/name") {
                 self.append(name, left_out());
             }
-            if let Some(Value::String(arguments)) = value.pointer_mut("/function/arguments") {
-                if let Ok(Value::Object(mut fields)) = serde_json::from_str::<Value>(arguments) {
-                    if !fields.is_empty() {
-                        let mut name = String::from("n");
-                        self.append(&mut name, left_out());
-                        fields.insert(name, Value::from(1));
-                        *arguments = Value::Object(fields).to_string();
-                    }
-                }
+            if let Some(Value::String(arguments)) = value.pointer_mut("/function/arguments")
+                && let Ok(Value::Object(mut fields)) = serde_json::from_str::<Value>(arguments)
+                && !fields.is_empty()
+            {
+                let mut name = String::from("n");
+                self.append(&mut name, left_out());
+                fields.insert(name, Value::from(1));
+                *arguments = Value::Object(fields).to_string();
             }
         }
     }

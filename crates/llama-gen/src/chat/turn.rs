@@ -96,7 +96,7 @@ impl<'c> Turn<'c> {
     ///
     /// As [`stream`](Self::stream) for a conversation that cannot be rendered.
     pub fn prompt_tokens(&self) -> Result<Vec<Token>> {
-        let prompt = self.chat.render(&self.messages)?;
+        let prompt = self.chat.render(&self.messages, self.cancel.as_ref())?;
         Ok(self.chat.tokens(&prompt)?.transcript.tokens)
     }
 

@@ -1,6 +1,6 @@
 //! Bounds of single numbers, whatever the architecture.
 
-use super::{Keys, MAX_LAYERS};
+use super::{Keys, LAYERS};
 use crate::model::tree_names::KEYS;
 
 /// Numbers that must be in a range where they are given: lists of keys with the lowest and the highest.
@@ -25,10 +25,10 @@ const RANGES: &[(u32, u32, &[&str])] = &[
     (0, (1 << 23), &["attention.sliding_window"]),
     // Each is a part of the graph.
     (0, 256, &["hyper_connection.sinkhorn_iterations", "hyper_connection.count", "num_loops"]),
-    (0, MAX_LAYERS as u32, &["block_count", "leading_dense_block_count", "nextn_predict_layers"]),
-    (0, MAX_LAYERS as u32, &["posnet.block_count", "convnext.block_count", "decision.block_count"]),
-    (0, MAX_LAYERS as u32, &["decision.routing_block_count", "hash_layer_count", "n_deepstack_layers"]),
-    (0, MAX_LAYERS as u32, &["mudd.tap_count", "attention.shared_kv_layers"]),
+    (0, LAYERS, &["block_count", "leading_dense_block_count", "nextn_predict_layers"]),
+    (0, LAYERS, &["posnet.block_count", "convnext.block_count", "decision.block_count"]),
+    (0, LAYERS, &["decision.routing_block_count", "hash_layer_count", "n_deepstack_layers"]),
+    (0, LAYERS, &["mudd.tap_count", "attention.shared_kv_layers"]),
 ];
 
 /// The largest width of a tensor: some sixty times that of the largest models.

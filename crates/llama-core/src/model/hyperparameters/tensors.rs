@@ -7,10 +7,13 @@ use llama_gguf::{TensorInfo, TensorType};
 use super::{Keys, MAX_LAYERS};
 use crate::model::effective::Effective;
 
+/// Architectures, the first tensor, and the sets of which one must be complete beside it.
+type Together = (&'static [&'static str], &'static str, &'static [&'static [&'static str]]);
+
 /// In a layer of these architectures that has the first tensor, llama.cpp reads others too without a look whether they are
 /// there: lists of architectures, the first tensor, and the sets of others of which one must be complete. A set with a name
 /// after `!` is for layers without that tensor.
-const TOGETHER: &[(&[&str], &str, &[&[&str]])] = &[
+const TOGETHER: &[Together] = &[
     // models/mamba-base.cpp, `build_mamba2_layer`
     (
         &["falcon-h1", "granitehybrid", "nemotron_h", "nemotron_h_moe"],

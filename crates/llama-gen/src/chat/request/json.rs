@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::ChatRequest;
+use crate::chat::continue_answer::ContinueAnswer;
 use crate::chat::message::Message;
 use crate::chat::tool::{Tool, ToolChoice};
 
@@ -17,7 +18,7 @@ pub(super) struct Fields {
     parallel_tool_calls: Option<bool>,
     add_generation_prompt: Option<bool>,
     #[serde(rename = "continue_final_message", alias = "continue_answer")]
-    continue_answer: Option<bool>,
+    continue_answer: Option<ContinueAnswer>,
     #[serde(rename = "enable_thinking", alias = "thinking")]
     thinking: Option<bool>,
     extract_reasoning: Option<bool>,
