@@ -16,10 +16,13 @@ const LENGTHS: [usize; 4] = [1_000, 4_000, 16_000, 64_000];
 /// How many tokens are measured of those that llama.cpp's parser reads: it takes seconds beyond.
 const SAMPLES: usize = 200;
 
+/// The name of a form of answers, and what makes the tokens of one.
+type Form = (&'static str, fn(usize) -> Vec<String>);
+
 fn main() -> Result<()> {
     println!("| answer | tokens | llama.cpp's parser (us a token) | `AnswerParser` (us a token) | ratio |");
     println!("|---|---:|---:|---:|---:|");
-    let forms: [(&str, fn(usize) -> Vec<String>); 3] =
+    let forms: [Form; 3] =
         [("thoughts, then text", thoughts), ("one long argument", argument), ("many calls", calls)];
     for (name, form) in forms {
         for length in LENGTHS {

@@ -36,8 +36,11 @@ fn plain(row: &[f32], logit: f32) -> f32 {
     logit - max - log_sum
 }
 
+/// A name, and what is measured.
+type Way<'r> = (&'static str, Box<dyn FnMut() -> f32 + 'r>);
+
 /// What is measured, on a row.
-fn ways(row: &[f32]) -> [(&'static str, Box<dyn FnMut() -> f32 + '_>); 4] {
+fn ways(row: &[f32]) -> [Way<'_>; 4] {
     let logits = Logits::from_slice(row);
     let (mut values, mut top) = (Vec::new(), Vec::new());
     let chain = SamplerChain::builder().top_k(40).top_p(0.95).min_p(0.05).temperature(0.8).dist(42);

@@ -28,6 +28,7 @@ const FAILURES: &[Failure] = &[
     ("no memory in C++", "out of memory inside llama.cpp", || fail(Outcome::LLAMA_SHIM_OUTCOME_NO_MEMORY)),
 ];
 
+#[allow(clippy::print_stdout, reason = "a program with a report")]
 fn main() -> ExitCode {
     let mut wrong = 0;
     for (what, expected, failure) in FAILURES {

@@ -25,7 +25,7 @@ use tracing::{Event, Metadata, Subscriber, span};
 const CASES: &[Case] = &[
     ("observer creates a context while an adapter is loaded", || while_an_adapter_is_loaded(with_observer)),
     ("abort callback creates a context while an adapter is loaded", || {
-        while_an_adapter_is_loaded(with_abort)
+        while_an_adapter_is_loaded(with_abort);
     }),
     ("observer waits for an adapter to be dropped", || while_an_adapter_is_dropped(with_observer)),
     ("abort callback waits for an adapter to be dropped", || while_an_adapter_is_dropped(with_abort)),
@@ -194,7 +194,7 @@ impl Calls {
             }
         };
         note("load", is_allowed_or_refused(Model::load(Tiny::Mamba.path(), &ModelParams::default())));
-        match Model::load(&bad, &ModelParams::default()).unwrap_err().kind() {
+        match Model::load(bad, &ModelParams::default()).unwrap_err().kind() {
             ErrorKind::InCallback { .. } => note("load bad", false),
             ErrorKind::Load { .. } | ErrorKind::Hyperparameter { .. } => {}
             other => panic!("{other:?}"),
@@ -429,7 +429,7 @@ fn progress_callback_calls_everything() {
         }
         ControlFlow::Continue(())
     };
-    Model::load_with_progress(&Tiny::Mamba.path(), &ModelParams::default(), progress).unwrap();
+    Model::load_with_progress(Tiny::Mamba.path(), &ModelParams::default(), progress).unwrap();
     assert!(refused.is_empty(), "{refused:?}");
 }
 

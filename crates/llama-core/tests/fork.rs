@@ -212,7 +212,7 @@ fn a_thread_pool_of_the_parent() {
 
 fn a_pool_of_row_samplers() {
     let rows: Vec<Vec<f32>> = (0..4_u8)
-        .map(|row| (0..300_000).map(|token| f32::from((token % 251) as u8 ^ row)).collect())
+        .map(|row| (0..=250_u8).cycle().take(300_000).map(|token| f32::from(token ^ row)).collect())
         .collect();
     let samplers = || -> Vec<RowSampler> {
         (0..4).map(|seed| SamplerChain::builder().top_k(40).dist(seed).build_row().unwrap()).collect()

@@ -5,7 +5,7 @@ mod greedy;
 use greedy::load;
 use llama_core::{
     AdaptiveP, Dry, DynamicTemperature, LazyTriggers, MirostatV2, Model, Penalties, Sampler, SamplerChain,
-    SamplerConfig, Seed, Token, Xtc,
+    SamplerConfig, Token, Xtc,
 };
 use test_models::Tiny;
 
@@ -76,6 +76,8 @@ fn samplers_are_the_same_with_and_without_a_model() {
 #[cfg(feature = "serde")]
 mod serde {
     use llama_core::ErrorKind;
+
+    use llama_core::Seed;
 
     use super::*;
 

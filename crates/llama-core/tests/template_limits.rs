@@ -109,6 +109,7 @@ const ENDED_THE_PROCESS: &[&str] = &[
 const CHILD: &str = "LLAMA_TEMPLATE_CHILD";
 
 #[test]
+#[allow(clippy::print_stdout, reason = "what the parent reads")]
 fn child() {
     let Ok(which) = env::var(CHILD) else { return };
     let which: usize = which.parse().unwrap();

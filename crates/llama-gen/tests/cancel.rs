@@ -91,7 +91,7 @@ fn a_deadline_ends_a_long_prompt() {
 /// A vocabulary whose pre-tokenizer is slow, in a model that can generate.
 fn slow_tokenizer() -> Llama {
     let bytes = rewritten::with_metadata(Tiny::Qwen2, |metadata| {
-        _ = metadata.set("tokenizer.ggml.pre", "deepseek-llm")
+        _ = metadata.set("tokenizer.ggml.pre", "deepseek-llm");
     });
     let (_folder, path) = rewritten::saved(&bytes);
     Llama::builder(path).n_ctx(256).n_threads(1).load().unwrap()

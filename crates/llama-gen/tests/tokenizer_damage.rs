@@ -28,6 +28,7 @@ fn added(id: u64, content: &str) -> Json {
            "special": true})
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "each is made for the call")]
 fn file(model: Json, normalizer: Json, pre_tokenizer: Json, post_processor: Json, decoder: Json) -> Json {
     json!({"version": "1.0", "truncation": {"direction": "Right", "max_length": 8, "strategy": "LongestFirst", "stride": 0},
            "padding": {"strategy": {"Fixed": 8}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0,
@@ -239,9 +240,9 @@ fn six_hundred_damaged_files() {
             // Not even JSON.
             let place = rng.below(bytes.len());
             if rng.below(2) == 0 {
-                bytes.truncate(place)
+                bytes.truncate(place);
             } else {
-                bytes[place] = b"\"{[}],:0\xff"[rng.below(9)]
+                bytes[place] = b"\"{[}],:0\xff"[rng.below(9)];
             }
         }
         let (is_read, failed) = try_all(&bytes);

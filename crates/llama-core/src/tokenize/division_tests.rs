@@ -140,7 +140,7 @@ fn compare(model: &Model, name: &str, rng: &mut Rng, texts: usize) -> usize {
                 );
             }
             (Err(whole), Err(_)) => {
-                assert!(whole.to_string().contains("tokenising"), "{name} {text:?}: {whole}")
+                assert!(whole.to_string().contains("tokenising"), "{name} {text:?}: {whole}");
             }
             (whole, divided) => panic!("{name} {text:?}: {whole:?} and {divided:?}"),
         }

@@ -101,7 +101,7 @@ impl Case {
         // Every third case with the layers that predict further tokens, where there are any.
         let params = ModelParams::default().use_extra_bufts(false).load_mtp(self.loads_mtp);
         match self.source {
-            Source::Metadata => self.from_metadata(&params),
+            Source::Metadata => self.made_from_metadata(&params),
             Source::File => {
                 self.write(path);
                 Model::load(path, &params)
@@ -109,7 +109,7 @@ impl Case {
         }
     }
 
-    fn from_metadata(&self, params: &ModelParams) -> Result<Model, Error> {
+    fn made_from_metadata(&self, params: &ModelParams) -> Result<Model, Error> {
         let types = self.tensors.iter().filter(|tensor| tensor.kind != TensorType::F32);
         let types = types.map(|tensor| (tensor.name.as_str(), tensor.kind));
         Model::from_metadata(&self.metadata, types, params, |view, bytes| {

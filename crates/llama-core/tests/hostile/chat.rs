@@ -37,7 +37,7 @@ pub(crate) const CASES: &[Case] = &[
         });
     }),
     ("TemplateLimits::hold", |walk, _| {
-        _ = walk.call("", || Ok::<_, llama_core::Error>(TemplateLimits::hold()))
+        _ = walk.call("", || Ok::<_, llama_core::Error>(TemplateLimits::hold()));
     }),
     ("ChatTemplates::describe", |walk, subjects| {
         each_options(walk, subjects, |walk, model, options| {

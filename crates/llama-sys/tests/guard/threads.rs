@@ -37,6 +37,7 @@ fn failures_before_the_threads_begin_are_contained_and_leave_none() {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "what the parent reads")]
 fn a_failure_in_the_middle_of_a_computation_ends_the_process() {
     if std::env::var_os(CHILD).is_some() {
         let model = Model::load(Tiny::Bert);

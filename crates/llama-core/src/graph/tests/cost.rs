@@ -1,6 +1,6 @@
-//! What the check of a graph costs: less than a millisecond for each that is planned, and nothing for those that are not.
+//! Which graphs are looked at: those that are planned, and none of those that are computed again.
 //!
-//! `cargo test --release -p llama-core --lib graph::tests::cost -- --nocapture` prints the numbers of docs/benchmarks.md.
+//! `cargo test --release -p llama-core --lib graph::tests::cost -- --nocapture` prints what each took, for docs/benchmarks.md.
 
 use core::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -52,21 +52,12 @@ fn looked_at(path: &std::path::Path) -> [Vec<(usize, Duration)>; 3] {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "figures for the documentation")]
 fn graphs_are_looked_at_when_they_are_planned() {
-    let mut paths = vec![("tiny llama", Tiny::Llama.path())];
-    // Where it was downloaded.
-    let real = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/models");
-    let entries = std::fs::read_dir(real).into_iter().flatten().flatten().map(|entry| entry.path());
-    paths.extend(
-        entries.filter(|path| path.extension().is_some_and(|ext| ext == "gguf")).map(|path| ("real", path)),
-    );
-    for (name, path) in paths {
+    for path in [Tiny::Llama.path(), test_models::smollm2()] {
         let [created, first, steps] = looked_at(&path);
-        println!("{name} {}: {created:?}, first step {first:?}, 19 steps {steps:?}", path.display());
+        println!("{}: {created:?}, first step {first:?}, 19 steps {steps:?}", path.display());
         assert!((2..=8).contains(&created.len()), "{created:?}");
         assert_eq!((first.len(), steps.len()), (1, 0), "{first:?} {steps:?}");
-        let least = created.iter().chain(&first).map(|(_, time)| *time).min().unwrap();
-        let limit = Duration::from_millis(if cfg!(debug_assertions) { 100 } else { 1 });
-        assert!(least < limit, "{least:?}");
     }
 }

@@ -59,7 +59,7 @@ impl Parts {
     /// The error of a context of the model.
     fn error(self) -> Error {
         let model = self.model().expect("llama.cpp refuses the file");
-        Context::new(&model, &params()).err().expect("the context was created")
+        Context::new(&model, &params()).expect_err("the context was created")
     }
 }
 
