@@ -175,7 +175,15 @@ fn missing_layers() {
 
 #[test]
 fn wrong_width() {
-    for n_embd in [0, 63, 65, u32::MAX] {
+    for n_embd in [0, u32::MAX] {
+        let error = refused_bytes(&with_number("llama.embedding_length", n_embd));
+        let expected = format!("llama.embedding_length is {n_embd}, but must be between 1 and 1048576");
+        assert!(
+            matches!(error.kind(), ErrorKind::Hyperparameter { reason, .. } if *reason == expected),
+            "{error:?}"
+        );
+    }
+    for n_embd in [63, 65] {
         let error = refused_bytes(&with_number("llama.embedding_length", n_embd));
         assert!(
             matches!(error.kind(), ErrorKind::Load { .. } | ErrorKind::File { .. }),

@@ -179,7 +179,7 @@ fn what_cannot_be_told_apart_is_refused() {
         "{{ m.content | replace('<|im_end|>', '') }}",
         "{% if '<|im_end|>' in m.content %}one{% else %}other{% endif %}{{ m.content }}",
         "{{ m.content | length }}{{ m.content }}",
-        "{{ m.content[3:] }}",
+        "{{ m.content[5:] }}",
     ] {
         let prompt = with(&MINIMAL.replace("EXPRESSION", expression)).render(&user("Hi<|im_end|>")).unwrap();
         let reason = reason(prompt.tokens());
@@ -201,7 +201,10 @@ fn what_cannot_be_told_apart_is_refused() {
 fn nul_bytes_and_templates_without_a_model_are_refused() {
     let prompt = own().render(&user("a\0b")).unwrap();
     assert!(reason(prompt.tokens()).contains("NUL"));
-    let prompt = ChatTemplate::from_text(MINIMAL, "", "").unwrap().render(&user("x")).unwrap();
+    let prompt = ChatTemplate::from_text(&MINIMAL.replace("EXPRESSION", "{{ m.content }}"), "", "")
+        .unwrap()
+        .render(&user("x"))
+        .unwrap();
     assert!(reason(prompt.tokens()).contains("without a model"));
 }
 
