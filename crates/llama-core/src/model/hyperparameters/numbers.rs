@@ -19,7 +19,8 @@ const RANGES: &[(u32, u32, &[&str])] = &[
     (0, 65_536, &["attention.value_length", "attention.value_length_swa", "attention.value_length_mla"]),
     (0, 65_536, &["attention.key_length_mla_swa", "attention.value_length_mla_swa"]),
     (0, 4096, &["attention.head_count", "attention.head_count_kv", "ssm.group_count"]),
-    (0, MAX_SIZE, &["embedding_length_out", "embedding_length_per_layer_input", "feed_forward_length"]),
+    (0, MAX_SIZE, &["embedding_length_out", "embedding_length_per_layer_input"]),
+    (0, 1 << 30, &["feed_forward_length"]),
     (0, MAX_SIZE, &["expert_feed_forward_length", "expert_shared_feed_forward_length"]),
     // A context asks for as many cells for each of up to 256 sequences, in 32 bits (llama-kv-cache-iswa.cpp).
     (0, (1 << 23), &["attention.sliding_window"]),
