@@ -32,6 +32,65 @@ const RANGES: &[(u32, u32, &[&str])] = &[
     (0, LAYERS, &["mudd.tap_count", "attention.shared_kv_layers"]),
 ];
 
+/// Architectures that read a key (models/*.cpp, `load_arch_hparams`), for keys that `llama_model_save_to_file` writes for all,
+/// with 0 for those that have no use for it.
+const READERS: &[(&[&str], &[&str])] = &[
+    (
+        &["ssm.inner_size", "ssm.state_size", "ssm.time_step_rank"],
+        &[
+            "clef",
+            "falcon-h1",
+            "granitehybrid",
+            "jamba",
+            "mamba",
+            "mamba2",
+            "nemotron_h",
+            "nemotron_h_moe",
+            "plamo2",
+            "qwen35",
+            "qwen35moe",
+            "qwen3next",
+            "qwen4exp",
+        ],
+    ),
+    (
+        &["ssm.conv_kernel"],
+        &[
+            "bailingmoe3",
+            "clef",
+            "falcon-h1",
+            "glm5-next",
+            "granitehybrid",
+            "jamba",
+            "kimi-k3",
+            "kimi-linear",
+            "mamba",
+            "mamba2",
+            "nemotron_h",
+            "nemotron_h_moe",
+            "plamo2",
+            "qwen35",
+            "qwen35moe",
+            "qwen3next",
+            "qwen4exp",
+        ],
+    ),
+    (&["shortconv.l_cache"], &["lfm2", "lfm2moe", "lfm3"]),
+    (&["wkv.head_size", "token_shift_count"], &["arwkv7", "rwkv6", "rwkv6qwen2", "rwkv7"]),
+    (&["kda.head_dim"], &["bailingmoe3", "glm5-next", "kimi-k3", "kimi-linear"]),
+    (&["posnet.embedding_length", "convnext.embedding_length"], &["wavtokenizer-dec"]),
+    (&["experts_per_group"], &["grovemoe"]),
+    (&["attention.output_group_count"], &["deepseek4", "deepseek41", "dflash"]),
+    (&["attention.indexer.block_size"], &["minimax-m3"]),
+    (&["attention.indexer.kpool"], &["glm5-next"]),
+];
+
+/// Whether a number of 0 stands for a key that the architecture does not read.
+fn is_unused(keys: Keys<'_>, name: &str, value: i64) -> bool {
+    let mut readers = READERS.iter().filter(|(names, _)| names.contains(&name));
+    value == 0 && readers.any(|(_, architectures)| !keys.is_one_of(architectures))
+}
+
 /// The largest width of a tensor: some sixty times that of the largest models.
 const MAX_SIZE: u32 = 1 << 20;
 
@@ -54,7 +113,8 @@ pub(super) fn flaw(keys: Keys<'_>) -> Option<String> {
         .flat_map(|(low, high, names)| names.iter().map(move |name| (*low, *high, *name)))
         .find_map(|(low, high, name)| {
             let range = i64::from(low)..=i64::from(high);
-            let value = keys.numbers(name).into_iter().find(|value| !range.contains(value))?;
+            let is_wrong = |value: &i64| !range.contains(value) && !is_unused(keys, name, *value);
+            let value = keys.numbers(name).into_iter().find(is_wrong)?;
             Some(keys.wrong(name, value, format_args!("between {low} and {high}")))
         })
         .or_else(|| KEYS.iter().find_map(|name| no_integer_of_c(keys, name)))
@@ -88,19 +148,34 @@ mod tests {
     fn llama_cpp_knows_every_key() {
         assert_known([], RANGES.iter().flat_map(|(_, _, names)| names.iter().copied()));
         assert_known([], IDS.iter().chain(NONE_IS_NEGATIVE).copied());
+        for (names, architectures) in READERS {
+            assert_known(architectures.iter().copied(), names.iter().copied());
+        }
     }
 
     #[test]
     fn numbers_stay_in_their_range() {
-        let flaw = |name: &str, value: u32| {
-            flaw_of("llama", &[("attention.head_count", 1_u32.into()), (name, value.into())])
+        let flaw_in = |architecture: &str, name: &str, value: u32| {
+            flaw_of(architecture, &[("attention.head_count", 1_u32.into()), (name, value.into())])
         };
+        let flaw = |name: &str, value: u32| flaw_in("llama", name, value);
         for (low, high, names) in RANGES {
             for name in *names {
                 let must = format!("but must be between {low} and {high}");
                 assert_eq!(flaw(name, high + 1), Some(format!("llama.{name} is {}, {must}", high + 1)));
-                if *low > 0 {
-                    assert_eq!(flaw(name, low - 1), Some(format!("llama.{name} is {}, {must}", low - 1)));
+                if *low == 0 {
+                    continue;
+                }
+                let readers = READERS.iter().find(|(names, _)| names.contains(name));
+                let Some((_, architectures)) = readers else {
+                    assert_eq!(flaw(name, 0), Some(format!("llama.{name} is 0, {must}")));
+                    continue;
+                };
+                // As the files are that llama.cpp saves.
+                assert_eq!(flaw(name, 0), None);
+                for architecture in *architectures {
+                    let expected = format!("{architecture}.{name} is 0, {must}");
+                    assert_eq!(flaw_in(architecture, name, 0), Some(expected));
                 }
             }
         }
