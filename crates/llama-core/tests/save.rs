@@ -383,7 +383,11 @@ fn metadata_of_no_model_is_refused_with_the_reason() {
     };
     refused(&with("general.architecture", "no-such".into()), "unknown model architecture: 'no-such'");
     refused(&with("llama.embedding_length", "64".into()), "wrong type");
-    refused(&with("llama.block_count", 1_000_000_u32.into()), "");
+    let error = empty(&with("llama.block_count", 1_000_000_u32.into()), &[]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot compute the given metadata: llama.block_count is 1000000, but must be between 0 and 512"
+    );
     let error = empty(&with("general.alignment", 3_u32.into()), &[]).unwrap_err();
     assert_eq!(
         error.to_string(),

@@ -69,7 +69,8 @@ fn what_was_reused_takes_no_time_and_is_counted() {
 fn memory_is_that_of_the_context() {
     let llm = tiny();
     let memory = eight(&llm).complete().unwrap().finish.memory;
-    let context = Context::new(llm.model(), &ContextParams::default().n_ctx(256).n_threads(1)).unwrap();
+    let context =
+        Context::new(llm.model(), &ContextParams::default().n_ctx(256).n_threads(1).plan_outputs(1)).unwrap();
     assert_eq!(memory.devices, context.memory_use().unwrap());
     let cpu = memory.devices.iter().find(|device| device.device.kind() == DeviceKind::Cpu).unwrap();
     assert!(cpu.weights > 0 && cpu.compute > 0 && cpu.memory > 0, "{cpu:?}");
