@@ -135,7 +135,7 @@ fn numbers_that_are_no_sizes() {
         (Tiny::Jamba, "jamba.ssm.time_step_rank", 0, "between 1 and 65536"),
         (Tiny::Gemma3, "gemma3.attention.sliding_window", u32::MAX, "between 0 and 8388608"),
         (Tiny::Qwen3Moe, "qwen3moe.expert_used_count", 0, "at least 1"),
-        (Tiny::Llama, "llama.ssm.conv_kernel", 0, "between 1 and 256"),
+        (Tiny::Llama, "llama.ssm.conv_kernel", 257, "between 1 and 256"),
     ] {
         assert_refused(&with(tiny, key, value), &format!("{key} is {value}, but must be {words}"));
     }

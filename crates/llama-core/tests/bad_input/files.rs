@@ -186,7 +186,10 @@ fn wrong_width() {
     for n_embd in [63, 65] {
         let error = refused_bytes(&with_number("llama.embedding_length", n_embd));
         assert!(
-            matches!(error.kind(), ErrorKind::Load { .. } | ErrorKind::File { .. }),
+            matches!(
+                error.kind(),
+                ErrorKind::Load { .. } | ErrorKind::File { .. } | ErrorKind::Hyperparameter { .. }
+            ),
             "{n_embd}: {error:?}"
         );
     }

@@ -94,9 +94,10 @@ fn is_unused(keys: Keys<'_>, name: &str, value: i64) -> bool {
 /// The largest width of a tensor: some sixty times that of the largest models.
 const MAX_SIZE: u32 = 1 << 20;
 
-/// Keys whose number is no size: ids of tokens, for which llama.cpp reads all ones as none.
+/// Keys whose number is no size: ids of tokens and kinds, for which llama.cpp reads all ones as none.
 const IDS: &[&str] = &[
     "decoder_start_token_id",
+    "pooling_type",
     "adapters.token_ids_activate",
     "adapters.token_ids_substitute",
     "ple.eos_token_id",
