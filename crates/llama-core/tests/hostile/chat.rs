@@ -36,6 +36,27 @@ pub(crate) const CASES: &[Case] = &[
             }
         });
     }),
+    ("TemplateLimits::steps", |walk, _| {
+        [0, 1, u64::MAX].iter().for_each(|steps| render(walk, &TemplateLimits::default().steps(*steps)));
+    }),
+    ("TemplateLimits::depth", |walk, _| {
+        [0, 1, u32::MAX].iter().for_each(|depth| render(walk, &TemplateLimits::default().depth(*depth)));
+    }),
+    ("TemplateLimits::output_bytes", |walk, _| {
+        [0, 1, u64::MAX]
+            .iter()
+            .for_each(|bytes| render(walk, &TemplateLimits::default().output_bytes(*bytes)));
+    }),
+    ("TemplateLimits::memory_bytes", |walk, _| {
+        [0, 1, u64::MAX]
+            .iter()
+            .for_each(|bytes| render(walk, &TemplateLimits::default().memory_bytes(*bytes)));
+    }),
+    ("TemplateLimits::time", |walk, _| {
+        [Duration::ZERO, Duration::MAX]
+            .iter()
+            .for_each(|time| render(walk, &TemplateLimits::default().time(*time)));
+    }),
     ("TemplateLimits::hold", |walk, _| {
         _ = walk.call("", || Ok::<_, llama_core::Error>(TemplateLimits::hold()));
     }),
@@ -71,6 +92,16 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// Nothing, everything, and little of each. What stack the depth takes is reserved, not used.
+/// Renders a conversation within limits.
+fn render(walk: &mut Walk, limits: &TemplateLimits) {
+    let options = json!({ "template": "{{ messages|tojson }}" }).to_string();
+    let request = json!({ "messages": [{ "role": "user", "content": "x" }] }).to_string();
+    walk.call(format!("{limits:?}"), || {
+        let templates = ChatTemplates::new_within(None, &options, limits, || false)?;
+        templates.apply_within(&request, limits, || false)
+    });
+}
+
 fn limits() -> Vec<TemplateLimits> {
     let all = || TemplateLimits::default();
     vec![
