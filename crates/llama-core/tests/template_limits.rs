@@ -24,7 +24,7 @@ fn when_asked(source: &str) -> String {
 
 fn render_within(source: &str, limits: &TemplateLimits) -> Result<ChatTurn> {
     let request = json!({ "messages": [{ "role": "user", "content": "Go" }] }).to_string();
-    templates(&when_asked(source)).unwrap().apply_within(request, limits, || false)
+    templates(&when_asked(source))?.apply_within(request, limits, || false)
 }
 
 fn render(source: &str) -> Result<ChatTurn> {
@@ -50,6 +50,9 @@ fn reason(result: Result<impl Sized>) -> String {
         other => panic!("{other:?}"),
     }
 }
+
+/// Each turn squares the number, so that it is infinite in the end.
+const NOT_A_NUMBER: &str = "{% set n=namespace(x=9999999999.9) %}{% for i in range(6) %}{% set n.x=n.x * n.x %}{% endfor %}{{ [n.x - n.x, 1.5, 2.5]|sort }}";
 
 /// Divisions, overflows, values that contain themselves, orders that are none, deep values: each ended the process.
 const ENDED_THE_PROCESS: &[&str] = &[
@@ -86,7 +89,7 @@ const ENDED_THE_PROCESS: &[&str] = &[
     "{% set n=namespace(t=(1, 1)) %}{% for i in range(60) %}{% set n.t=(n.t, n.t) %}{% endfor %}{{ n.t == (n.t, 1) }}{{ {n.t: 1} }}",
     "{{ ['b', 1, 'a', 2.5, none, true, 9, '10', 7, 'c', 3, 'd', 4, 'e', 5, 'f', 6, 'g', 8, 'h', [], {}]|sort }}",
     "{{ (range(40)|list + ['x', none])|sort(reverse=true) }}",
-    "{% set inf = 1.0e0 * 9999999999999999999.9 %}{{ [inf - inf, 1.5, 2.5]|sort }}",
+    NOT_A_NUMBER,
     "{{ {'b': 1, 2: 3, none: 4, (1, 2): 5}|dictsort }}{{ {'a': 1, 'b': 'c'}|dictsort(by='value') }}",
     "{{ range(9223372036854775800, 9223372036854775807, 100) }}",
     "{{ range(-9223372036854775807, 9223372036854775807) }}",
@@ -153,6 +156,7 @@ fn what_contains_itself_is_an_error_in_words() {
 #[test]
 fn orders_that_are_none_are_an_error_in_words() {
     assert!(reason(render("{{ ['b', 1]|sort }}")).contains("several types"));
+    assert!(reason(render(NOT_A_NUMBER)).contains("a list with NaN cannot be sorted"));
     assert_eq!(prompt(&render("{{ [3, 1.5, 2]|sort|join(' ') }}").unwrap()), "1.5 2 3");
     assert_eq!(
         prompt(
@@ -170,10 +174,11 @@ fn steps_are_limited() {
     for source in [
         nested,
         "{% for a in range(1000000) %}{% endfor %}",
-        "{% macro m(n) %}{% for i in range(3) %}{{ m(n) }}{% endfor %}{% endmacro %}{{ m(1) }}",
+        // 3^40 calls, no more than 40 of them inside of each other.
+        "{% macro m(n) %}{% if n > 0 %}{{ m(n - 1) }}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(40) }}",
         "{% set n=namespace(l=[1]) %}{% for i in range(60) %}{% set n.l=[n.l, n.l] %}{% endfor %}{{ n.l|string }}",
     ] {
-        let error = render_within(source, &limits.clone().depth(20_000)).unwrap_err();
+        let error = render_within(source, &limits).unwrap_err();
         let ErrorKind::TemplateLimit { limit, value, operation } = error.kind() else {
             panic!("{source}: {error:?}")
         };
@@ -203,6 +208,9 @@ fn memory_is_limited_before_it_is_taken() {
         "{{ 'a'|indent(1000000000000) }}{{ ('a\n' * 1000)|indent(1000000000) }}",
         "{{ ('a ' * 1000000).split(' ') }}",
         "{% for i in range(200000) %}{{ 'x' * 1000 }}{% endfor %}",
+        // One value, which the text of the loop would contain many times.
+        "{% set s='x' * 1000 %}{% for i in range(200000) %}{{ s }}{% endfor %}",
+        "{% set l=['x' * 1000] %}{% for i in range(200000) %}{{ l }}{% endfor %}",
     ] {
         let error = render_within(source, &limits).unwrap_err();
         let ErrorKind::TemplateLimit { limit, value, .. } = error.kind() else {
@@ -215,20 +223,31 @@ fn memory_is_limited_before_it_is_taken() {
 #[test]
 fn memory_that_is_given_back_does_not_count() {
     let limits = TemplateLimits::default().memory_bytes(64 << 20);
-    let source = "{% for i in range(1000) %}{% set s='x' * 1000000 %}{% endfor %}{% for i in range(2000) %}{% set l=range(1000) %}{% endfor %}done";
-    assert_eq!(prompt(&render_within(source, &limits).unwrap()), "done");
+    for source in [
+        // Each text takes 49 MB, 48 bytes for each repetition.
+        "{% for i in range(10) %}{% set s='x' * 1000000 %}{% endfor %}done",
+        "{% for i in range(2000) %}{% set l=range(1000) %}{% endfor %}done",
+        // A value with many names is one value.
+        "{% set s='x' * 100000 %}{% for i in range(100) %}{% set t=s %}{% endfor %}done",
+        "{% set n=namespace(l=[]) %}{% set s='x' * 100000 %}{% for i in range(100) %}{% set _=n.l.append(s) %}{% endfor %}done",
+    ] {
+        assert_eq!(prompt(&render_within(source, &limits).unwrap()), "done", "{source}");
+    }
 }
 
 #[test]
 fn output_and_depth_are_limited() {
-    let limits = TemplateLimits::default().output_bytes(1000).depth(300);
+    let limits = TemplateLimits::default().output_bytes(1000).depth(60);
     let error = render_within("{% for i in range(200) %}{{ 'abcdef' }}{% endfor %}", &limits).unwrap_err();
     assert!(matches!(
         error.kind(),
         ErrorKind::TemplateLimit { limit: TemplateLimit::OutputBytes, value: 1000, .. }
     ));
-    let error = render_within("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", &limits).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::TemplateLimit { limit: TemplateLimit::Depth, value: 300, .. }));
+    let endless = "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}";
+    let error = render_within(endless, &limits).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::TemplateLimit { limit: TemplateLimit::Depth, value: 60, .. }));
+    // The common library has a limit of its own for macros, which is below the default.
+    assert!(reason(render(endless)).contains("macro calls are nested more than 128 levels deep"));
 }
 
 #[test]

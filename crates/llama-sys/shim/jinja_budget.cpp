@@ -222,11 +222,17 @@ void template_budget::keep(const jinja::value & value) {
     if (is_container(value)) {
         return keep_containers(value);
     }
-    if (!jinja::is_val<jinja::value_string>(value)) {
+    if (!jinja::is_val<jinja::value_string>(value) || !texts.insert(value.get()).second) {
         return;
     }
     const uint64_t bytes = VALUE_BYTES + text_bytes(value->val_str);
-    values.push_back({ value, nullptr, bytes });
+    values.push_back({ value, nullptr, bytes, value.get() });
+    count(bytes);
+}
+
+void template_budget::keep_copy(const jinja::value & value, const extent & all) {
+    const uint64_t bytes = VALUE_BYTES + PART_BYTES * all.parts + all.bytes;
+    values.push_back({ value, nullptr, bytes, nullptr });
     count(bytes);
 }
 
@@ -243,7 +249,7 @@ void template_budget::keep_containers(const jinja::value & value) {
             continue;
         }
         const uint64_t own = container_bytes(container);
-        values.push_back({ {}, container, own });
+        values.push_back({ {}, container, own, nullptr });
         bytes += own;
         for_each_child(container, [&](const jinja::value & child) {
             if (child != nullptr && is_container(child)) {
@@ -287,6 +293,7 @@ bool template_budget::sweep_once(bool newest_first) {
             alive += entry.bytes;
             left.push_back(std::move(entry));
         } else {
+            texts.erase(entry.address);
             any = true;
         }
     }
@@ -315,6 +322,7 @@ void template_budget::measure(const jinja::value & value, int level, extent & su
         for (const auto & part : value->val_str.parts) {
             sum.bytes += part.val.size();
         }
+        sum.parts += value->val_str.parts.size();
         if (sum.bytes > limits->memory_bytes) {
             breach(LLAMA_SHIM_TEMPLATE_BREACH_MEMORY);
         }

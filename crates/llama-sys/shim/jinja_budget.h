@@ -22,6 +22,8 @@ struct template_breach {};
 struct extent {
     uint64_t nodes = 0;
     uint64_t bytes = 0;
+    // Of its texts.
+    uint64_t parts = 0;
 };
 
 // The budget of one call. While it lives it is that of its thread.
@@ -55,8 +57,11 @@ class template_budget {
     void hold(uint64_t bytes);
     void release(uint64_t bytes) { held -= bytes; }
 
-    // Counts a value that was made, and holds on to it if it can contain others.
+    // Counts a value that was made, once however often it is named, and holds on to it if it can contain others.
     void keep(const jinja::value & value);
+
+    // Counts the text that a block makes of a value that it shows, each time, for as long as the value is in use.
+    void keep_copy(const jinja::value & value, const extent & all);
 
     // Throws std::runtime_error for a value that is nested too deeply or contains itself.
     extent measure(const jinja::value & value);
@@ -66,6 +71,8 @@ class template_budget {
         std::weak_ptr<jinja::value_t> text;
         jinja::value                  container;
         uint64_t                      bytes;
+        // In `texts`; NULL for containers and copies.
+        const jinja::value_t *        address;
     };
 
     [[noreturn]] void breach(llama_shim_template_breach limit);
@@ -87,6 +94,8 @@ class template_budget {
     uint64_t                                        sweep_at;
     std::vector<kept>                               values;
     std::unordered_set<const jinja::value_t *>      containers;
+    // An address is not used again while `values` refers to it: mk_val makes a value and its owners' count in one piece.
+    std::unordered_set<const jinja::value_t *>      texts;
 };
 
 // Whether a value is one that can contain others: a list, a dict, a function with what it is bound to, a named argument.

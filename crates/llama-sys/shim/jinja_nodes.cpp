@@ -95,14 +95,20 @@ struct shown : statement {
         if (!step || result == nullptr) {
             return result;
         }
-        step->keep(result);
+        if (is_container(result)) {
+            step->keep(result);
+        }
         const bool is_text = is_val<value_string>(result);
-        const uint64_t bytes = is_text ? result->val_str.length() : step->measure(result).bytes;
-        step->work(bytes / 16384);
+        const bool is_list = is_val<value_array>(result);
+        const extent all = is_text ? extent{ 1, result->val_str.length(), result->val_str.parts.size() }
+                                   : step->measure(result);
+        step->work(all.bytes / 16384);
         if (is_outermost) {
-            step->output(is_text ? bytes : is_val<value_array>(result) ? bytes : 0);
-        } else {
-            step->reserve(bytes);
+            step->output(is_text || is_list ? all.bytes : 0);
+        }
+        // The text of a block is made when the block ends, of all that it has shown.
+        if (is_text || is_list) {
+            step->keep_copy(result, all);
         }
         return result;
     }
