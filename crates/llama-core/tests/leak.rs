@@ -175,7 +175,9 @@ fn samplers_that_come_and_go() {
     let model = load(Tiny::Llama);
     let prompt = tokens(&model, "Hello world");
     let mut context = Context::new(&model, &params()).unwrap();
-    assert_flat(200, 50_000, || {
+    // So many, since the context plans its buffers anew each time, and what the allocator keeps for itself then rises and
+    // falls by some two megabytes.
+    assert_flat(600, 50_000, || {
         let builder = SamplerChain::builder().penalties(Penalties { repeat: 1.1, ..Penalties::default() });
         let builder =
             builder.grammar(&model, "root ::= [a-z]*", "root").custom(Nothing(vec![1; 5000])).dist(1);
