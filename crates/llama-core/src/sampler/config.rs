@@ -24,7 +24,7 @@ use crate::token::Token;
 ///
 /// # fn main() -> Result<(), llama_core::Error> {
 /// # let model = Model::load(test_models::Tiny::Llama.path(), &ModelParams::default())?;
-/// let configs = vec![SamplerConfig::TopK { k: 40 }, SamplerConfig::Dist { seed: 7 }];
+/// let configs = vec![SamplerConfig::TopK { k: 40 }, SamplerConfig::Dist { seed: 7.into() }];
 /// let chain = SamplerChain::builder().configs(&model, configs.clone()).build()?;
 /// let again: Option<Vec<SamplerConfig>> = chain.samplers().iter().map(|sampler| sampler.config()).collect();
 /// assert_eq!(again, Some(configs));
