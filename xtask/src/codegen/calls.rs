@@ -38,7 +38,7 @@ const RUST_HEAD: &str = "\
 //!
 //! After [`LLAMA_SHIM_OUTCOME_COMPLETED`](llama_shim_outcome::LLAMA_SHIM_OUTCOME_COMPLETED) the function's result is in
 //! `result`, which is not used for a function that returns nothing. After every other outcome there is a NUL-terminated
-//! text in `message`, which has room for [`LLAMA_SHIM_MESSAGE_SIZE`](crate::LLAMA_SHIM_MESSAGE_SIZE) bytes. The other
+//! text in `message`, which has room for [`LLAMA_SHIM_MESSAGE_SIZE`] bytes. The other
 //! arguments are those of the C function, and what it requires of them holds here too.
 
 use core::ffi::{c_char, c_int, c_void};
