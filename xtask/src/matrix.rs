@@ -92,6 +92,8 @@ const fn metal() -> Row {
 
 /// Tests of panics that pass through a call, which there are none of with `panic = "abort"`.
 const PANICS_OF_CORE: &[&str] = &[
+    "a_panic_of_the_caller_goes_on_afterwards",
+    "a_panic_of_the_caller_is_passed_on",
     "a_panic_of_the_callback_arrives",
     "a_panic_of_the_function_is_resumed",
     "custom_sampler_beside_a_lazy_grammar",
