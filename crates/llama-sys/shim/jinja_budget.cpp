@@ -193,26 +193,20 @@ void template_budget::output(uint64_t bytes) {
 }
 
 void template_budget::reserve(uint64_t bytes) {
-    if (bytes > limits->memory_bytes || alive + held > limits->memory_bytes - bytes) {
+    if (bytes > limits->memory_bytes || alive > limits->memory_bytes - bytes) {
         sweep();
-        if (bytes > limits->memory_bytes || alive + held > limits->memory_bytes - bytes) {
+        if (bytes > limits->memory_bytes || alive > limits->memory_bytes - bytes) {
             breach(LLAMA_SHIM_TEMPLATE_BREACH_MEMORY);
         }
     }
 }
 
-void template_budget::hold(uint64_t bytes) {
-    reserve(bytes);
-    held += bytes;
-    limits->used_memory_bytes = std::max(limits->used_memory_bytes, alive + held);
-}
-
 void template_budget::count(uint64_t bytes) {
     alive += bytes;
-    if (alive + held > sweep_at) {
+    if (alive > sweep_at) {
         sweep();
     }
-    limits->used_memory_bytes = std::max(limits->used_memory_bytes, alive + held);
+    limits->used_memory_bytes = std::max(limits->used_memory_bytes, alive);
 }
 
 void template_budget::keep(const jinja::value & value) {
@@ -266,10 +260,10 @@ void template_budget::sweep() {
     for (int turn = 0; turn < 8 && sweep_once(newest_first); ++turn) {
         newest_first = !newest_first;
     }
-    if (alive + held > limits->memory_bytes) {
+    if (alive > limits->memory_bytes) {
         breach(LLAMA_SHIM_TEMPLATE_BREACH_MEMORY);
     }
-    sweep_at = std::min<uint64_t>(std::max<uint64_t>(2 * (alive + held), FIRST_SWEEP), limits->memory_bytes);
+    sweep_at = std::min<uint64_t>(std::max<uint64_t>(2 * alive, FIRST_SWEEP), limits->memory_bytes);
 }
 
 // Drops what nobody else has. Whether anything was.

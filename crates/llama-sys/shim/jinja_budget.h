@@ -53,10 +53,6 @@ class template_budget {
     // Refuses what would take so many bytes at once.
     void reserve(uint64_t bytes);
 
-    // Bytes that the common library holds until `release`.
-    void hold(uint64_t bytes);
-    void release(uint64_t bytes) { held -= bytes; }
-
     // Counts a value that was made, once however often it is named, and holds on to it if it can contain others.
     void keep(const jinja::value & value);
 
@@ -90,7 +86,6 @@ class template_budget {
     uint64_t                                        depth     = 0;
     uint64_t                                        rendered  = 0;
     uint64_t                                        alive     = 0;
-    uint64_t                                        held      = 0;
     uint64_t                                        sweep_at;
     std::vector<kept>                               values;
     std::unordered_set<const jinja::value_t *>      containers;
