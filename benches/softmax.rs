@@ -39,7 +39,7 @@ fn plain(row: &[f32], logit: f32) -> f32 {
 /// A name, and what is measured.
 type Way<'r> = (&'static str, Box<dyn FnMut() -> f32 + 'r>);
 
-/// What is measured, on a row.
+/// Returns the measured functions, each on this row.
 fn ways(row: &[f32]) -> [Way<'_>; 4] {
     let logits = Logits::from_slice(row);
     let (mut values, mut top) = (Vec::new(), Vec::new());

@@ -11,7 +11,7 @@ use llama_core::{
 use llama_sys::llama_shim_outcome as Outcome;
 use test_models::Tiny;
 
-/// What is tried, what its error has to say, and how it ends.
+/// A description, a part of the expected error, and the call that must fail.
 type Failure = (&'static str, &'static str, fn() -> Result<(), Error>);
 
 const FAILURES: &[Failure] = &[

@@ -1,4 +1,4 @@
-//! What a chat template may take.
+//! Limits of chat templates.
 
 use core::ffi::c_void;
 use core::fmt;

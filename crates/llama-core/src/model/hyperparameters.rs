@@ -94,12 +94,12 @@ impl Keys<'_> {
         }
     }
 
-    /// What is wrong with a value, in the words of all errors.
+    /// Describes a wrong value, in the words of all errors.
     fn wrong(self, name: &str, value: impl Display, must: impl Display) -> String {
         format!("{} is {value}, but must be {must}", self.key(name))
     }
 
-    /// What is wrong with a model that lacks a key.
+    /// Describes a missing key.
     fn missing(self, name: &str, must: impl Display) -> String {
         format!("{} is missing, but must be {must}", self.key(name))
     }
@@ -108,7 +108,7 @@ impl Keys<'_> {
 /// The layers that llama.cpp's arrays have room for (llama-hparams.h, `LLAMA_MAX_LAYERS`).
 const MAX_LAYERS: usize = LAYERS as usize;
 
-/// The same number, for values of keys.
+/// The number of layers that llama.cpp has room for, as a value of a key.
 const LAYERS: u32 = 512;
 
 #[cfg(test)]
