@@ -53,19 +53,17 @@ fn object(optional: usize) -> String {
 #[test]
 fn many_optional_properties_are_refused_before_any_work() {
     json_schema_to_grammar(&object(300)).unwrap();
-    let started = std::time::Instant::now();
+    // Making the grammar of so many would take days, and more memory than there is.
     for schema in [
-        object(1600),
+        object(20_000),
         format!("{{\"allOf\": [{}]}}", vec![object(200); 8].join(", ")),
         format!("{{\"anyOf\": [{}]}}", vec![object(300); 40].join(", ")),
-        format!("{{\"properties\": {{\"a\": {}}}, \"required\": [\"a\"]}}", object(1600)),
-        format!("{{\"type\": \"array\", \"items\": {}}}", object(1600)),
-        format!("{{\"$ref\": \"#/$defs/a\", \"$defs\": {{\"a\": {}}}}}", object(1600)),
+        format!("{{\"properties\": {{\"a\": {}}}, \"required\": [\"a\"]}}", object(20_000)),
+        format!("{{\"type\": \"array\", \"items\": {}}}", object(20_000)),
+        format!("{{\"$ref\": \"#/$defs/a\", \"$defs\": {{\"a\": {}}}}}", object(20_000)),
     ] {
         assert!(reason(&schema).contains("too large for a grammar"), "{}", reason(&schema));
     }
-    // Making the grammar of one takes ten seconds.
-    assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
 }
 
 #[test]

@@ -73,6 +73,8 @@ impl Buffer {
 
     /// Whether these bytes are there at a place.
     pub(super) fn has(&self, from: usize, bytes: &[u8]) -> bool {
+        #[cfg(test)]
+        super::tests::add_work(bytes.len());
         let to = from + bytes.len();
         if to > self.len() {
             return false;

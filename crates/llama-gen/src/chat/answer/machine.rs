@@ -128,6 +128,8 @@ impl Machine {
         }
         self.is_last = end != End::Open;
         loop {
+            #[cfg(test)]
+            super::tests::add_work(1);
             let next = match self.action {
                 Action::Read { node, start, from } => self.read(node, start, from, end),
                 Action::Again => self.again(end),
@@ -270,6 +272,8 @@ impl Machine {
     ) -> Result<Action, usize> {
         let text = Text { text: &self.input, is_complete: end != End::Open, is_strict: end == End::Strict };
         let step = text.read(leaf, start, from);
+        #[cfg(test)]
+        super::tests::add_work(step.end.max(step.certain.at).saturating_sub(from.at));
         if step.touched {
             self.keep(Action::Read { node, start, from: step.certain }, step.certain.at);
         }
