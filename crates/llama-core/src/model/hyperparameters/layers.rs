@@ -100,8 +100,8 @@ fn indexers(keys: Keys<'_>) -> Option<String> {
         return None;
     }
     let types = keys.numbers(name);
-    (types.first() == Some(&0))
-        .then(|| keys.wrong(name, format_args!("{types:?}"), "a list that does not begin with 0"))
+    (types.first().is_none_or(|first| *first == 0))
+        .then(|| keys.wrong(name, format_args!("{types:?}"), "a list that begins with a number other than 0"))
 }
 
 /// Each layer of `limite` reads as many indices of a list (models/limite.cpp).
@@ -164,6 +164,24 @@ mod tests {
             let words = "lfm2.attention.head_count_kv must be a list with 0 for recurrent layers and another number for \
                          the others, and have both";
             assert_eq!(flaw(heads).unwrap(), words);
+        }
+    }
+    #[test]
+    fn lists_of_indexers_begin_with_one() {
+        for architecture in ["glm-dsa", "dots3note"] {
+            let flaw = |types: Vec<u32>| {
+                let types = ("attention.indexer.types", types.into());
+                let heads = ("attention.head_count", 2_u32.into());
+                flaw_of(architecture, &[("block_count", 3_u32.into()), heads, types])
+            };
+            assert!(!flaw(vec![1, 0, 0]).unwrap_or_default().contains("indexer.types"));
+            for types in [vec![], vec![0, 1, 1]] {
+                let words = format!(
+                    "{architecture}.attention.indexer.types is {types:?}, but must be a list that begins with a number other \
+                     than 0"
+                );
+                assert_eq!(flaw(types).unwrap(), words);
+            }
         }
     }
 }
