@@ -10,7 +10,7 @@ use llama_core::ChatTemplates;
 use llama_gen::chat::{ChatRequest, ChatTemplate, Message, Tool};
 use serde_json::json;
 
-const TEMPLATE: &str = include_str!("../crates/llama-gen/tests/chat/templates/qwen3.jinja");
+const TEMPLATE: &str = include_str!("../crates/llama-gen/tests/it/chat/templates/qwen3.jinja");
 /// Lengths in tokens.
 const LENGTHS: [usize; 4] = [1_000, 4_000, 16_000, 64_000];
 /// How many tokens are measured of those that llama.cpp's parser reads: it takes seconds beyond.

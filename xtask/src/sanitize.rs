@@ -5,6 +5,7 @@ mod run;
 mod standard_library;
 mod suites;
 mod tool;
+mod topics;
 
 use std::time::{Duration, Instant};
 
@@ -100,7 +101,7 @@ fn left_out(skips: &[&suites::Skip]) -> String {
     reasons.iter().map(|(reason, tests)| format!("; not `{}`: {reason}", tests.join("`, `"))).collect()
 }
 
-fn one(plan: &Plan, suite: &Suite, skips: &[&suites::Skip], minutes: u64) -> Result<Ending> {
+fn one(plan: &Plan, suite: &Suite, skips: &[&'static suites::Skip], minutes: u64) -> Result<Ending> {
     let step = Step::spinner(format!("{} under `{}`", suite.title, plan.tool.name()));
     let ending = run::run(plan, suite, skips, Duration::from_secs(60 * minutes))?;
     step.done(ending.verdict.name());

@@ -9,6 +9,9 @@
 //!
 //! [`TinyVocab`] are vocabularies of further kinds, without weights.
 //!
+//! [`rewritten`] makes model files that differ from the tiny models in a few places. [`child`] runs test cases in processes
+//! of their own, and [`resident_bytes`] tells how much memory a process takes.
+//!
 //! [`smollm2`] and [`minilm_dir`] find the real models that `cargo xtask setup` downloads.
 //!
 //! ```
@@ -20,12 +23,15 @@
 #![forbid(unsafe_code)]
 
 mod arch;
+pub mod child;
 mod folder;
 mod lora;
 mod model;
 mod pre_tokenizers;
 mod quantize;
 mod real;
+mod resident;
+pub mod rewritten;
 mod rng;
 mod tiny;
 mod tuned;
@@ -34,6 +40,7 @@ mod vocab_only;
 
 pub use pre_tokenizers::{bpe_vocabulary, pre_tokenizers};
 pub use real::{minilm_dir, smollm2};
+pub use resident::resident_bytes;
 pub use tiny::{GENERATOR_VERSION, Tiny};
 pub use tuned::Tuned;
 pub use vocab_only::TinyVocab;

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 
 use super::suites::{Skip, Suite};
 use super::tool::{Plan, Tool};
+use super::topics;
 use crate::workspace;
 
 /// How often a running program is looked at.
@@ -63,10 +64,13 @@ struct Files {
 }
 
 /// Runs a suite to its end, or to the end of its time.
-pub(super) fn run(plan: &Plan, suite: &Suite, skips: &[&Skip], limit: Duration) -> Result<Ending> {
+pub(super) fn run(plan: &Plan, suite: &Suite, skips: &[&'static Skip], limit: Duration) -> Result<Ending> {
+    let Some(arguments) = topics::arguments(suite, skips) else {
+        return Ok(Ending { verdict: Verdict::Skipped, note: "all of its tests are left out".to_owned() });
+    };
     let files = Files::prepare(&plan.folder().join("logs"), &suite.title)?;
     let mut command = plan.command(&suite.program, &files.reports);
-    command.args(skips.iter().flat_map(|skip| ["--skip", skip.test]));
+    command.args(arguments);
     let status = to_its_end(inside_its_package(&mut command, suite), &files.output, limit)?;
     let output = read(&files.output)?;
     let reports = files.found()?;

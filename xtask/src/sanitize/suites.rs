@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use serde::Deserialize;
 
 use super::tool::{Plan, Tool};
+use super::topics;
 use crate::{native, workspace};
 
 /// What calls llama.cpp, and is tested.
@@ -14,11 +15,13 @@ const PACKAGES: [&str; 3] = ["llama-sys", "llama-core", "llama-gen"];
 /// What is beyond plain computing on the CPU, without what the tools do not know: OpenMP and the machine's own instructions.
 const FEATURES: &str = "llama-gen/chat,llama-gen/tokenizers,llama-core/serde";
 
-/// One test program.
+/// A test program, or one topic of a program with many.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Suite {
-    /// `package/name`, where the name is that of the file in `tests/`, or `unit`.
+    /// `package/name`, where the name is that of the file in `tests/` or `tests/it/`, or `unit`.
     pub(super) title: String,
+    /// The names of the topic's tests; none when the suite is the whole program.
+    pub(super) tests: Vec<String>,
     pub(super) program: PathBuf,
     /// The package's folder, in which cargo would run it.
     pub(super) folder: PathBuf,
@@ -109,7 +112,7 @@ impl Suite {
     }
 }
 
-/// Builds the tests and says where they are, in cargo's order.
+/// Builds the tests and returns the suites, in cargo's order.
 pub(super) fn build(plan: &Plan) -> Result<Vec<Suite>> {
     let mut arguments: Vec<&str> =
         vec!["test", "--no-run", "--tests", "--no-default-features", "--features", FEATURES];
@@ -120,7 +123,7 @@ pub(super) fn build(plan: &Plan) -> Result<Vec<Suite>> {
     again.args(&arguments).args(["--quiet", "--message-format=json"]);
     let suites = read(&workspace::capture(&mut again)?);
     ensure!(!suites.is_empty(), "cargo names no test program: run `cargo clean` and try again");
-    Ok(suites)
+    topics::split(suites)
 }
 
 #[derive(Deserialize)]
@@ -156,7 +159,8 @@ fn suite(message: Message) -> Option<Suite> {
     let folder = message.manifest_path?.parent().map(Path::to_path_buf)?;
     let package = folder.file_name()?.to_string_lossy().into_owned();
     let name = if target.kind.iter().any(|kind| kind == "test") { target.name } else { "unit".to_owned() };
-    Some(Suite { title: format!("{package}/{name}"), program: message.executable?, folder })
+    let title = format!("{package}/{name}");
+    Some(Suite { title, tests: Vec::new(), program: message.executable?, folder })
 }
 
 #[cfg(test)]
@@ -164,7 +168,7 @@ mod tests {
     use super::*;
 
     fn named(title: &str) -> Suite {
-        Suite { title: title.to_owned(), program: PathBuf::new(), folder: PathBuf::new() }
+        Suite { title: title.to_owned(), tests: vec![], program: PathBuf::new(), folder: PathBuf::new() }
     }
 
     #[test]
@@ -194,13 +198,20 @@ mod tests {
         assert!(matches!(named("llama-core/new").choice(Tool::Valgrind), Choice::Skip(_)));
     }
 
-    /// The source of a test program, its modules with it.
+    /// The source of a suite: a file in `tests/` or `tests/it/`, or a folder of modules there.
     fn source(title: &str) -> String {
         let (package, name) = title.split_once('/').unwrap();
         let tests = workspace::root().join("crates").join(package).join("tests");
-        let modules = std::fs::read_dir(tests.join(name)).into_iter().flatten().map(|it| it.unwrap().path());
-        let files = std::iter::once(tests.join(format!("{name}.rs"))).chain(modules);
-        files.filter(|file| file.is_file()).map(|file| std::fs::read_to_string(file).unwrap()).collect()
+        let places = [&tests, &tests.join("it")];
+        places.map(|folder| files(&folder.join(format!("{name}.rs"))) + &files(&folder.join(name))).concat()
+    }
+
+    /// The text of a file, or of all files in a folder; nothing of what does not exist.
+    fn files(path: &Path) -> String {
+        if path.is_file() {
+            return std::fs::read_to_string(path).unwrap();
+        }
+        std::fs::read_dir(path).into_iter().flatten().map(|it| files(&it.unwrap().path())).collect()
     }
 
     #[test]

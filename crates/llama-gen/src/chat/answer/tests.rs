@@ -12,7 +12,7 @@ use crate::chat::{ChatPrompt, ChatRequest, ChatTemplate, Message, Tool, ToolCall
 
 fn templates() -> Vec<(String, ChatTemplate)> {
     let folder = std::env::var_os("LLAMA_TEST_TEMPLATES").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/chat/templates"),
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/chat/templates"),
         PathBuf::from,
     );
     let mut templates = Vec::new();
@@ -192,7 +192,7 @@ fn work(prompt: &ChatPrompt, begin: &str, tokens: &[&str], n: usize) -> usize {
 
 #[test]
 fn a_token_takes_the_same_work_however_long_the_answer_is() {
-    let template = include_str!("../../../tests/chat/templates/qwen3.jinja");
+    let template = include_str!("../../../tests/it/chat/templates/qwen3.jinja");
     let template = ChatTemplate::from_text(template, "", "").unwrap();
     let request = ChatRequest::new([question()]).tools(tools()).parallel_tool_calls(true);
     let prompt = template.render(&request).unwrap();
