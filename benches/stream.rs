@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use futures::StreamExt as _;
 use futures::executor::block_on;
-use llama_gen::{Event, Finish, Generate, Llama, Result};
+use llama_gen::{Event, Finish, GenerationBuilder, Llama, Result};
 
 #[derive(Parser)]
 struct Args {
@@ -50,14 +50,14 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Tokens per second by the wall clock, with whatever waiting there is for events.
-fn speed(run: fn(Generate) -> Result<Option<Finish>>, generate: &Generate) -> anyhow::Result<f64> {
+fn speed(run: fn(GenerationBuilder) -> Result<Option<Finish>>, generate: &GenerationBuilder) -> anyhow::Result<f64> {
     let start = std::time::Instant::now();
     let finish = run(generate.clone())?.context("the generation has no end")?;
     let tokens = u32::try_from(finish.usage.completion_tokens)?;
     Ok(f64::from(tokens) / start.elapsed().as_secs_f64())
 }
 
-fn blocking(generate: Generate) -> Result<Option<Finish>> {
+fn blocking(generate: GenerationBuilder) -> Result<Option<Finish>> {
     let mut finish = None;
     for event in generate.stream()? {
         finish = end(event?);
@@ -65,7 +65,7 @@ fn blocking(generate: Generate) -> Result<Option<Finish>> {
     Ok(finish)
 }
 
-fn asynchronous(generate: Generate) -> Result<Option<Finish>> {
+fn asynchronous(generate: GenerationBuilder) -> Result<Option<Finish>> {
     let mut events = generate.stream_async()?;
     block_on(async {
         let mut finish = None;

@@ -113,7 +113,7 @@ fn answer(chat: &mut Chat, question: &str, running: &Running) -> anyhow::Result<
     let cancel = CancelToken::new();
     lock(running).clone_from(&cancel);
     let mut thinks = false;
-    for event in chat.turn(question).cancel(&cancel).stream()? {
+    for event in chat.turn(question).cancel_token(&cancel).stream()? {
         match event? {
             ChatEvent::Reasoning(text) => {
                 print!("{}{text}", if thinks { "" } else { "[thinks] " });

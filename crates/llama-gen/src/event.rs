@@ -1,18 +1,21 @@
 //! What a generation yields.
 
 use llama_core::Token;
+use serde::Serialize;
 
+use crate::error::Result;
 use crate::finish::Finish;
+use crate::tokenizer::Tokenizer;
 
 /// One step of a generation.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub enum Event {
-    /// A part of the prompt has been computed. Only when [`Generate::progress`](crate::Generate::progress) asks for it.
+    /// A part of the prompt has been computed. Only when [`Request::progress`](crate::Request::progress) asks for it.
     Progress(Progress),
     /// A token has been chosen; the text that it completes, if any, comes next. Only when
-    /// [`Generate::tokens`](crate::Generate::tokens) or
-    /// [`Generate::log_probabilities`](crate::Generate::log_probabilities) ask for it.
+    /// [`Request::tokens`](crate::Request::tokens) or
+    /// [`Request::log_probabilities`](crate::Request::log_probabilities) ask for it.
     Token(ChosenToken),
     /// More text. All texts of a generation joined are its whole text.
     Text(Text),
@@ -34,7 +37,7 @@ impl Event {
 }
 
 /// A piece of text, whole characters only.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Text {
     /// The text.
@@ -44,7 +47,7 @@ pub struct Text {
 }
 
 /// How much of a prompt has been computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Progress {
     /// Tokens in memory now, with those that were there from an earlier generation.
@@ -54,7 +57,7 @@ pub struct Progress {
 }
 
 /// A token of the answer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ChosenToken {
     /// The token's id, its bytes and, if that was asked for, its probability.
@@ -64,7 +67,7 @@ pub struct ChosenToken {
 }
 
 /// A token and how likely it was.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TokenProbability {
     /// The id.
@@ -76,8 +79,16 @@ pub struct TokenProbability {
     pub log_probability: Option<f32>,
 }
 
+impl TokenProbability {
+    pub(crate) fn new(tokenizer: &dyn Tokenizer, id: Token, log_probability: Option<f32>) -> Result<Self> {
+        let mut bytes = Vec::new();
+        tokenizer.append_token_bytes(id, false, &mut bytes)?;
+        Ok(Self { id, bytes, log_probability })
+    }
+}
+
 /// How much shorter a text was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Shortened {
     /// Tokens before.
@@ -87,7 +98,7 @@ pub struct Shortened {
 }
 
 /// Why a generation ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum FinishReason {
     /// The model ended it with this token.

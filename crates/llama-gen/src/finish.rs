@@ -3,11 +3,12 @@
 use core::time::Duration;
 
 use llama_core::MemoryUse;
+use serde::{Serialize, Serializer};
 
 use crate::event::{FinishReason, Shortened};
 
 /// How a generation ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Finish {
     /// Why it ended.
@@ -26,7 +27,7 @@ pub struct Finish {
 }
 
 /// Tokens of a generation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Usage {
     /// Tokens of the prompt, special ones included.
@@ -41,26 +42,32 @@ pub struct Usage {
 
 /// Times of a generation: the time that it was at work. What passes between two events, until the next one is asked for,
 /// does not count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Timings {
     /// For the prompt: computing what was not in memory.
+    #[serde(serialize_with = "seconds")]
     pub prompt: Duration,
     /// From the start to the first token: tokenising, getting a context, and the prompt.
+    #[serde(serialize_with = "seconds")]
     pub first_token: Duration,
     /// For the tokens after the first: computing and choosing them.
+    #[serde(serialize_with = "seconds")]
     pub generation: Duration,
     /// Of these, and of the first token, the time for choosing.
+    #[serde(serialize_with = "seconds")]
     pub sampling: Duration,
     /// For the probabilities that were asked for: see
-    /// [`Generate::log_probabilities`](crate::Generate::log_probabilities) and [`Llama::score`](crate::Llama::score).
+    /// [`Request::log_probabilities`](crate::Request::log_probabilities) and [`Llama::score`](crate::Llama::score).
+    #[serde(serialize_with = "seconds")]
     pub probabilities: Duration,
     /// From the start to the end.
+    #[serde(serialize_with = "seconds")]
     pub total: Duration,
 }
 
 /// Memory of a generation's context and of its model.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MemoryReport {
     /// What llama.cpp has allocated on each device: weights, the memory of the sequence, intermediate results. Empty when
@@ -82,6 +89,11 @@ impl Finish {
     pub fn generation_tokens_per_second(&self) -> f64 {
         rate(self.usage.completion_tokens.saturating_sub(1), self.timings.generation)
     }
+}
+
+/// Writes a time as a number of seconds.
+fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
 }
 
 #[allow(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]

@@ -6,7 +6,7 @@ mod tests;
 use llama_core::{Token, TokenizeOptions, Vocab};
 
 use crate::error::{ErrorKind, Result};
-use crate::generate::Generate;
+use crate::generation_builder::GenerationBuilder;
 use crate::model::Llama;
 
 /// A gap between two texts, described and not yet filled. Made by [`Llama::infill`].
@@ -106,7 +106,7 @@ impl Infill {
     /// # Errors
     ///
     /// [`ErrorKind::NoInfill`] for a model without the tokens for it, [`ErrorKind::Core`] when tokenising fails.
-    pub fn generate(&self) -> Result<Generate> {
+    pub fn generate(&self) -> Result<GenerationBuilder> {
         Ok(self.llama.generate(self.tokens()?))
     }
 

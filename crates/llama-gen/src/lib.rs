@@ -13,61 +13,57 @@
 //! # }
 //! ```
 //!
-//! [`Llama`] is the front door. [`Llama::generate`] describes a generation, [`Generate::stream`] runs it on the calling
-//! thread as an iterator of [`Event`]s, and [`Generate::complete`] collects them. [`Generate::stream_async`] and
-//! [`Generate::complete_async`] do the same for asynchronous code. Text comes in whole characters; stop strings are
+//! [`Llama`] is the front door. [`Llama::generate`] describes a generation, [`GenerationBuilder::stream`] runs it on the calling
+//! thread as an iterator of [`Event`]s, and [`GenerationBuilder::complete`] collects them. [`GenerationBuilder::stream_async`] and
+//! [`GenerationBuilder::complete_async`] do the same for asynchronous code. Text comes in whole characters; stop strings are
 //! never shown in part; the last event says why the generation ended, with tokens, times and memory.
 //!
 //! What a prompt has in common with an earlier one is not computed again; [`WhenFull`] says what happens to texts that are
 //! longer than the context.
 //!
 //! [`GenerationParams`] have all samplers and all ways to stop, under the names of llama.cpp and OpenAI.
-//! [`Generate::completions`] gives several answers to one prompt, [`Generate::beam_search`] the likeliest texts,
+//! [`GenerationBuilder::completions`] gives several answers to one prompt, [`GenerationBuilder::beam_search`] the likeliest texts,
 //! [`Llama::score`] the probability of a given one, and [`Llama::infill`] what goes between two.
 //!
-//! Everything is built on [`llama_core`], whose types are to be had through [`Llama::model`].
+//! Everything is built on [`llama_core`], whose types are available through [`Llama::model`].
 
-mod beam_search;
-mod branches;
 mod cancel;
 #[cfg(feature = "chat")]
 pub mod chat;
-mod checkpoints;
-mod clock;
-mod completions;
-mod describe;
+mod completion;
 mod detokenize;
+mod drivers;
 mod error;
 mod event;
 mod finish;
-mod generate;
-mod generator;
+mod generation;
+mod generation_builder;
 mod infill;
 mod interrupt;
 mod lora;
+mod memory;
+mod meter;
 mod model;
 mod params;
 mod prompt;
-mod run;
+mod request;
 mod sampler;
 mod score;
 mod sequence;
-mod slot;
-mod slots;
+mod step;
 mod stop;
-mod stream;
+mod text_state;
 mod tokenizer;
 mod when_full;
 
-pub use beam_search::{Beam, BeamParams};
 pub use cancel::CancelToken;
-pub use completions::Completions;
+pub use completion::Completion;
 pub use detokenize::Detokenizer;
+pub use drivers::{Beam, BeamParams, Completions, EventStream, Generator};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{ChosenToken, Event, FinishReason, Progress, Shortened, Text, TokenProbability};
 pub use finish::{Finish, MemoryReport, Timings, Usage};
-pub use generate::{Completion, Generate};
-pub use generator::Generator;
+pub use generation_builder::GenerationBuilder;
 pub use infill::{Infill, InfillOrder};
 pub use model::{Llama, LlamaBuilder};
 pub use params::{
@@ -75,9 +71,9 @@ pub use params::{
     SamplerName, SamplingParams, UnknownPreset, UnknownSampler,
 };
 pub use prompt::Prompt;
+pub use request::Request;
 pub use score::Score;
 pub use stop::{RepetitionGuard, SoFar, StopCriterion, StopMatcher};
-pub use stream::EventStream;
 #[cfg(feature = "tokenizers")]
 pub use tokenizer::HfTokenizer;
 pub use tokenizer::{Tokenizer, check_agreement};

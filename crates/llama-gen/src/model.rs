@@ -6,9 +6,9 @@ use std::sync::Arc;
 use llama_core::{ContextParams, Model, ModelParams};
 
 use crate::error::{ErrorKind, Result};
-use crate::generate::Generate;
-use crate::prompt::Prompt;
-use crate::slots::Slots;
+use crate::generation_builder::GenerationBuilder;
+use crate::memory::Idle;
+use crate::request::Request;
 use crate::tokenizer::{Tokenizer, check_agreement};
 
 /// The context size when neither the user nor the model asks for a smaller one.
@@ -43,7 +43,7 @@ pub struct Llama {
 #[derive(Debug)]
 struct Inner {
     model: Model,
-    slots: Arc<Slots>,
+    idle: Arc<Idle>,
     tokenizer: Option<Arc<dyn Tokenizer>>,
     n_ctx: usize,
     n_batch: usize,
@@ -76,10 +76,10 @@ impl Llama {
         }
     }
 
-    /// Begins to describe a generation of a text or of tokens; [`stream`](Generate::stream) or
-    /// [`complete`](Generate::complete) runs it.
-    pub fn generate(&self, prompt: impl Into<Prompt>) -> Generate {
-        Generate::new(self.clone(), prompt.into())
+    /// Begins to describe a generation that continues a text, tokens, or a whole [`Request`].
+    /// [`stream`](GenerationBuilder::stream) or [`complete`](GenerationBuilder::complete) runs it.
+    pub fn generate(&self, request: impl Into<Request>) -> GenerationBuilder {
+        GenerationBuilder::new(self.clone(), request.into())
     }
 
     /// The model below.
@@ -105,9 +105,9 @@ impl Llama {
         self.inner.tokenizer.as_deref().unwrap_or(&self.inner.model)
     }
 
-    /// Contexts that nobody uses now.
-    pub(crate) fn slots(&self) -> &Arc<Slots> {
-        &self.inner.slots
+    /// The pool of contexts that no generation uses now.
+    pub(crate) fn idle(&self) -> &Arc<Idle> {
+        &self.inner.idle
     }
 }
 
@@ -211,16 +211,16 @@ impl LlamaBuilder {
         if let Some(n_threads) = self.n_threads {
             context_params = context_params.n_threads(n_threads);
         }
-        let slots = Slots::new(model.clone(), context_params, self.idle_contexts, self.checkpoint_bytes);
+        let idle = Idle::new(model.clone(), context_params, self.idle_contexts, self.checkpoint_bytes);
+        let idle = Arc::new(idle);
         // The first context is made now, so that wrong parameters and too little memory are errors of loading.
-        let mut slot = slots.take_for_outputs(1)?;
-        if !slot.context().has_memory() {
+        let board = idle.take_for_outputs(1)?;
+        if !board.has_memory() {
             return Err(not_generative("it has no memory of what it has read, as encoders have none"));
         }
-        let n_ctx = slot.n_ctx();
-        let n_batch = slot.context().n_batch() as usize;
-        slots.give_back(slot);
-        let inner = Inner { model, slots: Arc::new(slots), tokenizer: self.tokenizer, n_ctx, n_batch };
+        let (n_ctx, n_batch) = (board.limits().n_ctx, board.limits().n_batch);
+        drop(board);
+        let inner = Inner { model, idle, tokenizer: self.tokenizer, n_ctx, n_batch };
         Ok(Llama { inner: Arc::new(inner) })
     }
 }

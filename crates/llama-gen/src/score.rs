@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use llama_core::{Batch, Context, Pos, SeqId, Token, TokenizeOptions};
+use serde::Serialize;
 
 use crate::error::{ErrorKind, Result};
 use crate::event::TokenProbability;
@@ -10,11 +11,14 @@ use crate::finish::Timings;
 use crate::model::Llama;
 use crate::prompt::Prompt;
 
+/// The sequence of a board in the pool.
+const ONLY: usize = 0;
+
 /// The most bytes of logits that are computed at once.
 const LOGITS: usize = 64 << 20;
 
 /// How likely each token of a text is after those before it. Made by [`Llama::score`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Score {
     /// The tokens in their order. The first has no probability: nothing is before it.
@@ -86,13 +90,12 @@ impl Llama {
             let reason = "it has no tokens: give it at least one character".to_owned();
             return Err(ErrorKind::InvalidPrompt { reason }.into());
         }
-        let mut slot = self.slots().take_for_outputs(self.rows_at_once())?;
+        let mut board = self.idle().take_for_outputs(self.rows_at_once())?;
         let mut timings = Timings::default();
-        let scored =
-            slot.forget().and_then(|()| self.log_probabilities(slot.context(), &tokens, &mut timings));
-        // Nothing of the text is noted in the slot, and nothing is left in its memory.
-        let forgotten = slot.forget();
-        self.slots().give_back(slot);
+        board.forget(ONLY)?;
+        let scored = self.log_probabilities(board.context(), &tokens, &mut timings);
+        // The ledger does not know of the text, so nothing of it may stay in memory.
+        let forgotten = board.forget(ONLY);
         let log_probabilities = scored?;
         forgotten?;
         let with_bytes = |(id, log_probability): (Token, Option<f32>)| -> Result<TokenProbability> {

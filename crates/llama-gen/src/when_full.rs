@@ -6,7 +6,7 @@ use std::sync::Arc;
 use llama_core::{Token, Vocab};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::slot::Slot;
+use crate::memory::Gap;
 
 /// What to do when a generation has as many tokens as its context takes.
 #[derive(Clone, Default)]
@@ -110,38 +110,24 @@ impl fmt::Debug for WhenFull {
     }
 }
 
-/// The part of the text that a shift drops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Gap {
-    /// How many tokens stay before it.
-    pub(crate) keep: usize,
-    /// How many tokens it has.
-    pub(crate) discard: usize,
-}
-
-impl Gap {
-    /// Half of what may go.
-    pub(crate) fn new(tokens: &[Token], keep: usize, vocab: Vocab<'_>, n_ctx: usize) -> Self {
-        let begins = vocab.bos().is_some_and(|bos| tokens.first() == Some(&bos));
-        let keep = keep.saturating_add(usize::from(begins));
-        Self { keep, discard: n_ctx.saturating_sub(keep) / 2 }
-    }
+/// Returns the part of a text that a shift drops: half of what may go.
+pub(crate) fn gap(tokens: &[Token], keep: usize, vocab: Vocab<'_>, n_ctx: usize) -> Gap {
+    let begins = vocab.bos().is_some_and(|bos| tokens.first() == Some(&bos));
+    let keep = keep.saturating_add(usize::from(begins));
+    Gap { keep, discard: n_ctx.saturating_sub(keep) / 2 }
 }
 
 impl WhenFull {
-    /// Refuses what this context cannot do.
-    pub(crate) fn check(&self, slot: &mut Slot) -> Result<()> {
+    /// Refuses a shift that a sequence cannot do, or that would leave nothing to drop.
+    pub(crate) fn check(&self, shift_refusal: Option<&'static str>, n_ctx: usize) -> Result<()> {
         let Self::Shift { keep } = self else { return Ok(()) };
-        if let Some(reason) = slot.shift_refusal()? {
+        if let Some(reason) = shift_refusal {
             return Err(ErrorKind::CannotShift { reason }.into());
         }
-        // A token for the beginning, two that can go.
-        let most = slot.n_ctx().saturating_sub(3);
+        // A token for the beginning, and two that can go.
+        let most = n_ctx.saturating_sub(3);
         if *keep > most {
-            let reason = format!(
-                "the context takes {} tokens and some have to go: it is at most {most}",
-                slot.n_ctx()
-            );
+            let reason = format!("the context takes {n_ctx} tokens and some have to go: it is at most {most}");
             return Err(ErrorKind::InvalidParameters(vec![format!("keep is {keep}: {reason}")]).into());
         }
         Ok(())
@@ -158,7 +144,7 @@ impl WhenFull {
                 Err(ErrorKind::PromptTooLong { n_prompt: prompt.len(), n_ctx }.into())
             }
             Self::Shift { keep } => {
-                let Gap { keep, discard } = Gap::new(&prompt, *keep, vocab, n_ctx);
+                let Gap { keep, discard } = gap(&prompt, *keep, vocab, n_ctx);
                 let end = n_ctx - keep - discard;
                 Ok([&prompt[..keep], &prompt[prompt.len() - end..]].concat())
             }

@@ -6,82 +6,68 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use llama_core::{Pos, SeqId, StatePart, Token};
+use llama_core::Token;
 
 use crate::error::{ErrorKind, Result};
 use crate::model::Llama;
-use crate::slot::Slot;
-use crate::slots::Slots;
+use crate::memory::Idle;
 
-const SEQUENCE: SeqId = SeqId::new(0);
+/// The sequence of a board in the pool.
+const ONLY: usize = 0;
 
 /// The memory of one conversation: a context that nobody else uses, so that it is there when the next turn comes.
 #[derive(Debug)]
 pub(super) struct Memory {
-    home: Arc<Slots>,
+    pool: Arc<Idle>,
 }
 
 impl Memory {
-    /// An empty one: the context that the model has in store, or a new one with the first turn.
+    /// Takes over a context that no generation uses now. Without one, the first turn creates it.
     pub(super) fn new(llama: &Llama) -> Self {
-        let home = llama.slots().alone();
-        if let Some(slot) = llama.slots().take_oldest() {
-            home.give_back(slot);
+        let pool = llama.idle().alone();
+        if let Some(mut lease) = llama.idle().take_oldest() {
+            lease.move_to(&pool);
         }
-        Self { home: Arc::new(home) }
+        Self { pool }
     }
 
-    pub(super) fn home(&self) -> Arc<Slots> {
-        Arc::clone(&self.home)
+    /// The pool that holds the context between turns.
+    pub(super) fn pool(&self) -> &Arc<Idle> {
+        &self.pool
     }
 
-    /// A copy with a context of its own.
+    /// Copies the memory into a context of its own.
     pub(super) fn try_clone(&self) -> Result<Self> {
-        let home = self.home.alone();
-        if let Some(mut slot) = self.home.take_oldest() {
-            let clone = slot.try_clone(home.checkpoint_bytes());
-            self.home.give_back(slot);
-            home.give_back(clone?);
+        let pool = self.pool.alone();
+        if let Some(mut lease) = self.pool.take_oldest() {
+            drop(pool.try_clone(&mut lease)?);
         }
-        Ok(Self { home: Arc::new(home) })
+        Ok(Self { pool })
     }
 
-    /// Saves what is in memory: the tokens of it. Nothing, and no file, when there is none.
+    /// Saves the memory to a file and returns the tokens in it. Without any, there is no file afterwards.
     pub(super) fn save(&self, path: &Path) -> Result<Vec<Token>> {
-        let mut tokens = Vec::new();
-        let saved = match self.home.take_oldest() {
-            Some(mut slot) => {
-                if slot.is_exact() {
-                    tokens.extend_from_slice(slot.tokens());
-                }
-                let saved = if tokens.is_empty() { remove(path) } else { save(&mut slot, path) };
-                self.home.give_back(slot);
-                saved
+        if let Some(mut lease) = self.pool.take_oldest() {
+            let cells = lease.cells(ONLY);
+            if cells.is_exact() && cells.len() > 0 {
+                let tokens = cells.tokens().to_vec();
+                lease.save(path)?;
+                return Ok(tokens);
             }
-            None => remove(path),
-        };
-        saved.map(|()| tokens)
+        }
+        remove(path)?;
+        Ok(Vec::new())
     }
 
-    /// What was saved with these tokens.
+    /// Loads a memory that was saved with these tokens.
     pub(super) fn load(llama: &Llama, path: &Path, tokens: &[Token]) -> Result<Self> {
-        let home = llama.slots().alone();
-        let mut context = home.new_context()?;
-        let saved = context.load_seq_state(path, SEQUENCE, StatePart::All)?;
-        let last = context.memory().seq_pos_max(SEQUENCE)?.map(Pos::get);
-        if saved != tokens || last.and_then(|last| usize::try_from(last).ok()) != tokens.len().checked_sub(1)
-        {
+        let pool = llama.idle().alone();
+        if pool.load(path, tokens)?.is_none() {
             let reason = format!("{} was saved with another conversation", path.display());
             return Err(ErrorKind::Chat { reason }.into());
         }
-        home.give_back(Slot::of_filled(context, saved, home.checkpoint_bytes())?);
-        Ok(Self { home: Arc::new(home) })
+        Ok(Self { pool })
     }
-}
-
-fn save(slot: &mut Slot, path: &Path) -> Result<()> {
-    let tokens = slot.tokens().to_vec();
-    Ok(slot.context().save_seq_state(path, SEQUENCE, StatePart::All, &tokens)?)
 }
 
 /// The file beside a conversation's that holds its memory.

@@ -12,7 +12,7 @@ use super::session::{Chat, Ready};
 use crate::error::Result;
 use crate::event::{ChosenToken, Event, FinishReason, Progress, Shortened};
 use crate::finish::Finish;
-use crate::generator::Generator;
+use crate::drivers::Generator;
 
 /// One step of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +56,7 @@ impl From<Delta> for ChatEvent {
 /// A running turn: an iterator over its events. The last event is [`ChatEvent::Finish`], or an error.
 ///
 /// When it is dropped before that, or ends with an error, the conversation is as it was before the turn. To end an answer
-/// and keep what there is of it, cancel it: [`Turn::cancel`](super::Turn::cancel).
+/// and keep what there is of it, cancel it: [`Turn::cancel_token`](super::Turn::cancel_token).
 #[derive(Debug)]
 pub struct ChatStream<'c> {
     chat: &'c mut Chat,

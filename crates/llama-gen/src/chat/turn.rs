@@ -1,6 +1,7 @@
 //! One turn before it begins.
 
 use core::time::Duration;
+use std::sync::Arc;
 use std::time::Instant;
 
 use llama_core::Token;
@@ -11,7 +12,7 @@ use super::session::Chat;
 use super::stream::{ChatEvent, ChatStream};
 use crate::cancel::CancelToken;
 use crate::error::{ErrorKind, Result};
-use crate::generate::Generate;
+use crate::generation_builder::GenerationBuilder;
 use crate::params::GenerationParams;
 use crate::when_full::WhenFull;
 
@@ -52,7 +53,7 @@ impl<'c> Turn<'c> {
     }
 
     /// Lets `token` cancel the answer: what there is of it by then becomes part of the conversation.
-    pub fn cancel(mut self, token: &CancelToken) -> Self {
+    pub fn cancel_token(mut self, token: &CancelToken) -> Self {
         self.cancel = Some(token.clone());
         self
     }
@@ -106,7 +107,7 @@ impl<'c> Turn<'c> {
     ///
     /// [`ErrorKind::Core`] for messages that the template refuses, [`ErrorKind::InvalidPrompt`] as
     /// [`ChatPrompt::tokens`](super::ChatPrompt::tokens), [`ErrorKind::PromptTooLong`] when the conversation has become
-    /// longer than the context, and as [`Generate::stream`].
+    /// longer than the context, and as [`GenerationBuilder::stream`].
     pub fn stream(self) -> Result<ChatStream<'c>> {
         if self.messages.is_empty() {
             return Err(ErrorKind::Chat { reason: "a turn needs at least one message".to_owned() }.into());
@@ -115,12 +116,13 @@ impl<'c> Turn<'c> {
         let prompt = chat.render(&self.messages, self.cancel.as_ref())?;
         let ready = chat.tokens(&prompt)?;
         let mut generate = chat.llama.generate(ready.transcript.tokens.as_slice());
-        generate.params = self.params.unwrap_or_else(|| chat.settings.params.clone());
-        generate.params.stop.extend_from_slice(prompt.stops());
-        generate.home = Some(chat.memory.home());
-        generate.shown = prompt.shown_tokens()?;
-        let mut generate = generate.tokens(true);
-        generate.wanted.alternatives = self.alternatives;
+        let request = &mut generate.request;
+        request.params = self.params.unwrap_or_else(|| chat.settings.params.clone());
+        request.params.stop.extend_from_slice(prompt.stops());
+        request.shown_tokens = prompt.shown_tokens()?;
+        request.wanted.alternatives = self.alternatives;
+        generate.pool = Some(Arc::clone(chat.memory.pool()));
+        let generate = generate.tokens(true);
         let generate = generate.progress(self.progress).when_full(self.when_full);
         let generate = limited(generate, self.cancel.as_ref(), self.deadline, self.timeout);
         Ok(ChatStream::new(self.chat, self.messages, prompt.parser(), ready, generate.stream()?))
@@ -147,13 +149,13 @@ impl<'c> Turn<'c> {
 }
 
 fn limited(
-    mut generate: Generate,
+    mut generate: GenerationBuilder,
     cancel: Option<&CancelToken>,
     deadline: Option<Instant>,
     timeout: Option<Duration>,
-) -> Generate {
+) -> GenerationBuilder {
     if let Some(token) = cancel {
-        generate = generate.cancel(token);
+        generate = generate.cancel_token(token);
     }
     if let Some(deadline) = deadline {
         generate = generate.deadline(deadline);

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use llama_core::{
     Batch, CacheType, Context, ContextParams, FlashAttention, Pos, SeqId, Token, TokenizeOptions,
 };
-use llama_gen::{Beam, BeamParams, ErrorKind, FinishReason, Generate, Llama, LogitBias, SamplingParams};
+use llama_gen::{Beam, BeamParams, ErrorKind, FinishReason, GenerationBuilder, Llama, LogitBias, SamplingParams};
 use test_models::Tiny;
 
 /// With a memory of 32 bits, since rounding depends on how many tokens are computed at once.
@@ -220,7 +220,7 @@ fn the_length_penalty_favours_longer_texts() {
 #[test]
 fn texts_end_as_others_do() {
     let llm = load(Tiny::Llama);
-    let beams = |generate: Generate| generate.beam_search(&BeamParams::default().width(4)).unwrap();
+    let beams = |generate: GenerationBuilder| generate.beam_search(&BeamParams::default().width(4)).unwrap();
     let whole = beams(llm.generate(PROMPT).max_tokens(6).ignore_eos(true));
     assert!(whole.iter().all(|beam| beam.reason == FinishReason::MaxTokens && beam.tokens.len() == 6));
     // A stop string in the middle of the best text.

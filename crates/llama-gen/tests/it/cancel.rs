@@ -8,7 +8,7 @@ use std::time::Instant;
 use futures::StreamExt;
 use futures::executor::block_on;
 use llama_core::{Token, TokenizeOptions};
-use llama_gen::{CancelToken, Event, Finish, FinishReason, Generate, Llama};
+use llama_gen::{CancelToken, Event, Finish, FinishReason, GenerationBuilder, Llama};
 use test_models::{Tiny, rewritten, smollm2};
 
 /// A prompt of 4,000 tokens, and a model that reads it in some seconds.
@@ -32,7 +32,7 @@ fn shown(what: &str, time: Duration, finish: &Finish) {
 fn a_long_prompt_is_cancelled_in_the_middle_of_a_part() {
     let (llm, prompt) = long_prompt();
     let cancel = CancelToken::new();
-    let generate = llm.generate(&prompt[..]).max_tokens(1).progress(true).cancel(&cancel);
+    let generate = llm.generate(&prompt[..]).max_tokens(1).progress(true).cancel_token(&cancel);
     let finish = block_on(async {
         let mut events = generate.stream_async().unwrap();
         assert!(matches!(events.next().await, Some(Ok(Event::Progress(_)))));
@@ -105,12 +105,12 @@ fn tokenising_a_long_prompt_is_cancelled_too() {
         assert_eq!(finish.reason, reason);
         assert_eq!((finish.usage.prompt_tokens, finish.usage.evaluated_tokens), (0, 0));
     };
-    let cancelled = llm.generate(&text).cancel(&cancel).complete().unwrap();
+    let cancelled = llm.generate(&text).cancel_token(&cancel).complete().unwrap();
     checked(&cancelled.finish, FinishReason::Cancelled);
     assert_eq!(cancelled.text(), "");
     let late = llm.generate(&text).timeout(Duration::ZERO).complete().unwrap();
     checked(&late.finish, FinishReason::Deadline);
-    for completion in llm.generate(&text).cancel(&cancel).completions(2).unwrap().complete().unwrap() {
+    for completion in llm.generate(&text).cancel_token(&cancel).completions(2).unwrap().complete().unwrap() {
         assert_eq!(completion.finish.reason, FinishReason::Cancelled);
         assert_eq!(completion.finish.usage.prompt_tokens, 0);
     }
@@ -131,7 +131,7 @@ fn a_word_of_any_length_ends_no_process() {
 #[test]
 fn a_deadline_that_has_passed_leaves_no_time_at_all() {
     let llm = Llama::builder(Tiny::Llama.path()).n_ctx(256).n_threads(1).load().unwrap();
-    let late = |generate: Generate| {
+    let late = |generate: GenerationBuilder| {
         let completion = generate.complete().unwrap();
         assert_eq!(completion.finish.reason, FinishReason::Deadline);
         let usage = completion.finish.usage;
@@ -151,7 +151,7 @@ fn a_memory_is_as_good_as_new_after_an_end_anywhere() {
         let llm = Llama::builder(tiny.path()).n_ctx(1024).n_threads(1).load().unwrap();
         let text = "The quick brown fox jumps over the lazy dog and runs away ".repeat(20);
         let prompt = llm.model().vocab().tokenize(&text, TokenizeOptions::default()).unwrap()[..500].to_vec();
-        let run = |generate: Generate| {
+        let run = |generate: GenerationBuilder| {
             generate.max_tokens(12).temperature(0.0).ignore_eos(true).complete().unwrap()
         };
         let whole = run(llm.generate(&prompt[..]).cache_prompt(false));

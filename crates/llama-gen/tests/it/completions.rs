@@ -1,7 +1,7 @@
 //! Several answers to one prompt: each is what it would be alone.
 
 use llama_core::{CacheType, ContextParams, FlashAttention};
-use llama_gen::{CancelToken, Completion, ErrorKind, Event, FinishReason, Generate, Llama, SoFar, WhenFull};
+use llama_gen::{CancelToken, Completion, ErrorKind, Event, FinishReason, GenerationBuilder, Llama, SoFar, WhenFull};
 use test_models::{Tiny, Tuned};
 
 /// With a memory of 32 bits, since rounding depends on how many tokens are computed at once.
@@ -22,7 +22,7 @@ fn texts(completions: Vec<Completion>) -> Vec<(String, FinishReason)> {
 }
 
 /// The same, one after the other.
-fn one_by_one(generate: &Generate, n: u32, seed: u32) -> Vec<(String, FinishReason)> {
+fn one_by_one(generate: &GenerationBuilder, n: u32, seed: u32) -> Vec<(String, FinishReason)> {
     let run = |seed| generate.clone().seed(seed).cache_prompt(false).complete().unwrap();
     texts((seed..seed + n).map(run).collect())
 }
@@ -127,7 +127,7 @@ fn cancelling_ends_all_with_what_they_have() {
         .max_tokens(100)
         .temperature(1.0)
         .ignore_eos(true)
-        .cancel(&cancel)
+        .cancel_token(&cancel)
         .completions(3)
         .unwrap();
     events.next().unwrap().unwrap();
@@ -154,7 +154,7 @@ fn adapters_are_those_of_the_generation() {
 #[test]
 fn what_cannot_be_is_refused() {
     let llm = tiny();
-    let problem = |generate: Generate, n| generate.completions(n).unwrap_err().to_string();
+    let problem = |generate: GenerationBuilder, n| generate.completions(n).unwrap_err().to_string();
     assert!(problem(llm.generate(PROMPT), 0).contains("completions is 0: it is 1 to 256"));
     assert!(problem(llm.generate(PROMPT), 257).contains("completions is 257"));
     let shifting = llm.generate(PROMPT).when_full(WhenFull::Shift { keep: 0 });

@@ -5,14 +5,14 @@ use std::thread::sleep;
 use std::time::Instant;
 
 use llama_core::{Context, ContextParams, DeviceKind};
-use llama_gen::{Event, Finish, Generate, Llama};
+use llama_gen::{Event, Finish, GenerationBuilder, Llama};
 use test_models::Tiny;
 
 fn tiny() -> Llama {
     Llama::builder(Tiny::Llama.path()).n_ctx(256).n_threads(1).load().unwrap()
 }
 
-fn eight(llm: &Llama) -> Generate {
+fn eight(llm: &Llama) -> GenerationBuilder {
     llm.generate("hello world").max_tokens(8).temperature(0.0).ignore_eos(true)
 }
 

@@ -35,7 +35,7 @@ fn expected(llm: &Llama, parts: &[Result<&str, i32>]) -> Vec<Token> {
 
 /// A gap is filled as a prompt of these tokens is gone on with.
 fn assert_prompt(llm: &Llama, infill: &Infill, parts: &[Result<&str, i32>]) {
-    let run = |generate: llama_gen::Generate| {
+    let run = |generate: llama_gen::GenerationBuilder| {
         let generate = generate.temperature(0.0).max_tokens(12).ignore_eos(true).cache_prompt(false);
         let completion = generate.complete().unwrap();
         (completion.text, completion.finish.usage)

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use llama_core::{
     Batch, Context, ContextParams, Model, ModelParams, Pos, SamplerChain, SeqId, Token, TokenizeOptions,
 };
-use llama_gen::{Completion, ErrorKind, Event, FinishReason, Full, Generate, Llama, Result, WhenFull};
+use llama_gen::{Completion, ErrorKind, Event, FinishReason, Full, GenerationBuilder, Llama, Result, WhenFull};
 use test_models::Tiny;
 
 const N_CTX: usize = 256;
@@ -25,12 +25,12 @@ fn prompt(llm: &Llama, n: usize) -> Vec<Token> {
     tokens(llm, &words)[..n].to_vec()
 }
 
-fn endless(generate: Generate, n: u32) -> Generate {
+fn endless(generate: GenerationBuilder, n: u32) -> GenerationBuilder {
     generate.max_tokens(n).temperature(0.0).ignore_eos(true)
 }
 
 /// The tokens that were chosen, and the lengths before and after each shortening.
-fn chosen(generate: Generate) -> (Vec<Token>, Vec<(usize, usize)>) {
+fn chosen(generate: GenerationBuilder) -> (Vec<Token>, Vec<(usize, usize)>) {
     let (mut tokens, mut lengths) = (Vec::new(), Vec::new());
     for event in generate.tokens(true).stream().unwrap() {
         match event.unwrap() {

@@ -1,7 +1,7 @@
 //! LoRA adapters of single generations: the list given is the list active.
 
 use llama_core::{LoraAdapter, TokenizeOptions};
-use llama_gen::{ErrorKind, Event, Generate, Llama};
+use llama_gen::{ErrorKind, Event, GenerationBuilder, Llama};
 use test_models::{Tiny, Tuned};
 
 fn load(path: std::path::PathBuf) -> Llama {
@@ -11,7 +11,7 @@ fn load(path: std::path::PathBuf) -> Llama {
 const PROMPT: &str = "hello world, the river and the stone";
 
 /// The greedy text, and for each of its tokens the log-probability.
-fn run(generate: Generate) -> (String, Vec<f32>, usize) {
+fn run(generate: GenerationBuilder) -> (String, Vec<f32>, usize) {
     let generate = generate.max_tokens(16).temperature(0.0).ignore_eos(true).log_probabilities(1);
     let (mut text, mut probabilities) = (String::new(), Vec::new());
     for event in generate.stream().unwrap() {

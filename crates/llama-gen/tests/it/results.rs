@@ -4,7 +4,7 @@ use futures::StreamExt as _;
 use futures::executor::block_on;
 use llama_core::{ModelParams, Token, TokenizeOptions};
 use llama_gen::{
-    BeamParams, Completion, Error, ErrorKind, Event, FinishReason, Generate, GrammarParams, Llama,
+    BeamParams, Completion, Error, ErrorKind, Event, FinishReason, GenerationBuilder, GrammarParams, Llama,
     RepetitionGuard, SamplingParams, SoFar, WhenFull,
 };
 use test_models::Tiny;
@@ -15,7 +15,7 @@ fn load() -> Llama {
     Llama::builder(Tiny::Llama.path()).n_ctx(256).n_threads(1).load().unwrap()
 }
 
-fn greedy(llm: &Llama) -> Generate {
+fn greedy(llm: &Llama) -> GenerationBuilder {
     llm.generate(PROMPT).max_tokens(12).ignore_eos(true).temperature(0.0).cache_prompt(false)
 }
 
@@ -30,7 +30,7 @@ fn problems(error: &Error) -> &[String] {
 }
 
 /// What the events of a generation say.
-fn from_events(generate: Generate) -> Completion {
+fn from_events(generate: GenerationBuilder) -> Completion {
     let completion = generate.clone().complete().unwrap();
     let events: Vec<Event> = generate.tokens(true).stream().unwrap().map(Result::unwrap).collect();
     let tokens = events.iter().filter_map(|event| match event {
@@ -190,7 +190,7 @@ fn what_beam_search_does_not_do_is_refused() {
     let llm = load();
     let plain = || llm.generate(PROMPT).max_tokens(4);
     let sampling = |sampling: SamplingParams| plain().sampling(sampling);
-    let cases: Vec<(Generate, &str)> = vec![
+    let cases: Vec<(GenerationBuilder, &str)> = vec![
         (plain().temperature(0.7), "temperature"),
         (plain().top_k(5).seed(1), "top_k, seed"),
         (plain().top_p(0.5).min_p(0.1), "top_p, min_p"),

@@ -1,7 +1,7 @@
 //! What is in memory from an earlier generation is not computed again, and the text is the same as if it were.
 
 use llama_core::{ContextParams, Token, TokenizeOptions};
-use llama_gen::{Completion, Generate, Llama, LlamaBuilder};
+use llama_gen::{Completion, GenerationBuilder, Llama, LlamaBuilder};
 use test_models::Tiny;
 
 const PROMPT: &str =
@@ -16,7 +16,7 @@ fn tokens(llm: &Llama, text: &str) -> Vec<Token> {
     llm.model().vocab().tokenize(text, TokenizeOptions::default()).unwrap()
 }
 
-fn run(generate: Generate) -> Completion {
+fn run(generate: GenerationBuilder) -> Completion {
     generate.max_tokens(12).temperature(0.0).ignore_eos(true).complete().unwrap()
 }
 

@@ -1,13 +1,13 @@
 //! Every seed gives its own text again, and one that was drawn is told with the end.
 
-use llama_gen::{Completion, Generate, GenerationParams, Llama, SamplingParams};
+use llama_gen::{Completion, GenerationBuilder, GenerationParams, Llama, SamplingParams};
 use test_models::Tiny;
 
 fn load() -> Llama {
     Llama::builder(Tiny::Llama.path()).n_ctx(256).n_threads(1).load().unwrap()
 }
 
-fn hot(llm: &Llama) -> Generate {
+fn hot(llm: &Llama) -> GenerationBuilder {
     let generate = llm.generate("Once upon a time").max_tokens(24).ignore_eos(true).cache_prompt(false);
     generate.temperature(1.5).top_k(0).top_p(1.0).min_p(0.0)
 }

@@ -2,7 +2,7 @@
 
 use llama_core::{Token, TokenizeOptions};
 use llama_gen::{
-    Completion, Event, FinishReason, Generate, GenerationParams, Llama, RepetitionGuard, SamplingParams,
+    Completion, Event, FinishReason, GenerationBuilder, GenerationParams, Llama, RepetitionGuard, SamplingParams,
     SoFar,
 };
 use test_models::Tiny;
@@ -11,13 +11,13 @@ fn tiny() -> Llama {
     Llama::builder(Tiny::Llama.path()).n_ctx(256).n_threads(1).load().unwrap()
 }
 
-fn greedy(llm: &Llama) -> Generate {
+fn greedy(llm: &Llama) -> GenerationBuilder {
     llm.generate("hello").max_tokens(8).temperature(0.0)
 }
 
 const TEXT: &str = " they2 can f\\m ot f";
 
-fn run(generate: Generate) -> (String, FinishReason) {
+fn run(generate: GenerationBuilder) -> (String, FinishReason) {
     let Completion { text, finish, .. } = generate.complete().unwrap();
     (text, finish.reason)
 }

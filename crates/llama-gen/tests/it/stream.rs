@@ -6,7 +6,7 @@ use std::thread::sleep;
 use futures::executor::block_on;
 use futures::{Stream, StreamExt};
 use llama_core::{ContextParams, Token, TokenizeOptions};
-use llama_gen::{CancelToken, ErrorKind, Event, Finish, FinishReason, Generate, Llama, Result, WhenFull};
+use llama_gen::{CancelToken, ErrorKind, Event, Finish, FinishReason, GenerationBuilder, Llama, Result, WhenFull};
 use test_models::{Tiny, smollm2};
 
 fn tiny() -> Llama {
@@ -26,7 +26,7 @@ fn without_times(event: Result<Event>) -> String {
 }
 
 /// Something of every kind of event.
-fn all_events(llm: &Llama) -> Generate {
+fn all_events(llm: &Llama) -> GenerationBuilder {
     let prompt = "Once upon a time 🦙 there was ".repeat(6);
     let generate = llm.generate(prompt).max_tokens(24).temperature(0.0).ignore_eos(true).cache_prompt(false);
     generate.progress(true).log_probabilities(3)
@@ -99,7 +99,7 @@ fn tokens_come_with_their_bytes_and_before_their_text() {
 fn probabilities_are_those_of_the_model() {
     let llm = real();
     let generate = llm.generate("The capital of France is").max_tokens(3).temperature(0.0);
-    let chosen = |generate: Generate| -> Vec<_> {
+    let chosen = |generate: GenerationBuilder| -> Vec<_> {
         let events = generate.stream().unwrap().map(Result::unwrap);
         events.filter_map(|event| if let Event::Token(token) = event { Some(token) } else { None }).collect()
     };
@@ -159,7 +159,7 @@ fn nobody_takes_the_events_and_the_generation_waits() {
     let llm = tiny();
     let cancel = CancelToken::new();
     let generate = llm.generate("hello").max_tokens(100_000).temperature(0.0).ignore_eos(true).tokens(true);
-    let endless = generate.when_full(WhenFull::Shift { keep: 0 }).cancel(&cancel);
+    let endless = generate.when_full(WhenFull::Shift { keep: 0 }).cancel_token(&cancel);
     let mut stream = endless.stream_async().unwrap();
     assert!(matches!(block_on(stream.next()), Some(Ok(_))));
     // Enough for thousands of tokens.

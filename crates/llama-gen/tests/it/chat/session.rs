@@ -267,7 +267,7 @@ fn a_cancelled_answer_stays_as_far_as_it_came() {
     let llm = llama();
     let mut chat = builder(&llm).start().unwrap();
     let cancel = CancelToken::new();
-    let mut stream = chat.turn(QUESTIONS[0]).cancel(&cancel).stream().unwrap();
+    let mut stream = chat.turn(QUESTIONS[0]).cancel_token(&cancel).stream().unwrap();
     let first = stream.by_ref().map(Result::unwrap).find(|event| !event.text().is_empty()).unwrap();
     cancel.cancel();
     let rest: Vec<_> = stream.map(Result::unwrap).collect();

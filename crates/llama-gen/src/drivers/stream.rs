@@ -15,13 +15,13 @@ use llama_core::Token;
 use crate::cancel::CancelToken;
 use crate::error::{ErrorKind, Result};
 use crate::event::Event;
-use crate::generate::Generate;
+use crate::generation_builder::GenerationBuilder;
 
 /// How many events the generation may be ahead of whoever takes them.
 const AHEAD: usize = 16;
 
 /// A running generation: an asynchronous stream of its events, for any runtime. The last event is
-/// [`Event::Finish`], or an error. Made by [`Generate::stream_async`].
+/// [`Event::Finish`], or an error. Made by [`GenerationBuilder::stream_async`].
 ///
 /// The generation runs on a thread of its own, at most a few events ahead; then the thread sleeps.
 ///
@@ -56,10 +56,10 @@ impl core::fmt::Debug for Events {
 }
 
 impl EventStream {
-    pub(crate) fn start(mut generate: Generate) -> Result<Self> {
-        generate.params.validate()?;
+    pub(crate) fn start(mut builder: GenerationBuilder) -> Result<Self> {
+        builder.request.validate()?;
         let dropped = CancelToken::new();
-        generate.interrupt.dropped = Some(dropped.clone());
+        builder.request.interrupt.dropped = Some(dropped.clone());
         let (sender, receiver) = flume::bounded(AHEAD);
         // The thread's log goes where the caller's goes, and its span belongs to the caller's.
         let (dispatch, span) = (tracing::dispatcher::get_default(Clone::clone), tracing::Span::current());
@@ -67,7 +67,7 @@ impl EventStream {
         let told = Arc::clone(&prompt);
         let work = move || {
             tracing::dispatcher::with_default(&dispatch, || {
-                span.in_scope(|| drive(generate, &told, &sender));
+                span.in_scope(|| drive(builder, &told, &sender));
             });
         };
         let worker = thread::Builder::new()
@@ -140,9 +140,9 @@ impl Drop for EventStream {
     }
 }
 
-/// What the thread does.
-fn drive(generate: Generate, prompt: &OnceLock<Arc<[Token]>>, sender: &flume::Sender<Result<Event>>) {
-    match generate.stream() {
+/// Runs the generation and sends its events.
+fn drive(builder: GenerationBuilder, prompt: &OnceLock<Arc<[Token]>>, sender: &flume::Sender<Result<Event>>) {
+    match builder.stream() {
         Ok(mut events) => {
             prompt.get_or_init(|| events.shared_prompt());
             while events.next().is_some_and(|event| sender.send(event).is_ok()) {}
