@@ -7,7 +7,7 @@ use llama_core::{Logits, Model, Token};
 
 use crate::branches::Branches;
 use crate::detokenize::Detokenizer;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, ParameterProblem, Result};
 use crate::event::FinishReason;
 use crate::generate::Generate;
 use crate::interrupt::Interrupt;
@@ -61,12 +61,12 @@ impl BeamParams {
     fn validate(&self) -> Result<()> {
         let mut problems = Vec::new();
         if !(1..=256).contains(&self.width) {
-            problems.push(format!("width is {}: it is 1 to 256", self.width));
+            problems.push(ParameterProblem::new("width", self.width, "from 1 to 256"));
         }
         if !(0.0..=100.0).contains(&self.length_penalty) {
-            problems.push(format!("length_penalty is {}: it is 0 to 100", self.length_penalty));
+            problems.push(ParameterProblem::new("length_penalty", self.length_penalty, "from 0 to 100"));
         }
-        if problems.is_empty() { Ok(()) } else { Err(ErrorKind::InvalidParameters(problems).into()) }
+        ParameterProblem::refuse(problems)
     }
 
     /// What texts are compared by.
@@ -151,26 +151,19 @@ impl Generate {
             "temperature" => is_greedy,
             _ => false,
         };
-        let refused = sampling.set_names().into_iter().filter(|name| !is_used(name) && *name != "grammar");
+        let refused = sampling.set_names().into_iter().filter(|name| !is_used(name));
         let others = [
+            ("stop_when", self.criterion.is_some()),
             ("repetition_guard", self.params.repetition_guard.is_some()),
             ("progress", self.wanted.progress),
-            ("log_probabilities with alternatives", self.wanted.alternatives.is_some_and(|n| n > 0)),
         ];
         let others = others.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name);
-        let refused: Vec<_> = refused.chain(others).collect();
-        let mut problems = Vec::new();
-        if sampling.grammar.is_some() || self.criterion.is_some() {
-            let problem = "beam search takes neither a grammar nor a criterion: use generate or completions";
-            problems.push(problem.to_owned());
-        }
-        if !refused.is_empty() {
-            let names = refused.join(", ");
-            problems.push(format!(
-                "beam search does not use {names}: leave it out, or use generate or completions"
-            ));
-        }
-        if problems.is_empty() { Ok(()) } else { Err(ErrorKind::InvalidParameters(problems).into()) }
+        let expected = "left out of a beam search: use `complete` or `completions` with it";
+        let problems = refused.chain(others).map(|name| ParameterProblem::new(name, "set", expected));
+        let alternatives = self.wanted.alternatives.filter(|n| *n > 0);
+        let alternatives =
+            alternatives.map(|n| ParameterProblem::new("log_probabilities", n, "0 in a beam search"));
+        ParameterProblem::refuse(problems.chain(alternatives).collect())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use llama_core::{Batch, Context, DecodeError, ErrorKind as CoreErrorKind, Logits, Pos, SeqId, Token};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, ParameterProblem, Result};
 use crate::event::FinishReason;
 use crate::generate::Generate;
 use crate::interrupt::Interrupt;
@@ -24,9 +24,9 @@ impl Branches {
         generate.check_without_checkpoints()?;
         let when_full = &generate.when_full;
         if matches!(when_full, WhenFull::Shift { .. } | WhenFull::Compact(_)) {
-            let problem =
-                format!("when_full is {when_full:?}: sequences that share their memory can stop or fail");
-            return Err(ErrorKind::InvalidParameters(vec![problem]).into());
+            let (value, expected) =
+                (format!("{when_full:?}"), "Stop or Error for sequences that share memory");
+            return Err(ParameterProblem::new("when_full", value, expected).into());
         }
         let n_ctx = generate.llama.n_ctx();
         if n_prompt >= n_ctx {

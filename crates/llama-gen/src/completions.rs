@@ -8,7 +8,7 @@ use llama_core::{Seed, Token};
 
 use crate::branches::Branches;
 use crate::clock::Clock;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, ParameterProblem, Result};
 use crate::event::{Event, FinishReason, Progress};
 use crate::finish::{Finish, MemoryReport, Usage};
 use crate::generate::{Completion, Generate, Parts, Wanted};
@@ -83,8 +83,7 @@ impl Completions {
     fn start(generate: Generate, n: usize) -> Result<Self> {
         let start = Instant::now();
         if !(1..=256).contains(&n) {
-            let problem = format!("completions is {n}: it is 1 to 256");
-            return Err(ErrorKind::InvalidParameters(vec![problem]).into());
+            return Err(ParameterProblem::new("completions", n, "from 1 to 256").into());
         }
         generate.params.validate()?;
         let interrupt = Interrupt::begun(&generate, start);
@@ -133,9 +132,8 @@ impl Completions {
     /// These generations with the events that completions are made of.
     fn collected(mut self) -> Result<Self> {
         if self.wanted.progress {
-            let problem =
-                "progress is true, but whole texts come without events: iterate over the completions";
-            return Err(ErrorKind::InvalidParameters(vec![problem.to_owned()]).into());
+            let expected = "false for `complete`, which returns no events: iterate over the completions";
+            return Err(ParameterProblem::new("progress", true, expected).into());
         }
         self.wanted.tokens = true;
         Ok(self)

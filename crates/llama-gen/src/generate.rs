@@ -11,7 +11,7 @@ use futures_core::Stream as _;
 use llama_core::{LoraAdapter, Token, TokenizeOptions};
 
 use crate::cancel::CancelToken;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, ParameterProblem, Result};
 use crate::event::{ChosenToken, Event};
 use crate::finish::Finish;
 use crate::generator::Generator;
@@ -324,17 +324,15 @@ impl Generate {
         if self.checkpoints.is_empty() {
             return Ok(());
         }
-        let problem = "checkpoint_at was called, but completions and beam search have a context of their own that keeps \
-                       none: leave it out";
-        Err(ErrorKind::InvalidParameters(vec![problem.to_owned()]).into())
+        let expected = "unset for completions and beam search, whose contexts keep no checkpoints";
+        Err(ParameterProblem::new("checkpoint_at", format!("{:?}", self.checkpoints), expected).into())
     }
 
     /// This generation with the events that a [`Completion`] is made of.
     fn collected(self) -> Result<Self> {
         if self.wanted.progress {
-            let problem =
-                "progress is true, but the whole text comes without events: use stream or stream_async";
-            return Err(ErrorKind::InvalidParameters(vec![problem.to_owned()]).into());
+            let expected = "false for `complete`, which returns no events: use `stream` or `stream_async`";
+            return Err(ParameterProblem::new("progress", true, expected).into());
         }
         Ok(self.tokens(true))
     }

@@ -63,7 +63,7 @@ pub use beam_search::{Beam, BeamParams};
 pub use cancel::CancelToken;
 pub use completions::Completions;
 pub use detokenize::Detokenizer;
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, ParameterProblem, Result};
 pub use event::{ChosenToken, Event, FinishReason, Progress, Shortened, Text, TokenProbability};
 pub use finish::{Finish, MemoryReport, Timings, Usage};
 pub use generate::{Completion, Generate};

@@ -155,7 +155,7 @@ fn adapters_are_those_of_the_generation() {
 fn what_cannot_be_is_refused() {
     let llm = tiny();
     let problem = |generate: Generate, n| generate.completions(n).unwrap_err().to_string();
-    assert!(problem(llm.generate(PROMPT), 0).contains("completions is 0: it is 1 to 256"));
+    assert!(problem(llm.generate(PROMPT), 0).contains("completions is 0, but must be from 1 to 256"));
     assert!(problem(llm.generate(PROMPT), 257).contains("completions is 257"));
     let shifting = llm.generate(PROMPT).when_full(WhenFull::Shift { keep: 0 });
     assert!(problem(shifting, 2).contains("when_full is Shift { keep: 0 }"));

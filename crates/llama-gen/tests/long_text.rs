@@ -129,7 +129,7 @@ fn a_memory_that_cannot_be_shifted_is_refused_before_anything_is_computed() {
     let llm = load(Tiny::Llama);
     assert_eq!(
         shift(&llm, 254),
-        "the parameters are not valid: keep is 254: the context takes 256 tokens and some have to go: it is at most 253",
+        "the parameters are not valid: when_full.keep is 254, but must be at most 253 in a context of 256 tokens",
     );
     // As much as possible: one token goes each time.
     let generate = endless(llm.generate("hello"), 300).when_full(WhenFull::Shift { keep: 253 });

@@ -10,7 +10,7 @@ use super::reply::Reply;
 use super::session::Chat;
 use super::stream::{ChatEvent, ChatStream};
 use crate::cancel::CancelToken;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, ParameterProblem, Result};
 use crate::generate::Generate;
 use crate::params::GenerationParams;
 use crate::when_full::WhenFull;
@@ -134,8 +134,8 @@ impl<'c> Turn<'c> {
     /// [`progress`](Self::progress), which only events tell.
     pub fn complete(self) -> Result<Reply> {
         if self.progress {
-            let problem = "progress is true, but the whole answer comes without events: use stream";
-            return Err(ErrorKind::InvalidParameters(vec![problem.to_owned()]).into());
+            let expected = "false for `complete`, which returns no events: use `stream`";
+            return Err(ParameterProblem::new("progress", true, expected).into());
         }
         for event in self.stream()? {
             if let ChatEvent::Finish(reply) = event? {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::sampling::SamplingParams;
 use super::{check, lenient, names};
-use crate::error::{ErrorKind, Result};
+use crate::error::{ParameterProblem, Result};
 use crate::stop::RepetitionGuard;
 
 /// What to generate: how to choose tokens, and when to stop.
@@ -119,25 +119,26 @@ impl GenerationParams {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidParameters`] with everything that is wrong.
+    /// [`ErrorKind::InvalidParameters`](crate::ErrorKind::InvalidParameters) with everything that is wrong.
     pub fn validate(&self) -> Result<()> {
         let mut problems = Vec::new();
         check::sampling(&self.sampling.or_defaults(), &mut problems);
         check::generation(self, &mut problems);
-        if problems.is_empty() { Ok(()) } else { Err(ErrorKind::InvalidParameters(problems).into()) }
+        ParameterProblem::refuse(problems)
     }
 
     /// Looks at all parameters as they are for a model: with what its makers recommend, its vocabulary, and the grammar.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidParameters`] with everything that is wrong, [`ErrorKind::Core`] for a failure in between.
+    /// [`ErrorKind::InvalidParameters`](crate::ErrorKind::InvalidParameters) with everything that is wrong, [`ErrorKind::Core`](crate::ErrorKind::Core) for a failure in
+    /// between.
     pub fn validate_for(&self, model: &Model) -> Result<()> {
         let mut problems = Vec::new();
         let sampling = self.sampling.resolve(model)?;
         check::sampling(&sampling, &mut problems);
         check::generation(self, &mut problems);
         check::with_vocabulary(self, &sampling, model, &mut problems)?;
-        if problems.is_empty() { Ok(()) } else { Err(ErrorKind::InvalidParameters(problems).into()) }
+        ParameterProblem::refuse(problems)
     }
 }

@@ -46,7 +46,8 @@ fn what_a_turn_cannot_do_is_refused() {
     let error = chat.turn("Hi").progress(true).complete().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the parameters are not valid: progress is true, but the whole answer comes without events: use stream"
+        "the parameters are not valid: progress is true, but must be false for `complete`, which returns no events: \
+         use `stream`"
     );
     let mut params = GenerationParams::default();
     params.parse_special = true;

@@ -254,7 +254,7 @@ fn a_turn_that_is_dropped_or_fails_leaves_the_conversation_as_it_was() {
     wrong.max_tokens = Some(0);
     assert!(matches!(
         chat.turn("x").params(wrong).complete().unwrap_err().kind(),
-        ErrorKind::InvalidParameters(_)
+        ErrorKind::InvalidParameters { .. }
     ));
     assert_eq!((chat.n_turns(), chat.messages().count()), (1, 2));
     let reply = chat.send(QUESTIONS[1]).unwrap();
