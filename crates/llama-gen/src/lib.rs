@@ -61,6 +61,8 @@ mod when_full;
 
 pub use beam_search::{Beam, BeamParams};
 pub use cancel::CancelToken;
+#[cfg(feature = "chat")]
+pub use chat::{Chat, ChatEvent, ChatTemplate, Message, Reply, Tool};
 pub use completions::Completions;
 pub use detokenize::Detokenizer;
 pub use error::{Error, ErrorKind, ParameterProblem, Result};

@@ -182,7 +182,7 @@ fn all_problems_of_the_parameters_are_in_one_error() {
 #[test]
 fn a_prompt_longer_than_the_context_is_refused_with_both_numbers() {
     let error = tiny().generate("hello ".repeat(300)).stream().unwrap_err();
-    let ErrorKind::PromptTooLong { n_prompt, n_ctx } = *error.kind() else { panic!("{error}") };
+    let ErrorKind::PromptTooLong { n_prompt, n_ctx, .. } = *error.kind() else { panic!("{error}") };
     assert!(n_prompt > 300, "{n_prompt}");
     assert_eq!(n_ctx, 256);
 }

@@ -270,6 +270,41 @@ fn what_only_the_model_can_tell_is_checked_with_it() {
 }
 
 #[test]
+fn setters_are_named_after_the_fields() {
+    let params = GenerationParams::default()
+        .sampling(SamplingParams::default().seed(1))
+        .max_tokens(5)
+        .max_time(Duration::from_millis(20))
+        .stop(["x", "y"])
+        .stop_tokens([Token::new(3)])
+        .repetition_guard(RepetitionGuard::default())
+        .parse_special(true)
+        .ignore_eos(true);
+    let json = json!({
+        "seed": 1, "max_tokens": 5, "max_time_ms": 20, "stop": ["x", "y"], "stop_tokens": [3],
+        "repetition_guard": {}, "parse_special": true, "ignore_eos": true,
+    });
+    assert_eq!(params, read(json));
+}
+
+#[test]
+fn open_parameters_are_those_of_the_defaults() {
+    let defaults = read(json!({
+        "temperature": 0.5, "top_k": 3, "max_tokens": 5, "max_time_ms": 20, "stop": "x", "stop_tokens": 3,
+        "repetition_guard": {}, "ignore_eos": true,
+    }));
+    assert_eq!(GenerationParams::default().or(&defaults), defaults);
+    assert_eq!(defaults.clone().or(&GenerationParams::default()), defaults);
+    let params =
+        read(json!({"temperature": 1.0, "max_tokens": 1, "stop": ["y", "z"], "parse_special": true}));
+    let expected = json!({
+        "temperature": 1.0, "top_k": 3, "max_tokens": 1, "max_time_ms": 20, "stop": ["y", "z"], "stop_tokens": 3,
+        "repetition_guard": {}, "parse_special": true, "ignore_eos": true,
+    });
+    assert_eq!(params.or(&defaults), read(expected));
+}
+
+#[test]
 fn presets_are_valid_and_have_names() {
     let model = tiny();
     for preset in Preset::ALL {

@@ -226,7 +226,7 @@ fn what_beam_search_does_not_do_is_refused() {
     plain().temperature(0.0).seed(None).beam_search(&BeamParams::default().width(1)).unwrap();
     let full = llm.generate("the river said hello ".repeat(40)).when_full(WhenFull::Error).ignore_eos(true);
     let error = full.beam_search(&BeamParams::default().width(2)).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::ContextFull { n_ctx: 256 }), "{error}");
+    assert!(matches!(error.kind(), ErrorKind::ContextFull { n_ctx: 256, .. }), "{error}");
 }
 
 #[test]

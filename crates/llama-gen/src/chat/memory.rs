@@ -1,4 +1,4 @@
-//! What a conversation has in the memory of its own context.
+//! The context of a conversation and its memory.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,14 +15,14 @@ use crate::slots::Slots;
 
 const SEQUENCE: SeqId = SeqId::new(0);
 
-/// The memory of one conversation: a context that nobody else uses, so that it is there when the next turn comes.
+/// The memory of one conversation: a context that no other generation uses, so that the next turn finds it unchanged.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct ChatMemory {
     home: Arc<Slots>,
 }
 
-impl Memory {
-    /// An empty one: the context that the model has in store, or a new one with the first turn.
+impl ChatMemory {
+    /// Creates an empty memory. It takes an idle context of the model; without one, the first turn creates a context.
     pub(super) fn new(llama: &Llama) -> Self {
         let home = llama.slots().alone();
         if let Some(slot) = llama.slots().take_oldest() {
@@ -35,7 +35,7 @@ impl Memory {
         Arc::clone(&self.home)
     }
 
-    /// A copy with a context of its own.
+    /// Copies the memory into a context of its own.
     pub(super) fn try_clone(&self) -> Result<Self> {
         let home = self.home.alone();
         if let Some(mut slot) = self.home.take_oldest() {
@@ -46,7 +46,7 @@ impl Memory {
         Ok(Self { home: Arc::new(home) })
     }
 
-    /// Saves what is in memory: the tokens of it. Nothing, and no file, when there is none.
+    /// Saves the memory to a file and returns its tokens. An empty memory has no tokens, and its file is removed.
     pub(super) fn save(&self, path: &Path) -> Result<Vec<Token>> {
         let mut tokens = Vec::new();
         let saved = match self.home.take_oldest() {
@@ -63,7 +63,7 @@ impl Memory {
         saved.map(|()| tokens)
     }
 
-    /// What was saved with these tokens.
+    /// Loads a memory that was saved with these tokens.
     pub(super) fn load(llama: &Llama, path: &Path, tokens: &[Token]) -> Result<Self> {
         let home = llama.slots().alone();
         let mut context = home.new_context()?;
@@ -71,7 +71,7 @@ impl Memory {
         let last = context.memory().seq_pos_max(SEQUENCE)?.map(Pos::get);
         if saved != tokens || last.and_then(|last| usize::try_from(last).ok()) != tokens.len().checked_sub(1)
         {
-            let reason = format!("{} was saved with another conversation", path.display());
+            let reason = format!("{} belongs to another conversation", path.display());
             return Err(ErrorKind::Chat { reason }.into());
         }
         home.give_back(Slot::of_filled(context, saved, home.checkpoint_bytes())?);
@@ -84,7 +84,7 @@ fn save(slot: &mut Slot, path: &Path) -> Result<()> {
     Ok(slot.context().save_seq_state(path, SEQUENCE, StatePart::All, &tokens)?)
 }
 
-/// The file beside a conversation's that holds its memory.
+/// Returns the path of the memory's file, beside that of the conversation.
 pub(super) fn file_beside(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(".memory");

@@ -76,13 +76,13 @@ macro_rules! sampling_params {
                 self
             }
 
-            /// These parameters, and those of `defaults` where these are open.
+            /// Returns these parameters, and those of `defaults` where these are open.
             #[must_use]
-            pub fn or(&self, defaults: &Self) -> Self {
+            pub fn or(self, defaults: &Self) -> Self {
                 Self {
-                    $($name: self.$name.clone().or_else(|| defaults.$name.clone()),)*
+                    $($name: self.$name.or_else(|| defaults.$name.clone()),)*
                     seed: self.seed.or(defaults.seed),
-                    grammar: self.grammar.clone().or_else(|| defaults.grammar.clone()),
+                    grammar: self.grammar.or_else(|| defaults.grammar.clone()),
                 }
             }
 

@@ -1,4 +1,4 @@
-//! Conversations: templates, what messages may not do to a prompt, answers, sessions.
+//! Conversations: templates, injection through messages, answers, sessions.
 
 #![cfg(feature = "chat")]
 
@@ -6,6 +6,7 @@
 mod rewritten;
 
 mod answers;
+mod asynchronous;
 mod continued;
 mod injection;
 mod left_out;
