@@ -91,7 +91,7 @@ fn calls(length: usize) -> Vec<String> {
 fn ours(tokens: &[String]) -> Result<Duration> {
     let tool: Tool = serde_json::from_value(tool())?;
     let request = ChatRequest::new([Message::user("x")]).tools([tool]).parallel_tool_calls(true);
-    let prompt = ChatTemplate::from_text(TEMPLATE, "", "")?.render(&request)?;
+    let prompt = ChatTemplate::from_jinja_without_model(TEMPLATE, "", "")?.render(&request)?;
     let mut best = Duration::MAX;
     for _ in 0..3 {
         let mut parser = prompt.parser();

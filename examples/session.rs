@@ -8,7 +8,7 @@ use std::io::{Write, stdout};
 use std::path::Path;
 
 use llama_gen::Llama;
-use llama_gen::chat::ChatEvent;
+use llama_gen::chat::{Chat, ChatEvent};
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -17,7 +17,7 @@ fn main() -> anyhow::Result<()> {
     };
     let llm = Llama::builder(model).n_ctx(2048).load()?;
     let mut chat = if Path::new(file).exists() {
-        llm.chat().load(file)?
+        Chat::load(&llm, file)?
     } else {
         llm.chat().system("You are a helpful assistant.").temperature(0.0).max_tokens(128).start()?
     };

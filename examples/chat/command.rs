@@ -96,7 +96,7 @@ impl Command {
                 format!("saved as {}", path.display())
             }
             Self::Load(path) => {
-                *chat = chat.llama().chat().load(&path)?;
+                *chat = Chat::load(chat.llama(), &path)?;
                 turns(chat)
             }
             Self::Quit => return Ok(Then::Quit),

@@ -68,7 +68,7 @@ fn main() -> anyhow::Result<()> {
             Ok(None) => Then::Ask(line),
             Ok(Some(command)) => match command.run(&mut chat) {
                 Ok(then) => then,
-                Err(error) => Then::Say(error.to_string()),
+                Err(error) => Then::Say(format!("{error:#}")),
             },
             Err(reason) => Then::Say(reason),
         };
@@ -76,7 +76,7 @@ fn main() -> anyhow::Result<()> {
             Then::Ask(question) => {
                 // What cannot be answered is no part of the conversation, which goes on.
                 if let Err(error) = answer(&mut chat, &question, &running) {
-                    println!("\n{error}");
+                    println!("\n{error:#}");
                 }
             }
             Then::Say(text) => println!("{text}"),
@@ -93,7 +93,7 @@ fn start(args: &Args) -> anyhow::Result<Chat> {
     }
     let llm = llm.load()?;
     if let Some(path) = &args.load {
-        return Ok(llm.chat().load(path)?);
+        return Ok(Chat::load(&llm, path)?);
     }
     let mut chat = llm.chat();
     if let Some(system) = &args.system {

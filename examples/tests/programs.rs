@@ -186,7 +186,7 @@ fn chat_answers_and_knows_its_commands() {
     let out = say(&["--load", &file], &["/history", "And of Italy?", "/load nowhere.json"]);
     assert!(out.contains("[assistant] The capital of France is Paris."), "{out}");
     assert!(out.contains("Rome") && !out.contains("[0 tokens in memory"), "{out}");
-    assert!(out.contains("nowhere.json was not saved or loaded"), "{out}");
+    assert!(out.contains("nowhere.json could not be saved or loaded: No such file"), "{out}");
 }
 
 #[test]

@@ -41,7 +41,7 @@ static PROMPTS: LazyLock<Vec<ChatPrompt>> = LazyLock::new(|| {
     let with = ChatRequest::new([Message::user("x")]).tools([tool]).parallel_tool_calls(true);
     let requests = [with.clone(), with.parallel_tool_calls(false), ChatRequest::new([Message::user("x")])];
     let render = |text| {
-        let template = ChatTemplate::from_text(text, "<s>", "</s>").expect("the template is one of the tests");
+        let template = ChatTemplate::from_jinja_without_model(text, "<s>", "</s>").expect("the template is one of the tests");
         requests.iter().filter_map(|request| template.render(request).ok()).collect::<Vec<_>>()
     };
     TEMPLATES.into_iter().flat_map(render).collect()

@@ -140,7 +140,7 @@ fuzz_target!(|bytes: &[u8]| {
         .output_bytes(1 << 20)
         .time(Duration::from_secs(5));
     let started = Instant::now();
-    if let Ok(template) = ChatTemplate::builder().limits(limits).from_text(&source, "<s>", "</s>") {
+    if let Ok(template) = ChatTemplate::builder().limits(limits).from_jinja_without_model(&source, "<s>", "</s>") {
         let text = String::from_utf8_lossy(bytes);
         let _ = template.render(&ChatRequest::new([Message::user(text.as_ref())]));
         let _ = template.render(&conversation(&text));

@@ -1,11 +1,13 @@
-//! Conversations: messages, templates, answers, and sessions that remember.
+//! Conversations: messages, templates, answers, and sessions with a memory.
 //!
 //! - [`Chat`], from [`Llama::chat`](crate::Llama::chat), is a conversation that keeps its memory between turns.
-//! - [`ChatTemplate`] makes prompts of [`Message`]s and reads the answers, for those who keep their own history.
+//! - [`ChatTemplate`] renders [`Message`]s to prompts and parses the answers, for programs that keep their own history.
 //!
-//! What messages say is text. A message that contains `<|im_end|>` does not end its turn: see [`ChatPrompt::tokens`].
+//! The content of a message is text. A message that contains `<|im_end|>` does not end its turn: see
+//! [`ChatPrompt::tokens`].
 
 mod answer;
+mod answering;
 mod builder;
 mod continue_answer;
 mod file;
@@ -31,6 +33,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{ErrorKind, Result};
 
 pub use answer::{Answer, AnswerParser, Delta, ToolCallDelta};
+pub use answering::ChatEvent;
 pub use builder::ChatBuilder;
 pub use continue_answer::ContinueAnswer;
 pub use left_out::LeftOut;
@@ -41,15 +44,15 @@ pub use prompt::{ChatGrammar, ChatPrompt, ChatTrigger};
 pub use reply::Reply;
 pub use request::ChatRequest;
 pub use session::Chat;
-pub use stream::{ChatEvent, ChatStream};
+pub use stream::{ChatEventStream, ChatStream};
 pub use template::{ChatTemplate, TemplateCaps};
 pub use template_builder::ChatTemplateBuilder;
 pub use tool::{Tool, ToolChoice};
 pub use turn::Turn;
 
-/// Reads what the shim has written.
+/// Reads JSON that the shim has written.
 fn from_shim<T: DeserializeOwned>(json: &str) -> Result<T> {
     serde_json::from_str(json).map_err(|error| {
-        ErrorKind::Chat { reason: format!("llama.cpp's side gave something else: {error}") }.into()
+        ErrorKind::Chat { reason: format!("the JSON from llama.cpp's side has another form: {error}") }.into()
     })
 }

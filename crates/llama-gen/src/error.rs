@@ -1,134 +1,212 @@
-//! What can go wrong while generating.
+//! Errors of generating.
 
 use std::fmt;
 
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
-/// An error. [`kind`](Error::kind) says what went wrong.
+/// An error of this crate. [`kind`](Error::kind) tells its cause.
+///
+/// `{}` writes the error alone, `{:#}` the error with its [sources](std::error::Error::source), separated by colons.
 pub struct Error(Box<ErrorKind>);
 
 /// The kinds of errors. New kinds are added in minor releases.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// From `llama-core`: loading, decoding, sampling.
+    /// An error of `llama-core`: loading, decoding, sampling.
     #[error(transparent)]
     Core(#[from] llama_core::Error),
-    /// Parameters are out of range; all of them are listed.
-    #[error("the parameters are not valid: {}", .0.join("; "))]
-    InvalidParameters(
-        /// One sentence for each, with the name, the value and the range.
-        Vec<String>,
-    ),
-    /// The prompt cannot be given to a model.
+    /// Parameters are out of range, contradict each other, or do not apply.
+    #[error("the parameters are not valid: {}", ProblemList(problems))]
+    #[non_exhaustive]
+    InvalidParameters {
+        /// Every problem that was found: at least one.
+        problems: Vec<ParameterProblem>,
+    },
+    /// The prompt cannot be used.
     #[error("the prompt is not valid: {reason}")]
+    #[non_exhaustive]
     InvalidPrompt {
-        /// What is wrong with it, and what would be right.
+        /// The cause, and how to avoid it.
         reason: String,
     },
     /// The prompt leaves no room for an answer.
     #[error(
-        "the prompt has {n_prompt} tokens and the context takes {n_ctx}, with at least one for the answer: shorten \
-             the prompt or load the model with a larger n_ctx"
+        "the prompt has {n_prompt} tokens, but must be shorter than the context of {n_ctx}, to leave room for an answer: \
+             shorten the prompt, or load the model with a larger n_ctx"
     )]
+    #[non_exhaustive]
     PromptTooLong {
         /// Tokens of the prompt.
         n_prompt: usize,
-        /// Tokens that one sequence can have.
+        /// The most tokens of one sequence.
         n_ctx: u32,
     },
-    /// The context is full, and [`WhenFull::Error`](crate::WhenFull::Error) was asked for.
+    /// The context is full, and [`WhenFull::Error`](crate::WhenFull::Error) is set.
     #[error(
         "the context of {n_ctx} tokens is full: load the model with a larger n_ctx, or choose another WhenFull"
     )]
+    #[non_exhaustive]
     ContextFull {
-        /// Tokens that one sequence can have.
+        /// The most tokens of one sequence.
         n_ctx: usize,
     },
-    /// [`WhenFull::Shift`](crate::WhenFull::Shift) was asked for, and the memory of this model cannot do that.
+    /// [`WhenFull::Shift`](crate::WhenFull::Shift) is set, but the memory of this model cannot be shifted.
     #[error(
         "a full context cannot be shifted with this model: {reason}. WhenFull::Compact works with any model"
     )]
+    #[non_exhaustive]
     CannotShift {
-        /// Why.
+        /// The cause.
         reason: &'static str,
     },
-    /// A [`Compactor`](crate::Compactor) did not do its work.
-    #[error("the compactor could not shorten the text: {source}")]
+    /// A [`Compactor`](crate::Compactor) failed.
+    #[error("the compactor could not shorten the text")]
+    #[non_exhaustive]
     Compactor {
-        /// What it said, or what is wrong with what it gave.
+        /// The compactor's own error, or the problem with its tokens.
         source: crate::CompactError,
     },
-    /// The system has no thread for an asynchronous generation.
-    #[error("no thread could be started for the generation: {source}")]
+    /// The system could not start a thread for an asynchronous generation.
+    #[error("no thread could be started for the generation")]
+    #[non_exhaustive]
     Thread {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// The model comes without a chat template.
+    /// The model has no chat template.
     #[error(
-        "the model has no chat template: give one with ChatTemplate::with_text, or use generate for a model that was \
-             not trained to chat"
+        "the model has no chat template: create one with ChatTemplate::from_jinja, or use generate for a model \
+             that was not trained to chat"
     )]
     NoChatTemplate,
-    /// A conversation, its template or its file is not usable.
-    #[error("the chat is not usable: {reason}")]
+    /// A conversation, its template or its file cannot be used.
+    #[error("the chat cannot be used: {reason}")]
+    #[non_exhaustive]
     Chat {
-        /// What is wrong, and what would be right.
+        /// The cause, and how to avoid it.
         reason: String,
     },
-    /// The chat template does not show what somebody has said, or no tool where one must be called.
+    /// The chat template drops the content of a message, or every tool although a call is required.
     #[cfg(feature = "chat")]
     #[error(
         "the chat template does not show {}: use another template or model, or leave it out of the conversation",
         crate::chat::LeftOutList(lost)
     )]
+    #[non_exhaustive]
     LostByTemplate {
-        /// At least one, in the order of the conversation.
+        /// The dropped parts: at least one, in the order of the conversation.
         lost: Vec<crate::chat::LeftOut>,
     },
-    /// A conversation could not be saved to a file, or the file is none of a conversation.
-    #[error("the conversation {} was not saved or loaded: {source}", path.display())]
+    /// A conversation could not be saved to a file, or loaded from it.
+    #[error("the conversation {} could not be saved or loaded", path.display())]
+    #[non_exhaustive]
     ChatFile {
         /// The file.
         path: std::path::PathBuf,
-        /// What is wrong.
+        /// The system's reason, or the problem with the file's content.
         source: std::io::Error,
     },
     /// The model cannot generate text.
     #[error("{} cannot generate text: {reason}", path.display())]
+    #[non_exhaustive]
     NotGenerative {
         /// The model's file.
         path: std::path::PathBuf,
-        /// Why.
+        /// The cause.
         reason: &'static str,
     },
     /// The model cannot fill in the middle.
     #[error(
         "the model cannot fill in the middle: its vocabulary has no {missing}. Use a model that was trained for it, or \
-             name the tokens with overrides of `tokenizer.ggml.fim_pre_token_id` and its kin"
+             set the tokens with overrides of `tokenizer.ggml.fim_pre_token_id` and the like"
     )]
+    #[non_exhaustive]
     NoInfill {
-        /// The tokens that there are not.
+        /// The names of the missing tokens.
         missing: String,
     },
-    /// A tokenizer could not be made, or failed.
+    /// A tokenizer could not be created, or failed.
     #[error("the tokenizer cannot be used: {reason}")]
+    #[non_exhaustive]
     Tokenizer {
-        /// Why.
+        /// The cause.
         reason: String,
     },
-    /// The ids of a tokenizer are not those of the model.
-    #[error("the tokenizer is not that of the model: {reason}")]
+    /// The token ids of a tokenizer differ from those of the model.
+    #[error("the tokenizer does not match the model: {reason}")]
+    #[non_exhaustive]
     TokenizerMismatch {
         /// The tokens that differ.
         reason: String,
     },
 }
 
+/// A parameter whose value cannot be used.
+///
+/// ```
+/// use llama_gen::{ErrorKind, GenerationParams, SamplingParams};
+///
+/// let mut params = GenerationParams::default();
+/// params.sampling = SamplingParams::default().top_p(2.0);
+/// let error = params.validate().unwrap_err();
+/// let ErrorKind::InvalidParameters { problems, .. } = error.kind() else { unreachable!() };
+/// assert_eq!(problems[0].name, "top_p");
+/// assert_eq!(problems[0].to_string(), "top_p is 2, but must be above 0 and at most 1");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct ParameterProblem {
+    /// Name of the parameter, with the path to it inside another one: `top_p`, `stop[1]`, `repetition_guard.repeats`.
+    pub name: String,
+    /// The value that was given, as text.
+    pub value: String,
+    /// The accepted values, as the end of a sentence that begins with "must be".
+    pub expected: String,
+}
+
+impl ParameterProblem {
+    /// Creates the problem "`name` is `value`, but must be `expected`".
+    pub fn new(name: impl Into<String>, value: impl fmt::Display, expected: impl Into<String>) -> Self {
+        Self { name: name.into(), value: value.to_string(), expected: expected.into() }
+    }
+
+    /// Returns an error with these problems, or nothing when there are none.
+    pub(crate) fn refuse(problems: Vec<Self>) -> Result<()> {
+        if problems.is_empty() { Ok(()) } else { Err(ErrorKind::InvalidParameters { problems }.into()) }
+    }
+}
+
+impl fmt::Display for ParameterProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {}, but must be {}", self.name, self.value, self.expected)
+    }
+}
+
+impl From<ParameterProblem> for ErrorKind {
+    fn from(problem: ParameterProblem) -> Self {
+        Self::InvalidParameters { problems: vec![problem] }
+    }
+}
+
+/// The problems of one error, separated by semicolons.
+struct ProblemList<'p>(&'p [ParameterProblem]);
+
+impl fmt::Display for ProblemList<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("; ")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
 impl Error {
-    /// What went wrong.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> &ErrorKind {
         &self.0
@@ -143,7 +221,13 @@ impl<K: Into<ErrorKind>> From<K> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        write!(f, "{}", self.0)?;
+        let mut source = std::error::Error::source(self).filter(|_| f.alternate());
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
     }
 }
 

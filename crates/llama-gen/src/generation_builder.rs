@@ -244,7 +244,7 @@ impl GenerationBuilder {
     }
 
     fn collected(mut self) -> Result<Self> {
-        let way_out = "the whole text comes without events: use stream or stream_async";
+        let way_out = "use `stream` or `stream_async`";
         self.request.wanted = self.request.wanted.collected(way_out)?;
         Ok(self)
     }

@@ -57,10 +57,12 @@ mod tokenizer;
 mod when_full;
 
 pub use cancel::CancelToken;
+#[cfg(feature = "chat")]
+pub use chat::{Chat, ChatEvent, ChatTemplate, Message, Reply, Tool};
 pub use completion::Completion;
 pub use detokenize::Detokenizer;
 pub use drivers::{Beam, BeamParams, Completions, EventStream, Generator};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, ParameterProblem, Result};
 pub use event::{ChosenToken, Event, FinishReason, Progress, Shortened, Text, TokenProbability};
 pub use finish::{Finish, MemoryReport, Timings, Usage};
 pub use generation_builder::GenerationBuilder;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use llama_core::{LoraAdapter, Token};
 
 use crate::cancel::CancelToken;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ParameterProblem, Result};
 use crate::interrupt::Interrupt;
 use crate::lora::Adapters;
 use crate::params::{GenerationParams, GrammarParams, SamplingParams};
@@ -45,7 +45,7 @@ pub struct Request {
     /// Special tokens whose names are part of the text.
     pub(crate) shown_tokens: Vec<Token>,
     /// Calls that would have discarded what an earlier one had set.
-    problems: Vec<String>,
+    problems: Vec<ParameterProblem>,
 }
 
 /// The events that a generation yields only when they are asked for.
@@ -67,8 +67,8 @@ impl Wanted {
     /// those.
     pub(crate) fn collected(self, way_out: &str) -> Result<Self> {
         if self.progress {
-            let problem = format!("progress is true, but {way_out}");
-            return Err(ErrorKind::InvalidParameters(vec![problem]).into());
+            let expected = format!("false for `complete`, which returns no events: {way_out}");
+            return Err(ParameterProblem::new("progress", true, expected).into());
         }
         Ok(Self { tokens: true, ..self })
     }
@@ -116,8 +116,8 @@ impl Request {
 
     fn refuse_after_setters(&mut self, name: &str, is_set: bool) {
         if is_set {
-            let problem = format!("{name} was called after other parameters were set, which it would discard: call it first");
-            self.problems.push(problem);
+            let expected = "called before the setters whose values it would discard";
+            self.problems.push(ParameterProblem::new(name, "called late", expected));
         }
     }
 
@@ -277,9 +277,7 @@ impl Request {
 
     /// Refuses parameters that are out of range, and setters that were called in an order that loses something.
     pub(crate) fn validate(&self) -> Result<()> {
-        if !self.problems.is_empty() {
-            return Err(ErrorKind::InvalidParameters(self.problems.clone()).into());
-        }
+        ParameterProblem::refuse(self.problems.clone())?;
         self.params.validate()
     }
 
@@ -287,14 +285,18 @@ impl Request {
     pub(crate) fn check_for_shared_memory(&self) -> Result<()> {
         let mut problems = Vec::new();
         if !self.checkpoints.is_empty() {
-            let problem = "checkpoint_at was called, but completions and beam search have a context of their own that keeps \
-                           none: leave it out";
-            problems.push(problem.to_owned());
+            let expected = "unset for completions and beam search, whose contexts keep no checkpoints";
+            problems.push(ParameterProblem::new(
+                "checkpoint_at",
+                format!("{:?}", self.checkpoints),
+                expected,
+            ));
         }
         if matches!(self.when_full, WhenFull::Shift { .. } | WhenFull::Compact(_)) {
-            let when_full = &self.when_full;
-            problems.push(format!("when_full is {when_full:?}: sequences that share their memory can stop or fail"));
+            let (value, expected) =
+                (format!("{:?}", self.when_full), "Stop or Error for sequences that share memory");
+            problems.push(ParameterProblem::new("when_full", value, expected));
         }
-        if problems.is_empty() { Ok(()) } else { Err(ErrorKind::InvalidParameters(problems).into()) }
+        ParameterProblem::refuse(problems)
     }
 }

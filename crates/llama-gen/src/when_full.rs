@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use llama_core::{Token, Vocab};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, ParameterProblem, Result};
 use crate::memory::Gap;
 
 /// What to do when a generation has as many tokens as its context takes.
@@ -127,8 +127,8 @@ impl WhenFull {
         // A token for the beginning, and two that can go.
         let most = n_ctx.saturating_sub(3);
         if *keep > most {
-            let reason = format!("the context takes {n_ctx} tokens and some have to go: it is at most {most}");
-            return Err(ErrorKind::InvalidParameters(vec![format!("keep is {keep}: {reason}")]).into());
+            let expected = format!("at most {most} in a context of {n_ctx} tokens");
+            return Err(ParameterProblem::new("when_full.keep", keep, expected).into());
         }
         Ok(())
     }

@@ -58,26 +58,32 @@ impl From<Answer> for Message {
 }
 
 /// A further piece of an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// In JSON it is an object with one field, named as in a message: `{"content": "Good "}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Delta {
-    /// More of what the model thinks.
+    /// More of the reasoning.
+    #[serde(rename = "reasoning_content")]
     Reasoning(String),
-    /// More of what it says.
+    /// More of the text.
     Content(String),
     /// A new tool call, or more of the last one.
     ToolCall(ToolCallDelta),
 }
 
 /// A further piece of a tool call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ToolCallDelta {
-    /// Which of the calls that have begun, from 0.
+    /// The index of the call among those that have begun, from 0.
     pub index: usize,
-    /// Its id, when that has become known.
+    /// The id of the call, in the first delta that knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The tool's name, when that has become known.
+    /// The name of the tool, in the first delta that knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// More of the arguments.
     pub arguments: String,
@@ -118,7 +124,7 @@ impl Format {
 ///
 /// # fn main() -> Result<(), llama_gen::Error> {
 /// let text = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}<|assistant|>";
-/// let prompt = ChatTemplate::from_text(text, "", "")?.render(&ChatRequest::new([Message::user("Hello")]))?;
+/// let prompt = ChatTemplate::from_jinja_without_model(text, "", "")?.render(&ChatRequest::new([Message::user("Hello")]))?;
 /// let mut parser = prompt.parser();
 /// assert_eq!(parser.push("Good "), [Delta::Content("Good ".to_owned())]);
 /// assert_eq!(parser.push("day."), [Delta::Content("day.".to_owned())]);

@@ -1,11 +1,9 @@
-//! Describing a conversation before it begins.
-
-use std::path::Path;
+//! Settings of a conversation before it begins.
 
 use serde_json::Value;
 
 use super::history::History;
-use super::memory::Memory;
+use super::memory::ChatMemory;
 use super::message::Message;
 use super::session::Chat;
 use super::settings::Settings;
@@ -16,7 +14,7 @@ use crate::model::Llama;
 use crate::params::{GenerationParams, SamplingParams};
 
 impl Llama {
-    /// Begins to describe a conversation; [`start`](ChatBuilder::start) begins it.
+    /// Creates a builder for a conversation; [`start`](ChatBuilder::start) begins it. [`Chat::load`] continues a saved one.
     ///
     /// ```
     /// # fn main() -> Result<(), llama_gen::Error> {
@@ -36,9 +34,9 @@ impl Llama {
     }
 }
 
-/// A conversation that has been described and not begun. Made by [`Llama::chat`].
+/// The settings of a conversation that has not begun yet. Created by [`Llama::chat`].
 #[derive(Clone, Debug)]
-#[must_use = "nothing begins until `start` is called"]
+#[must_use = "the conversation does not begin until `start` is called"]
 pub struct ChatBuilder {
     llama: Llama,
     template: Option<ChatTemplate>,
@@ -47,106 +45,96 @@ pub struct ChatBuilder {
 }
 
 impl ChatBuilder {
-    /// What the model is told before the conversation. Where a template knows no role for that, it goes in front of the
-    /// first question.
+    /// Sets the system message. A template without a system role has it put in front of the first user message.
     pub fn system(mut self, system: impl Into<String>) -> Self {
         self.settings.system = Some(system.into());
         self
     }
 
-    /// Another template than the model's own.
+    /// Sets a template instead of the model's own.
     pub fn template(mut self, template: &ChatTemplate) -> Self {
         self.settings.template = Some(template.source().to_owned());
         self.template = Some(template.clone());
         self
     }
 
-    /// Messages that the conversation begins with: examples, or a history from elsewhere. They are not turns: they cannot
-    /// be undone.
+    /// Sets the messages that the conversation begins with: examples, or a history from elsewhere. They are not turns and
+    /// cannot be undone.
     pub fn messages(mut self, messages: impl Into<Vec<Message>>) -> Self {
         self.messages = messages.into();
         self
     }
 
-    /// Tools that the model may call. Its calls come with its answers; their results are sent as messages.
+    /// Sets the tools that the model may call. Calls are part of its answers; results are sent as messages.
     pub fn tools(mut self, tools: impl Into<Vec<Tool>>) -> Self {
         self.settings.tools = tools.into();
         self
     }
 
-    /// Whether the model calls tools.
+    /// Sets whether the model may, must or must not call tools.
     pub fn tool_choice(mut self, choice: ToolChoice) -> Self {
         self.settings.tool_choice = choice;
         self
     }
 
-    /// Whether the model thinks before it answers, if it can. Default: true.
+    /// Sets whether the model reasons before it answers, if it can. Default: true.
     pub fn thinking(mut self, thinking: bool) -> Self {
         self.settings.thinking = thinking;
         self
     }
 
-    /// Sets a variable that the template knows: see [`ChatRequest::template_arg`](super::ChatRequest::template_arg).
+    /// Sets a variable of the template: see [`ChatRequest::template_arg`](super::ChatRequest::template_arg).
     pub fn template_arg(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.settings.template_args.insert(name.into(), value.into());
         self
     }
 
-    /// How answers are generated.
+    /// Sets the parameters that answers are generated with. Parameters that were set before, and that are open here, stay
+    /// set: see [`GenerationParams::or`].
     pub fn params(mut self, params: GenerationParams) -> Self {
-        self.settings.params = params;
+        self.settings.params = params.or(&self.settings.params);
         self
     }
 
-    /// How tokens are chosen.
+    /// Sets how tokens are chosen. Parameters that were set before, and that are open here, stay set: see
+    /// [`SamplingParams::or`].
     pub fn sampling(mut self, sampling: SamplingParams) -> Self {
-        self.settings.params.sampling = sampling;
+        self.settings.params.sampling = sampling.or(&self.settings.params.sampling);
         self
     }
 
-    /// See [`SamplingParams::temperature`].
+    /// Sets the temperature: see [`SamplingParams::temperature`].
     pub fn temperature(mut self, temperature: f32) -> Self {
         self.settings.params.sampling.temperature = Some(temperature);
         self
     }
 
-    /// See [`SamplingParams::seed`].
+    /// Sets the seed of the random numbers: see [`SamplingParams::seed`].
     pub fn seed(mut self, seed: u32) -> Self {
         self.settings.params.sampling.seed = Some(seed);
         self
     }
 
-    /// The most tokens of an answer, thoughts included.
+    /// Sets the most tokens of an answer, including its reasoning.
     pub fn max_tokens(mut self, max_tokens: u32) -> Self {
         self.settings.params.max_tokens = Some(max_tokens);
         self
     }
 
-    /// Begins the conversation. Nothing is computed before the first question.
+    /// Begins the conversation. Nothing is decoded before the first turn.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::NoChatTemplate`](crate::ErrorKind::NoChatTemplate),
     /// [`ErrorKind::InvalidParameters`](crate::ErrorKind::InvalidParameters),
-    /// [`ErrorKind::Core`](crate::ErrorKind::Core) for a template that cannot be read.
+    /// [`ErrorKind::Core`](crate::ErrorKind::Core) for a template that cannot be parsed.
     pub fn start(self) -> Result<Chat> {
         self.settings.params.validate()?;
         let template = match self.template {
             Some(template) => template,
             None => self.settings.make_template(self.llama.model())?,
         };
-        let memory = Memory::new(&self.llama);
+        let memory = ChatMemory::new(&self.llama);
         Ok(Chat::new(self.llama, template, self.settings, History::new(self.messages), memory))
-    }
-
-    /// Goes on with a conversation that [`Chat::save`] has saved: with its messages, its settings and, when that was saved
-    /// by the same model, its memory, so that nothing of it is computed again. What was set here does not count.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::ChatFile`](crate::ErrorKind::ChatFile) for a file that is none of a conversation, and as
-    /// [`start`](Self::start).
-    pub fn load(self, path: impl AsRef<Path>) -> Result<Chat> {
-        Chat::load(self.llama, path.as_ref())
     }
 }

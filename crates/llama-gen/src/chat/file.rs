@@ -8,15 +8,15 @@ use llama_core::Token;
 use llama_gguf::AtomicFile;
 use serde::{Deserialize, Serialize};
 
-use super::history::{End, History, Transcript, Turn};
-use super::memory::{Memory, file_beside};
+use super::history::{End, History, PastTurn, Transcript};
+use super::memory::{ChatMemory, file_beside};
 use super::message::Message;
 use super::session::Chat;
 use super::settings::Settings;
 use crate::error::{ErrorKind, Result};
 use crate::model::Llama;
 
-/// What such a file says it is.
+/// Marks a JSON file as a conversation.
 const FORMAT: &str = "llama-gen chat";
 const VERSION: u32 = 1;
 
@@ -29,7 +29,7 @@ struct Saved {
     settings: Settings,
     given: Vec<Message>,
     turns: Vec<Vec<Message>>,
-    /// The tokens in the file of the memory. Empty when there is none.
+    /// The tokens of the memory's file. Empty without such a file.
     memory: Vec<i32>,
     transcript: SavedTranscript,
 }
@@ -38,22 +38,23 @@ struct Saved {
 struct SavedTranscript {
     text: String,
     tokens: Vec<i32>,
-    /// Lengths of text and tokens after each turn.
+    /// Lengths of text and tokens after each turn, `None` for a turn before the transcript.
     ends: Vec<Option<(usize, usize)>>,
 }
 
 impl Chat {
-    /// Saves the conversation: its messages and settings as JSON, and beside it, in a file of the same name with
-    /// `.memory` at its end, what is in memory, so that it need not be computed again. Turns that were undone are not
-    /// saved.
+    /// Saves the conversation in two files: its messages and settings as JSON, and its memory in a file with `.memory`
+    /// appended to the name. Undone turns are not saved.
     ///
-    /// Each file is written under another name and renamed when it is complete. A file that is replaced keeps its mode, and
-    /// a symbolic link stays: the file that it leads to is replaced. The second file may be large; the first one alone is
-    /// enough to continue from.
+    /// The file of the memory may be large. Without it [`Chat::load`] works too, but the next turn decodes the whole
+    /// conversation again.
+    ///
+    /// Each file is written under another name and renamed when it is complete. A file that is replaced keeps its mode. Of
+    /// a symbolic link the target is replaced.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::ChatFile`] and [`ErrorKind::Core`] when a file cannot be written.
+    /// [`ErrorKind::ChatFile`] or [`ErrorKind::Core`] when a file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let memory = self.memory.save(&file_beside(path))?;
@@ -69,30 +70,40 @@ impl Chat {
         write(path, &saved).map_err(|source| in_file(path, source))
     }
 
-    /// See [`ChatBuilder::load`](super::ChatBuilder::load).
-    pub(super) fn load(llama: Llama, path: &Path) -> Result<Self> {
+    /// Loads a conversation that was [saved](Self::save): its messages, its settings and its memory, so that nothing is
+    /// decoded again.
+    ///
+    /// The memory is left out, with a warning in the log, when its file is missing or damaged, or when it was saved by
+    /// another model.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ChatFile`] for a file that is not a conversation, and the errors of
+    /// [`ChatBuilder::start`](super::ChatBuilder::start).
+    pub fn load(llama: &Llama, path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
         let text = fs::read_to_string(path).map_err(|source| in_file(path, source))?;
         let saved = read(&text).map_err(|source| in_file(path, source))?;
         saved.settings.params.validate()?;
         let template = saved.settings.make_template(llama.model())?;
-        let turns = saved.turns.into_iter().map(|messages| Turn { messages, end: None });
+        let turns = saved.turns.into_iter().map(|messages| PastTurn { messages, end: None });
         let mut history = History::new(saved.given);
         history.turns = turns.collect();
-        let memory = match remember(&llama, path, &saved.memory) {
-            // It is of the same model, so the transcript's tokens are too.
+        let memory = match remember(llama, path, &saved.memory) {
+            // The memory is of this model, so the tokens of the transcript are too.
             Some(memory) => {
                 saved.transcript.restore(&mut history);
                 memory
             }
-            None => Memory::new(&llama),
+            None => ChatMemory::new(llama),
         };
-        Ok(Self::new(llama, template, saved.settings, history, memory))
+        Ok(Self::new(llama.clone(), template, saved.settings, history, memory))
     }
 }
 
 impl SavedTranscript {
     fn new(history: &History) -> Self {
-        let end = |turn: &Turn| turn.end.map(|end| (end.text, end.tokens));
+        let end = |turn: &PastTurn| turn.end.map(|end| (end.text, end.tokens));
         Self {
             text: history.transcript.text.clone(),
             tokens: numbers(&history.transcript.tokens),
@@ -116,16 +127,16 @@ fn numbers(tokens: &[Token]) -> Vec<i32> {
     tokens.iter().map(|token| token.get()).collect()
 }
 
-/// Loads the memory. Without it the conversation is the same, and computed again.
-fn remember(llama: &Llama, path: &Path, tokens: &[i32]) -> Option<Memory> {
+/// Loads the memory, or logs why that fails: the conversation is complete without it.
+fn remember(llama: &Llama, path: &Path, tokens: &[i32]) -> Option<ChatMemory> {
     let tokens: Vec<_> = tokens.iter().copied().map(Token::new).collect();
     if tokens.is_empty() {
         return None;
     }
-    let loaded = Memory::load(llama, &file_beside(path), &tokens);
+    let loaded = ChatMemory::load(llama, &file_beside(path), &tokens);
     loaded
         .inspect_err(|error| {
-            tracing::warn!("the conversation {} is computed again: {error}", path.display());
+            tracing::warn!("the conversation {} will be decoded again: {error:#}", path.display());
         })
         .ok()
 }
@@ -136,13 +147,13 @@ fn read(text: &str) -> io::Result<Saved> {
         let (format, version) = (saved.format, saved.version);
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            format!("it is a {format:?} of version {version}: this is for {FORMAT:?} of version {VERSION}"),
+            format!("the format is {format:?}, version {version}, but must be {FORMAT:?}, version {VERSION}"),
         ));
     }
     Ok(saved)
 }
 
-/// Writes a file that appears under its name only when it is complete.
+/// Writes the file under another name, and renames it when it is complete.
 fn write(path: &Path, saved: &Saved) -> io::Result<()> {
     let file = AtomicFile::create(path)?;
     let mut writer = BufWriter::new(file.as_file());

@@ -1,38 +1,38 @@
-//! The turns of a conversation, back and forth.
+//! The turns of a conversation, with undo and redo.
 
 use llama_core::{Token, Vocab};
 
 use super::message::Message;
 use crate::error::Result;
 
-/// The turns of a conversation, and the tokens that they have been so far.
+/// The turns of a conversation, and the tokens that the model has read and chosen so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
-    /// The messages that it began with.
+    /// The messages that the conversation began with.
     pub(super) given: Vec<Message>,
-    pub(super) turns: Vec<Turn>,
-    /// Turns that were undone, the last one first.
+    pub(super) turns: Vec<PastTurn>,
+    /// Undone turns, the next to redo at the end.
     undone: Vec<Undone>,
     pub(super) transcript: Transcript,
 }
 
-/// What was said, by whoever is not the model, and what it answered.
+/// A finished turn: the messages that were sent, and the answer.
 #[derive(Clone, Debug)]
-pub(super) struct Turn {
+pub(super) struct PastTurn {
     pub(super) messages: Vec<Message>,
-    /// Where the transcript was after it; `None` when the transcript does not go back so far.
+    /// The end of the transcript after this turn; `None` when the transcript begins later.
     pub(super) end: Option<End>,
 }
 
-/// A place in a transcript.
+/// A position in a transcript.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
     pub(super) text: usize,
     pub(super) tokens: usize,
 }
 
-/// A prompt and its answer, as text and as the tokens that it really was: those that a model chooses are not always those
-/// that a tokenizer makes of the same text.
+/// A prompt and its answer, as text and as the tokens that were really used: a model may choose other tokens for a text
+/// than the tokenizer does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Transcript {
     pub(super) text: String,
@@ -41,8 +41,8 @@ pub(super) struct Transcript {
 
 #[derive(Clone, Debug)]
 struct Undone {
-    turn: Turn,
-    /// What the transcript has lost by it.
+    turn: PastTurn,
+    /// The end of the transcript that was cut off with the turn.
     tail: Option<Transcript>,
 }
 
@@ -55,14 +55,14 @@ impl History {
         self.given.iter().chain(self.turns.iter().flat_map(|turn| &turn.messages))
     }
 
-    /// Adds a turn. `transcript` is the whole of it, `went_on` whether it begins with what there was.
+    /// Adds a turn. `transcript` is the whole transcript with it; `went_on` says whether it begins with the current one.
     pub(super) fn push(&mut self, messages: Vec<Message>, transcript: Option<Transcript>, went_on: bool) {
         if !went_on || transcript.is_none() {
             self.forget_transcript();
         }
         self.transcript = transcript.unwrap_or_default();
         let end = (!self.transcript.tokens.is_empty()).then(|| self.transcript.end());
-        self.turns.push(Turn { messages, end });
+        self.turns.push(PastTurn { messages, end });
         self.undone.clear();
     }
 
@@ -71,7 +71,7 @@ impl History {
         self.turns.iter_mut().for_each(|turn| turn.end = None);
     }
 
-    /// Takes the last turn back. False when there is none.
+    /// Undoes the last turn. Returns false when there is none.
     pub(super) fn undo(&mut self) -> bool {
         let Some(turn) = self.turns.pop() else { return false };
         let before = self.turns.last().and_then(|turn| turn.end);
@@ -87,7 +87,7 @@ impl History {
         true
     }
 
-    /// Puts the turn back that was taken back last. False when there is none.
+    /// Redoes the turn that was undone last. Returns false when there is none.
     pub(super) fn redo(&mut self) -> bool {
         let Some(Undone { mut turn, tail }) = self.undone.pop() else { return false };
         match tail {
@@ -98,7 +98,7 @@ impl History {
         true
     }
 
-    /// How many turns can be put back.
+    /// Returns the number of turns that can be redone.
     pub(super) fn n_undone(&self) -> usize {
         self.undone.len()
     }
@@ -118,7 +118,7 @@ impl Transcript {
         self.tokens.extend_from_slice(&tail.tokens);
     }
 
-    /// Adds an answer. `None` when its tokens are no text.
+    /// Appends an answer. Returns `None` when its tokens are not valid UTF-8.
     pub(super) fn with_answer(mut self, vocab: Vocab<'_>, answer: &[Token]) -> Result<Option<Self>> {
         let mut bytes = Vec::new();
         for token in answer {

@@ -8,23 +8,28 @@ use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A part of a conversation that the prompt does not have, because the template does not show it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LeftOut {
     /// What a message says.
+    #[non_exhaustive]
     Content {
         /// The index of the message.
         message: usize,
     },
     /// What the model thought before it answered. Many templates leave it out of earlier turns.
+    #[non_exhaustive]
     Reasoning {
         /// The index of the message.
         message: usize,
     },
     /// A call of a tool.
+    #[non_exhaustive]
     ToolCall {
         /// The index of the message.
         message: usize,
@@ -32,6 +37,7 @@ pub enum LeftOut {
         call: usize,
     },
     /// A tool that the model may call.
+    #[non_exhaustive]
     Tool {
         /// The tool's name.
         name: String,

@@ -1,4 +1,4 @@
-//! What a conversation has in the memory of its own context.
+//! The context of a conversation and its memory.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,20 +9,20 @@ use std::sync::Arc;
 use llama_core::Token;
 
 use crate::error::{ErrorKind, Result};
-use crate::model::Llama;
 use crate::memory::Idle;
+use crate::model::Llama;
 
 /// The sequence of a board in the pool.
 const ONLY: usize = 0;
 
-/// The memory of one conversation: a context that nobody else uses, so that it is there when the next turn comes.
+/// The memory of one conversation: a context that no other generation uses, so that the next turn finds it unchanged.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct ChatMemory {
     pool: Arc<Idle>,
 }
 
-impl Memory {
-    /// Takes over a context that no generation uses now. Without one, the first turn creates it.
+impl ChatMemory {
+    /// Creates an empty memory. It takes an idle context of the model; without one, the first turn creates a context.
     pub(super) fn new(llama: &Llama) -> Self {
         let pool = llama.idle().alone();
         if let Some(mut lease) = llama.idle().take_oldest() {
@@ -45,7 +45,7 @@ impl Memory {
         Ok(Self { pool })
     }
 
-    /// Saves the memory to a file and returns the tokens in it. Without any, there is no file afterwards.
+    /// Saves the memory to a file and returns its tokens. An empty memory has no tokens, and its file is removed.
     pub(super) fn save(&self, path: &Path) -> Result<Vec<Token>> {
         if let Some(mut lease) = self.pool.take_oldest() {
             let cells = lease.cells(ONLY);
@@ -63,14 +63,14 @@ impl Memory {
     pub(super) fn load(llama: &Llama, path: &Path, tokens: &[Token]) -> Result<Self> {
         let pool = llama.idle().alone();
         if pool.load(path, tokens)?.is_none() {
-            let reason = format!("{} was saved with another conversation", path.display());
+            let reason = format!("{} belongs to another conversation", path.display());
             return Err(ErrorKind::Chat { reason }.into());
         }
         Ok(Self { pool })
     }
 }
 
-/// The file beside a conversation's that holds its memory.
+/// Returns the path of the memory's file, beside that of the conversation.
 pub(super) fn file_beside(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(".memory");

@@ -5,30 +5,29 @@ use core::fmt;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Who speaks.
+/// The speaker of a message.
 ///
-/// In JSON it is OpenAI's name. What comes as JSON may come from a stranger, and some templates make a special token of
-/// a role: names that are not among these are refused there.
+/// In JSON it is OpenAI's name. Other names are refused there: JSON may come from a stranger, and some templates turn a
+/// role into a special token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Role {
-    /// What the model is told before the conversation.
+    /// The operator, who instructs the model before the conversation.
     System,
-    /// The same, from who built the program; for most templates it is [`Role::System`].
+    /// The author of the program; most templates treat it as [`Role::System`].
     Developer,
-    /// Who asks.
+    /// The user.
     User,
     /// The model.
     Assistant,
-    /// The result of a tool that the model has called.
+    /// A tool that returns the result of a call.
     Tool,
-    /// A role that the model's template knows by this name. Like the template itself it is trusted: never a stranger's
-    /// text.
+    /// Another role of the model's template. It is trusted like the template itself: never pass on a stranger's text.
     Other(String),
 }
 
 impl Role {
-    /// The name that templates know it by.
+    /// Returns the name that templates use.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -61,19 +60,20 @@ impl<'de> Deserialize<'de> for Role {
         let role = known.into_iter().find(|role| role.as_str() == name);
         role.ok_or_else(|| {
             D::Error::custom(format!(
-                "role is {name:?}: it is \"system\", \"developer\", \"user\", \"assistant\" or \"tool\""
+                "role is {name:?}, but must be \"system\", \"developer\", \"user\", \"assistant\" or \"tool\""
             ))
         })
     }
 }
 
-/// What a message says: a text, or parts of it.
+/// The content of a message: a text, or a list of parts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
+#[non_exhaustive]
 pub enum Content {
     /// A text.
     Text(String),
-    /// Parts. Templates that know texts only are given them one to a line.
+    /// Parts. Templates that only support texts get one part per line.
     Parts(Vec<Part>),
 }
 
@@ -82,15 +82,24 @@ pub enum Content {
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Part {
-    /// A text.
+    /// A text. Created by [`Part::text`].
+    #[non_exhaustive]
     Text {
         /// The text.
         text: String,
     },
 }
 
+impl Part {
+    /// Creates a text part.
+    #[must_use]
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text { text: text.into() }
+    }
+}
+
 impl Content {
-    /// Whether there is nothing.
+    /// Returns whether the text is empty, or the list has no parts.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         match self {
@@ -99,7 +108,7 @@ impl Content {
         }
     }
 
-    /// The text; that of several parts one to a line.
+    /// Returns the text, that of several parts with one part per line.
     #[must_use]
     pub fn text(&self) -> String {
         match self {
@@ -136,28 +145,28 @@ impl From<Vec<Part>> for Content {
     }
 }
 
-/// A tool that the model calls.
+/// A call of a tool by the model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "OpenAiCall", into = "OpenAiCall")]
 #[non_exhaustive]
 pub struct ToolCall {
-    /// What the call goes by, so that its result can say which it is of. Empty when the model gives none.
+    /// The id of the call, which its result refers to. Empty when the model gives none.
     pub id: String,
-    /// The tool.
+    /// The name of the tool.
     pub name: String,
-    /// The arguments as JSON. In an [`Answer`](super::Answer) they are an object; while they stream, the beginning of one.
+    /// The arguments as JSON: an object in an [`Answer`](super::Answer), the beginning of one while it streams.
     pub arguments: String,
 }
 
 impl ToolCall {
-    /// A call.
+    /// Creates a call.
     #[must_use]
     pub fn new(id: impl Into<String>, name: impl Into<String>, arguments: impl Into<String>) -> Self {
         Self { id: id.into(), name: name.into(), arguments: arguments.into() }
     }
 }
 
-/// How OpenAI's API writes a call.
+/// A call in the form of OpenAI's API.
 #[derive(Serialize, Deserialize)]
 struct OpenAiCall {
     #[serde(default = "function", deserialize_with = "null_or_function")]
@@ -195,7 +204,7 @@ impl From<OpenAiCall> for ToolCall {
     }
 }
 
-/// A message. In JSON it is one of OpenAI's chat API.
+/// A message of a conversation. In JSON it has the form of OpenAI's chat API.
 ///
 /// ```
 /// use llama_gen::chat::Message;
@@ -208,15 +217,15 @@ impl From<OpenAiCall> for ToolCall {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Message {
-    /// Who speaks.
+    /// The speaker.
     pub role: Role,
-    /// What is said.
+    /// The content.
     #[serde(default, deserialize_with = "null_or")]
     pub content: Content,
-    /// Who of several speaks in this role; of a tool's result, the tool.
+    /// The name of the speaker, where several share the role; the name of the tool in a tool's result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What the model thought before it answered. Many templates leave it out of earlier turns.
+    /// The model's reasoning before the answer. Many templates leave it out of earlier turns.
     #[serde(
         default,
         rename = "reasoning_content",
@@ -224,15 +233,15 @@ pub struct Message {
         skip_serializing_if = "Option::is_none"
     )]
     pub reasoning: Option<String>,
-    /// The tools that the model calls.
+    /// The model's tool calls.
     #[serde(default, deserialize_with = "null_or", skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
-    /// Of a tool's result: the call that it is of.
+    /// The id of the call, in a tool's result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<String>,
 }
 
-/// Reads a field whose `null` is as if it were absent.
+/// Reads a field whose `null` counts as absent.
 pub(super) fn null_or<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -240,7 +249,7 @@ pub(super) fn null_or<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
 }
 
 impl Message {
-    /// A message in any role.
+    /// Creates a message in any role.
     #[must_use]
     pub fn new(role: Role, content: impl Into<Content>) -> Self {
         Self {
@@ -253,52 +262,52 @@ impl Message {
         }
     }
 
-    /// What the model is told before the conversation.
+    /// Creates a system message.
     #[must_use]
     pub fn system(content: impl Into<Content>) -> Self {
         Self::new(Role::System, content)
     }
 
-    /// A question.
+    /// Creates a user message.
     #[must_use]
     pub fn user(content: impl Into<Content>) -> Self {
         Self::new(Role::User, content)
     }
 
-    /// An answer.
+    /// Creates an answer of the model.
     #[must_use]
     pub fn assistant(content: impl Into<Content>) -> Self {
         Self::new(Role::Assistant, content)
     }
 
-    /// The result of the call of that id.
+    /// Creates the result of the call with this id.
     #[must_use]
     pub fn tool(tool_call_id: impl Into<String>, content: impl Into<Content>) -> Self {
         Self { tool_call_id: Some(tool_call_id.into()), ..Self::new(Role::Tool, content) }
     }
 
-    /// Who of several speaks in this role.
+    /// Sets the name of the speaker.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// What the model thought.
+    /// Sets the model's reasoning.
     #[must_use]
     pub fn reasoning(mut self, reasoning: impl Into<String>) -> Self {
         self.reasoning = Some(reasoning.into());
         self
     }
 
-    /// Adds a call of a tool.
+    /// Adds a tool call.
     #[must_use]
     pub fn tool_call(mut self, call: ToolCall) -> Self {
         self.tool_calls.push(call);
         self
     }
 
-    /// What is said, as one text.
+    /// Returns the content as one text.
     #[must_use]
     pub fn text(&self) -> String {
         self.content.text()

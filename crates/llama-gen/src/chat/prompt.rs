@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use llama_core::{ChatTurn, Token, TokenizeOptions, Vocab, VocabKind};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::answer::{Answer, AnswerParser, Format};
@@ -50,7 +50,7 @@ struct PromptPart {
 }
 
 /// The grammar that comes with a prompt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ChatGrammar<'p> {
     /// GBNF with the rule `root`. It begins with [`ChatPrompt::generation_prompt`], unless it is lazy.
@@ -62,7 +62,7 @@ pub struct ChatGrammar<'p> {
 }
 
 /// What a text goes over to a lazy grammar at.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "value", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ChatTrigger {

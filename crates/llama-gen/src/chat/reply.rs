@@ -1,4 +1,4 @@
-//! Answers of a conversation.
+//! The answer to a turn.
 
 use llama_core::Token;
 
@@ -6,23 +6,23 @@ use super::message::{Message, ToolCall};
 use crate::event::ChosenToken;
 use crate::finish::Finish;
 
-/// An answer in a conversation, which it has become a part of.
+/// A finished answer. It is part of the conversation.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Reply {
     /// The answer as a message.
     pub message: Message,
-    /// The answer as the model wrote it, with its thoughts and calls as it marks them.
+    /// The answer as the model wrote it, with the marks around reasoning and tool calls.
     pub raw: String,
-    /// The tokens of the prompt, special ones included: the conversation as the model has read it.
+    /// The tokens of the prompt, special ones included: the conversation as the model read it.
     pub prompt: Vec<Token>,
-    /// The tokens of the answer, the one that ended it included, with their log-probabilities and alternatives where
-    /// [`Turn::log_probabilities`](super::Turn::log_probabilities) asked for them.
+    /// The tokens of the answer, including the one that ended it. With
+    /// [`Turn::log_probabilities`](super::Turn::log_probabilities) they have log-probabilities and alternatives.
     pub tokens: Vec<ChosenToken>,
-    /// Why it ended, with tokens and times.
+    /// Why the answer ended, with token counts and times.
     pub finish: Finish,
-    /// What is wrong with it, as [`Answer::problem`](super::Answer::problem): a tool call that was cut off, for example,
-    /// which the message is without. `None` when nothing is.
+    /// The problem with the answer, as in [`Answer::problem`](super::Answer::problem): for example a tool call that was cut
+    /// off, and is not in the message. `None` without a problem.
     pub problem: Option<String>,
     text: String,
 }
@@ -33,19 +33,19 @@ impl Reply {
         Self { message, raw, prompt: Vec::new(), tokens: Vec::new(), finish, problem, text }
     }
 
-    /// What the model says.
+    /// Returns the text of the answer.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// What it thought before. Empty when it did not.
+    /// Returns the model's reasoning, empty if there is none.
     #[must_use]
     pub fn reasoning(&self) -> &str {
         self.message.reasoning.as_deref().unwrap_or_default()
     }
 
-    /// The tools that it calls.
+    /// Returns the tool calls.
     #[must_use]
     pub fn tool_calls(&self) -> &[ToolCall] {
         &self.message.tool_calls

@@ -1,15 +1,15 @@
-//! Conversations that remember.
+//! A conversation with its memory.
 
 use llama_core::Token;
 use serde_json::Value;
 
 use super::history::{History, Transcript};
-use super::memory::Memory;
+use super::memory::ChatMemory;
 use super::message::{Content, Message};
 use super::prompt::ChatPrompt;
 use super::reply::Reply;
 use super::settings::Settings;
-use super::stream::ChatStream;
+use super::stream::{ChatEventStream, ChatStream};
 use super::template::ChatTemplate;
 use super::turn::Turn;
 use crate::cancel::CancelToken;
@@ -17,10 +17,10 @@ use crate::error::Result;
 use crate::model::Llama;
 use crate::params::GenerationParams;
 
-/// A conversation with a model. Made by [`Llama::chat`].
+/// A conversation with a model. Created by [`Llama::chat`].
 ///
-/// It has a context of its own, which keeps what was said: with each turn only what is new is computed. Turns can be
-/// undone and redone, the whole can be copied, and saved to a file.
+/// It has a context of its own that keeps the conversation in memory, so that each turn decodes only its new part. Turns
+/// can be undone and redone. A conversation can be copied, and saved to a file.
 ///
 /// ```
 /// # fn main() -> Result<(), llama_gen::Error> {
@@ -43,13 +43,14 @@ pub struct Chat {
     pub(super) template: ChatTemplate,
     pub(super) settings: Settings,
     pub(super) history: History,
-    pub(super) memory: Memory,
+    pub(super) memory: ChatMemory,
 }
 
-/// A prompt as tokens, and what they go on from.
+/// A rendered and tokenised prompt.
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) transcript: Transcript,
+    /// Whether it begins with the conversation's transcript.
     pub(super) went_on: bool,
 }
 
@@ -59,12 +60,12 @@ impl Chat {
         template: ChatTemplate,
         settings: Settings,
         history: History,
-        memory: Memory,
+        memory: ChatMemory,
     ) -> Self {
         Self { llama, template, settings, history, memory }
     }
 
-    /// Says something and waits for the answer.
+    /// Sends a user message and returns the answer.
     ///
     /// # Errors
     ///
@@ -73,7 +74,17 @@ impl Chat {
         self.turn(content).complete()
     }
 
-    /// Says something; the answer comes piece by piece.
+    /// Sends a user message as [`send`](Self::send) does, for asynchronous code. Dropping the future cancels the turn, and
+    /// the conversation is as it was before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Turn::complete_async`]. The conversation is then as it was before.
+    pub async fn send_async(&mut self, content: impl Into<Content>) -> Result<Reply> {
+        self.turn(content).complete_async().await
+    }
+
+    /// Sends a user message and returns an iterator over the events of the answer.
     ///
     /// # Errors
     ///
@@ -82,45 +93,54 @@ impl Chat {
         self.turn(content).stream()
     }
 
-    /// Begins to describe a turn in which something is said.
+    /// Sends a user message and returns an asynchronous stream of the events of the answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Turn::stream_async`].
+    pub fn stream_async(&mut self, content: impl Into<Content>) -> Result<ChatEventStream<'_>> {
+        self.turn(content).stream_async()
+    }
+
+    /// Creates a turn with a user message. Nothing is sent before [`Turn::stream`] or [`Turn::complete`].
     pub fn turn(&mut self, content: impl Into<Content>) -> Turn<'_> {
         self.turn_of([Message::user(content)])
     }
 
-    /// Begins to describe a turn of any messages: results of tools, several speakers.
+    /// Creates a turn with other messages: results of tools, or those of several speakers.
     pub fn turn_of(&mut self, messages: impl Into<Vec<Message>>) -> Turn<'_> {
         Turn::new(self, messages.into())
     }
 
-    /// The messages so far, without the system's.
+    /// Returns the messages so far, without the system message.
     pub fn messages(&self) -> impl Iterator<Item = &Message> {
         self.history.messages()
     }
 
-    /// The number of turns so far.
+    /// Returns the number of turns so far.
     #[must_use]
     pub fn n_turns(&self) -> usize {
         self.history.turns.len()
     }
 
-    /// Takes the last turn back, what was said and what the model answered. False when there is none.
+    /// Undoes the last turn: its messages and its answer. Returns false when there is none.
     pub fn undo(&mut self) -> bool {
         self.history.undo()
     }
 
-    /// Puts back the turn that was taken back last, with the answer that it had. False when there is none, or when
-    /// something else was said since.
+    /// Redoes the turn that was undone last, with its old answer. Returns false when there is none. A new turn discards the
+    /// undone ones.
     pub fn redo(&mut self) -> bool {
         self.history.redo()
     }
 
-    /// How many turns [`redo`](Self::redo) can put back.
+    /// Returns the number of turns that [`redo`](Self::redo) can restore.
     #[must_use]
     pub fn n_undone(&self) -> usize {
         self.history.n_undone()
     }
 
-    /// A copy that goes its own way, with a context of its own and the same in its memory.
+    /// Copies the conversation, together with its memory, into a context of its own.
     ///
     /// # Errors
     ///
@@ -135,53 +155,53 @@ impl Chat {
         })
     }
 
-    /// What the model is told before the conversation.
+    /// Returns the system message.
     #[must_use]
     pub fn system(&self) -> Option<&str> {
         self.settings.system.as_deref()
     }
 
-    /// Changes what the model is told before the conversation. The next turn computes all of it again.
+    /// Sets the system message. The next turn decodes the whole conversation again.
     pub fn set_system(&mut self, system: Option<String>) {
         self.settings.system = system;
     }
 
-    /// Whether the model thinks before it answers, if it can.
+    /// Returns whether the model reasons before it answers, if it can.
     #[must_use]
     pub fn thinking(&self) -> bool {
         self.settings.thinking
     }
 
-    /// Switches thinking on or off, from the next turn on.
+    /// Switches reasoning on or off, from the next turn on.
     pub fn set_thinking(&mut self, thinking: bool) {
         self.settings.thinking = thinking;
     }
 
-    /// Sets a variable that the template knows, from the next turn on: see
+    /// Sets a variable of the template, from the next turn on: see
     /// [`ChatRequest::template_arg`](super::ChatRequest::template_arg).
     pub fn set_template_arg(&mut self, name: impl Into<String>, value: impl Into<Value>) {
         self.settings.template_args.insert(name.into(), value.into());
     }
 
-    /// How answers are generated.
+    /// Returns the parameters that answers are generated with.
     #[must_use]
     pub fn params(&self) -> &GenerationParams {
         &self.settings.params
     }
 
-    /// How answers are generated, to change it from the next turn on.
+    /// Mutable access to the parameters. Changes hold from the next turn on.
     #[must_use]
     pub fn params_mut(&mut self) -> &mut GenerationParams {
         &mut self.settings.params
     }
 
-    /// The template.
+    /// Returns the template.
     #[must_use]
     pub fn template(&self) -> &ChatTemplate {
         &self.template
     }
 
-    /// The model.
+    /// Returns the model.
     #[must_use]
     pub fn llama(&self) -> &Llama {
         &self.llama
@@ -192,7 +212,7 @@ impl Chat {
         self.template.render_until(&self.settings.request(self.messages().chain(messages)), cancel)
     }
 
-    /// The tokens of a prompt: those that are in memory, where it begins like them.
+    /// Tokenises a prompt. A prompt that begins with the transcript keeps the transcript's tokens, which are in memory.
     pub(super) fn tokens(&self, prompt: &ChatPrompt) -> Result<Ready> {
         let before = &self.history.transcript;
         let went_on = !before.tokens.is_empty() && prompt.text().starts_with(&before.text);

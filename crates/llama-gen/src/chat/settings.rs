@@ -1,4 +1,4 @@
-//! What holds for all turns of a conversation.
+//! The settings of a conversation.
 
 use llama_core::Model;
 use serde::{Deserialize, Serialize};
@@ -11,11 +11,11 @@ use super::tool::{Tool, ToolChoice};
 use crate::error::Result;
 use crate::params::GenerationParams;
 
-/// What holds for all turns, and is saved with them.
+/// The settings that hold for all turns, and are saved with them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Settings {
     pub(super) system: Option<String>,
-    /// The text of a template that is not the model's own.
+    /// The source of a template that is not the model's own.
     pub(super) template: Option<String>,
     pub(super) tools: Vec<Tool>,
     pub(super) tool_choice: ToolChoice,
@@ -41,12 +41,12 @@ impl Default for Settings {
 impl Settings {
     pub(super) fn make_template(&self, model: &Model) -> Result<ChatTemplate> {
         match &self.template {
-            Some(text) => ChatTemplate::with_text(model, text),
-            None => ChatTemplate::of(model),
+            Some(text) => ChatTemplate::from_jinja(model, text),
+            None => ChatTemplate::from_model(model),
         }
     }
 
-    /// What is asked of the template for these messages.
+    /// Creates the request to render these messages.
     pub(super) fn request<'m>(&self, messages: impl Iterator<Item = &'m Message>) -> ChatRequest {
         let system = self.system.as_deref().map(Message::system);
         let messages: Vec<_> = system.into_iter().chain(messages.cloned()).collect();

@@ -1,158 +1,35 @@
-//! An answer while it comes.
+//! The two drivers of a turn: on the caller's thread, and on a thread of its own.
 
-use std::collections::VecDeque;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
 
+use futures_core::Stream;
 use llama_core::Token;
 
-use super::answer::{AnswerParser, Delta, ToolCallDelta};
-use super::history::Transcript;
-use super::message::Message;
-use super::reply::Reply;
-use super::session::{Chat, Ready};
+use super::answering::{Answering, ChatEvent};
+use crate::drivers::{EventStream, Generator};
 use crate::error::Result;
-use crate::event::{ChosenToken, Event, FinishReason, Progress, Shortened};
-use crate::finish::Finish;
-use crate::drivers::Generator;
 
-/// One step of an answer.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum ChatEvent {
-    /// A part of the prompt has been computed. Only when [`Turn::progress`](super::Turn::progress) asks for it.
-    Progress(Progress),
-    /// The context was full, and [`WhenFull`](crate::WhenFull) has made room.
-    Shortened(Shortened),
-    /// More of what the model thinks.
-    Reasoning(String),
-    /// More of what it says.
-    Text(String),
-    /// A tool call, or more of one.
-    ToolCall(ToolCallDelta),
-    /// The end. It comes once, and last. The answer is part of the conversation now.
-    Finish(Box<Reply>),
-}
-
-impl ChatEvent {
-    /// The text of a text event; empty for others.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        match self {
-            Self::Text(text) => text,
-            _ => "",
-        }
-    }
-}
-
-impl From<Delta> for ChatEvent {
-    fn from(delta: Delta) -> Self {
-        match delta {
-            Delta::Reasoning(text) => Self::Reasoning(text),
-            Delta::Content(text) => Self::Text(text),
-            Delta::ToolCall(call) => Self::ToolCall(call),
-        }
-    }
-}
-
-/// A running turn: an iterator over its events. The last event is [`ChatEvent::Finish`], or an error.
+/// A running turn: an iterator over its events, computed on the thread that asks for them. The last event is
+/// [`ChatEvent::Finish`], or an error. Created by [`Turn::stream`](super::Turn::stream).
 ///
-/// When it is dropped before that, or ends with an error, the conversation is as it was before the turn. To end an answer
-/// and keep what there is of it, cancel it: [`Turn::cancel_token`](super::Turn::cancel_token).
+/// If it is dropped before the last event, or ends with an error, the conversation is as it was before the turn. To end
+/// an answer and keep what it has so far, cancel it: [`Turn::cancel_token`](super::Turn::cancel_token).
 #[derive(Debug)]
 pub struct ChatStream<'c> {
-    chat: &'c mut Chat,
-    messages: Vec<Message>,
-    parser: AnswerParser,
-    ready: Option<Ready>,
+    answering: Answering<'c>,
     generator: Generator,
-    /// The tokens of the answer; `None` once the context was shortened.
-    answer: Option<Vec<Token>>,
-    tokens: Vec<ChosenToken>,
-    events: VecDeque<ChatEvent>,
 }
 
 impl<'c> ChatStream<'c> {
-    pub(super) fn new(
-        chat: &'c mut Chat,
-        messages: Vec<Message>,
-        parser: AnswerParser,
-        ready: Ready,
-        generator: Generator,
-    ) -> Self {
-        let (answer, tokens) = (Some(Vec::new()), Vec::new());
-        Self {
-            chat,
-            messages,
-            parser,
-            ready: Some(ready),
-            generator,
-            answer,
-            tokens,
-            events: VecDeque::new(),
-        }
+    pub(super) fn new(answering: Answering<'c>, generator: Generator) -> Self {
+        Self { answering, generator }
     }
 
-    /// The tokens of the prompt, special ones included: the conversation as the model reads it.
+    /// Returns the tokens of the prompt, special ones included: the conversation as the model reads it.
     #[must_use]
     pub fn prompt(&self) -> &[Token] {
-        self.generator.prompt()
-    }
-
-    fn take(&mut self, event: Event) -> Result<()> {
-        match event {
-            Event::Progress(progress) => self.events.push_back(ChatEvent::Progress(progress)),
-            Event::Shortened(shortened) => {
-                self.answer = None;
-                self.events.push_back(ChatEvent::Shortened(shortened));
-            }
-            Event::Token(chosen) => {
-                if let Some(answer) = &mut self.answer {
-                    answer.push(chosen.token.id);
-                }
-                self.tokens.push(chosen);
-            }
-            Event::Text(text) => {
-                let deltas = self.parser.push(&text.text);
-                self.events.extend(deltas.into_iter().map(ChatEvent::from));
-            }
-            Event::Finish(finish) => {
-                let reply = self.finish(finish)?;
-                self.events.push_back(ChatEvent::Finish(Box::new(reply)));
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads the whole answer and makes the turn a part of the conversation.
-    fn finish(&mut self, finish: Finish) -> Result<Reply> {
-        let (answer, rest) = self.parser.finish();
-        self.events.extend(rest.into_iter().map(ChatEvent::from));
-        let mut answer = answer?;
-        let problem = answer.problem.take();
-        if let Some(problem) = &problem {
-            tracing::warn!("there is a problem with an answer: {problem}");
-        }
-        let message = Message::from(answer);
-        let mut messages = core::mem::take(&mut self.messages);
-        messages.push(message.clone());
-        if let Some(Ready { transcript, went_on }) = self.ready.take() {
-            let transcript = self.with_answer(transcript, &finish.reason)?;
-            self.chat.history.push(messages, transcript, went_on);
-        }
-        let mut reply = Reply::new(message, self.parser.text().to_owned(), finish, problem);
-        reply.prompt = self.generator.prompt().to_vec();
-        reply.tokens = core::mem::take(&mut self.tokens);
-        Ok(reply)
-    }
-
-    /// The transcript with the tokens of the answer, without the one that ended it: the template has its own.
-    fn with_answer(&mut self, transcript: Transcript, reason: &FinishReason) -> Result<Option<Transcript>> {
-        let Some(mut answer) = self.answer.take() else { return Ok(None) };
-        if let FinishReason::EndOfGeneration(end) | FinishReason::StopToken(end) = reason
-            && answer.last() == Some(end)
-        {
-            answer.pop();
-        }
-        transcript.with_answer(self.chat.llama.model().vocab(), &answer)
+        self.answering.prompt()
     }
 }
 
@@ -160,15 +37,60 @@ impl Iterator for ChatStream<'_> {
     type Item = Result<ChatEvent>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.events.is_empty() {
-            let event = match self.generator.next()? {
-                Ok(event) => event,
-                Err(error) => return Some(Err(error)),
-            };
-            if let Err(error) = self.take(event) {
+        loop {
+            if let Some(event) = self.answering.next_event() {
+                return Some(Ok(event));
+            }
+            let event = self.generator.next()?;
+            if let Err(error) = event.and_then(|event| self.answering.take(event)) {
                 return Some(Err(error));
             }
         }
-        self.events.pop_front().map(Ok)
+    }
+}
+
+/// A running turn: an asynchronous stream of its events, for any runtime. The last event is [`ChatEvent::Finish`], or an
+/// error. Created by [`Turn::stream_async`](super::Turn::stream_async).
+///
+/// The generation runs on a thread of its own, as that of an [`EventStream`] does. Dropping the stream cancels it and waits
+/// for the thread. If it is dropped before the last event, or ends with an error, the conversation is as it was before the
+/// turn. To end an answer and keep what it has so far, cancel it: [`Turn::cancel_token`](super::Turn::cancel_token).
+#[derive(Debug)]
+#[must_use = "dropping it cancels the answer"]
+pub struct ChatEventStream<'c> {
+    answering: Answering<'c>,
+    events: EventStream,
+}
+
+impl<'c> ChatEventStream<'c> {
+    pub(super) fn new(answering: Answering<'c>, events: EventStream) -> Self {
+        Self { answering, events }
+    }
+
+    /// Returns the tokens of the prompt, special ones included: the conversation as the model reads it.
+    #[must_use]
+    pub fn prompt(&self) -> &[Token] {
+        self.answering.prompt()
+    }
+}
+
+impl Stream for ChatEventStream<'_> {
+    type Item = Result<ChatEvent>;
+
+    /// # Panics
+    ///
+    /// Resumes a panic of the generation's thread, as [`EventStream`] does.
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(event) = self.answering.next_event() {
+                return Poll::Ready(Some(Ok(event)));
+            }
+            let Some(event) = ready!(Pin::new(&mut self.events).poll_next(context)) else {
+                return Poll::Ready(None);
+            };
+            if let Err(error) = event.and_then(|event| self.answering.take(event)) {
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use llama_core::{ChatTemplates, Model, TemplateLimits};
 use once_cell::sync::OnceCell;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::prompt::ChatPrompt;
@@ -14,11 +14,12 @@ use super::template_builder::ChatTemplateBuilder;
 use crate::cancel::CancelToken;
 use crate::error::{ErrorKind, Result};
 
-/// A chat template: what makes a prompt of a conversation and knows how the answer to it is to be read. Cheap to clone;
-/// for several threads.
+/// A chat template: renders conversations to prompts, and knows the format of the answers. Cheap to clone, and usable on
+/// several threads at once.
 ///
-/// Making one takes some milliseconds, in which it is found out what it can do. A template is a program that comes with a
-/// model: it is run within [`TemplateLimits`], and [`ChatTemplate::builder`] sets others.
+/// Creating one takes a few milliseconds, in which trial renderings detect its [capabilities](ChatTemplate::caps). A
+/// template is a program that comes with a model: it runs within [`TemplateLimits`], and [`ChatTemplate::builder`] sets
+/// other limits.
 ///
 /// ```
 /// use llama_gen::Llama;
@@ -26,7 +27,7 @@ use crate::error::{ErrorKind, Result};
 ///
 /// # fn main() -> Result<(), llama_gen::Error> {
 /// # let llm = Llama::load(test_models::smollm2())?;
-/// let template = ChatTemplate::of(llm.model())?;
+/// let template = ChatTemplate::from_model(llm.model())?;
 /// let prompt = template.render(&ChatRequest::new([Message::user("Name three rivers.")]))?;
 /// assert!(prompt.text().ends_with("<|im_start|>user\nName three rivers.<|im_end|>\n<|im_start|>assistant\n"));
 /// let completion = llm.generate(prompt.tokens()?).max_tokens(16).complete()?;
@@ -40,7 +41,7 @@ pub struct ChatTemplate {
     inner: Arc<Inner>,
 }
 
-/// What all clones share.
+/// The data that all clones share.
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) templates: ChatTemplates,
@@ -50,7 +51,7 @@ pub(super) struct Inner {
     pub(super) limits: TemplateLimits,
 }
 
-/// What the shim says of a template.
+/// The shim's description of a template.
 #[derive(Debug, Deserialize)]
 struct Description {
     source: String,
@@ -58,71 +59,72 @@ struct Description {
     caps: TemplateCaps,
 }
 
-/// What a template can do, as far as trials have shown.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// Capabilities of a template, detected by trial renderings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TemplateCaps {
-    /// It knows a role for the system. Where it does not, what the system says goes in front of the first question.
+    /// Whether it supports a system role. Without one, the system message is put in front of the first user message.
     #[serde(rename = "supports_system_role")]
     pub system_role: bool,
-    /// It shows the model what tools there are.
+    /// Whether it lists the tools for the model.
     #[serde(rename = "supports_tools")]
     pub tools: bool,
-    /// It knows messages that call tools.
+    /// Whether it renders messages with tool calls.
     #[serde(rename = "supports_tool_calls")]
     pub tool_calls: bool,
-    /// It knows messages with several calls.
+    /// Whether it renders messages with several tool calls.
     #[serde(rename = "supports_parallel_tool_calls")]
     pub parallel_tool_calls: bool,
-    /// It keeps thoughts of earlier turns.
+    /// Whether it keeps the reasoning of earlier turns.
     #[serde(rename = "supports_preserve_reasoning")]
     pub keeps_reasoning: bool,
-    /// The values of `reasoning_effort` that make a difference, the least effort first.
+    /// Values of `reasoning_effort` that change the prompt, the lowest effort first.
     #[serde(default)]
     pub reasoning_effort_levels: Vec<String>,
 }
 
 impl ChatTemplate {
-    /// The template that a model comes with. When it has several, the one for tools is taken when there are tools.
+    /// Creates the template that a model comes with. If the model has a separate template for tools, requests with tools
+    /// use that one.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoChatTemplate`] for a model without one, [`ErrorKind::Core`] for one that cannot be read or that
+    /// [`ErrorKind::NoChatTemplate`] for a model without one, [`ErrorKind::Core`] for one that cannot be parsed or that
     /// reaches a limit.
-    pub fn of(model: &Model) -> Result<Self> {
-        Self::builder().of(model)
+    pub fn from_model(model: &Model) -> Result<Self> {
+        Self::builder().from_model(model)
     }
 
-    /// One of the templates that a model has under a name: see
+    /// Creates one of the model's named templates: see
     /// [`Model::chat_template_names`](llama_core::Model::chat_template_names).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Chat`] for a name that is none of these. As [`ChatTemplate::of`].
-    pub fn named(model: &Model, name: &str) -> Result<Self> {
-        Self::builder().named(model, name)
+    /// [`ErrorKind::Chat`] for an unknown name, [`ErrorKind::Core`] as [`ChatTemplate::from_model`].
+    pub fn from_model_named(model: &Model, name: &str) -> Result<Self> {
+        Self::builder().from_model_named(model, name)
     }
 
-    /// A template of one's own for a model: Jinja, as Hugging Face's `chat_template`.
+    /// Creates a template for a model from Jinja source, as in Hugging Face's `chat_template`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Core`] for a text that is no template, with the place.
-    pub fn with_text(model: &Model, text: &str) -> Result<Self> {
-        Self::builder().with_text(model, text)
+    /// [`ErrorKind::Core`] for source that cannot be parsed, with the position.
+    pub fn from_jinja(model: &Model, source: &str) -> Result<Self> {
+        Self::builder().from_jinja(model, source)
     }
 
-    /// A template without a model, with the texts of its tokens for the beginning and the end: it makes texts, and no
-    /// tokens.
+    /// Creates a template without a model, from Jinja source and the texts of the begin and end tokens. It renders text,
+    /// but no tokens.
     ///
     /// # Errors
     ///
-    /// As [`ChatTemplate::with_text`].
-    pub fn from_text(text: &str, bos_token: &str, eos_token: &str) -> Result<Self> {
-        Self::builder().from_text(text, bos_token, eos_token)
+    /// As [`ChatTemplate::from_jinja`].
+    pub fn from_jinja_without_model(source: &str, bos_token: &str, eos_token: &str) -> Result<Self> {
+        Self::builder().from_jinja_without_model(source, bos_token, eos_token)
     }
 
-    /// Sets limits, or a token that cancels, before a template is made.
+    /// Returns a builder that takes limits and a cancel token before the template is created.
     pub fn builder() -> ChatTemplateBuilder {
         ChatTemplateBuilder::default()
     }
@@ -141,18 +143,18 @@ impl ChatTemplate {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Whether the model had it, in place of which there is a format that many know otherwise.
+    /// Whether the model has a template. llama.cpp falls back to ChatML otherwise.
     pub(super) fn is_explicit(&self) -> bool {
         self.inner.description.is_explicit
     }
 
-    /// The template's own text.
+    /// Returns the Jinja source.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.inner.description.source
     }
 
-    /// What it can do.
+    /// Returns the detected capabilities.
     #[must_use]
     pub fn caps(&self) -> &TemplateCaps {
         &self.inner.description.caps
@@ -160,19 +162,19 @@ impl ChatTemplate {
 
     /// Renders a conversation, within the template's [`TemplateLimits`].
     ///
-    /// What the template does not show of it is in [`ChatPrompt::left_out`].
+    /// [`ChatPrompt::left_out`] lists the parts of the conversation that the template does not show.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Core`] with [`Chat`](llama_core::ErrorKind::Chat) for a conversation that the template refuses, such as
-    /// one in which the same side speaks twice, and with [`TemplateLimit`](llama_core::ErrorKind::TemplateLimit);
-    /// [`ErrorKind::LostByTemplate`] when the template does not show what somebody has said, or no tool where one must be
-    /// called.
+    /// - [`ErrorKind::Core`] with [`Chat`](llama_core::ErrorKind::Chat) for a conversation that the template refuses, such
+    ///   as two user messages in a row, and with [`TemplateLimit`](llama_core::ErrorKind::TemplateLimit).
+    /// - [`ErrorKind::LostByTemplate`] when the template drops the content of a message, or every tool although the request
+    ///   requires a call.
     pub fn render(&self, request: &ChatRequest) -> Result<ChatPrompt> {
         self.render_until(request, None)
     }
 
-    /// Renders a conversation as [`render`](Self::render) does, until `token` cancels.
+    /// Renders a conversation as [`render`](Self::render) does, until `token` is cancelled.
     ///
     /// # Errors
     ///
@@ -188,7 +190,7 @@ impl ChatTemplate {
         cancel: Option<&CancelToken>,
     ) -> Result<ChatPrompt> {
         let request = serde_json::to_value(request).map_err(|error| ErrorKind::Chat {
-            reason: format!("the conversation cannot be written as JSON: {error}"),
+            reason: format!("the conversation cannot be serialized to JSON: {error}"),
         })?;
         ChatPrompt::new(Arc::clone(&self.inner), request, cancel)
     }
@@ -198,18 +200,18 @@ impl Inner {
     pub(super) fn model(&self) -> Result<&Model> {
         self.model.as_ref().ok_or_else(|| {
             let reason =
-                "its template was made without a model: use ChatTemplate::of or with_text for tokens";
+                "its template has no model: create it with ChatTemplate::from_model or from_jinja to get tokens";
             ErrorKind::InvalidPrompt { reason: reason.to_owned() }.into()
         })
     }
 
-    /// The special tokens of the model, and the markers of the template.
+    /// Returns the special tokens of the model and the markers of the template.
     pub(super) fn special(&self) -> Result<&Markers> {
         let model = self.model()?;
         if let Some(special) = self.special.get() {
             return Ok(special);
         }
-        // Made outside of the cell: what is logged meanwhile may come here again.
+        // Created outside of the cell: a log subscriber that runs meanwhile may call this function again.
         let special = Markers::of(model.vocab(), &self.description.source)?;
         Ok(self.special.get_or_init(|| special))
     }

@@ -7,7 +7,7 @@ use llama_core::Token;
 
 use self::search::Search;
 use super::Begun;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, ParameterProblem, Result};
 use crate::event::FinishReason;
 use crate::generation_builder::GenerationBuilder;
 use crate::request::Request;
@@ -59,12 +59,12 @@ impl BeamParams {
     fn validate(&self) -> Result<()> {
         let mut problems = Vec::new();
         if !(1..=256).contains(&self.width) {
-            problems.push(format!("width is {}, but must be 1 to 256", self.width));
+            problems.push(ParameterProblem::new("width", self.width, "from 1 to 256"));
         }
         if !(0.0..=100.0).contains(&self.length_penalty) {
-            problems.push(format!("length_penalty is {}, but must be 0 to 100", self.length_penalty));
+            problems.push(ParameterProblem::new("length_penalty", self.length_penalty, "from 0 to 100"));
         }
-        if problems.is_empty() { Ok(()) } else { Err(ErrorKind::InvalidParameters(problems).into()) }
+        ParameterProblem::refuse(problems)
     }
 
     /// Returns the value that texts are compared by.
@@ -115,24 +115,17 @@ fn check(request: &Request) -> Result<()> {
         "temperature" => is_greedy,
         _ => false,
     };
-    let refused = sampling.set_names().into_iter().filter(|name| !is_used(name) && *name != "grammar");
+    let refused = sampling.set_names().into_iter().filter(|name| !is_used(name));
     let others = [
+        ("stop_when", request.criterion.is_some()),
         ("repetition_guard", request.params.repetition_guard.is_some()),
         ("progress", request.wanted.progress),
-        ("log_probabilities with alternatives", request.wanted.alternatives.is_some_and(|n| n > 0)),
     ];
     let others = others.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name);
-    let refused: Vec<_> = refused.chain(others).collect();
-    let mut problems = Vec::new();
-    if sampling.grammar.is_some() || request.criterion.is_some() {
-        let problem = "beam search takes neither a grammar nor a criterion: use generate or completions";
-        problems.push(problem.to_owned());
-    }
-    if !refused.is_empty() {
-        let names = refused.join(", ");
-        problems.push(format!(
-            "beam search does not use {names}: leave it out, or use generate or completions"
-        ));
-    }
-    if problems.is_empty() { Ok(()) } else { Err(ErrorKind::InvalidParameters(problems).into()) }
+    let expected = "left out of a beam search: use `complete` or `completions` with it";
+    let problems = refused.chain(others).map(|name| ParameterProblem::new(name, "set", expected));
+    let alternatives = request.wanted.alternatives.filter(|n| *n > 0);
+    let alternatives =
+        alternatives.map(|n| ParameterProblem::new("log_probabilities", n, "0 in a beam search"));
+    ParameterProblem::refuse(problems.chain(alternatives).collect())
 }

@@ -6,7 +6,7 @@ use llama_core::{Seed, Token};
 
 use super::{Begun, now};
 use crate::completion::{Completion, Parts};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ParameterProblem, Result};
 use crate::event::{Event, FinishReason};
 use crate::finish::{Finish, MemoryReport};
 use crate::generation::{Generation, Opening};
@@ -31,8 +31,7 @@ pub struct Completions {
 impl Completions {
     pub(crate) fn start(builder: &GenerationBuilder, n: usize) -> Result<Self> {
         if !(1..=256).contains(&n) {
-            let problem = format!("completions is {n}, but must be 1 to 256");
-            return Err(ErrorKind::InvalidParameters(vec![problem]).into());
+            return Err(ParameterProblem::new("completions", n, "from 1 to 256").into());
         }
         let begun = Begun::new(builder)?;
         let board = begun.shared_board(builder, n)?;
@@ -50,11 +49,11 @@ impl Completions {
     ///
     /// # Errors
     ///
-    /// The errors of the events. [`ErrorKind::InvalidParameters`] for
+    /// The errors of the events. [`ErrorKind::InvalidParameters`](crate::ErrorKind::InvalidParameters) for
     /// [`progress`](GenerationBuilder::progress), which only events tell.
     pub fn complete(mut self) -> Result<Vec<Completion>> {
         for generation in &mut self.generations {
-            let way_out = "whole texts come without events: iterate over the completions";
+            let way_out = "iterate over the completions";
             generation.wanted = generation.wanted.collected(way_out)?;
         }
         let prompt = Arc::clone(&self.prompt);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::sampling::SamplingParams;
 use super::{check, lenient, names};
-use crate::error::{ErrorKind, Result};
+use crate::error::{ParameterProblem, Result};
 use crate::stop::RepetitionGuard;
 
 /// What to generate: how to choose tokens, and when to stop.
@@ -115,29 +115,113 @@ impl<'de> Deserialize<'de> for GenerationParams {
 }
 
 impl GenerationParams {
-    /// Looks at all parameters that can be judged without a model.
+    /// Sets how the next token is chosen.
+    #[must_use]
+    pub fn sampling(mut self, sampling: SamplingParams) -> Self {
+        self.sampling = sampling;
+        self
+    }
+
+    /// Sets the most tokens to generate, at least 1.
+    #[must_use]
+    pub fn max_tokens(mut self, max_tokens: u32) -> Self {
+        self.max_tokens = Some(max_tokens);
+        self
+    }
+
+    /// Sets the longest time to generate, from the beginning of the prompt's processing.
+    #[must_use]
+    pub fn max_time(mut self, max_time: Duration) -> Self {
+        self.max_time = Some(max_time);
+        self
+    }
+
+    /// Sets the texts that end the generation.
+    #[must_use]
+    pub fn stop<S: Into<String>>(mut self, stop: impl IntoIterator<Item = S>) -> Self {
+        self.stop = stop.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the tokens that end the generation, besides those of the model.
+    #[must_use]
+    pub fn stop_tokens(mut self, stop_tokens: impl Into<Vec<Token>>) -> Self {
+        self.stop_tokens = stop_tokens.into();
+        self
+    }
+
+    /// Sets when a text that repeats itself is ended.
+    #[must_use]
+    pub fn repetition_guard(mut self, repetition_guard: RepetitionGuard) -> Self {
+        self.repetition_guard = Some(repetition_guard);
+        self
+    }
+
+    /// Sets whether a special token's name in the prompt becomes that token.
+    #[must_use]
+    pub fn parse_special(mut self, parse_special: bool) -> Self {
+        self.parse_special = parse_special;
+        self
+    }
+
+    /// Sets whether the tokens that end a generation are never chosen.
+    #[must_use]
+    pub fn ignore_eos(mut self, ignore_eos: bool) -> Self {
+        self.ignore_eos = ignore_eos;
+        self
+    }
+
+    /// Returns these parameters, and those of `defaults` where these are open: `None`, an empty list, or false.
+    ///
+    /// ```
+    /// use llama_gen::GenerationParams;
+    ///
+    /// let defaults = GenerationParams::default().max_tokens(100).stop(["\n"]);
+    /// let params = GenerationParams::default().max_tokens(5).or(&defaults);
+    /// assert_eq!(params, GenerationParams::default().max_tokens(5).stop(["\n"]));
+    /// ```
+    #[must_use]
+    pub fn or(self, defaults: &Self) -> Self {
+        Self {
+            sampling: self.sampling.or(&defaults.sampling),
+            max_tokens: self.max_tokens.or(defaults.max_tokens),
+            max_time: self.max_time.or(defaults.max_time),
+            stop: if self.stop.is_empty() { defaults.stop.clone() } else { self.stop },
+            stop_tokens: if self.stop_tokens.is_empty() {
+                defaults.stop_tokens.clone()
+            } else {
+                self.stop_tokens
+            },
+            repetition_guard: self.repetition_guard.or(defaults.repetition_guard),
+            parse_special: self.parse_special || defaults.parse_special,
+            ignore_eos: self.ignore_eos || defaults.ignore_eos,
+        }
+    }
+
+    /// Checks all parameters that can be checked without a model.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidParameters`] with everything that is wrong.
+    /// [`ErrorKind::InvalidParameters`](crate::ErrorKind::InvalidParameters) with every problem.
     pub fn validate(&self) -> Result<()> {
         let mut problems = Vec::new();
         check::sampling(&self.sampling.or_defaults(), &mut problems);
         check::generation(self, &mut problems);
-        if problems.is_empty() { Ok(()) } else { Err(ErrorKind::InvalidParameters(problems).into()) }
+        ParameterProblem::refuse(problems)
     }
 
     /// Looks at all parameters as they are for a model: with what its makers recommend, its vocabulary, and the grammar.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidParameters`] with everything that is wrong, [`ErrorKind::Core`] for a failure in between.
+    /// [`ErrorKind::InvalidParameters`](crate::ErrorKind::InvalidParameters) with everything that is wrong, [`ErrorKind::Core`](crate::ErrorKind::Core) for a failure in
+    /// between.
     pub fn validate_for(&self, model: &Model) -> Result<()> {
         let mut problems = Vec::new();
         let sampling = self.sampling.resolve(model)?;
         check::sampling(&sampling, &mut problems);
         check::generation(self, &mut problems);
         check::with_vocabulary(self, &sampling, model, &mut problems)?;
-        if problems.is_empty() { Ok(()) } else { Err(ErrorKind::InvalidParameters(problems).into()) }
+        ParameterProblem::refuse(problems)
     }
 }

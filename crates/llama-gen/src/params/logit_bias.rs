@@ -14,6 +14,7 @@ use crate::tokenizer::Tokenizer;
 /// In JSON, a list of biases is written as llama.cpp does, `[[15043, 1.0], ["Hello", -0.5], [2, false]]`, and read in
 /// that form and in OpenAI's, `{"15043": 1.0}`. `false` is negative infinity.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct LogitBias {
     /// Which tokens.
     pub target: BiasTarget,
@@ -23,6 +24,7 @@ pub struct LogitBias {
 
 /// The tokens that a [`LogitBias`] is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum BiasTarget {
     /// A token by its id.
     Token(Token),

@@ -41,7 +41,7 @@ impl SamplingParams {
     ///
     /// As [`recommended`](Self::recommended).
     pub fn resolve(&self, model: &Model) -> Result<ResolvedSampling> {
-        Ok(self.or(&Self::recommended(model)?).or_defaults())
+        Ok(self.clone().or(&Self::recommended(model)?).or_defaults())
     }
 }
 

@@ -7,7 +7,7 @@ use super::grammar::GrammarParams;
 use super::logit_bias::{self, LogitBias};
 use super::sampler_name::{self, SamplerName};
 use super::{check, lenient};
-use crate::error::{ErrorKind, Result};
+use crate::error::{ParameterProblem, Result};
 use crate::sampler;
 
 /// Declares the parameters once: as they are set, each of them or not; as they are resolved, with llama.cpp's defaults;
@@ -76,13 +76,13 @@ macro_rules! sampling_params {
                 self
             }
 
-            /// These parameters, and those of `defaults` where these are open.
+            /// Returns these parameters, and those of `defaults` where these are open.
             #[must_use]
-            pub fn or(&self, defaults: &Self) -> Self {
+            pub fn or(self, defaults: &Self) -> Self {
                 Self {
-                    $($name: self.$name.clone().or_else(|| defaults.$name.clone()),)*
+                    $($name: self.$name.or_else(|| defaults.$name.clone()),)*
                     seed: self.seed.or(defaults.seed),
-                    grammar: self.grammar.clone().or_else(|| defaults.grammar.clone()),
+                    grammar: self.grammar.or_else(|| defaults.grammar.clone()),
                 }
             }
 
@@ -204,8 +204,9 @@ impl SamplingParams {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidParameters`] with everything that is wrong; [`ErrorKind::Core`] for what only the model can
-    /// tell: tokens that it has not, a grammar that cannot be read.
+    /// [`ErrorKind::InvalidParameters`](crate::ErrorKind::InvalidParameters) with every problem;
+    /// [`ErrorKind::Core`](crate::ErrorKind::Core) for problems that only the model shows: tokens outside its vocabulary, a
+    /// grammar that cannot be parsed.
     pub fn to_chain(&self, model: &Model) -> Result<SamplerChain> {
         let params = self.resolve(model)?;
         params.validate()?;
@@ -218,10 +219,10 @@ impl ResolvedSampling {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidParameters`] with everything that is wrong.
+    /// [`ErrorKind::InvalidParameters`](crate::ErrorKind::InvalidParameters) with every problem.
     pub fn validate(&self) -> Result<()> {
         let mut problems = Vec::new();
         check::sampling(self, &mut problems);
-        if problems.is_empty() { Ok(()) } else { Err(ErrorKind::InvalidParameters(problems).into()) }
+        ParameterProblem::refuse(problems)
     }
 }

@@ -3,6 +3,8 @@
 use llama_core::Token;
 use serde::{Deserialize, Serialize};
 
+use crate::error::ParameterProblem;
+
 /// When a text counts as going round in circles: its last tokens are one sequence of at most `max_period` tokens, over
 /// and over, at least `repeats` times and at least `min_tokens` tokens in all.
 ///
@@ -70,16 +72,15 @@ impl RepetitionGuard {
         self
     }
 
-    pub(crate) fn problems(self) -> Vec<String> {
-        let mut problems = Vec::new();
+    /// Adds the fields that are out of range.
+    pub(crate) fn check(self, problems: &mut Vec<ParameterProblem>) {
+        let mut refuse = |name, value, expected| problems.push(ParameterProblem::new(name, value, expected));
         if !(1..=MAX_PERIOD).contains(&self.max_period) {
-            let period = self.max_period;
-            problems.push(format!("repetition_guard.max_period is {period}: it is 1 to {MAX_PERIOD}"));
+            refuse("repetition_guard.max_period", self.max_period, format!("from 1 to {MAX_PERIOD}"));
         }
         if self.repeats < 2 {
-            problems.push(format!("repetition_guard.repeats is {}: it is at least 2", self.repeats));
+            refuse("repetition_guard.repeats", self.repeats, "at least 2".to_owned());
         }
-        problems
     }
 }
 

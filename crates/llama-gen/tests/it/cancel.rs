@@ -123,7 +123,9 @@ fn a_word_of_any_length_ends_no_process() {
     let llm = slow_tokenizer();
     let error = llm.generate("a".repeat(100_000)).max_tokens(1).complete().unwrap_err();
     assert!(
-        error.to_string().starts_with("the prompt has 100000 tokens and the context takes 256"),
+        error
+            .to_string()
+            .starts_with("the prompt has 100000 tokens, but must be shorter than the context of 256"),
         "{error}"
     );
 }

@@ -1,7 +1,9 @@
 //! Several answers to one prompt: each is what it would be alone.
 
 use llama_core::{CacheType, ContextParams, FlashAttention};
-use llama_gen::{CancelToken, Completion, ErrorKind, Event, FinishReason, GenerationBuilder, Llama, SoFar, WhenFull};
+use llama_gen::{
+    CancelToken, Completion, ErrorKind, Event, FinishReason, GenerationBuilder, Llama, SoFar, WhenFull,
+};
 use test_models::{Tiny, Tuned};
 
 /// With a memory of 32 bits, since rounding depends on how many tokens are computed at once.
@@ -155,7 +157,7 @@ fn adapters_are_those_of_the_generation() {
 fn what_cannot_be_is_refused() {
     let llm = tiny();
     let problem = |generate: GenerationBuilder, n| generate.completions(n).unwrap_err().to_string();
-    assert!(problem(llm.generate(PROMPT), 0).contains("completions is 0: it is 1 to 256"));
+    assert!(problem(llm.generate(PROMPT), 0).contains("completions is 0, but must be from 1 to 256"));
     assert!(problem(llm.generate(PROMPT), 257).contains("completions is 257"));
     let shifting = llm.generate(PROMPT).when_full(WhenFull::Shift { keep: 0 });
     assert!(problem(shifting, 2).contains("when_full is Shift { keep: 0 }"));

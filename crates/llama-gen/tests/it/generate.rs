@@ -102,7 +102,8 @@ fn a_full_context_ends_the_text() {
 fn a_cancelled_generation_ends_with_what_it_has() {
     let cancel = CancelToken::new();
     let llm = llama();
-    let mut stream = llm.generate("One, two, three,").temperature(0.0).cancel_token(&cancel).stream().unwrap();
+    let mut stream =
+        llm.generate("One, two, three,").temperature(0.0).cancel_token(&cancel).stream().unwrap();
     assert!(matches!(stream.next(), Some(Ok(Event::Text(_)))));
     cancel.cancel();
     let (_, finish) = collect(stream);
@@ -166,14 +167,15 @@ fn models_that_do_not_generate_are_refused() {
 fn all_problems_of_the_parameters_are_in_one_error() {
     let error =
         tiny().generate("x").max_tokens(0).temperature(f32::NAN).top_p(1.5).stop("").stream().unwrap_err();
-    let ErrorKind::InvalidParameters(problems) = error.kind() else { panic!("{error}") };
+    let ErrorKind::InvalidParameters { problems, .. } = error.kind() else { panic!("{error}") };
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(
-        problems.as_slice(),
+        problems,
         [
-            "temperature is NaN: it is 0 or a positive number from 0.00001",
-            "top_p is 1.5: it is above 0 and at most 1",
-            "max_tokens is 0: it is at least 1, or None for no limit",
-            "stop has an empty text, which would end every generation at once: remove it",
+            "temperature is NaN, but must be 0, or at least 0.00001",
+            "top_p is 1.5, but must be above 0 and at most 1",
+            "max_tokens is 0, but must be at least 1, or None for no limit",
+            "stop[0] is \"\", but must be at least one character long: an empty text would end every generation at once",
         ]
     );
 }
@@ -181,7 +183,7 @@ fn all_problems_of_the_parameters_are_in_one_error() {
 #[test]
 fn a_prompt_longer_than_the_context_is_refused_with_both_numbers() {
     let error = tiny().generate("hello ".repeat(300)).stream().unwrap_err();
-    let ErrorKind::PromptTooLong { n_prompt, n_ctx } = *error.kind() else { panic!("{error}") };
+    let ErrorKind::PromptTooLong { n_prompt, n_ctx, .. } = *error.kind() else { panic!("{error}") };
     assert!(n_prompt > 300, "{n_prompt}");
     assert_eq!(n_ctx, 256);
 }

@@ -107,7 +107,7 @@ fn what_is_far_from_the_gap_is_left_out() {
 #[test]
 fn a_model_without_the_tokens_is_refused_with_their_names() {
     let error = with_tokens(&[]).infill("a", "b").generate().unwrap_err();
-    let ErrorKind::NoInfill { missing } = error.kind() else { panic!("{error}") };
+    let ErrorKind::NoInfill { missing, .. } = error.kind() else { panic!("{error}") };
     assert_eq!(missing, "fim_pre, fim_suf, fim_mid");
     let error = with_tokens(&THREE[..1]).infill("a", "b").generate().unwrap_err();
     assert!(error.to_string().contains("has no fim_suf, fim_mid"), "{error}");

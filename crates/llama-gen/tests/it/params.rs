@@ -2,8 +2,8 @@
 
 use llama_core::{Model, ModelParams, Token};
 use llama_gen::{
-    BiasTarget, ErrorKind, GenerationParams, GrammarParams, GrammarTriggers, Llama, LogitBias, Preset,
-    RepetitionGuard, ResolvedSampling, SamplerName, SamplingParams,
+    BiasTarget, ErrorKind, GenerationParams, GrammarParams, GrammarTriggers, Llama, LogitBias,
+    ParameterProblem, Preset, RepetitionGuard, ResolvedSampling, SamplerName, SamplingParams,
 };
 use serde_json::json;
 use std::time::Duration;
@@ -225,16 +225,20 @@ fn all_problems_come_in_one_error() {
         "repetition_guard": {"max_period": 0, "repeats": 1},
     }));
     let error = params.validate().unwrap_err();
-    let ErrorKind::InvalidParameters(problems) = error.kind() else { panic!("{error}") };
-    let mut names: Vec<&str> = problems.iter().map(|problem| problem.split(' ').next().unwrap()).collect();
+    let ErrorKind::InvalidParameters { problems, .. } = error.kind() else { panic!("{error}") };
+    let mut names: Vec<&str> = problems.iter().map(|problem| problem.name.as_str()).collect();
     names.dedup();
     assert_eq!(names.len(), 20, "{problems:#?}");
-    assert_eq!(problems[0], "temperature is -1: it is 0 or a positive number from 0.00001");
-    assert!(
-        problems.contains(&"repetition_guard.repeats is 1: it is at least 2".to_owned()),
-        "{problems:#?}"
-    );
-    assert!(problems.contains(&"mirostat is 3: it is 0, 1 or 2".to_owned()), "{problems:#?}");
+    assert_eq!(problems[0].to_string(), "temperature is -1, but must be 0, or at least 0.00001");
+    for expected in [
+        ParameterProblem::new("repetition_guard.repeats", 1, "at least 2"),
+        ParameterProblem::new("mirostat", 3, "0, 1 or 2"),
+        ParameterProblem::new("dry_sequence_breakers[0]", "\"\"", "from 1 to 40 bytes long, without NUL"),
+    ] {
+        assert!(problems.contains(&expected), "{problems:#?}");
+    }
+    let written = serde_json::to_value(&problems[1]).unwrap();
+    assert_eq!(written, json!({"name": "dynatemp_range", "value": "-0.5", "expected": "from 0 to 1000000"}));
     assert!(GenerationParams::default().validate().is_ok());
 }
 
@@ -246,17 +250,56 @@ fn what_only_the_model_can_tell_is_checked_with_it() {
         let params: GenerationParams = read(json);
         params.validate().unwrap();
         let error = params.validate_for(&model).unwrap_err();
-        let ErrorKind::InvalidParameters(problems) = error.kind() else { panic!("{error}") };
-        problems.clone()
+        let ErrorKind::InvalidParameters { problems, .. } = error.kind() else { panic!("{error}") };
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
-    let range = format!("the vocabulary has {n_vocab} tokens (0..{n_vocab})");
+    let range = format!("but must be in the vocabulary of {n_vocab} tokens (0..{n_vocab})");
     assert_eq!(
         problems(json!({"logit_bias": {"99999": 1}, "stop_tokens": [-1]})),
-        [format!("logit_bias has token 99999: {range}"), format!("stop_tokens has token -1: {range}")]
+        [
+            format!("logit_bias[0].target is token 99999, {range}"),
+            format!("stop_tokens[0] is token -1, {range}")
+        ]
     );
     let grammar = problems(json!({"grammar": "root ::= ("}));
-    assert!(grammar[0].contains("the grammar is not valid: line 1, column 11"), "{grammar:?}");
+    let expected = "grammar is \"root ::= (\", but must be usable with this model: the grammar is not valid: line 1, column 11";
+    assert!(grammar[0].starts_with(expected), "{grammar:?}");
     assert!(GenerationParams::default().validate_for(&model).is_ok());
+}
+
+#[test]
+fn setters_are_named_after_the_fields() {
+    let params = GenerationParams::default()
+        .sampling(SamplingParams::default().seed(1))
+        .max_tokens(5)
+        .max_time(Duration::from_millis(20))
+        .stop(["x", "y"])
+        .stop_tokens([Token::new(3)])
+        .repetition_guard(RepetitionGuard::default())
+        .parse_special(true)
+        .ignore_eos(true);
+    let json = json!({
+        "seed": 1, "max_tokens": 5, "max_time_ms": 20, "stop": ["x", "y"], "stop_tokens": [3],
+        "repetition_guard": {}, "parse_special": true, "ignore_eos": true,
+    });
+    assert_eq!(params, read(json));
+}
+
+#[test]
+fn open_parameters_are_those_of_the_defaults() {
+    let defaults = read(json!({
+        "temperature": 0.5, "top_k": 3, "max_tokens": 5, "max_time_ms": 20, "stop": "x", "stop_tokens": 3,
+        "repetition_guard": {}, "ignore_eos": true,
+    }));
+    assert_eq!(GenerationParams::default().or(&defaults), defaults);
+    assert_eq!(defaults.clone().or(&GenerationParams::default()), defaults);
+    let params =
+        read(json!({"temperature": 1.0, "max_tokens": 1, "stop": ["y", "z"], "parse_special": true}));
+    let expected = json!({
+        "temperature": 1.0, "top_k": 3, "max_tokens": 1, "max_time_ms": 20, "stop": ["y", "z"], "stop_tokens": 3,
+        "repetition_guard": {}, "parse_special": true, "ignore_eos": true,
+    });
+    assert_eq!(params.or(&defaults), read(expected));
 }
 
 #[test]

@@ -24,9 +24,9 @@ fn prompt_of(llm: &Llama) -> Vec<Token> {
 }
 
 /// The problems of refused parameters.
-fn problems(error: &Error) -> &[String] {
-    let ErrorKind::InvalidParameters(problems) = error.kind() else { panic!("{error:?}") };
-    problems
+fn problems(error: &Error) -> Vec<String> {
+    let ErrorKind::InvalidParameters { problems, .. } = error.kind() else { panic!("{error:?}") };
+    problems.iter().map(ToString::to_string).collect()
 }
 
 /// What the events of a generation say.
@@ -143,13 +143,17 @@ fn a_grammar_is_one_call() {
 fn progress_comes_with_events_and_is_refused_without() {
     let llm = load();
     let asked = || greedy(&llm).progress(true);
-    let expected = ["progress is true, but the whole text comes without events: use stream or stream_async"];
+    let expected =
+        ["progress is true, but must be false for `complete`, which returns no events: use `stream` or \
+                     `stream_async`"];
     assert_eq!(problems(&asked().complete().unwrap_err()), expected);
     assert_eq!(problems(&block_on(asked().complete_async()).unwrap_err()), expected);
     let error = asked().completions(2).unwrap().complete().unwrap_err();
     assert_eq!(
         problems(&error),
-        ["progress is true, but whole texts come without events: iterate over the completions"]
+        [
+            "progress is true, but must be false for `complete`, which returns no events: iterate over the completions"
+        ]
     );
     let long = "the river said hello to a stone ".repeat(20);
     let llm = Llama::builder(Tiny::Llama.path());
@@ -190,39 +194,39 @@ fn what_beam_search_does_not_do_is_refused() {
     let llm = load();
     let plain = || llm.generate(PROMPT).max_tokens(4);
     let sampling = |sampling: SamplingParams| plain().sampling(sampling);
-    let cases: Vec<(GenerationBuilder, &str)> = vec![
-        (plain().temperature(0.7), "temperature"),
-        (plain().top_k(5).seed(1), "top_k, seed"),
-        (plain().top_p(0.5).min_p(0.1), "top_p, min_p"),
-        (sampling(SamplingParams::default().repeat_penalty(1.1)), "repeat_penalty"),
-        (sampling(SamplingParams::default().mirostat(2)), "mirostat"),
-        (plain().progress(true), "progress"),
-        (plain().log_probabilities(2), "log_probabilities with alternatives"),
+    let criterion = plain().stop_when(|_: &SoFar<'_>| false);
+    let cases: Vec<(GenerationBuilder, &[&str])> = vec![
+        (plain().temperature(0.7), &["temperature"]),
+        (plain().top_k(5).seed(1), &["top_k", "seed"]),
+        (plain().top_p(0.5).min_p(0.1), &["top_p", "min_p"]),
+        (sampling(SamplingParams::default().repeat_penalty(1.1)), &["repeat_penalty"]),
+        (sampling(SamplingParams::default().mirostat(2)), &["mirostat"]),
+        (plain().grammar("root ::= [a-z]"), &["grammar"]),
+        (criterion, &["stop_when"]),
+        (plain().progress(true), &["progress"]),
         (
             {
                 let mut params = llama_gen::GenerationParams::default();
                 params.repetition_guard = Some(RepetitionGuard::default());
                 plain().params(params)
             },
-            "repetition_guard",
+            &["repetition_guard"],
         ),
     ];
     for (generate, names) in cases {
         let error = generate.beam_search(&BeamParams::default()).unwrap_err();
-        let expected =
-            format!("beam search does not use {names}: leave it out, or use generate or completions");
-        assert_eq!(problems(&error), [expected]);
+        let expected = names.iter().map(|name| {
+            format!("{name} is set, but must be left out of a beam search: use `complete` or `completions` with it")
+        });
+        assert_eq!(problems(&error), expected.collect::<Vec<_>>());
     }
-    let neither = ["beam search takes neither a grammar nor a criterion: use generate or completions"];
-    let criterion = plain().stop_when(|_: &SoFar<'_>| false);
-    for generate in [plain().grammar("root ::= [a-z]"), criterion] {
-        assert_eq!(problems(&generate.beam_search(&BeamParams::default()).unwrap_err()), neither);
-    }
+    let error = plain().log_probabilities(2).beam_search(&BeamParams::default()).unwrap_err();
+    assert_eq!(problems(&error), ["log_probabilities is 2, but must be 0 in a beam search"]);
     // What says nothing else than beam search does.
     plain().temperature(0.0).seed(None).beam_search(&BeamParams::default().width(1)).unwrap();
     let full = llm.generate("the river said hello ".repeat(40)).when_full(WhenFull::Error).ignore_eos(true);
     let error = full.beam_search(&BeamParams::default().width(2)).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::ContextFull { n_ctx: 256 }), "{error}");
+    assert!(matches!(error.kind(), ErrorKind::ContextFull { n_ctx: 256, .. }), "{error}");
 }
 
 #[test]
@@ -230,8 +234,8 @@ fn what_has_no_meaning_is_refused() {
     let llm = load();
     let checkpoint = || greedy(&llm).checkpoint_at(2);
     let expected =
-        ["checkpoint_at was called, but completions and beam search have a context of their own that \
-                     keeps none: leave it out"];
+        ["checkpoint_at is [2], but must be unset for completions and beam search, whose contexts keep no \
+                     checkpoints"];
     assert_eq!(problems(&checkpoint().completions(2).map(drop).unwrap_err()), expected);
     assert_eq!(problems(&checkpoint().beam_search(&BeamParams::default()).unwrap_err()), expected);
     checkpoint().complete().unwrap();

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use futures::executor::block_on;
-use llama_gen::{Generate, Llama};
+use llama_gen::{GenerationBuilder, Llama};
 use test_models::{Tiny, child};
 use tracing_subscriber::fmt::format::FmtSpan;
 
@@ -13,7 +13,7 @@ fn a_span_has_the_figures_on_whatever_thread() {
     child::alone(module_path!(), "a_span_has_the_figures_on_whatever_thread", close_two_spans);
 }
 
-fn eight(llm: &Llama) -> Generate {
+fn eight(llm: &Llama) -> GenerationBuilder {
     llm.generate("hello world").max_tokens(8).temperature(0.0).ignore_eos(true)
 }
 

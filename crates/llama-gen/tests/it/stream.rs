@@ -6,7 +6,9 @@ use std::thread::sleep;
 use futures::executor::block_on;
 use futures::{Stream, StreamExt};
 use llama_core::{ContextParams, Token, TokenizeOptions};
-use llama_gen::{CancelToken, ErrorKind, Event, Finish, FinishReason, GenerationBuilder, Llama, Result, WhenFull};
+use llama_gen::{
+    CancelToken, ErrorKind, Event, Finish, FinishReason, GenerationBuilder, Llama, Result, WhenFull,
+};
 use test_models::{Tiny, smollm2};
 
 fn tiny() -> Llama {
@@ -193,7 +195,7 @@ fn a_dropped_stream_gives_its_context_back() {
 fn errors_come_at_once_or_as_the_only_item() {
     let llm = tiny();
     let error = llm.generate("x").max_tokens(0).stream_async().unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::InvalidParameters(_)), "{error}");
+    assert!(matches!(error.kind(), ErrorKind::InvalidParameters { .. }), "{error}");
     let items: Vec<_> = block_on(llm.generate("he\0llo").stream_async().unwrap().collect());
     assert_eq!(items.len(), 1);
     let error = items.into_iter().next().unwrap().unwrap_err();

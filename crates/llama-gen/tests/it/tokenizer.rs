@@ -237,7 +237,7 @@ fn another_tokenizer_is_refused_with_what_differs() {
     assert_eq!(
         error.to_string(),
         format!(
-            "the tokenizer is not that of the model: {a} is \"b\" there and \"a\" in the model, {b} is \"a\" there and \
+            "the tokenizer does not match the model: {a} is \"b\" there and \"a\" in the model, {b} is \"a\" there and \
              \"b\" in the model"
         )
     );

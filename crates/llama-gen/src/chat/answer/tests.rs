@@ -20,9 +20,11 @@ fn templates() -> Vec<(String, ChatTemplate)> {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "jinja") {
             let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-            if let Ok(template) =
-                ChatTemplate::from_text(&std::fs::read_to_string(&path).unwrap(), "<s>", "</s>")
-            {
+            if let Ok(template) = ChatTemplate::from_jinja_without_model(
+                &std::fs::read_to_string(&path).unwrap(),
+                "<s>",
+                "</s>",
+            ) {
                 templates.push((name, template));
             }
         }
@@ -193,7 +195,7 @@ fn work(prompt: &ChatPrompt, begin: &str, tokens: &[&str], n: usize) -> usize {
 #[test]
 fn a_token_takes_the_same_work_however_long_the_answer_is() {
     let template = include_str!("../../../tests/it/chat/templates/qwen3.jinja");
-    let template = ChatTemplate::from_text(template, "", "").unwrap();
+    let template = ChatTemplate::from_jinja_without_model(template, "", "").unwrap();
     let request = ChatRequest::new([question()]).tools(tools()).parallel_tool_calls(true);
     let prompt = template.render(&request).unwrap();
     let call = "<tool_call>\n{\"name\": \"weather\", \"arguments\": ";

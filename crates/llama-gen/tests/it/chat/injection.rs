@@ -26,11 +26,11 @@ fn text(tokens: &[Token]) -> String {
 }
 
 fn own() -> ChatTemplate {
-    ChatTemplate::of(&MODEL).unwrap()
+    ChatTemplate::from_model(&MODEL).unwrap()
 }
 
 fn with(text: &str) -> ChatTemplate {
-    ChatTemplate::with_text(&MODEL, text).unwrap()
+    ChatTemplate::from_jinja(&MODEL, text).unwrap()
 }
 
 /// The prompt with a hostile text in a place has the special tokens that it has with a harmless one, and the same text.
@@ -80,7 +80,7 @@ fn every_role_and_field_is_covered() {
         "{% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endif %}",
     ));
     check(&parts, |text| {
-        let part = |text: &str| Part::Text { text: text.to_owned() };
+        let part = |text: &str| Part::text(text.to_owned());
         ChatRequest::new([Message::user(vec![part("one "), part(text)])])
     });
     let named = with(&MINIMAL.replace("EXPRESSION", "{{ m.name }}: {{ m.content }}"));
@@ -117,7 +117,7 @@ fn what_a_template_does_with_contents_does_not_matter() {
 fn parts_that_become_a_special_token_together_do_not() {
     let template = with(&MINIMAL.replace("EXPRESSION", "{% for p in m.content %}{{ p.text }}{% endfor %}"));
     let prompt = |texts: [&str; 3]| {
-        let parts: Vec<Part> = texts.iter().map(|text| Part::Text { text: (*text).to_owned() }).collect();
+        let parts: Vec<Part> = texts.iter().map(|text| Part::text((*text).to_owned())).collect();
         template.render(&ChatRequest::new([Message::new(Role::User, Content::Parts(parts))])).unwrap()
     };
     let harmless = special(&prompt(["a", "b", "c"]).tokens().unwrap());
@@ -166,7 +166,7 @@ fn calls_and_their_results_are_not_trusted_either() {
 #[track_caller]
 fn reason<T: core::fmt::Debug>(result: Result<T>) -> String {
     match result.unwrap_err().kind() {
-        ErrorKind::InvalidPrompt { reason } => reason.clone(),
+        ErrorKind::InvalidPrompt { reason, .. } => reason.clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -201,11 +201,12 @@ fn what_cannot_be_told_apart_is_refused() {
 fn nul_bytes_and_templates_without_a_model_are_refused() {
     let prompt = own().render(&user("a\0b")).unwrap();
     assert!(reason(prompt.tokens()).contains("NUL"));
-    let prompt = ChatTemplate::from_text(&MINIMAL.replace("EXPRESSION", "{{ m.content }}"), "", "")
-        .unwrap()
-        .render(&user("x"))
-        .unwrap();
-    assert!(reason(prompt.tokens()).contains("without a model"));
+    let prompt =
+        ChatTemplate::from_jinja_without_model(&MINIMAL.replace("EXPRESSION", "{{ m.content }}"), "", "")
+            .unwrap()
+            .render(&user("x"))
+            .unwrap();
+    assert!(reason(prompt.tokens()).contains("its template has no model"));
 }
 
 #[test]
@@ -230,7 +231,7 @@ fn sentencepiece_gets_no_spaces_where_the_text_is_cut() {
             .map(|token| vocab.text(token).unwrap())
             .collect();
         assert!(!names.is_empty(), "{tiny}");
-        let template = ChatTemplate::with_text(&model, "{{ messages[0].content }}").unwrap();
+        let template = ChatTemplate::from_jinja(&model, "{{ messages[0].content }}").unwrap();
         let content = format!("a{}b", names.concat());
         let tokens = template.render(&user(&content)).unwrap().tokens().unwrap();
         let added = usize::from(vocab.adds_bos());

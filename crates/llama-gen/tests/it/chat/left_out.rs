@@ -12,7 +12,7 @@ const PLAIN: &str = "{% for m in messages %}{% if m.role in ['system', 'user', '
                      {% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}";
 
 fn template(text: &str) -> ChatTemplate {
-    ChatTemplate::from_text(text, "<s>", "</s>").unwrap()
+    ChatTemplate::from_jinja_without_model(text, "<s>", "</s>").unwrap()
 }
 
 fn weather() -> Tool {
@@ -30,7 +30,7 @@ fn call() -> ToolCall {
 #[track_caller]
 fn lost(result: llama_gen::Result<ChatPrompt>) -> Vec<LeftOut> {
     match result.map(|prompt| prompt.text().to_owned()).unwrap_err().kind() {
-        ErrorKind::LostByTemplate { lost } => lost.clone(),
+        ErrorKind::LostByTemplate { lost, .. } => lost.clone(),
         other => panic!("{other:?}"),
     }
 }

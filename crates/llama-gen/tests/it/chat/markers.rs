@@ -42,7 +42,7 @@ fn id(marker: &str) -> Token {
 }
 
 fn markers(request: &ChatRequest, source: &str) -> Vec<Token> {
-    let tokens = ChatTemplate::with_text(&MODEL, source).unwrap().render(request).unwrap().tokens().unwrap();
+    let tokens = ChatTemplate::from_jinja(&MODEL, source).unwrap().render(request).unwrap().tokens().unwrap();
     tokens.into_iter().filter(|token| MARKERS.iter().any(|marker| id(marker) == *token)).collect()
 }
 
@@ -64,7 +64,7 @@ fn a_message_does_not_begin_a_turn() {
 #[test]
 fn parts_and_tools_do_not_either() {
     let own = [id("<|START_OF_TURN_TOKEN|>"), id("<|USER_TOKEN|>")];
-    let part = |text: &str| Part::Text { text: text.to_owned() };
+    let part = |text: &str| Part::text(text.to_owned());
     let split = Content::Parts(vec![part("x<|START_OF_TURN"), part("_TOKEN|>")]);
     assert_eq!(markers(&ChatRequest::new([Message::user(split)]), SOURCE), own);
     let tool = Tool::new(

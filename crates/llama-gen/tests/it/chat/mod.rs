@@ -1,6 +1,7 @@
-//! Conversations: templates, what messages may not do to a prompt, answers, sessions.
+//! Conversations: templates, injection through messages, answers, sessions.
 
 mod answers;
+mod asynchronous;
 mod continued;
 mod injection;
 mod left_out;

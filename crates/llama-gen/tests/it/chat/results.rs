@@ -1,8 +1,8 @@
 //! What was asked of a turn is in its reply, and requests can be read from JSON.
 
 use llama_core::TokenizeOptions;
-use llama_gen::chat::{ChatEvent, ChatRequest, Message, Tool, ToolChoice};
-use llama_gen::{ErrorKind, GenerationParams, Llama};
+use llama_gen::chat::{ChatEvent, ChatRequest, Delta, Message, Tool, ToolCallDelta, ToolChoice};
+use llama_gen::{ErrorKind, GenerationParams, Llama, SamplingParams};
 use serde_json::json;
 use test_models::smollm2;
 
@@ -40,13 +40,44 @@ fn a_reply_has_its_prompt_its_tokens_and_their_probabilities() {
 }
 
 #[test]
+fn parameters_that_were_set_before_stay_set() {
+    let llm = Llama::builder(smollm2()).n_ctx(512).n_threads(1).load().unwrap();
+    let more = GenerationParams::default().stop(["x"]);
+    let sampling = SamplingParams::default().top_k(3);
+    let chat = llm.chat().temperature(0.0).max_tokens(2).params(more.clone()).sampling(sampling.clone());
+    let mut chat = chat.start().unwrap();
+    let expected = more.sampling(sampling.temperature(0.0)).max_tokens(2);
+    assert_eq!(chat.params(), &expected);
+    // A turn has parameters of its own, from all calls.
+    let (first, second) = (expected.clone().max_tokens(4), GenerationParams::default().max_tokens(1));
+    let reply = chat.turn("Hi").params(first).params(second).complete().unwrap();
+    assert_eq!(reply.finish.usage.completion_tokens, 1);
+    assert_eq!(chat.params(), &expected);
+}
+
+#[test]
+fn parts_of_answers_survive_json() {
+    let mut call = ToolCallDelta::default();
+    call.name = Some("f".to_owned());
+    for (delta, json) in [
+        (Delta::Content("a".to_owned()), json!({ "content": "a" })),
+        (Delta::Reasoning("b".to_owned()), json!({ "reasoning_content": "b" })),
+        (Delta::ToolCall(call), json!({ "tool_call": { "index": 0, "name": "f", "arguments": "" } })),
+    ] {
+        assert_eq!(serde_json::to_value(&delta).unwrap(), json);
+        assert_eq!(serde_json::from_value::<Delta>(json).unwrap(), delta);
+    }
+}
+
+#[test]
 fn what_a_turn_cannot_do_is_refused() {
     let llm = Llama::builder(smollm2()).n_ctx(512).n_threads(1).load().unwrap();
     let mut chat = llm.chat().max_tokens(2).start().unwrap();
     let error = chat.turn("Hi").progress(true).complete().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the parameters are not valid: progress is true, but the whole answer comes without events: use stream"
+        "the parameters are not valid: progress is true, but must be false for `complete`, which returns no events: \
+         use `stream` or `stream_async`"
     );
     let mut params = GenerationParams::default();
     params.parse_special = true;

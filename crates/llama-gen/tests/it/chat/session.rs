@@ -154,7 +154,7 @@ fn a_saved_conversation_goes_on_as_without_the_break() {
     let files = fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(files, 2, "the conversation and its memory, nothing temporary");
     let llm = llama();
-    let mut chat = llm.chat().load(&path).unwrap();
+    let mut chat = Chat::load(&llm, &path).unwrap();
     assert_eq!(chat.system(), Some("You are a helpful assistant."));
     assert_eq!(chat.params().max_tokens, Some(24));
     let replies = ask(&mut chat, &QUESTIONS[2..]);
@@ -166,7 +166,7 @@ fn a_saved_conversation_goes_on_as_without_the_break() {
     assert_eq!(reply.text(), ANSWERS[1]);
     assert!(evaluated(&reply) <= 16, "{}", evaluated(&reply));
     chat.save(&path).unwrap();
-    assert_eq!(llm.chat().load(&path).unwrap().n_turns(), 2);
+    assert_eq!(Chat::load(&llm, &path).unwrap().n_turns(), 2);
 }
 
 #[test]
@@ -184,15 +184,15 @@ fn a_conversation_without_its_memory_is_computed_again() {
         assert_eq!(reply.text(), ANSWERS[1]);
         assert_eq!(evaluated(&reply), reply.finish.usage.prompt_tokens);
     };
-    broken(&mut llm.chat().load(&path).unwrap());
+    broken(&mut Chat::load(&llm, &path).unwrap());
     fs::remove_file(&memory).unwrap();
-    broken(&mut llm.chat().load(&path).unwrap());
+    broken(&mut Chat::load(&llm, &path).unwrap());
     // That of another conversation.
     let other = folder.path().join("b.json");
     ask(&mut chat, &QUESTIONS[1..2]);
     chat.save(&other).unwrap();
     fs::rename(folder.path().join("b.json.memory"), &memory).unwrap();
-    broken(&mut llm.chat().load(&path).unwrap());
+    broken(&mut Chat::load(&llm, &path).unwrap());
     // A conversation that has nothing in memory leaves no file of it behind.
     fs::write(&memory, "old").unwrap();
     builder(&llm).messages([Message::user("x")]).start().unwrap().save(&path).unwrap();
@@ -206,23 +206,23 @@ fn files_that_are_no_conversation_are_refused() {
     let llm = Llama::builder(Tiny::Llama.path()).n_ctx(256).n_threads(1).load().unwrap();
     let error = |text: &str| {
         fs::write(&path, text).unwrap();
-        llm.chat().load(&path).unwrap_err().to_string()
+        format!("{:#}", Chat::load(&llm, &path).unwrap_err())
     };
     assert!(error("").contains("EOF"));
     assert!(error("[]").contains("invalid"), "{}", error("[]"));
     assert!(error("{}").contains("format"));
-    let template = ChatTemplate::with_text(llm.model(), "{{ messages[0].content }}").unwrap();
+    let template = ChatTemplate::from_jinja(llm.model(), "{{ messages[0].content }}").unwrap();
     llm.chat().template(&template).system("x").start().unwrap().save(&path).unwrap();
     let good = fs::read_to_string(&path).unwrap();
-    assert_eq!(llm.chat().load(&path).unwrap().system(), Some("x"));
-    assert!(error(&good.replace("\"version\": 1", "\"version\": 2")).contains("of version 2"));
+    assert_eq!(Chat::load(&llm, &path).unwrap().system(), Some("x"));
+    assert!(error(&good.replace("\"version\": 1", "\"version\": 2")).contains("version 2, but must be"));
     assert!(error(&good.replace("llama-gen chat", "shopping list")).contains("shopping list"));
     assert!(error(&good.replace("{{ messages", "{{ ( messages")).contains("parser: "));
     assert!(
         error(&good.replace("\"given\": []", r#""given": [{"role": "king", "content": ""}]"#))
             .contains("king")
     );
-    let missing = llm.chat().load(folder.path().join("missing.json")).unwrap_err();
+    let missing = Chat::load(&llm, folder.path().join("missing.json")).unwrap_err();
     assert!(matches!(missing.kind(), ErrorKind::ChatFile { .. }), "{missing:?}");
     let unwritable =
         llm.chat().template(&template).start().unwrap().save(folder.path().join("no/such/folder"));
@@ -254,7 +254,7 @@ fn a_turn_that_is_dropped_or_fails_leaves_the_conversation_as_it_was() {
     wrong.max_tokens = Some(0);
     assert!(matches!(
         chat.turn("x").params(wrong).complete().unwrap_err().kind(),
-        ErrorKind::InvalidParameters(_)
+        ErrorKind::InvalidParameters { .. }
     ));
     assert_eq!((chat.n_turns(), chat.messages().count()), (1, 2));
     let reply = chat.send(QUESTIONS[1]).unwrap();
@@ -313,7 +313,7 @@ const THINKING: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n'
 #[test]
 fn thinking_is_switched_on_and_off() {
     let llm = llama();
-    let template = ChatTemplate::with_text(llm.model(), THINKING).unwrap();
+    let template = ChatTemplate::from_jinja(llm.model(), THINKING).unwrap();
     let mut chat = builder(&llm).template(&template).max_tokens(12).start().unwrap();
     assert!(chat.thinking());
     let events: Vec<_> = chat.stream(QUESTIONS[0]).unwrap().map(Result::unwrap).collect();
@@ -336,7 +336,7 @@ fn a_template_without_a_role_for_the_system_gets_its_words_with_the_first_questi
     let text = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}\
                 {{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}\
                 {% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
-    let template = ChatTemplate::with_text(llm.model(), text).unwrap();
+    let template = ChatTemplate::from_jinja(llm.model(), text).unwrap();
     assert!(!template.caps().system_role);
     let mut chat = builder(&llm).template(&template).start().unwrap();
     assert!(ask(&mut chat, &QUESTIONS[..1])[0].text().contains("Paris"));
@@ -361,7 +361,10 @@ fn several_messages_are_one_turn() {
 fn a_model_without_a_template_is_refused() {
     let llm = Llama::builder(Tiny::Gemma3.path()).n_ctx(256).n_threads(1).load().unwrap();
     assert!(matches!(llm.chat().start().unwrap_err().kind(), ErrorKind::NoChatTemplate));
-    assert!(matches!(ChatTemplate::named(llm.model(), "rag").unwrap_err().kind(), ErrorKind::Chat { .. }));
+    assert!(matches!(
+        ChatTemplate::from_model_named(llm.model(), "rag").unwrap_err().kind(),
+        ErrorKind::Chat { .. }
+    ));
 }
 
 #[test]
@@ -369,7 +372,7 @@ fn memories_that_cannot_be_cut_keep_conversations_too() {
     for tiny in [Tiny::Mamba, Tiny::Jamba, Tiny::Gemma3] {
         let llm = Llama::builder(tiny.path()).n_ctx(512).n_threads(1).load().unwrap();
         let text = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant]";
-        let template = ChatTemplate::with_text(llm.model(), text).unwrap();
+        let template = ChatTemplate::from_jinja(llm.model(), text).unwrap();
         let start = || llm.chat().template(&template).temperature(0.0).max_tokens(8).start().unwrap();
         let mut chat = start();
         let replies = ask(&mut chat, &["one", "two", "three"]);
@@ -377,7 +380,7 @@ fn memories_that_cannot_be_cut_keep_conversations_too() {
         let path = folder.path().join("chat.json");
         chat.save(&path).unwrap();
         let next = chat.send("four").unwrap();
-        let mut loaded = llm.chat().load(&path).unwrap();
+        let mut loaded = Chat::load(&llm, &path).unwrap();
         let again = loaded.send("four").unwrap();
         assert_eq!(again.raw, next.raw, "{tiny}");
         chat.undo();
@@ -394,7 +397,8 @@ fn saving_keeps_modes_and_links() {
 
     let llm = Llama::builder(Tiny::Llama.path()).n_ctx(256).n_threads(1).load().unwrap();
     let template =
-        ChatTemplate::from_text("{% for m in messages %}{{ m.content }}{% endfor %}", "", "").unwrap();
+        ChatTemplate::from_jinja_without_model("{% for m in messages %}{{ m.content }}{% endfor %}", "", "")
+            .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let chat = llm.chat().template(&template).system("x").start().unwrap();

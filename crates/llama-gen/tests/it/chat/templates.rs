@@ -50,7 +50,7 @@ fn tokens(name: &str) -> (&'static str, &'static str) {
 pub(crate) fn load(name: &str) -> ChatTemplate {
     let text = fs::read_to_string(folder().join(format!("{name}.jinja"))).unwrap();
     let (bos, eos) = tokens(name);
-    ChatTemplate::from_text(&text, bos, eos).unwrap_or_else(|error| panic!("{name}: {error}"))
+    ChatTemplate::from_jinja_without_model(&text, bos, eos).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 fn weather() -> Tool {
@@ -103,7 +103,7 @@ fn without_dates(text: &str) -> String {
     let formats = ["%d %B %Y", "%Y-%m-%d", "%B %d, %Y", "%d %b %Y"];
     formats.into_iter().fold(text.to_owned(), |text, format| {
         let source = format!("{{{{ strftime_now('{format}') }}}}|{{{{ messages[0].content }}}}");
-        let today = ChatTemplate::from_text(&source, "", "")
+        let today = ChatTemplate::from_jinja_without_model(&source, "", "")
             .unwrap()
             .render(&ChatRequest::new([question()]))
             .unwrap();

@@ -17,7 +17,7 @@ fn weather() -> Tool {
 }
 
 fn chat(llm: &Llama) -> Chat {
-    let template = ChatTemplate::with_text(llm.model(), include_str!("templates/qwen2.5.jinja")).unwrap();
+    let template = ChatTemplate::from_jinja(llm.model(), include_str!("templates/qwen2.5.jinja")).unwrap();
     llm.chat().template(&template).tools([weather()]).temperature(0.0).max_tokens(64).start().unwrap()
 }
 
@@ -99,7 +99,7 @@ fn special_tokens_that_mark_a_call_are_part_of_the_text() {
     let [mark] = vocab.tokenize("<repo_name>", options).unwrap()[..] else { panic!("it is a token") };
     assert!(vocab.is_control(mark).unwrap());
     let raw = |template: &str| {
-        let template = ChatTemplate::with_text(llm.model(), template).unwrap();
+        let template = ChatTemplate::from_jinja(llm.model(), template).unwrap();
         let mut chat = llm.chat().template(&template).tools([weather()]).start().unwrap();
         chat.turn("Hello").params(biased(mark)).complete().unwrap().raw
     };
