@@ -1,11 +1,20 @@
 //! What can go wrong, each with the value, the limit, and what to do.
 
+mod decode;
+mod samplers;
+mod state;
+#[cfg(feature = "common")]
+mod template;
+
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::plan::LoadPlan;
-use crate::sampler::{List, SamplerProblem};
-use crate::state::StateError;
+pub use decode::DecodeError;
+use samplers::List;
+pub use samplers::{GrammarPosition, SamplerProblem};
+pub use state::{Removed, StateError};
+#[cfg(feature = "common")]
+pub use template::TemplateLimit;
 
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
@@ -419,8 +428,8 @@ pub enum ErrorKind {
         /// What was being done.
         operation: &'static str,
         /// The limit.
-        limit: crate::TemplateLimit,
-        /// Its value; of [`TemplateLimit::Time`](crate::TemplateLimit::Time) in milliseconds.
+        limit: TemplateLimit,
+        /// Its value; of [`TemplateLimit::Time`] in milliseconds.
         value: u64,
     },
     /// A chat template was ended by its caller.
@@ -465,8 +474,20 @@ pub enum ErrorKind {
     DoesNotFit {
         /// `model` or `context`.
         what: &'static str,
-        /// What it takes, and what there is.
-        plan: LoadPlan,
+        /// Bytes of weights, on all devices together, as all the numbers here.
+        weights: u64,
+        /// Bytes of the sequences' memory.
+        memory: u64,
+        /// Bytes of intermediate results.
+        compute: u64,
+        /// Bytes of everything.
+        required: u64,
+        /// Bytes that are free.
+        free: u64,
+        /// Whether the numbers are a lower bound, computed from those of a smaller context.
+        estimated: bool,
+        /// The [`LoadPlan`](crate::LoadPlan) as text: the need and the free memory of each device.
+        plan: String,
     },
     /// The vocabulary is one that llama.cpp's tokenizers do not work with; refused before llama.cpp sees it.
     #[error("cannot use the vocabulary of {model}: {reason}")]
@@ -535,59 +556,5 @@ fn way_out(what: &str) -> &'static str {
             "fewer tokens (n_ctx, n_ubatch) or sequences (n_seq_max), or a quantised cache (type_k, type_v)"
         }
         _ => "LoadMode::Mmap, or other devices",
-    }
-}
-
-/// Why a batch was not decoded, and what is left in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// llama.cpp's code 1. Memory is as it was before the call.
-    #[error(
-        "no room in the context's memory for the batch; memory is as before the call. Use a smaller batch, remove \
-             sequences, or create the context with a larger n_ctx"
-    )]
-    NoSlot,
-    /// llama.cpp's code 2. In recurrent and hybrid models, whose state has no earlier version, the sequences of the
-    /// batch are removed from memory instead.
-    #[error(
-        "decoding was aborted by the abort callback; the parts of the batch that were complete stay in memory: \
-             see Memory::seq_pos_max"
-    )]
-    Aborted,
-    /// llama.cpp's code -1. Memory is as it was before the call.
-    #[error("llama.cpp refused the batch as invalid; memory is as before the call")]
-    InvalidBatch,
-    /// llama.cpp's other codes.
-    #[error(
-        "decoding failed with code {code}; the parts of the batch that were complete stay in memory: see \
-             Memory::seq_pos_max"
-    )]
-    Failed {
-        /// The code: -2 allocation, -3 computation.
-        code: i32,
-    },
-    /// An [`Observer`](crate::Observer) stopped the computation. Nothing of the batch is left in memory: of recurrent
-    /// and hybrid models the batch's sequences are removed, of others only its positions.
-    #[error("decoding was cancelled by the observer; nothing of the batch is left in memory")]
-    Cancelled,
-}
-
-impl DecodeError {
-    /// The error for a return code of `llama_decode` or `llama_encode`, `None` for 0.
-    pub(crate) fn from_code(code: i32) -> Option<Self> {
-        match code {
-            0 => None,
-            1 => Some(Self::NoSlot),
-            2 => Some(Self::Aborted),
-            -1 => Some(Self::InvalidBatch),
-            code => Some(Self::Failed { code }),
-        }
-    }
-
-    /// Whether the context's memory is as it was before the call.
-    #[must_use]
-    pub fn memory_is_restored(self) -> bool {
-        matches!(self, Self::NoSlot | Self::InvalidBatch)
     }
 }

@@ -84,6 +84,8 @@ pub use batch::Batch;
 pub use context::{AttentionType, CacheType, Context, ContextParams, FlashAttention, PoolingType};
 pub use control_vector::ControlVector;
 pub use device::{Device, DeviceCapabilities, DeviceKind, DeviceMemory, devices};
+#[cfg(feature = "common")]
+pub use error::TemplateLimit;
 pub use error::{DecodeError, Error, ErrorKind, Result};
 pub use logits::{Logits, LogitsProcessor, LogitsProcessors, Softmax};
 pub use memory::Memory;
@@ -105,7 +107,7 @@ pub use abort::AbortFlag;
 pub use batch::MultiPos;
 pub use builtin_chat::{apply_builtin_chat_template, builtin_chat_templates};
 #[cfg(feature = "common")]
-pub use chat_templates::{ChatTemplates, ChatTurn, TemplateLimit, TemplateLimits};
+pub use chat_templates::{ChatTemplates, ChatTurn, TemplateLimits};
 pub use context::{AttachedSampler, ContextType, ResolvedParams, RopeScaling};
 pub use embeddings::normalize_l2;
 #[cfg(feature = "common")]

@@ -6,7 +6,7 @@ mod measure;
 
 use core::fmt;
 
-pub(crate) use limits::{explain_context, is_out_of_memory, refuse_context, refuse_weights};
+pub(crate) use limits::{explain_context, explain_weights, refuse_context, refuse_weights};
 use measure::Measured;
 
 use crate::context::{Context, ContextParams};
@@ -130,7 +130,7 @@ impl Context {
 }
 
 /// The plan of a model's weights alone.
-pub(crate) fn weights(source: &ModelSource, params: &ModelParams) -> Result<LoadPlan> {
+fn weights(source: &ModelSource, params: &ModelParams) -> Result<LoadPlan> {
     check_possible(params)?;
     let (planned, maps) = load_to_plan(source, params)?;
     let smallest = ContextParams::default().n_ctx(1).n_batch(1).n_ubatch(1).n_threads(1);
@@ -204,6 +204,21 @@ impl LoadPlan {
         self.estimated
     }
 
+    /// Returns the error for a `model` or a `context` of this plan.
+    fn does_not_fit(&self, what: &'static str) -> Error {
+        ErrorKind::DoesNotFit {
+            what,
+            weights: self.weights(),
+            memory: self.memory(),
+            compute: self.compute(),
+            required: self.required(),
+            free: self.sum(|device| device.free),
+            estimated: self.estimated,
+            plan: self.to_string(),
+        }
+        .into()
+    }
+
     fn sum(&self, bytes: impl Fn(&DevicePlan) -> u64) -> u64 {
         self.devices.iter().map(bytes).fold(0, u64::saturating_add)
     }
@@ -274,11 +289,6 @@ impl fmt::Display for Bytes {
         tenths /= scale;
         write!(f, "{}.{} {unit}", tenths / 10, tenths % 10)
     }
-}
-
-/// A context that does not fit.
-fn too_large(plan: LoadPlan) -> Error {
-    ErrorKind::DoesNotFit { what: "context", plan }.into()
 }
 
 #[cfg(test)]

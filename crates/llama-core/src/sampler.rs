@@ -20,7 +20,6 @@ mod kind;
 mod large_stack;
 mod params;
 mod perf;
-mod problem;
 mod raw;
 mod seed;
 
@@ -37,6 +36,6 @@ pub use params::{
     AdaptiveP, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Penalties, Xtc,
 };
 pub use perf::SamplerPerf;
-pub(crate) use problem::List;
-pub use problem::{GrammarPosition, SamplerProblem};
 pub use seed::Seed;
+
+pub use crate::error::{GrammarPosition, SamplerProblem};

@@ -13,12 +13,12 @@ use super::params::{LoadMode, ModelParams, invalid};
 use super::raw_params::RawModelParams;
 use super::source::{Checked, ModelSource, cannot_read};
 use super::{Model, Origin, architecture, hyperparameters, vocabulary};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::ffi::callback::Callback;
 use crate::ffi::file::CFile;
 use crate::ffi::guard::{guarded, or_logged};
 use crate::ffi::{exit, fork};
-use crate::plan::{self, LoadPlan};
+use crate::plan;
 use crate::{backend, log};
 
 impl Model {
@@ -127,13 +127,7 @@ pub(super) fn load(
     exit::arm();
     match loaded {
         Ok(raw) => Ok(model(raw, source, params, checked)),
-        Err(error) if plan::is_out_of_memory(&error) => Err(match weights(&source, params) {
-            Some(plan) => {
-                Error::from(ErrorKind::DoesNotFit { what: "model", plan }).with_log(error.log().to_vec())
-            }
-            None => error,
-        }),
-        Err(error) => Err(error),
+        Err(error) => Err(plan::explain_weights(&source, params, error)),
     }
 }
 
@@ -159,11 +153,6 @@ pub(crate) fn load_to_plan(source: &ModelSource, params: &ModelParams) -> Result
     let raw = call(source, &params, &checked, &mut raw_params)?;
     let maps = maps && is_aligned(source, &checked);
     Ok((model(raw, source.clone(), &params, checked), maps))
-}
-
-/// The plan of the weights, for an error that has happened already.
-fn weights(source: &ModelSource, params: &ModelParams) -> Option<LoadPlan> {
-    plan::weights(source, params).inspect_err(|error| tracing::debug!("no plan for {source}: {error}")).ok()
 }
 
 fn model(

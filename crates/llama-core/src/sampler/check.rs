@@ -8,8 +8,7 @@ use super::kind::Sampler;
 use super::params::{
     AdaptiveP, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Penalties, Xtc,
 };
-use super::problem::SamplerProblem;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, SamplerProblem};
 use crate::model::Model;
 use crate::token::Token;
 use crate::tokenize::TokenizeOptions;

@@ -6,12 +6,11 @@ use std::path::Path;
 
 use llama_gguf::AtomicFile;
 
-use super::error::StateError;
 use super::header::{self, StateInfo, StateKind};
 use super::sequence::StatePart;
 use super::shape;
 use crate::context::Context;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, StateError};
 use crate::token::{SeqId, Token};
 
 impl StatePart {

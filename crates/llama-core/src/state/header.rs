@@ -22,9 +22,8 @@ use std::path::Path;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use super::cursor::Cursor;
-use super::error::StateError;
 use super::file::{open_file, read_bytes};
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, StateError};
 use crate::token::Token;
 
 const MAGIC: [u8; 8] = *b"\x93LCSTATE";

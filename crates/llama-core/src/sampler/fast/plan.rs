@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use super::history::History;
 use super::random::Random;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, SamplerProblem};
 use crate::sampler::kind::Sampler;
 use crate::sampler::params::Xtc;
-use crate::sampler::problem::SamplerProblem;
 use crate::token::Token;
 
 /// A sampler that does not select, with its state.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::error::{Error, ErrorKind};
+use super::{Error, ErrorKind};
 
 /// Why a state was not saved, read or restored. In an [`ErrorKind::State`], or for a file in an
 /// [`ErrorKind::StateFile`].
