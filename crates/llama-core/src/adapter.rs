@@ -319,7 +319,7 @@ impl Context {
                 .into());
             }
         }
-        if same_list(adapters, self.attached()) {
+        if same_list(adapters, self.attached_adapters()) {
             return Ok(());
         }
         let mut handles: Vec<_> = adapters.iter().map(|(adapter, _)| adapter.raw()).collect();
@@ -340,16 +340,16 @@ impl Context {
             Ok(())
         });
         match set {
-            Ok(()) => *self.attached_mut() = kept.collect(),
+            Ok(()) => *self.attached_adapters_mut() = kept.collect(),
             // C may hold any of them now; the context is poisoned and only freed.
-            Err(_) => self.attached_mut().extend(kept),
+            Err(_) => self.attached_adapters_mut().extend(kept),
         }
         set
     }
 
     /// The active adapters with their scales, as they were set.
     pub fn adapters(&self) -> impl ExactSizeIterator<Item = (&LoraAdapter, f32)> {
-        self.attached().iter().map(|(adapter, scale)| (adapter, *scale))
+        self.attached_adapters().iter().map(|(adapter, scale)| (adapter, *scale))
     }
 }
 

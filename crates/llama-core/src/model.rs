@@ -2,7 +2,6 @@
 
 mod adapters;
 mod architecture;
-mod chat_template;
 mod classifier;
 mod effective;
 mod from_metadata;
@@ -14,6 +13,7 @@ mod metadata;
 mod opened;
 mod origin;
 mod params;
+mod raw;
 mod raw_params;
 mod sampling_key;
 mod save;
@@ -22,8 +22,6 @@ mod split;
 mod stated;
 mod tensor_override;
 mod tree_names;
-#[cfg(test)]
-mod unchecked;
 mod vocabulary;
 
 use std::path::Path;
@@ -38,10 +36,10 @@ pub use from_metadata::TensorView;
 
 pub use kind::{ModelKind, RopeType};
 pub use kv_override::KvValue;
-pub(crate) use load::load_to_plan;
 pub(crate) use opened::Opened;
 pub(crate) use origin::{Origin, Scaling, Shape, shape_of};
 pub use params::{LazyMode, LoadMode, ModelParams, SplitMode};
+pub(crate) use raw::load_without_weights;
 pub use sampling_key::SamplingKey;
 pub use source::ModelSource;
 pub(crate) use source::cannot_read;
