@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::backend_reg::Backend;
+use crate::backend_reg::BackendReg;
 use crate::ffi::guard::{guarded, or_logged};
 use crate::host_memory::HostMemory;
 use crate::{backend, ffi};
@@ -169,9 +169,9 @@ impl Device {
 
     /// The backend that the device belongs to. Corresponds to `ggml_backend_dev_backend_reg`.
     #[must_use]
-    pub fn backend(&self) -> Option<Backend> {
+    pub fn backend_reg(&self) -> Option<BackendReg> {
         // SAFETY: the device lives for ever; the result is NULL or an entry of the registry.
-        Backend::from_raw(unsafe { llama_sys::ggml_backend_dev_backend_reg(self.raw) })
+        BackendReg::from_raw(unsafe { llama_sys::ggml_backend_dev_backend_reg(self.raw) })
     }
 
     fn props(&self) -> llama_sys::ggml_backend_dev_props {

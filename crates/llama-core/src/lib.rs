@@ -15,7 +15,7 @@
 //! batch.push_prompt(&tokens, SeqId::new(0), Pos::new(0))?; // logits for the last token
 //! context.decode(&batch)?;
 //! let mut sampler = SamplerChain::builder().top_k(40).top_p(0.95).temperature(0.8).dist(42).build()?;
-//! let token = sampler.sample(&mut context, batch.last_output())?; // samples and accepts, once
+//! let token = sampler.sample(&context, batch.last_output())?; // samples and accepts, once
 //! context.memory().seq_rm(SeqId::new(0), 5..)?;
 //! # let _ = token;
 //! # Ok(())
@@ -79,7 +79,7 @@ pub use backend::{
     init, max_devices, max_tensor_overrides, supports_gpu_offload, supports_mlock, supports_mmap,
     supports_rpc, system_info, version,
 };
-pub use backend_reg::{Backend, BackendFeature, backends};
+pub use backend_reg::{BackendFeature, BackendReg, backend_regs};
 pub use batch::Batch;
 pub use context::{AttentionType, CacheType, Context, ContextParams, FlashAttention, PoolingType};
 pub use control_vector::ControlVector;

@@ -38,6 +38,6 @@ impl Context {
         self.synchronize()?;
         self.last.outputs.clear();
         self.last.encoded.clear();
-        self.perf_reset()
+        self.reset_perf()
     }
 }

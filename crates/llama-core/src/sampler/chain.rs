@@ -124,7 +124,7 @@ impl SamplerChain {
     /// [`ErrorKind::NoOutput`] when the token has no logits; as [`SamplerChain::sample_logits`] for the rest.
     ///
     /// Corresponds to `llama_sampler_sample`.
-    pub fn sample(&mut self, context: &mut Context, index: impl Into<Option<usize>>) -> Result<Token> {
+    pub fn sample(&mut self, context: &Context, index: impl Into<Option<usize>>) -> Result<Token> {
         self.check_poison()?;
         self.sample_logits(&context.logits(index)?)
     }
@@ -323,7 +323,7 @@ impl SamplerChain {
     }
 
     /// Sets the counters to zero. Corresponds to `llama_perf_sampler_reset`.
-    pub fn perf_reset(&mut self) {
+    pub fn reset_perf(&mut self) {
         // SAFETY: the sampler is a chain, as the function asserts; it sets two numbers.
         or_logged(unsafe { guarded!(llama_perf_sampler_reset(self.raw.as_ptr())) }, ());
     }

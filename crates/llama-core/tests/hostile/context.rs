@@ -29,8 +29,8 @@ pub(crate) const CASES: &[Case] = &[
     ("Context::perf", |walk, subjects| {
         each_context(walk, subjects, |walk, context| _ = walk.call("", || context.perf()));
     }),
-    ("Context::perf_reset", |walk, subjects| {
-        each_context(walk, subjects, |walk, context| _ = walk.call("", || context.perf_reset()));
+    ("Context::reset_perf", |walk, subjects| {
+        each_context(walk, subjects, |walk, context| _ = walk.call("", || context.reset_perf()));
     }),
     ("Context::memory", |walk, subjects| plain(walk, subjects, |context| _ = context.memory())),
     ("Context::model", |walk, subjects| plain(walk, subjects, |context| _ = context.model().clone())),

@@ -88,7 +88,7 @@ pub(crate) const CASES: &[Case] = &[
     ("SamplerChain::names", |walk, subjects| plain(walk, subjects, |chain| _ = chain.names())),
     ("SamplerChain::seed", |walk, subjects| plain(walk, subjects, |chain| _ = chain.seed())),
     ("SamplerChain::perf", |walk, subjects| plain(walk, subjects, |chain| _ = chain.perf())),
-    ("SamplerChain::perf_reset", |walk, subjects| plain(walk, subjects, SamplerChain::perf_reset)),
+    ("SamplerChain::reset_perf", |walk, subjects| plain(walk, subjects, SamplerChain::reset_perf)),
     ("SamplerChain::is_poisoned", |walk, subjects| plain(walk, subjects, |chain| _ = format!("{chain:?}"))),
     ("Sampler::name", |walk, subjects| each_sampler(walk, subjects, |sampler| _ = sampler.name())),
     ("Sampler::model", |walk, subjects| each_sampler(walk, subjects, |sampler| _ = sampler.model().cloned())),
