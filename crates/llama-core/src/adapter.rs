@@ -193,6 +193,16 @@ impl LoraAdapter {
         self.0.raw.as_ptr()
     }
 
+    /// Returns the C object, for functions of `llama.h` that this crate does not offer. The pointer is valid as long as a
+    /// handle of the adapter lives.
+    ///
+    /// Calling such a function is `unsafe`, and its caller sees to it that the adapter is not freed, and is used with
+    /// contexts of its model only. A context that is given the pointer does not keep the adapter alive.
+    #[must_use]
+    pub fn as_ptr(&self) -> *mut llama_sys::llama_adapter_lora {
+        self.raw()
+    }
+
     /// Refuses what the context cannot compute with.
     fn check_for(&self, context: &Context, scale: f32) -> Result<()> {
         let invalid = |reason: &str| {

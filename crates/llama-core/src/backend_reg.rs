@@ -61,6 +61,13 @@ impl BackendReg {
         (!raw.is_null()).then_some(Self { raw })
     }
 
+    /// Returns the C object, for functions of ggml that this crate does not offer. The pointer is valid as long as the
+    /// process. Calling such a function is `unsafe`; its caller keeps the backend loaded.
+    #[must_use]
+    pub fn as_ptr(&self) -> llama_sys::ggml_backend_reg_t {
+        self.raw
+    }
+
     /// The name, for example `CPU` or `CUDA`. Corresponds to `ggml_backend_reg_name`.
     #[must_use]
     pub fn name(&self) -> String {

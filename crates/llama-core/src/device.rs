@@ -83,6 +83,13 @@ impl Device {
         self.raw
     }
 
+    /// Returns the C object, for functions of ggml that this crate does not offer. The pointer is valid as long as the
+    /// process. Calling such a function is `unsafe`; its caller keeps the backend loaded.
+    #[must_use]
+    pub fn as_ptr(&self) -> llama_sys::ggml_backend_dev_t {
+        self.raw
+    }
+
     /// The type of buffer that tensors are put into by default. Corresponds to `ggml_backend_dev_buffer_type`.
     pub(crate) fn buffer_type(&self) -> llama_sys::ggml_backend_buffer_type_t {
         // SAFETY: the device lives for ever, and so do its buffer types.

@@ -39,6 +39,8 @@
 //! - **States** of contexts are saved to memory and to files and restored from them: [`Context::save_state`].
 //! - **Errors say what to do**, with llama.cpp's own last words on them.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod abort;
 mod adapter;
 mod backend;
@@ -88,7 +90,7 @@ pub use device::{Device, DeviceCapabilities, DeviceKind, DeviceMemory, devices};
 pub use error::TemplateLimit;
 pub use error::{DecodeError, Error, ErrorKind, Result};
 pub use logits::{Logits, LogitsProcessor, LogitsProcessors, Softmax};
-pub use memory::Memory;
+pub use memory::{Memory, PosRange};
 pub use model::{
     KvValue, LazyMode, LoadMode, Model, ModelKind, ModelParams, ModelSource, RopeType, SamplingKey,
     SplitMode, TensorPlace, TensorView, split_path, split_prefix,

@@ -127,6 +127,17 @@ impl Model {
         self.0.raw.as_ptr()
     }
 
+    /// Returns the C object, for functions of `llama.h` that this crate does not offer. The pointer is valid as long as a
+    /// handle of the model lives.
+    ///
+    /// Calling such a function is `unsafe`, and its caller sees to it that the model is not freed and not changed: other
+    /// threads read it at the same time, and adapters are loaded and freed under a lock of this crate
+    /// ([`LoraAdapter`](crate::LoraAdapter)). A failed assertion inside the call ends the process.
+    #[must_use]
+    pub fn as_ptr(&self) -> *mut llama_sys::llama_model {
+        self.raw()
+    }
+
     /// The number of positions, for a model that looks them up in a table of learned embeddings as BERT and GPT-2 do.
     pub(crate) fn n_positions(&self) -> Option<u32> {
         self.0.n_positions

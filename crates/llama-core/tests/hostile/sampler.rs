@@ -83,6 +83,9 @@ pub(crate) const CASES: &[Case] = &[
         each_chain(walk, subjects, |walk, chain| _ = walk.call("", || chain.try_clone()));
     }),
     ("SamplerChain::samplers", |walk, subjects| plain(walk, subjects, |chain| _ = chain.samplers().to_vec())),
+    ("SamplerChain::as_ptr", |walk, subjects| {
+        plain(walk, subjects, |chain| assert!(!chain.as_ptr().is_null()));
+    }),
     ("SamplerChain::len", |walk, subjects| plain(walk, subjects, |chain| _ = chain.len())),
     ("SamplerChain::is_empty", |walk, subjects| plain(walk, subjects, |chain| assert!(!chain.is_empty()))),
     ("SamplerChain::names", |walk, subjects| plain(walk, subjects, |chain| _ = chain.names())),

@@ -1,8 +1,8 @@
 //! The library as a whole, devices, and errors.
 
 use llama_core::{
-    BackendReg, DecodeError, Device, Error, Model, ModelParams, NumaStrategy, SystemReport, backend_regs, devices,
-    init_numa, is_numa,
+    BackendReg, DecodeError, Device, Error, Model, ModelParams, NumaStrategy, SystemReport, backend_regs,
+    devices, init_numa, is_numa,
 };
 
 use crate::Case;
@@ -30,6 +30,7 @@ pub(crate) const CASES: &[Case] = &[
     ("is_numa", |walk, _| _ = walk.run("", is_numa)),
     ("backend_regs", |walk, _| _ = walk.run("", || format!("{:?}", backend_regs()))),
     ("BackendReg::by_name", |walk, _| names(walk, |name| _ = BackendReg::by_name(name))),
+    ("BackendReg::as_ptr", |walk, _| each_backend(walk, |backend| assert!(!backend.as_ptr().is_null()))),
     ("BackendReg::name", |walk, _| each_backend(walk, |backend| _ = backend.name())),
     ("BackendReg::devices", |walk, _| each_backend(walk, |backend| _ = backend.devices())),
     ("BackendReg::features", |walk, _| each_backend(walk, |backend| _ = backend.features())),
@@ -40,6 +41,7 @@ pub(crate) const CASES: &[Case] = &[
     ("Device::id", |walk, _| each_device(walk, |device| _ = device.id())),
     ("Device::capabilities", |walk, _| each_device(walk, |device| _ = device.capabilities())),
     ("Device::backend_reg", |walk, _| each_device(walk, |device| _ = device.backend_reg())),
+    ("Device::as_ptr", |walk, _| each_device(walk, |device| assert!(!device.as_ptr().is_null()))),
     ("Device::name", |walk, _| each_device(walk, |device| _ = device.name())),
     ("Device::description", |walk, _| each_device(walk, |device| _ = device.description())),
     ("Device::kind", |walk, _| each_device(walk, |device| _ = device.kind())),
