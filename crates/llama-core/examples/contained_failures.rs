@@ -101,7 +101,7 @@ fn fail(how: Outcome) -> Result<(), Error> {
     let message = unsafe { core::ffi::CStr::from_ptr(message.as_ptr()) }.to_string_lossy().into_owned();
     match outcome {
         Outcome::LLAMA_SHIM_OUTCOME_COMPLETED => Ok(()),
-        Outcome::LLAMA_SHIM_OUTCOME_NO_MEMORY => Err(ErrorKind::OutOfMemory { message }.into()),
-        _ => Err(ErrorKind::Exception { message }.into()),
+        Outcome::LLAMA_SHIM_OUTCOME_NO_MEMORY => Err(ErrorKind::OutOfMemory { message, .. }.into()),
+        _ => Err(ErrorKind::Exception { message, .. }.into()),
     }
 }

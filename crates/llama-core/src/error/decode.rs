@@ -25,6 +25,7 @@ pub enum DecodeError {
         "decoding failed with code {code}; the parts of the batch that were complete stay in memory: see \
              Memory::seq_pos_max"
     )]
+    #[non_exhaustive]
     Failed {
         /// The code: -2 allocation, -3 computation.
         code: i32,

@@ -87,7 +87,7 @@ impl StateInfo {
         let path = path.as_ref();
         read_head(path)
             .map(|(info, _)| info)
-            .map_err(|source| ErrorKind::StateFile { path: path.to_owned(), source }.into())
+            .map_err(|cause| ErrorKind::StateFile { path: path.to_owned(), cause }.into())
     }
 
     /// What it is the state of.

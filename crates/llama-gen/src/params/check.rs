@@ -70,7 +70,7 @@ pub(super) fn with_vocabulary(
     let Err(error) = sampler::chain(sampling, model, model, params.ignore_eos) else { return Ok(()) };
     match error.kind() {
         ErrorKind::Core(core) => match core.kind() {
-            CoreError::InvalidSamplers { problems: found } => {
+            CoreError::InvalidSamplers { problems: found, .. } => {
                 problems.extend(found.iter().map(|problem| format!("{}: {problem}", problem.sampler)));
             }
             CoreError::Sampler { .. } => problems.push(core.to_string()),
