@@ -50,7 +50,10 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Tokens per second by the wall clock, with whatever waiting there is for events.
-fn speed(run: fn(GenerationBuilder) -> Result<Option<Finish>>, generate: &GenerationBuilder) -> anyhow::Result<f64> {
+fn speed(
+    run: fn(GenerationBuilder) -> Result<Option<Finish>>,
+    generate: &GenerationBuilder,
+) -> anyhow::Result<f64> {
     let start = std::time::Instant::now();
     let finish = run(generate.clone())?.context("the generation has no end")?;
     let tokens = u32::try_from(finish.usage.completion_tokens)?;

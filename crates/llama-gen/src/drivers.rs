@@ -41,9 +41,9 @@ impl Begun {
         request.validate()?;
         let interrupt = request.interrupt.begun(request.params.max_time, start);
         let parse_special = request.params.parse_special;
-        let prompt = request.prompt.tokenize(builder.llama.tokenizer(), parse_special, &mut || {
-            interrupt.reason(now()).is_some()
-        })?;
+        let prompt = request
+            .prompt
+            .tokenize(builder.llama.tokenizer(), parse_special, &mut || interrupt.reason(now()).is_some())?;
         Ok(Self { start, interrupt, prompt })
     }
 

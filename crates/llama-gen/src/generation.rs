@@ -179,7 +179,8 @@ impl Generation {
         };
         let softmax = logits.softmax();
         softmax.top_k(n, &mut self.likeliest);
-        let alternatives = self.likeliest.iter().map(|(id, value)| TokenProbability::new(tokenizer, *id, Some(*value)));
+        let alternatives =
+            self.likeliest.iter().map(|(id, value)| TokenProbability::new(tokenizer, *id, Some(*value)));
         Ok(ChosenToken {
             token: TokenProbability::new(tokenizer, token, softmax.log_probability(token))?,
             alternatives: alternatives.collect::<Result<_>>()?,

@@ -19,6 +19,6 @@ pub(crate) use executor::Executor;
 #[cfg(test)]
 pub(crate) use executor::Limits;
 #[cfg(test)]
-pub(crate) use fake::{Fate, FakeExecutor};
+pub(crate) use fake::{FakeExecutor, Fate};
 pub(crate) use idle::Idle;
 pub(crate) use lease::Lease;

@@ -116,7 +116,9 @@ impl Request {
 
     fn refuse_after_setters(&mut self, name: &str, is_set: bool) {
         if is_set {
-            let problem = format!("{name} was called after other parameters were set, which it would discard: call it first");
+            let problem = format!(
+                "{name} was called after other parameters were set, which it would discard: call it first"
+            );
             self.problems.push(problem);
         }
     }
@@ -293,7 +295,9 @@ impl Request {
         }
         if matches!(self.when_full, WhenFull::Shift { .. } | WhenFull::Compact(_)) {
             let when_full = &self.when_full;
-            problems.push(format!("when_full is {when_full:?}: sequences that share their memory can stop or fail"));
+            problems.push(format!(
+                "when_full is {when_full:?}: sequences that share their memory can stop or fail"
+            ));
         }
         if problems.is_empty() { Ok(()) } else { Err(ErrorKind::InvalidParameters(problems).into()) }
     }

@@ -327,10 +327,8 @@ impl<E: Executor, M: Member> Step<'_, E, M> {
     fn choose(&mut self, member: usize, row: usize) {
         let it = &mut self.members[member];
         let span = it.span().clone();
-        let chosen = self
-            .board
-            .logits(row)
-            .and_then(|logits| span.in_scope(|| it.take_row(&logits, self.clock)));
+        let chosen =
+            self.board.logits(row).and_then(|logits| span.in_scope(|| it.take_row(&logits, self.clock)));
         match chosen {
             Ok(None) => {}
             Ok(Some(reason)) => self.end(member, Ok(reason)),

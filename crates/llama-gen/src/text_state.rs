@@ -56,7 +56,12 @@ impl TextState {
     }
 
     /// Takes the next token.
-    pub(crate) fn push(&mut self, vocab: Vocab<'_>, tokenizer: &dyn Tokenizer, token: Token) -> Result<Pushed> {
+    pub(crate) fn push(
+        &mut self,
+        vocab: Vocab<'_>,
+        tokenizer: &dyn Tokenizer,
+        token: Token,
+    ) -> Result<Pushed> {
         if let Some(reason) = self.end_reason(vocab, token) {
             return Ok(Pushed::EndToken { reason, shown: self.flush() });
         }

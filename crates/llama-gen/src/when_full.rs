@@ -127,7 +127,8 @@ impl WhenFull {
         // A token for the beginning, and two that can go.
         let most = n_ctx.saturating_sub(3);
         if *keep > most {
-            let reason = format!("the context takes {n_ctx} tokens and some have to go: it is at most {most}");
+            let reason =
+                format!("the context takes {n_ctx} tokens and some have to go: it is at most {most}");
             return Err(ErrorKind::InvalidParameters(vec![format!("keep is {keep}: {reason}")]).into());
         }
         Ok(())

@@ -117,7 +117,7 @@ fn vocabularies_must_agree() {
     let text = sampler_error(chain.build());
     assert!(text.starts_with("sampler mirostat: its model has a vocabulary of"), "{text}");
     let mut chain = SamplerChain::builder().logit_bias(&llama, []).greedy().build().unwrap();
-    let mut context = decoded(&qwen, "the");
+    let context = decoded(&qwen, "the");
     let error = chain.sample(&context, 0).unwrap_err();
     assert!(error.to_string().contains("it was made for a vocabulary of"), "{error}");
     let n_vocab = i32::try_from(llama.vocab().n_tokens()).unwrap();
@@ -140,7 +140,7 @@ fn decoded(model: &Model, text: &str) -> Context {
 #[test]
 fn samples_from_a_context() {
     let model = tiny();
-    let mut context = decoded(&model, "the");
+    let context = decoded(&model, "the");
     let mut chain = SamplerChain::builder().greedy().build().unwrap();
     let expected = context.logits(0).unwrap().argmax();
     assert_eq!(chain.sample(&context, 0).unwrap(), expected);

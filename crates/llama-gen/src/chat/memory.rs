@@ -9,8 +9,8 @@ use std::sync::Arc;
 use llama_core::Token;
 
 use crate::error::{ErrorKind, Result};
-use crate::model::Llama;
 use crate::memory::Idle;
+use crate::model::Llama;
 
 /// The sequence of a board in the pool.
 const ONLY: usize = 0;

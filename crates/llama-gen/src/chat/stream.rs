@@ -9,10 +9,10 @@ use super::history::Transcript;
 use super::message::Message;
 use super::reply::Reply;
 use super::session::{Chat, Ready};
+use crate::drivers::Generator;
 use crate::error::Result;
 use crate::event::{ChosenToken, Event, FinishReason, Progress, Shortened};
 use crate::finish::Finish;
-use crate::drivers::Generator;
 
 /// One step of an answer.
 #[derive(Clone, Debug, PartialEq)]

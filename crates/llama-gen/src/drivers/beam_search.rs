@@ -130,9 +130,8 @@ fn check(request: &Request) -> Result<()> {
     }
     if !refused.is_empty() {
         let names = refused.join(", ");
-        problems.push(format!(
-            "beam search does not use {names}: leave it out, or use generate or completions"
-        ));
+        problems
+            .push(format!("beam search does not use {names}: leave it out, or use generate or completions"));
     }
     if problems.is_empty() { Ok(()) } else { Err(ErrorKind::InvalidParameters(problems).into()) }
 }

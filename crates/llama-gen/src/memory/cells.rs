@@ -227,7 +227,8 @@ impl Cells {
         let Gap { keep, discard } = gap;
         let end = keep + discard;
         let removed = executor.remove(self.sequence, keep, Some(end)).and_then(|is_removed| {
-            let refused = || ErrorKind::CannotShift { reason: "its memory did not drop a part of the text" }.into();
+            let refused =
+                || ErrorKind::CannotShift { reason: "its memory did not drop a part of the text" }.into();
             if is_removed { Ok(()) } else { Err(refused()) }
         });
         if let Err(error) = removed.and_then(|()| executor.move_down(self.sequence, end, discard)) {

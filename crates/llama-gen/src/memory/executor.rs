@@ -1,8 +1,8 @@
 //! The interface between the ledgers of sequences and the context that computes them.
 
 use llama_core::{
-    Batch, Context, DecodeError, Error as CoreError, ErrorKind as CoreErrorKind, Logits, Pos, SeqId, StatePart,
-    Token,
+    Batch, Context, DecodeError, Error as CoreError, ErrorKind as CoreErrorKind, Logits, Pos, SeqId,
+    StatePart, Token,
 };
 
 use crate::error::{Error, Result};
@@ -224,10 +224,7 @@ impl Executor for ContextExecutor {
 }
 
 /// False in place of the errors that only say that a memory cannot do something.
-fn possible(
-    result: Result<(), CoreError>,
-    is_impossible: impl Fn(&CoreErrorKind) -> bool,
-) -> Result<bool> {
+fn possible(result: Result<(), CoreError>, is_impossible: impl Fn(&CoreErrorKind) -> bool) -> Result<bool> {
     match result {
         Ok(()) => Ok(true),
         Err(error) if is_impossible(error.kind()) => Ok(false),

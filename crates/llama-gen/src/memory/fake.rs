@@ -171,7 +171,8 @@ impl Executor for FakeExecutor {
     }
 
     fn set_state(&mut self, sequence: SeqId, state: &[u8]) -> Result<bool> {
-        let tokens = state.chunks_exact(4).map(|bytes| Token::new(i32::from_le_bytes(bytes.try_into().unwrap())));
+        let tokens =
+            state.chunks_exact(4).map(|bytes| Token::new(i32::from_le_bytes(bytes.try_into().unwrap())));
         *self.of(sequence) = tokens.collect();
         Ok(true)
     }

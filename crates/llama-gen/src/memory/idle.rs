@@ -72,7 +72,12 @@ impl Idle {
 
     /// Creates a context of its own with `n_sequences` sequences that share what they have in common, and with room for
     /// `n_cells` tokens of all of them and the logits of one token of each.
-    pub(crate) fn new_shared(&self, n_sequences: usize, n_cells: usize, adapters: &Adapters) -> Result<Board> {
+    pub(crate) fn new_shared(
+        &self,
+        n_sequences: usize,
+        n_cells: usize,
+        adapters: &Adapters,
+    ) -> Result<Board> {
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let params = self.params.clone();
         let params = params

@@ -36,8 +36,7 @@ fn request(prompt: &[Token], seed: u32) -> Request {
 }
 
 fn generation(llama: &Llama, request: &Request, sequence: usize, prompt: Vec<Token>) -> Generation {
-    let text =
-        Sequence::new(request, &request.params, &prompt, llama.model(), llama.tokenizer()).unwrap();
+    let text = Sequence::new(request, &request.params, &prompt, llama.model(), llama.tokenizer()).unwrap();
     let n_given = prompt.len();
     let took = core::time::Duration::ZERO;
     let opening = Opening { sequence, prompt, n_reused: 0, n_given, shortened: None, took };
@@ -115,7 +114,10 @@ fn generations_together_are_what_they_are_alone() {
     assert!(ends.iter().all(|end| matches!(end, Some(Ok(FinishReason::MaxTokens)))), "{ends:?}");
     let texts: Vec<_> = generations.iter_mut().map(text).collect();
     assert_eq!(texts.iter().map(|it| it.0.clone()).collect::<Vec<_>>(), all_alone(&llama));
-    assert_eq!(texts.iter().map(|it| (it.1, it.2, it.3)).collect::<Vec<_>>(), [(0, 20, 12), (0, 9, 12), (0, 1, 12)]);
+    assert_eq!(
+        texts.iter().map(|it| (it.1, it.2, it.3)).collect::<Vec<_>>(),
+        [(0, 20, 12), (0, 9, 12), (0, 1, 12)]
+    );
     // 30 tokens of prompts and 11 of each answer, in no more batches than the longest needs.
     assert_eq!((board.executor().n_tokens, board.executor().n_batches), (63, 14));
 }
@@ -162,7 +164,8 @@ fn an_interrupt_in_a_computation_ends_only_its_generation() {
             panic!("{ended:?}")
         };
         ledgers_are_true(&board);
-        while !step(&mut board, &mut generations, &Instant::now).is_empty() || board.executor().n_batches < 60 {
+        while !step(&mut board, &mut generations, &Instant::now).is_empty() || board.executor().n_batches < 60
+        {
             ledgers_are_true(&board);
             if generations.iter().all(|generation| !super::Member::is_running(generation)) {
                 break;
@@ -184,10 +187,16 @@ fn a_batch_that_fails_ends_only_the_generation_that_makes_it_fail() {
     let mut generations = together(&llama, &requests());
     let ends = run(&mut board, &mut generations);
     assert!(matches!(ends[0], Some(Ok(FinishReason::MaxTokens))), "{ends:?}");
-    assert_eq!(ends[1].as_ref().unwrap().as_ref().unwrap_err().to_string(), "the prompt is not valid: forbidden");
+    assert_eq!(
+        ends[1].as_ref().unwrap().as_ref().unwrap_err().to_string(),
+        "the prompt is not valid: forbidden"
+    );
     assert!(matches!(ends[2], Some(Ok(FinishReason::MaxTokens))), "{ends:?}");
     let alone = all_alone(&llama);
-    assert_eq!((text(&mut generations[0]).0, text(&mut generations[2]).0), (alone[0].clone(), alone[2].clone()));
+    assert_eq!(
+        (text(&mut generations[0]).0, text(&mut generations[2]).0),
+        (alone[0].clone(), alone[2].clone())
+    );
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::cmp::Ordering;
 use llama_core::{
     Batch, CacheType, Context, ContextParams, FlashAttention, Pos, SeqId, Token, TokenizeOptions,
 };
-use llama_gen::{Beam, BeamParams, ErrorKind, FinishReason, GenerationBuilder, Llama, LogitBias, SamplingParams};
+use llama_gen::{
+    Beam, BeamParams, ErrorKind, FinishReason, GenerationBuilder, Llama, LogitBias, SamplingParams,
+};
 use test_models::Tiny;
 
 /// With a memory of 32 bits, since rounding depends on how many tokens are computed at once.

@@ -1,7 +1,9 @@
 //! Several answers to one prompt: each is what it would be alone.
 
 use llama_core::{CacheType, ContextParams, FlashAttention};
-use llama_gen::{CancelToken, Completion, ErrorKind, Event, FinishReason, GenerationBuilder, Llama, SoFar, WhenFull};
+use llama_gen::{
+    CancelToken, Completion, ErrorKind, Event, FinishReason, GenerationBuilder, Llama, SoFar, WhenFull,
+};
 use test_models::{Tiny, Tuned};
 
 /// With a memory of 32 bits, since rounding depends on how many tokens are computed at once.

@@ -102,7 +102,8 @@ fn a_full_context_ends_the_text() {
 fn a_cancelled_generation_ends_with_what_it_has() {
     let cancel = CancelToken::new();
     let llm = llama();
-    let mut stream = llm.generate("One, two, three,").temperature(0.0).cancel_token(&cancel).stream().unwrap();
+    let mut stream =
+        llm.generate("One, two, three,").temperature(0.0).cancel_token(&cancel).stream().unwrap();
     assert!(matches!(stream.next(), Some(Ok(Event::Text(_)))));
     cancel.cancel();
     let (_, finish) = collect(stream);

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use llama_core::{
     Batch, Context, ContextParams, Model, ModelParams, Pos, SamplerChain, SeqId, Token, TokenizeOptions,
 };
-use llama_gen::{Completion, ErrorKind, Event, FinishReason, Full, GenerationBuilder, Llama, Result, WhenFull};
+use llama_gen::{
+    Completion, ErrorKind, Event, FinishReason, Full, GenerationBuilder, Llama, Result, WhenFull,
+};
 use test_models::Tiny;
 
 const N_CTX: usize = 256;

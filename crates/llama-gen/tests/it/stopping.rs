@@ -2,8 +2,8 @@
 
 use llama_core::{Token, TokenizeOptions};
 use llama_gen::{
-    Completion, Event, FinishReason, GenerationBuilder, GenerationParams, Llama, RepetitionGuard, SamplingParams,
-    SoFar,
+    Completion, Event, FinishReason, GenerationBuilder, GenerationParams, Llama, RepetitionGuard,
+    SamplingParams, SoFar,
 };
 use test_models::Tiny;
 

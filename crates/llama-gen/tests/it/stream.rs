@@ -6,7 +6,9 @@ use std::thread::sleep;
 use futures::executor::block_on;
 use futures::{Stream, StreamExt};
 use llama_core::{ContextParams, Token, TokenizeOptions};
-use llama_gen::{CancelToken, ErrorKind, Event, Finish, FinishReason, GenerationBuilder, Llama, Result, WhenFull};
+use llama_gen::{
+    CancelToken, ErrorKind, Event, Finish, FinishReason, GenerationBuilder, Llama, Result, WhenFull,
+};
 use test_models::{Tiny, smollm2};
 
 fn tiny() -> Llama {

@@ -93,7 +93,9 @@ impl Hypothesis {
         let llama = &self.shared.llama;
         let (shown, reason) = match longer.state.push(llama.model().vocab(), llama.tokenizer(), token)? {
             Pushed::Text { shown, .. } => (shown, None),
-            Pushed::EndToken { reason, shown } | Pushed::StopString { reason, shown } => (shown, Some(reason)),
+            Pushed::EndToken { reason, shown } | Pushed::StopString { reason, shown } => {
+                (shown, Some(reason))
+            }
         };
         longer.text.push_str(&shown);
         Ok((longer, reason))

@@ -62,7 +62,11 @@ impl<'g> Search<'g> {
             biases,
             n_candidates: params.width + n_ends,
             row: RefCell::default(),
-            span: tracing::info_span!("beam_search", prompt_tokens = begun.prompt.count(), width = params.width),
+            span: tracing::info_span!(
+                "beam_search",
+                prompt_tokens = begun.prompt.count(),
+                width = params.width
+            ),
         };
         let first = Hypothesis::new(Rc::new(shared), begun.prompt.tokens.clone(), state);
         Ok(Self { params, board, most: wanted_most.min(room), at_most, live: vec![first], ended: Vec::new() })
