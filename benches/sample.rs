@@ -23,12 +23,12 @@ fn sample(criterion: &mut Criterion) {
     let chain = SamplerChain::builder().top_k(40).top_p(0.95).min_p(0.05).temperature(0.8).dist(42);
     let mut row_sampler = chain.clone().build_row().expect("the default chain for rows");
     let mut chain = chain.build().expect("the default chain");
-    group.bench_function("default chain", |bencher| bencher.iter(|| chain.sample(&mut context, output)));
+    group.bench_function("default chain", |bencher| bencher.iter(|| chain.sample(&context, output)));
     group.bench_function("default chain on the row", |bencher| {
         bencher.iter(|| row_sampler.sample(&context, output));
     });
     let mut greedy = SamplerChain::builder().greedy().build().expect("a greedy chain");
-    group.bench_function("greedy", |bencher| bencher.iter(|| greedy.sample(&mut context, output)));
+    group.bench_function("greedy", |bencher| bencher.iter(|| greedy.sample(&context, output)));
     let mut row_sampler = SamplerChain::builder().greedy().build_row().expect("a greedy sampler");
     group
         .bench_function("greedy on the row", |bencher| bencher.iter(|| row_sampler.sample(&context, output)));

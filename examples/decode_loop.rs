@@ -28,7 +28,7 @@ fn main() -> anyhow::Result<()> {
     let first = i32::try_from(tokens.len())?;
     for pos in (first..).take(64) {
         context.decode(&batch)?;
-        let token = sampler.sample(&mut context, batch.last_output())?;
+        let token = sampler.sample(&context, batch.last_output())?;
         if vocab.is_eog(token) {
             break;
         }

@@ -193,6 +193,16 @@ impl LoraAdapter {
         self.0.raw.as_ptr()
     }
 
+    /// Returns the C object, for functions of `llama.h` that this crate does not offer. The pointer is valid as long as a
+    /// handle of the adapter lives.
+    ///
+    /// Calling such a function is `unsafe`, and its caller sees to it that the adapter is not freed, and is used with
+    /// contexts of its model only. A context that is given the pointer does not keep the adapter alive.
+    #[must_use]
+    pub fn as_ptr(&self) -> *mut llama_sys::llama_adapter_lora {
+        self.raw()
+    }
+
     /// Refuses what the context cannot compute with.
     fn check_for(&self, context: &Context, scale: f32) -> Result<()> {
         let invalid = |reason: &str| {
@@ -319,7 +329,7 @@ impl Context {
                 .into());
             }
         }
-        if same_list(adapters, self.attached()) {
+        if same_list(adapters, self.attached_adapters()) {
             return Ok(());
         }
         let mut handles: Vec<_> = adapters.iter().map(|(adapter, _)| adapter.raw()).collect();
@@ -340,16 +350,16 @@ impl Context {
             Ok(())
         });
         match set {
-            Ok(()) => *self.attached_mut() = kept.collect(),
+            Ok(()) => *self.attached_adapters_mut() = kept.collect(),
             // C may hold any of them now; the context is poisoned and only freed.
-            Err(_) => self.attached_mut().extend(kept),
+            Err(_) => self.attached_adapters_mut().extend(kept),
         }
         set
     }
 
     /// The active adapters with their scales, as they were set.
     pub fn adapters(&self) -> impl ExactSizeIterator<Item = (&LoraAdapter, f32)> {
-        self.attached().iter().map(|(adapter, scale)| (adapter, *scale))
+        self.attached_adapters().iter().map(|(adapter, scale)| (adapter, *scale))
     }
 }
 

@@ -9,15 +9,15 @@ use crate::{backend, ffi};
 
 /// A backend, as ggml has registered it. Cheap to copy; backends live as long as the process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Backend {
+pub struct BackendReg {
     raw: llama_sys::ggml_backend_reg_t,
 }
 
 // SAFETY: an entry of ggml's registry, which is only added to and never freed (ggml-backend-reg.cpp; this crate does not
 // unload backends), and its functions read constants.
-unsafe impl Send for Backend {}
+unsafe impl Send for BackendReg {}
 // SAFETY: as for `Send`: no function of this type changes the backend.
-unsafe impl Sync for Backend {}
+unsafe impl Sync for BackendReg {}
 
 /// Something that a backend was compiled with or has found on this machine, for example `AVX2` with the value `1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,19 +32,19 @@ pub struct BackendFeature {
 
 /// All backends. Corresponds to `ggml_backend_reg_count` and `ggml_backend_reg_get`.
 #[must_use]
-pub fn backends() -> Vec<Backend> {
+pub fn backend_regs() -> Vec<BackendReg> {
     backend::init();
     // SAFETY: takes no arguments.
     let count = or_logged(unsafe { guarded!(ggml_backend_reg_count()) }, 0);
     let backend = |index| {
         // SAFETY: every index is below the count, and the registry never shrinks.
         let raw = unsafe { guarded!(ggml_backend_reg_get(index)) };
-        Backend::from_raw(or_logged(raw, core::ptr::null_mut()))
+        BackendReg::from_raw(or_logged(raw, core::ptr::null_mut()))
     };
     (0..count).filter_map(backend).collect()
 }
 
-impl Backend {
+impl BackendReg {
     /// The backend of that name, `None` when there is none or the name has a NUL byte. Corresponds to
     /// `ggml_backend_reg_by_name`.
     #[must_use]
@@ -59,6 +59,13 @@ impl Backend {
     /// A backend that C has returned; NULL is none.
     pub(crate) fn from_raw(raw: llama_sys::ggml_backend_reg_t) -> Option<Self> {
         (!raw.is_null()).then_some(Self { raw })
+    }
+
+    /// Returns the C object, for functions of ggml that this crate does not offer. The pointer is valid as long as the
+    /// process. Calling such a function is `unsafe`; its caller keeps the backend loaded.
+    #[must_use]
+    pub fn as_ptr(&self) -> llama_sys::ggml_backend_reg_t {
+        self.raw
     }
 
     /// The name, for example `CPU` or `CUDA`. Corresponds to `ggml_backend_reg_name`.
@@ -110,8 +117,8 @@ impl Backend {
     }
 }
 
-impl fmt::Debug for Backend {
+impl fmt::Debug for BackendReg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Backend").field("name", &self.name()).field("devices", &self.devices()).finish()
+        f.debug_struct("BackendReg").field("name", &self.name()).field("devices", &self.devices()).finish()
     }
 }

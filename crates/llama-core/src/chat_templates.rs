@@ -8,7 +8,7 @@ mod limits;
 use core::ffi::c_char;
 use core::ptr::NonNull;
 
-pub use limits::{TemplateLimit, TemplateLimits};
+pub use limits::TemplateLimits;
 
 use crate::backend;
 use crate::error::{Error, ErrorKind, Result};

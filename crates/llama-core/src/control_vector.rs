@@ -68,7 +68,7 @@ impl ControlVector {
     /// the strength is not finite.
     pub fn load(path: impl AsRef<Path>, strength: f32) -> Result<Self> {
         let path = path.as_ref();
-        let failed = |source| ErrorKind::ControlVectorFile { path: path.to_owned(), source };
+        let failed = |cause| ErrorKind::ControlVectorFile { path: path.to_owned(), cause };
         let opened = llama_gguf::open_regular(path).and_then(|(file, _)| {
             let gguf = llama_gguf::validate_open_structure(path, &file)?;
             Ok((file, gguf))

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::backend_reg::Backend;
+use crate::backend_reg::BackendReg;
 use crate::ffi::guard::{guarded, or_logged};
 use crate::host_memory::HostMemory;
 use crate::{backend, ffi};
@@ -80,6 +80,13 @@ impl Device {
     }
 
     pub(crate) fn raw(&self) -> llama_sys::ggml_backend_dev_t {
+        self.raw
+    }
+
+    /// Returns the C object, for functions of ggml that this crate does not offer. The pointer is valid as long as the
+    /// process. Calling such a function is `unsafe`; its caller keeps the backend loaded.
+    #[must_use]
+    pub fn as_ptr(&self) -> llama_sys::ggml_backend_dev_t {
         self.raw
     }
 
@@ -169,9 +176,9 @@ impl Device {
 
     /// The backend that the device belongs to. Corresponds to `ggml_backend_dev_backend_reg`.
     #[must_use]
-    pub fn backend(&self) -> Option<Backend> {
+    pub fn backend_reg(&self) -> Option<BackendReg> {
         // SAFETY: the device lives for ever; the result is NULL or an entry of the registry.
-        Backend::from_raw(unsafe { llama_sys::ggml_backend_dev_backend_reg(self.raw) })
+        BackendReg::from_raw(unsafe { llama_sys::ggml_backend_dev_backend_reg(self.raw) })
     }
 
     fn props(&self) -> llama_sys::ggml_backend_dev_props {

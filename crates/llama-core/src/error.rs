@@ -1,16 +1,28 @@
 //! What can go wrong, each with the value, the limit, and what to do.
 
+mod decode;
+mod samplers;
+mod state;
+#[cfg(feature = "common")]
+mod template;
+
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::plan::LoadPlan;
-use crate::sampler::{List, SamplerProblem};
-use crate::state::StateError;
+pub use decode::DecodeError;
+use samplers::List;
+pub use samplers::{GrammarPosition, SamplerProblem};
+pub use state::{Removed, StateError};
+#[cfg(feature = "common")]
+pub use template::TemplateLimit;
 
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
-/// An error, with llama.cpp's own last words on it.
+/// An error, with the lines that llama.cpp logged while the call failed.
+///
+/// Its text names every reason, so that there is no [`source`](std::error::Error::source); [`kind`](Error::kind) has the
+/// errors of other crates and of the system as values.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -69,6 +81,12 @@ impl Error {
     }
 }
 
+impl From<StateError> for ErrorKind {
+    fn from(error: StateError) -> Self {
+        Self::State(error)
+    }
+}
+
 impl From<ErrorKind> for Error {
     fn from(kind: ErrorKind) -> Self {
         Self::from_kind(kind)
@@ -91,32 +109,32 @@ impl fmt::Debug for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.0.kind)
-    }
-}
+// The text has every reason in it, those of other crates and of the system too: `source` would say them once more.
+impl std::error::Error for Error {}
 
 /// The kinds of errors. New kinds are added in minor releases.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The file is missing, is no GGUF file, or is not complete; refused before llama.cpp sees it.
-    #[error("cannot load the model {}: {}", path.display(), source.without_path())]
+    #[error("cannot load the model {}: {}", path.display(), cause.without_path())]
+    #[non_exhaustive]
     File {
         /// The file.
         path: PathBuf,
         /// What is wrong with it, and where.
-        source: llama_gguf::Error,
+        cause: llama_gguf::Error,
     },
     /// llama.cpp could not load the model; the log says why.
     #[error("llama.cpp could not load the model {}", path.display())]
+    #[non_exhaustive]
     Load {
         /// The file.
         path: PathBuf,
     },
     /// The progress callback asked to stop.
     #[error("loading the model {} was cancelled by the progress callback", path.display())]
+    #[non_exhaustive]
     LoadCancelled {
         /// The file.
         path: PathBuf,
@@ -125,6 +143,7 @@ pub enum ErrorKind {
     #[error(
         "llama.cpp could not create a context with n_ctx {n_ctx}, n_batch {n_batch}, n_seq_max {n_seq_max}"
     )]
+    #[non_exhaustive]
     ContextCreation {
         /// Requested size in tokens, 0 for the model's own.
         n_ctx: u32,
@@ -135,6 +154,7 @@ pub enum ErrorKind {
     },
     /// A parameter is outside its range.
     #[error("{name} is {value}: {reason}")]
+    #[non_exhaustive]
     InvalidParameter {
         /// The parameter's name.
         name: &'static str,
@@ -145,6 +165,7 @@ pub enum ErrorKind {
     },
     /// The model has no weights or no vocabulary for what is asked of it.
     #[error("{operation} is not possible with this model: {reason}")]
+    #[non_exhaustive]
     Unsupported {
         /// What was asked.
         operation: &'static str,
@@ -153,6 +174,7 @@ pub enum ErrorKind {
     },
     /// A token id is not in the vocabulary.
     #[error("token {token} is out of range: the vocabulary has {n_vocab} tokens (0..{n_vocab})")]
+    #[non_exhaustive]
     InvalidToken {
         /// The id.
         token: i32,
@@ -164,6 +186,7 @@ pub enum ErrorKind {
         "sequence id {seq_id} is out of range: the context was created for {n_seq_max} sequences \
              (0..{n_seq_max})"
     )]
+    #[non_exhaustive]
     InvalidSeqId {
         /// The id.
         seq_id: i32,
@@ -172,6 +195,7 @@ pub enum ErrorKind {
     },
     /// A position is negative, or does not follow the one before.
     #[error("position {pos} of sequence {seq_id} is not valid: {reason}")]
+    #[non_exhaustive]
     InvalidPosition {
         /// The position.
         pos: i32,
@@ -182,6 +206,7 @@ pub enum ErrorKind {
     },
     /// A range of positions is empty the wrong way round, or negative.
     #[error("positions {start}..{end} are not a range of sequence positions: {reason}")]
+    #[non_exhaustive]
     InvalidRange {
         /// First position.
         start: i64,
@@ -198,6 +223,7 @@ pub enum ErrorKind {
         "the batch has {n_tokens} tokens and the context takes {limit} ({which}): decode it in parts or create \
              the context with a larger {which}"
     )]
+    #[non_exhaustive]
     BatchTooLarge {
         /// Tokens in the batch.
         n_tokens: usize,
@@ -211,6 +237,7 @@ pub enum ErrorKind {
         "{n_tokens} tokens do not fit into the context of {n_ctx} tokens per sequence: shorten the text or \
              create the context with a larger n_ctx"
     )]
+    #[non_exhaustive]
     ContextFull {
         /// Tokens needed.
         n_tokens: usize,
@@ -218,10 +245,11 @@ pub enum ErrorKind {
         n_ctx: u32,
     },
     /// Decoding or encoding did not succeed.
-    #[error("{0}")]
+    #[error(transparent)]
     Decode(#[from] DecodeError),
     /// There is no row of logits or embeddings for this token of the last batch.
     #[error("token {index} of the last batch has no {what}: {reason}")]
+    #[non_exhaustive]
     NoOutput {
         /// Index of the token in the batch.
         index: usize,
@@ -232,6 +260,7 @@ pub enum ErrorKind {
     },
     /// Tokens could not be made of a text, or text of tokens.
     #[error("{operation} failed: {reason}")]
+    #[non_exhaustive]
     Tokenize {
         /// What was being done.
         operation: &'static str,
@@ -240,6 +269,7 @@ pub enum ErrorKind {
     },
     /// Tokenising a text was stopped by the caller.
     #[error("tokenising a text was cancelled after {done} of {total} bytes")]
+    // Exhaustive: tokenizers of other crates report it too.
     TokenizeCancelled {
         /// How many bytes had been tokenised.
         done: usize,
@@ -248,12 +278,14 @@ pub enum ErrorKind {
     },
     /// The samplers cannot make a chain: everything that is wrong with them, in the order of the chain.
     #[error("{}", List(problems))]
+    #[non_exhaustive]
     InvalidSamplers {
         /// At least one.
         problems: Vec<SamplerProblem>,
     },
     /// The samplers have masked every candidate, as a grammar does that no candidate fits. The chain is as before.
     #[error("sampler {name}: {reason}")]
+    #[non_exhaustive]
     DeadEnd {
         /// `grammar` when the chain has one, otherwise `chain`, or `row` for a sampler for rows.
         name: &'static str,
@@ -262,6 +294,7 @@ pub enum ErrorKind {
     },
     /// What was given to a sampler, or what came of it, is not usable.
     #[error("sampler {name}: {reason}")]
+    #[non_exhaustive]
     Sampler {
         /// llama.cpp's name of the sampler.
         name: &'static str,
@@ -270,6 +303,7 @@ pub enum ErrorKind {
     },
     /// A text with a NUL byte where C needs a string.
     #[error("the {what} has a NUL byte at position {position}, which a C string cannot hold: remove it")]
+    #[non_exhaustive]
     InteriorNul {
         /// The argument.
         what: &'static str,
@@ -278,6 +312,7 @@ pub enum ErrorKind {
     },
     /// A path that is not Unicode, on a platform where llama.cpp needs it to be.
     #[error("the path {} is not valid Unicode, which llama.cpp needs on this platform: rename the file", path.display())]
+    #[non_exhaustive]
     PathNotUnicode {
         /// The path.
         path: PathBuf,
@@ -285,6 +320,7 @@ pub enum ErrorKind {
     /// An assertion inside llama.cpp failed and was contained. This is a bug: in llama.cpp, or in this crate
     /// for letting the call through.
     #[error("an assertion inside llama.cpp failed at {file}:{line}: {message}")]
+    #[non_exhaustive]
     Internal {
         /// llama.cpp's source file.
         file: String,
@@ -295,12 +331,14 @@ pub enum ErrorKind {
     },
     /// A C++ exception arrived from llama.cpp.
     #[error("llama.cpp failed: {message}")]
+    #[non_exhaustive]
     Exception {
         /// The exception's text.
         message: String,
     },
     /// Memory could not be allocated.
     #[error("out of memory inside llama.cpp ({message}): use a smaller model, context or batch")]
+    #[non_exhaustive]
     OutOfMemory {
         /// llama.cpp's text.
         message: String,
@@ -310,6 +348,7 @@ pub enum ErrorKind {
         "this {object} cannot be used any more: an earlier call failed inside llama.cpp ({cause}). Make a new one; \
          models and other objects are not affected"
     )]
+    #[non_exhaustive]
     Poisoned {
         /// `context` or `sampler chain`.
         object: &'static str,
@@ -318,25 +357,28 @@ pub enum ErrorKind {
     },
     /// A state was not saved or restored.
     #[error("the state was not saved or restored: {0}")]
-    State(#[from] StateError),
+    State(StateError),
     /// A state file was not written, read or restored.
-    #[error("the state file {} was not written, read or restored: {source}", path.display())]
+    #[error("the state file {} was not written, read or restored: {cause}", path.display())]
+    #[non_exhaustive]
     StateFile {
         /// The file.
         path: PathBuf,
         /// What is wrong with it, or with what it was to be restored into.
-        source: StateError,
+        cause: StateError,
     },
     /// The adapter's file is missing, is no GGUF file, or is not complete; refused before llama.cpp sees it.
-    #[error("cannot load the adapter {}: {}", path.display(), source.without_path())]
+    #[error("cannot load the adapter {}: {}", path.display(), cause.without_path())]
+    #[non_exhaustive]
     AdapterFile {
         /// The file, with the offset in it when there is one.
         path: PathBuf,
         /// What is wrong with it, and where.
-        source: llama_gguf::Error,
+        cause: llama_gguf::Error,
     },
     /// The adapter's file is whole, but what it says cannot be computed with.
     #[error("the adapter {} cannot be used with this model: {reason}", path.display())]
+    #[non_exhaustive]
     Adapter {
         /// The file, with the offset in it when there is one.
         path: PathBuf,
@@ -345,6 +387,7 @@ pub enum ErrorKind {
     },
     /// llama.cpp could not load the adapter: it is of another kind or for another model; the log says why.
     #[error("llama.cpp could not load the adapter {} for this model", path.display())]
+    #[non_exhaustive]
     AdapterLoad {
         /// The file, with the offset in it when there is one.
         path: PathBuf,
@@ -354,54 +397,62 @@ pub enum ErrorKind {
         "the adapter {} was loaded for another model than the context's: load it again with the context's model",
         path.display()
     )]
+    #[non_exhaustive]
     OtherModel {
         /// The adapter's file.
         path: PathBuf,
     },
     /// A control vector's file is missing, is no GGUF file, or is not complete.
-    #[error("cannot load the control vector {}: {}", path.display(), source.without_path())]
+    #[error("cannot load the control vector {}: {}", path.display(), cause.without_path())]
+    #[non_exhaustive]
     ControlVectorFile {
         /// The file.
         path: PathBuf,
         /// What is wrong with it, and where.
-        source: llama_gguf::Error,
+        cause: llama_gguf::Error,
     },
     /// The numbers of a control vector are not usable, or not for this model.
     #[error("the control vector cannot be used: {reason}")]
+    #[non_exhaustive]
     ControlVector {
         /// What is wrong, and what would be right.
         reason: String,
     },
     /// A model could not be written.
-    #[error("cannot save the model as {}: {}", path.display(), source.without_path())]
+    #[error("cannot save the model as {}: {}", path.display(), cause.without_path())]
+    #[non_exhaustive]
     Save {
         /// The file that was to be written.
         path: PathBuf,
         /// What went wrong.
-        source: llama_gguf::Error,
+        cause: llama_gguf::Error,
     },
     /// The metadata that a model was to be made of is none that llama.cpp reads.
-    #[error("cannot make a model of this metadata: {source}")]
+    #[error("cannot make a model of this metadata: {cause}")]
+    #[non_exhaustive]
     Metadata {
         /// What is wrong.
-        source: llama_gguf::Error,
+        cause: llama_gguf::Error,
     },
     /// The data of a tensor of a model that is made in memory is missing or not usable.
-    #[error("cannot make the model: tensor \"{tensor}\" has no usable data: {source}")]
+    #[error("cannot make the model: tensor \"{tensor}\" has no usable data: {cause}")]
+    #[non_exhaustive]
     TensorData {
         /// The tensor.
         tensor: String,
         /// What the callback said, or what is wrong with what it gave.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// llama.cpp could not make a model of metadata and tensors.
     #[error("llama.cpp could not make a model of the metadata and the tensors' types: {reason}")]
+    #[non_exhaustive]
     FromMetadata {
         /// Why, or that the log says why.
         reason: String,
     },
     /// A chat template, a conversation for it, or an answer that it should read is not usable.
     #[error("{operation} failed: {reason}")]
+    #[non_exhaustive]
     Chat {
         /// What was being done.
         operation: &'static str,
@@ -415,29 +466,33 @@ pub enum ErrorKind {
              TemplateLimits::{limit}",
         limit.unit()
     )]
+    #[non_exhaustive]
     TemplateLimit {
         /// What was being done.
         operation: &'static str,
         /// The limit.
-        limit: crate::TemplateLimit,
-        /// Its value; of [`TemplateLimit::Time`](crate::TemplateLimit::Time) in milliseconds.
+        limit: TemplateLimit,
+        /// Its value; of [`TemplateLimit::Time`] in milliseconds.
         value: u64,
     },
     /// A chat template was ended by its caller.
     #[cfg(feature = "common")]
     #[error("{operation} was cancelled")]
+    #[non_exhaustive]
     TemplateCancelled {
         /// What was being done.
         operation: &'static str,
     },
     /// A JSON schema that no grammar can be made of.
     #[error("no grammar can be made of the JSON schema: {reason}")]
+    #[non_exhaustive]
     JsonSchema {
         /// What is wrong, in llama.cpp's words where it found it.
         reason: String,
     },
     /// Something that has to be done earlier, or only once.
     #[error("{operation} is not possible any more: {reason}")]
+    #[non_exhaustive]
     TooLate {
         /// What was asked.
         operation: &'static str,
@@ -446,6 +501,7 @@ pub enum ErrorKind {
     },
     /// A file of a split model is missing from the others, out of order, or of another model.
     #[error("cannot load the split model {}: {reason}", path.display())]
+    #[non_exhaustive]
     Split {
         /// The file.
         path: PathBuf,
@@ -453,23 +509,38 @@ pub enum ErrorKind {
         reason: String,
     },
     /// There is no complete GGUF file at that place of a larger file, or it cannot be read. Places count from there.
-    #[error("cannot load the model at {model}: {source}")]
+    #[error("cannot load the model at {model}: {cause}")]
+    #[non_exhaustive]
     Embedded {
         /// The place and the file.
         model: String,
         /// What is wrong with it, and where.
-        source: llama_gguf::Error,
+        cause: llama_gguf::Error,
     },
     /// The weights of a model, or a context, take more memory than there is.
     #[error("the {what} does not fit into memory, it takes {plan}. Use a smaller one, or {}", way_out(what))]
+    #[non_exhaustive]
     DoesNotFit {
         /// `model` or `context`.
         what: &'static str,
-        /// What it takes, and what there is.
-        plan: LoadPlan,
+        /// Bytes of weights, on all devices together, as all the numbers here.
+        weights: u64,
+        /// Bytes of the sequences' memory.
+        memory: u64,
+        /// Bytes of intermediate results.
+        compute: u64,
+        /// Bytes of everything.
+        required: u64,
+        /// Bytes that are free.
+        free: u64,
+        /// Whether the numbers are a lower bound, computed from those of a smaller context.
+        estimated: bool,
+        /// The [`LoadPlan`](crate::LoadPlan) as text: the need and the free memory of each device.
+        plan: String,
     },
     /// The vocabulary is one that llama.cpp's tokenizers do not work with; refused before llama.cpp sees it.
     #[error("cannot use the vocabulary of {model}: {reason}")]
+    #[non_exhaustive]
     Vocabulary {
         /// The file, and where in it.
         model: String,
@@ -478,6 +549,7 @@ pub enum ErrorKind {
     },
     /// A number or a tensor's type is one that llama.cpp takes and cannot compute with; refused before llama.cpp sees it.
     #[error("cannot compute {model}: {reason}")]
+    #[non_exhaustive]
     Hyperparameter {
         /// The file, and where in it.
         model: String,
@@ -487,6 +559,7 @@ pub enum ErrorKind {
     /// A call that a callback must not make: it would wait for the call that the callback is part of, or could end the
     /// process if it failed. Nothing has changed.
     #[error("{operation} is not possible inside a callback: {reason}")]
+    #[non_exhaustive]
     InCallback {
         /// What was asked.
         operation: &'static str,
@@ -496,6 +569,7 @@ pub enum ErrorKind {
     /// The process is a fork of the one that used llama.cpp, and does not have the threads or devices for this. Nothing has
     /// changed.
     #[error("{operation} is not possible in a forked process: {reason}")]
+    #[non_exhaustive]
     Forked {
         /// What was asked.
         operation: &'static str,
@@ -504,6 +578,7 @@ pub enum ErrorKind {
     },
     /// A file was replaced or written to while the model in it was being loaded, so that it is not the one that was checked.
     #[error("the file {} changed while it was being loaded: load it again when nothing writes to it any more", path.display())]
+    #[non_exhaustive]
     FileChanged {
         /// The file.
         path: PathBuf,
@@ -535,59 +610,5 @@ fn way_out(what: &str) -> &'static str {
             "fewer tokens (n_ctx, n_ubatch) or sequences (n_seq_max), or a quantised cache (type_k, type_v)"
         }
         _ => "LoadMode::Mmap, or other devices",
-    }
-}
-
-/// Why a batch was not decoded, and what is left in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// llama.cpp's code 1. Memory is as it was before the call.
-    #[error(
-        "no room in the context's memory for the batch; memory is as before the call. Use a smaller batch, remove \
-             sequences, or create the context with a larger n_ctx"
-    )]
-    NoSlot,
-    /// llama.cpp's code 2. In recurrent and hybrid models, whose state has no earlier version, the sequences of the
-    /// batch are removed from memory instead.
-    #[error(
-        "decoding was aborted by the abort callback; the parts of the batch that were complete stay in memory: \
-             see Memory::seq_pos_max"
-    )]
-    Aborted,
-    /// llama.cpp's code -1. Memory is as it was before the call.
-    #[error("llama.cpp refused the batch as invalid; memory is as before the call")]
-    InvalidBatch,
-    /// llama.cpp's other codes.
-    #[error(
-        "decoding failed with code {code}; the parts of the batch that were complete stay in memory: see \
-             Memory::seq_pos_max"
-    )]
-    Failed {
-        /// The code: -2 allocation, -3 computation.
-        code: i32,
-    },
-    /// An [`Observer`](crate::Observer) stopped the computation. Nothing of the batch is left in memory: of recurrent
-    /// and hybrid models the batch's sequences are removed, of others only its positions.
-    #[error("decoding was cancelled by the observer; nothing of the batch is left in memory")]
-    Cancelled,
-}
-
-impl DecodeError {
-    /// The error for a return code of `llama_decode` or `llama_encode`, `None` for 0.
-    pub(crate) fn from_code(code: i32) -> Option<Self> {
-        match code {
-            0 => None,
-            1 => Some(Self::NoSlot),
-            2 => Some(Self::Aborted),
-            -1 => Some(Self::InvalidBatch),
-            code => Some(Self::Failed { code }),
-        }
-    }
-
-    /// Whether the context's memory is as it was before the call.
-    #[must_use]
-    pub fn memory_is_restored(self) -> bool {
-        matches!(self, Self::NoSlot | Self::InvalidBatch)
     }
 }

@@ -15,7 +15,7 @@
 //! batch.push_prompt(&tokens, SeqId::new(0), Pos::new(0))?; // logits for the last token
 //! context.decode(&batch)?;
 //! let mut sampler = SamplerChain::builder().top_k(40).top_p(0.95).temperature(0.8).dist(42).build()?;
-//! let token = sampler.sample(&mut context, batch.last_output())?; // samples and accepts, once
+//! let token = sampler.sample(&context, batch.last_output())?; // samples and accepts, once
 //! context.memory().seq_rm(SeqId::new(0), 5..)?;
 //! # let _ = token;
 //! # Ok(())
@@ -38,6 +38,8 @@
 //! - **Initialisation is implicit**, and llama.cpp's log goes to [`tracing`], target `llama_cpp`.
 //! - **States** of contexts are saved to memory and to files and restored from them: [`Context::save_state`].
 //! - **Errors say what to do**, with llama.cpp's own last words on them.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod abort;
 mod adapter;
@@ -79,14 +81,16 @@ pub use backend::{
     init, max_devices, max_tensor_overrides, supports_gpu_offload, supports_mlock, supports_mmap,
     supports_rpc, system_info, version,
 };
-pub use backend_reg::{Backend, BackendFeature, backends};
+pub use backend_reg::{BackendFeature, BackendReg, backend_regs};
 pub use batch::Batch;
 pub use context::{AttentionType, CacheType, Context, ContextParams, FlashAttention, PoolingType};
 pub use control_vector::ControlVector;
 pub use device::{Device, DeviceCapabilities, DeviceKind, DeviceMemory, devices};
+#[cfg(feature = "common")]
+pub use error::TemplateLimit;
 pub use error::{DecodeError, Error, ErrorKind, Result};
 pub use logits::{Logits, LogitsProcessor, LogitsProcessors, Softmax};
-pub use memory::Memory;
+pub use memory::{Memory, PosRange};
 pub use model::{
     KvValue, LazyMode, LoadMode, Model, ModelKind, ModelParams, ModelSource, RopeType, SamplingKey,
     SplitMode, TensorPlace, TensorView, split_path, split_prefix,
@@ -105,7 +109,7 @@ pub use abort::AbortFlag;
 pub use batch::MultiPos;
 pub use builtin_chat::{apply_builtin_chat_template, builtin_chat_templates};
 #[cfg(feature = "common")]
-pub use chat_templates::{ChatTemplates, ChatTurn, TemplateLimit, TemplateLimits};
+pub use chat_templates::{ChatTemplates, ChatTurn, TemplateLimits};
 pub use context::{AttachedSampler, ContextType, ResolvedParams, RopeScaling};
 pub use embeddings::normalize_l2;
 #[cfg(feature = "common")]

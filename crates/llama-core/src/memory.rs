@@ -1,6 +1,6 @@
 //! The memory of a context's sequences: a cache of keys and values, a recurrent state, or both.
 
-use core::ops::{Bound, RangeBounds};
+use core::ops::{Bound, RangeBounds, RangeFull};
 
 use crate::context::Context;
 use crate::error::{ErrorKind, Result};
@@ -9,12 +9,73 @@ use crate::token::{Pos, SeqId};
 
 /// A view of a context's memory. Each function refuses with an error what the model's kind of memory cannot do.
 ///
-/// Ranges of positions are Rust ranges over `i32`: `..` is the whole sequence, `5..` all from position 5 on.
+/// Ranges of positions are Rust ranges over [`Pos`] or plain numbers ([`PosRange`]): `..` is the whole sequence, `5..` and
+/// `Pos::new(5)..` are all positions from 5 on.
 ///
 /// Models without memory, such as BERT, answer every function with [`ErrorKind::Unsupported`].
 #[derive(Debug)]
 pub struct Memory<'c> {
     context: &'c mut Context,
+}
+
+/// A range of positions: a Rust range over [`Pos`] or over `i32`, or `..` for all.
+///
+/// It is implemented for ranges only, so that functions of [`Memory`] can be given what
+/// [`seq_pos_max`](Memory::seq_pos_max) returns as well as a number.
+pub trait PosRange: sealed::Sealed {
+    /// Returns the bounds as numbers.
+    #[doc(hidden)]
+    fn bounds(&self) -> (Bound<i32>, Bound<i32>);
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+impl sealed::Sealed for RangeFull {}
+
+impl PosRange for RangeFull {
+    fn bounds(&self) -> (Bound<i32>, Bound<i32>) {
+        (Bound::Unbounded, Bound::Unbounded)
+    }
+}
+
+macro_rules! pos_range {
+    ($($range:ident)*) => {$(
+        impl sealed::Sealed for core::ops::$range<i32> {}
+
+        impl PosRange for core::ops::$range<i32> {
+            fn bounds(&self) -> (Bound<i32>, Bound<i32>) {
+                (self.start_bound().cloned(), self.end_bound().cloned())
+            }
+        }
+
+        impl sealed::Sealed for core::ops::$range<Pos> {}
+
+        impl PosRange for core::ops::$range<Pos> {
+            fn bounds(&self) -> (Bound<i32>, Bound<i32>) {
+                (self.start_bound().cloned().map(Pos::get), self.end_bound().cloned().map(Pos::get))
+            }
+        }
+    )*};
+}
+
+pos_range!(Range RangeFrom RangeTo RangeInclusive RangeToInclusive);
+
+impl sealed::Sealed for (Bound<i32>, Bound<i32>) {}
+
+impl PosRange for (Bound<i32>, Bound<i32>) {
+    fn bounds(&self) -> (Bound<i32>, Bound<i32>) {
+        *self
+    }
+}
+
+impl sealed::Sealed for (Bound<Pos>, Bound<Pos>) {}
+
+impl PosRange for (Bound<Pos>, Bound<Pos>) {
+    fn bounds(&self) -> (Bound<i32>, Bound<i32>) {
+        (self.0.map(Pos::get), self.1.map(Pos::get))
+    }
 }
 
 /// A checked range: C's two numbers, the end -1 for open.
@@ -25,17 +86,18 @@ struct Span {
 }
 
 impl Span {
-    fn new(range: &impl RangeBounds<i32>) -> Result<Self> {
-        let start = match range.start_bound() {
-            Bound::Included(start) => i64::from(*start),
-            Bound::Excluded(start) => i64::from(*start) + 1,
+    fn new(range: &impl PosRange) -> Result<Self> {
+        let (start, end) = range.bounds();
+        let start = match start {
+            Bound::Included(start) => i64::from(start),
+            Bound::Excluded(start) => i64::from(start) + 1,
             Bound::Unbounded => 0,
         };
-        let end = match range.end_bound() {
+        let end = match end {
             // No position comes after the last one.
-            Bound::Included(&i32::MAX) | Bound::Unbounded => None,
-            Bound::Included(end) => Some(i64::from(*end) + 1),
-            Bound::Excluded(end) => Some(i64::from(*end)),
+            Bound::Included(i32::MAX) | Bound::Unbounded => None,
+            Bound::Included(end) => Some(i64::from(end) + 1),
+            Bound::Excluded(end) => Some(i64::from(end)),
         };
         let last = end.unwrap_or(i64::from(i32::MAX));
         let refuse = |reason| Err(ErrorKind::InvalidRange { start, end: last, reason }.into());
@@ -94,7 +156,7 @@ impl<'c> Memory<'c> {
     /// [`ErrorKind::Unsupported`] when a recurrent or hybrid memory would have to forget a part of what it has
     /// summed up, or the end of a sequence whose new end the sliding window has lost: remove the whole sequence
     /// instead. [`ErrorKind::InvalidSeqId`], [`ErrorKind::InvalidRange`], [`ErrorKind::Poisoned`].
-    pub fn seq_rm(&mut self, seq_id: SeqId, range: impl RangeBounds<i32>) -> Result<()> {
+    pub fn seq_rm(&mut self, seq_id: SeqId, range: impl PosRange) -> Result<()> {
         self.context.check_seq_id(seq_id)?;
         let span = Span::new(&range)?;
         if span.is_empty() {
@@ -164,7 +226,7 @@ impl<'c> Memory<'c> {
     /// [`ErrorKind::Unsupported`] for a part of a sequence where only whole ones can be copied: for recurrent and
     /// hybrid models, and in contexts without `kv_unified`; and for a beginning whose end the sliding window has lost.
     /// [`ErrorKind::InvalidSeqId`], [`ErrorKind::InvalidRange`], [`ErrorKind::Poisoned`].
-    pub fn seq_cp(&mut self, from: SeqId, to: SeqId, range: impl RangeBounds<i32>) -> Result<()> {
+    pub fn seq_cp(&mut self, from: SeqId, to: SeqId, range: impl PosRange) -> Result<()> {
         self.context.check_seq_id(from)?;
         self.context.check_seq_id(to)?;
         let span = Span::new(&range)?;
@@ -232,7 +294,7 @@ impl<'c> Memory<'c> {
     /// recurrent and hybrid models; [`ErrorKind::InvalidPosition`] when a position would become negative or pass
     /// 2147483646, in sliding-window and hybrid models also when the start of the range would;
     /// [`ErrorKind::InvalidSeqId`], [`ErrorKind::InvalidRange`], [`ErrorKind::Poisoned`].
-    pub fn seq_add(&mut self, seq_id: SeqId, range: impl RangeBounds<i32>, delta: i32) -> Result<()> {
+    pub fn seq_add(&mut self, seq_id: SeqId, range: impl PosRange, delta: i32) -> Result<()> {
         self.context.check_seq_id(seq_id)?;
         let span = Span::new(&range)?;
         self.check_shift("moving positions")?;
@@ -288,7 +350,7 @@ impl<'c> Memory<'c> {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidParameter`] for a divisor below 1, otherwise as [`seq_add`](Memory::seq_add).
-    pub fn seq_div(&mut self, seq_id: SeqId, range: impl RangeBounds<i32>, divisor: i32) -> Result<()> {
+    pub fn seq_div(&mut self, seq_id: SeqId, range: impl PosRange, divisor: i32) -> Result<()> {
         self.context.check_seq_id(seq_id)?;
         let span = Span::new(&range)?;
         if divisor < 1 {

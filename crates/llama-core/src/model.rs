@@ -2,7 +2,6 @@
 
 mod adapters;
 mod architecture;
-mod chat_template;
 mod classifier;
 mod effective;
 mod from_metadata;
@@ -14,6 +13,7 @@ mod metadata;
 mod opened;
 mod origin;
 mod params;
+mod raw;
 mod raw_params;
 mod sampling_key;
 mod save;
@@ -22,8 +22,6 @@ mod split;
 mod stated;
 mod tensor_override;
 mod tree_names;
-#[cfg(test)]
-mod unchecked;
 mod vocabulary;
 
 use std::path::Path;
@@ -38,10 +36,10 @@ pub use from_metadata::TensorView;
 
 pub use kind::{ModelKind, RopeType};
 pub use kv_override::KvValue;
-pub(crate) use load::load_to_plan;
 pub(crate) use opened::Opened;
 pub(crate) use origin::{Origin, Scaling, Shape, shape_of};
 pub use params::{LazyMode, LoadMode, ModelParams, SplitMode};
+pub(crate) use raw::load_without_weights;
 pub use sampling_key::SamplingKey;
 pub use source::ModelSource;
 pub(crate) use source::cannot_read;
@@ -127,6 +125,17 @@ impl Model {
     /// The C object, for the calls of this crate.
     pub(crate) fn raw(&self) -> *mut llama_sys::llama_model {
         self.0.raw.as_ptr()
+    }
+
+    /// Returns the C object, for functions of `llama.h` that this crate does not offer. The pointer is valid as long as a
+    /// handle of the model lives.
+    ///
+    /// Calling such a function is `unsafe`, and its caller sees to it that the model is not freed and not changed: other
+    /// threads read it at the same time, and adapters are loaded and freed under a lock of this crate
+    /// ([`LoraAdapter`](crate::LoraAdapter)). A failed assertion inside the call ends the process.
+    #[must_use]
+    pub fn as_ptr(&self) -> *mut llama_sys::llama_model {
+        self.raw()
     }
 
     /// The number of positions, for a model that looks them up in a table of learned embeddings as BERT and GPT-2 do.

@@ -49,7 +49,7 @@ impl Context {
     /// # Errors
     ///
     /// [`ErrorKind::Poisoned`](crate::ErrorKind::Poisoned).
-    pub fn perf_reset(&mut self) -> Result<()> {
+    pub fn reset_perf(&mut self) -> Result<()> {
         // SAFETY: the context is valid.
         self.call(|raw| unsafe { guarded!(llama_perf_context_reset(raw)) })
     }

@@ -6,15 +6,15 @@ mod measure;
 
 use core::fmt;
 
-pub(crate) use limits::{explain_context, is_out_of_memory, refuse_context, refuse_weights};
+pub(crate) use limits::{explain_context, explain_weights, refuse_context, refuse_weights};
 use measure::Measured;
 
-use crate::context::{Context, ContextParams};
+use crate::context::{ContextParams, RawContext};
 use crate::device::Device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::exit;
 use crate::host_memory::HostMemory;
-use crate::model::{Model, ModelParams, ModelSource, load_to_plan};
+use crate::model::{Model, ModelParams, ModelSource, load_without_weights};
 
 /// What a model and a context take of every device's memory, and what there is. Computed by llama.cpp itself, which
 /// lays everything out and allocates nothing.
@@ -82,7 +82,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// As [`Model::load`] and [`Context::new`], but not for lack of memory. [`ErrorKind::Unsupported`] for parameters
+    /// As [`Model::load`] and [`Context::new`](crate::Context::new), but not for lack of memory. [`ErrorKind::Unsupported`] for parameters
     /// that load no weights, and when a prebuilt library was linked without llama.cpp's own headers.
     pub fn plan(
         source: impl Into<ModelSource>,
@@ -93,7 +93,7 @@ impl Model {
         let source = source.into();
         check_possible(model)?;
         context.to_raw()?;
-        let (planned, maps) = load_to_plan(&source, model)?;
+        let (planned, maps) = load_without_weights(&source, model)?;
         let (measured, estimated) = measure::measure(&planned, context)?;
         Ok(LoadPlan::new(measured, maps, estimated))
     }
@@ -115,24 +115,16 @@ impl Model {
     }
 }
 
-impl Context {
-    /// What this context and its model take of every device's memory: the sizes of llama.cpp's own buffers.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Poisoned`]; [`ErrorKind::Unsupported`] when a prebuilt library was linked without llama.cpp's own
-    /// headers.
-    pub fn memory_use(&self) -> Result<Vec<MemoryUse>> {
-        self.check_poison()?;
-        let uses = measure::buffers(self)?;
-        Ok(uses.into_iter().map(Measured::into_use).collect())
-    }
+/// Returns what a context and its model take of every device's memory.
+pub(crate) fn memory_use(context: &RawContext) -> Result<Vec<MemoryUse>> {
+    let buffers = measure::buffers(context)?;
+    Ok(buffers.into_iter().map(Measured::into_use).collect())
 }
 
 /// The plan of a model's weights alone.
-pub(crate) fn weights(source: &ModelSource, params: &ModelParams) -> Result<LoadPlan> {
+fn weights(source: &ModelSource, params: &ModelParams) -> Result<LoadPlan> {
     check_possible(params)?;
-    let (planned, maps) = load_to_plan(source, params)?;
+    let (planned, maps) = load_without_weights(source, params)?;
     let smallest = ContextParams::default().n_ctx(1).n_batch(1).n_ubatch(1).n_threads(1);
     let (mut measured, _) = measure::measure(&planned, &smallest)?;
     measured.iter_mut().for_each(Measured::keep_weights);
@@ -202,6 +194,21 @@ impl LoadPlan {
     #[must_use]
     pub fn is_estimated(&self) -> bool {
         self.estimated
+    }
+
+    /// Returns the error for a `model` or a `context` of this plan.
+    fn does_not_fit(&self, what: &'static str) -> Error {
+        ErrorKind::DoesNotFit {
+            what,
+            weights: self.weights(),
+            memory: self.memory(),
+            compute: self.compute(),
+            required: self.required(),
+            free: self.sum(|device| device.free),
+            estimated: self.estimated,
+            plan: self.to_string(),
+        }
+        .into()
     }
 
     fn sum(&self, bytes: impl Fn(&DevicePlan) -> u64) -> u64 {
@@ -274,11 +281,6 @@ impl fmt::Display for Bytes {
         tenths /= scale;
         write!(f, "{}.{} {unit}", tenths / 10, tenths % 10)
     }
-}
-
-/// A context that does not fit.
-fn too_large(plan: LoadPlan) -> Error {
-    ErrorKind::DoesNotFit { what: "context", plan }.into()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! [`SamplerChain`] is llama.cpp's chain, with its samplers as typed values ([`Sampler`]) and a builder that
 //! checks them all before anything runs.
 
+mod any;
 #[cfg(feature = "serde")]
 mod bias;
 mod builder;
@@ -19,15 +20,15 @@ mod grammar;
 mod kind;
 mod large_stack;
 mod params;
-mod perf;
-mod problem;
+pub mod range;
 mod raw;
 mod seed;
 
+pub use any::AnySampler;
 pub use builder::SamplerChainBuilder;
 pub use candidates::{Candidate, Candidates};
 pub(crate) use chain::check_sampled;
-pub use chain::{GrammarState, SamplerChain};
+pub use chain::{GrammarState, SamplerChain, SamplerPerf};
 pub use config::SamplerConfig;
 pub use custom::{CandidatesMut, Custom, CustomSampler};
 pub(crate) use fast::exp::exp;
@@ -36,7 +37,7 @@ pub use kind::Sampler;
 pub use params::{
     AdaptiveP, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Penalties, Xtc,
 };
-pub use perf::SamplerPerf;
-pub(crate) use problem::List;
-pub use problem::{GrammarPosition, SamplerProblem};
+pub use range::ParameterRange;
 pub use seed::Seed;
+
+pub use crate::error::{GrammarPosition, SamplerProblem};

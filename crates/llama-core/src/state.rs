@@ -10,7 +10,6 @@
 
 mod cursor;
 mod device;
-mod error;
 mod file;
 mod fingerprint;
 mod header;
@@ -21,12 +20,12 @@ mod session;
 mod shape;
 
 pub use device::DeviceState;
-pub use error::{Removed, StateError};
 pub use header::{StateInfo, StateKind};
 pub use sequence::StatePart;
 
 use crate::context::Context;
 use crate::error::{ErrorKind, Result};
+pub use crate::error::{Removed, StateError};
 use crate::ffi::guard::guarded;
 use crate::log;
 use device::Kept;

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::backend_reg::{Backend, BackendFeature, backends};
+use crate::backend_reg::{BackendFeature, BackendReg, backend_regs};
 use crate::device::{Device, DeviceCapabilities, DeviceKind, DeviceMemory};
 use crate::ffi::string::from_c;
 use crate::plan::Bytes;
@@ -103,7 +103,7 @@ impl SystemReport {
             gpu_offload: crate::supports_gpu_offload(),
             rpc: crate::supports_rpc(),
             max_devices: max_devices(),
-            backends: backends().iter().map(BackendReport::new).collect(),
+            backends: backend_regs().iter().map(BackendReport::new).collect(),
         }
     }
 
@@ -120,7 +120,7 @@ impl Default for SystemReport {
 }
 
 impl BackendReport {
-    fn new(backend: &Backend) -> Self {
+    fn new(backend: &BackendReg) -> Self {
         let devices = backend.devices().iter().map(DeviceReport::new).collect();
         Self { name: backend.name(), features: backend.features(), devices }
     }

@@ -54,6 +54,16 @@ impl<'m> Vocab<'m> {
         self.raw
     }
 
+    /// Returns the C object, for functions of `llama.h` that this crate does not offer. The pointer is valid as long as the
+    /// model lives.
+    ///
+    /// Calling such a function is `unsafe`. Its caller checks the ids of tokens, on which llama.cpp asserts: a failed
+    /// assertion ends the process.
+    #[must_use]
+    pub fn as_ptr(&self) -> *const llama_sys::llama_vocab {
+        self.raw
+    }
+
     /// The model whose vocabulary this is.
     #[must_use]
     pub fn model(&self) -> &'m Model {

@@ -199,7 +199,7 @@ fn an_adapter_of_another_model_is_refused() {
     let mut context = Context::new(&model, &params()).unwrap();
     context.set_adapters(&[(&lora, 1.0)]).unwrap();
     let error = context.set_adapters(&[(&lora, 0.5), (&foreign, 1.0)]).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::OtherModel { path } if *path == Tuned::Lora.path()));
+    assert!(matches!(error.kind(), ErrorKind::OtherModel { path, .. } if *path == Tuned::Lora.path()));
     assert!(
         error.to_string().ends_with(
             "was loaded for another model than the context's: load it again with the context's model"

@@ -31,7 +31,10 @@ fn what_is_no_adapter_for_the_model_is_refused_with_the_reason() {
     let model = base();
     let reason = |path: &Path| {
         let error = LoraAdapter::load(&model, path).unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::AdapterLoad { path: failed } if failed == path), "{error}");
+        assert!(
+            matches!(error.kind(), ErrorKind::AdapterLoad { path: failed, .. } if failed == path),
+            "{error}"
+        );
         error.to_string()
     };
     let wrong = reason(&Tuned::WrongArchitecture.path());

@@ -120,7 +120,7 @@ fn steps_that_are_sampled() {
         context.decode(&batch).unwrap();
         next[0] = context.sample(0).unwrap();
         next[1] = context.sample(1).unwrap();
-        next[2] = own.sample(&mut context, 2).unwrap();
+        next[2] = own.sample(&context, 2).unwrap();
     };
     (0..3).for_each(&mut step);
     assert_eq!(allocations(|| (3..53).for_each(step)), 0);

@@ -57,5 +57,5 @@ fn what_is_no_conversation_is_refused() {
     assert_eq!(reason("chatml", &[]), "there are no messages");
     assert!(reason("no such", &[("user", "x")]).contains("no template of that name"));
     let error = apply_builtin_chat_template("chatml", &[("user", "a\0b")], true).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::InteriorNul { what: "content", position: 1 }), "{error:?}");
+    assert!(matches!(error.kind(), ErrorKind::InteriorNul { what: "content", position: 1, .. }), "{error:?}");
 }

@@ -177,7 +177,7 @@ fn several_files_are_the_sum_of_them() {
 
 fn reason(error: &Error) -> String {
     match error.kind() {
-        ErrorKind::ControlVector { reason } => reason.clone(),
+        ErrorKind::ControlVector { reason, .. } => reason.clone(),
         other => panic!("{other:?}"),
     }
 }

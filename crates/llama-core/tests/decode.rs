@@ -406,6 +406,6 @@ fn counters_count() {
     let perf = context.perf().unwrap();
     assert_eq!((perf.n_prompt as usize, perf.n_generation), (prompt.len(), 4));
     assert!(!perf.prompt.is_zero() && !perf.generation.is_zero());
-    context.perf_reset().unwrap();
+    context.reset_perf().unwrap();
     assert!(context.perf().unwrap().prompt.is_zero());
 }

@@ -102,7 +102,7 @@ fn progress_and_plans_know_embedded_models() {
     assert_eq!((plan.weights(), plan.memory()), (whole.weights(), whole.memory()));
     let stopped = Model::load_with_progress(source, &params(), |_| ControlFlow::Break(()));
     assert!(
-        matches!(stopped.unwrap_err().kind(), ErrorKind::LoadCancelled { path: named } if *named == path)
+        matches!(stopped.unwrap_err().kind(), ErrorKind::LoadCancelled { path: named, .. } if *named == path)
     );
 }
 

@@ -7,7 +7,7 @@ use test_models::Tiny;
 
 fn reason(schema: &str) -> String {
     match json_schema_to_grammar(schema).unwrap_err().kind() {
-        ErrorKind::JsonSchema { reason } => reason.clone(),
+        ErrorKind::JsonSchema { reason, .. } => reason.clone(),
         other => panic!("{other:?}"),
     }
 }

@@ -172,7 +172,9 @@ fn progress_can_stop_the_loading() {
             if calls == stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
         .unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::LoadCancelled { path } if *path == test_models::smollm2()));
+        assert!(
+            matches!(error.kind(), ErrorKind::LoadCancelled { path, .. } if *path == test_models::smollm2())
+        );
         assert!(error.to_string().ends_with(".gguf was cancelled by the progress callback"), "{error}");
         assert_eq!(calls, stop_at);
     }

@@ -202,9 +202,13 @@ fn absurd_contexts_are_refused_with_figures() {
             continue;
         }
         let error = result.unwrap_err();
-        let ErrorKind::DoesNotFit { what: "context", plan } = error.kind() else { panic!("{tiny}: {error}") };
-        assert!(plan.is_estimated() && !plan.fits() && plan.weights() == 0, "{tiny}: {plan}");
-        assert!(plan.memory() > 100 << 30, "{tiny}: {plan}");
+        let ErrorKind::DoesNotFit { what: "context", weights, memory, required, free, estimated, .. } =
+            *error.kind()
+        else {
+            panic!("{tiny}: {error}")
+        };
+        assert!(estimated && required > free && weights == 0, "{tiny}: {error}");
+        assert!(memory > 100 << 30, "{tiny}: {error}");
         let text = error.to_string();
         assert!(text.starts_with("the context does not fit into memory, it takes at least "), "{text}");
         assert!(
@@ -289,10 +293,14 @@ mod limited {
         let (_folder, path) = sparse_model(1 << 30);
         let read = ModelParams::default().load_mode(LoadMode::Read);
         let error = Model::load(&path, &read).unwrap_err();
-        let ErrorKind::DoesNotFit { what: "model", plan } = error.kind() else { panic!("{error}") };
-        assert!(!plan.fits() && plan.memory() == 0 && plan.compute() == 0, "{plan}");
+        let ErrorKind::DoesNotFit { what: "model", weights, memory, compute, required, free, .. } =
+            *error.kind()
+        else {
+            panic!("{error}")
+        };
+        assert!(required > free && memory == 0 && compute == 0, "{error}");
         // Six matrices of 64 times 2^30 numbers of two bytes.
-        assert!(plan.weights() > 768 << 30 && plan.weights() < 769 << 30, "{plan}");
+        assert!(weights > 768 << 30 && weights < 769 << 30, "{error}");
         assert!(
             error.to_string().starts_with("the model does not fit into memory, it takes 768.0 GiB on CPU"),
             "{error}"
@@ -326,8 +334,10 @@ mod limited {
         }
         let model = load(Tiny::Llama);
         let error = Context::new(&model, &params().n_ctx(1 << 20).n_ubatch(512)).unwrap_err();
-        let ErrorKind::DoesNotFit { what: "context", plan } = error.kind() else { panic!("{error}") };
-        assert!(plan.memory() == 256 << 20 && plan.compute() > 1 << 29, "{plan}");
+        let ErrorKind::DoesNotFit { what: "context", memory, compute, .. } = *error.kind() else {
+            panic!("{error}")
+        };
+        assert!(memory == 256 << 20 && compute > 1 << 29, "{error}");
         assert!(error.log().iter().any(|line| line.contains("allocate")), "{error}");
         writeln!(std::io::stdout(), "was refused: {error}").unwrap();
     }
@@ -339,8 +349,8 @@ mod limited {
         }
         let (_folder, path) = sparse_model(3 << 20);
         let error = Model::load(path, &ModelParams::default().load_mode(LoadMode::Read)).unwrap_err();
-        let ErrorKind::DoesNotFit { what: "model", plan } = error.kind() else { panic!("{error}") };
-        assert!(plan.weights() > 2304 << 20 && plan.weights() < 2305 << 20, "{plan}");
+        let ErrorKind::DoesNotFit { what: "model", weights, .. } = *error.kind() else { panic!("{error}") };
+        assert!(weights > 2304 << 20 && weights < 2305 << 20, "{error}");
         assert!(error.log().iter().any(|line| line.contains("allocate")), "{error}");
         writeln!(std::io::stdout(), "was refused: {error}").unwrap();
     }

@@ -179,7 +179,7 @@ mod serde {
         let text = r#"[{"top-p": {"p": 7}}, {"temp": {"temperature": -1}}, {"logit-bias": {"biases": [[-5, 1e39]]}}]"#;
         let configs: Vec<SamplerConfig> = serde_json::from_str(text).unwrap();
         let error = SamplerChain::builder().configs(&model, configs).build().unwrap_err();
-        let ErrorKind::InvalidSamplers { problems } = error.kind() else { panic!("{error:?}") };
+        let ErrorKind::InvalidSamplers { problems, .. } = error.kind() else { panic!("{error:?}") };
         let places: Vec<(usize, &str)> = problems.iter().map(|it| (it.index, it.sampler)).collect();
         assert_eq!(
             places,

@@ -322,8 +322,8 @@ fn an_error_of_the_function_ends_it() {
     })
     .unwrap_err();
     assert_eq!(calls, 3);
-    let ErrorKind::TensorData { tensor, source } = error.kind() else { panic!("{error}") };
-    assert_eq!(source.to_string(), "the disk is on fire");
+    let ErrorKind::TensorData { tensor, cause, .. } = error.kind() else { panic!("{error}") };
+    assert_eq!(cause.to_string(), "the disk is on fire");
     assert_eq!(
         error.to_string(),
         format!("cannot make the model: tensor \"{tensor}\" has no usable data: the disk is on fire")

@@ -24,7 +24,7 @@ fn parts_of_llama() -> Vec<Vec<u8>> {
 #[track_caller]
 fn refused(result: llama_core::Result<Model>) -> (String, String) {
     match result.unwrap_err().kind() {
-        ErrorKind::Split { path, reason } => {
+        ErrorKind::Split { path, reason, .. } => {
             (path.file_name().unwrap().to_str().unwrap().to_owned(), reason.clone())
         }
         other => panic!("{other}"),

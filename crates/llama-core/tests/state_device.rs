@@ -73,7 +73,7 @@ fn a_later_one_takes_the_place_of_an_earlier() {
     decode(&mut context, &[Token::new(5)], SEQ, prompt.len());
     let second = context.keep_seq_state(SEQ, StatePart::All).unwrap();
     let error = context.restore_seq_state(SEQ, &first).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::State(StateError::Superseded { seq_id: 0 })), "{error}");
+    assert!(matches!(error.kind(), ErrorKind::State(StateError::Superseded { seq_id: 0, .. })), "{error}");
     assert_eq!(
         error.to_string(),
         "the state was not saved or restored: a later state of sequence 0 has taken its place on the device: a \

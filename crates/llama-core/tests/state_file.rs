@@ -23,7 +23,7 @@ fn folder() -> (TempDir, PathBuf) {
 
 fn source(error: &Error) -> &StateError {
     match error.kind() {
-        ErrorKind::StateFile { source, .. } => source,
+        ErrorKind::StateFile { cause, .. } => cause,
         other => panic!("{other:?}"),
     }
 }
@@ -181,7 +181,9 @@ fn every_fact_has_to_match() {
                 continue;
             };
             let text = error.to_string();
-            let StateError::Mismatch { field, saved, expected } = source(&error) else { panic!("{error}") };
+            let StateError::Mismatch { field, saved, expected, .. } = source(&error) else {
+                panic!("{error}")
+            };
             assert_eq!((*field, saved.as_str(), expected), (name.as_str(), "another", &value));
             assert!(text.ends_with(&format!("its {name} is another and not {value} as here")), "{text}");
             refused += 1;
@@ -218,7 +220,7 @@ fn contexts_of_another_shape_refuse_it() {
     ];
     for (name, was, is, params) in shapes {
         let error = Context::new(&model, &params).unwrap().load_state(&path).unwrap_err();
-        let StateError::Mismatch { field, saved, expected } = source(&error) else { panic!("{error}") };
+        let StateError::Mismatch { field, saved, expected, .. } = source(&error) else { panic!("{error}") };
         assert_eq!((*field, saved.as_str(), expected.as_str()), (name, was, is));
     }
     for tiny in [Tiny::LlamaQ8, Tiny::Qwen2, Tiny::Mamba, Tiny::Bert] {
@@ -283,7 +285,7 @@ fn what_is_no_state_file_is_refused() {
     );
     assert!(matches!(source(&load(&Tiny::Llama.path())), StateError::NotAState { .. }));
     std::fs::write(&path, b"\x93LCST").unwrap();
-    assert!(matches!(source(&load(&path)), StateError::Truncated { expected: 48, found: 5 }));
+    assert!(matches!(source(&load(&path)), StateError::Truncated { expected: 48, found: 5, .. }));
     context.save_state(&path, &prompt).unwrap();
     let good = std::fs::read(&path).unwrap();
     let change = |change: &dyn Fn(&mut Vec<u8>)| {
@@ -405,7 +407,7 @@ fn session_files_are_checked_before_llama_cpp_reads_them() {
     };
     assert!(matches!(source(&refuse(b"")), StateError::NotAState { .. }));
     assert!(matches!(source(&refuse(&changed(0, 7))), StateError::NotAState { .. }));
-    assert!(matches!(source(&refuse(&good[..6])), StateError::Truncated { expected: 12, found: 6 }));
+    assert!(matches!(source(&refuse(&good[..6])), StateError::Truncated { expected: 12, found: 6, .. }));
     assert!(matches!(
         source(&refuse(&changed(4, 10))),
         StateError::UnsupportedVersion { found: 10, supported: 11, .. }
@@ -432,7 +434,7 @@ fn session_files_are_checked_before_llama_cpp_reads_them() {
         (16, 1, "sequence 1 is out of range, out of order, or in another's place: there are 0..1"),
     ] {
         let error = refuse(&changed(memory + at, value));
-        let StateError::Corrupt { offset, reason: found } = source(&error) else { panic!("{error}") };
+        let StateError::Corrupt { offset, reason: found, .. } = source(&error) else { panic!("{error}") };
         assert_eq!((*offset, found.as_str()), ((memory + at) as u64, reason));
     }
     let error = refuse(&good[..good.len() - 1]);
@@ -446,7 +448,7 @@ fn session_files_are_checked_before_llama_cpp_reads_them() {
     let mut other = Context::new(&model, &params().type_k(CacheType::F32)).unwrap();
     decode(&mut other, &prompt, SEQ, 0);
     let error = other.load_session(&path).unwrap_err();
-    assert!(matches!(source(&error), StateError::Refused { removed: Removed::All }), "{error}");
+    assert!(matches!(source(&error), StateError::Refused { removed: Removed::All, .. }), "{error}");
     assert!(error.to_string().contains("the context's memory is empty now"), "{error}");
     assert!(error.log().iter().any(|line| line.contains("mismatched key type")), "{error}");
     assert_eq!(other.memory().seq_pos_max(SEQ).unwrap(), None);
@@ -459,5 +461,5 @@ fn session_files_are_checked_before_llama_cpp_reads_them() {
     assert_eq!(other.memory().seq_pos_max(SEQ).unwrap(), Some(pos(prompt.len() - 1)));
     assert!(matches!(source(&other.load_session(&path).unwrap_err()), StateError::NotAState { .. }));
     let error = other.load_seq_session(&path, SeqId::new(1)).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::InvalidSeqId { seq_id: 1, n_seq_max: 1 }), "{error}");
+    assert!(matches!(error.kind(), ErrorKind::InvalidSeqId { seq_id: 1, n_seq_max: 1, .. }), "{error}");
 }

@@ -90,7 +90,7 @@ impl Count {
             Ok(()) => self.restored += 1,
             Err(error) => match error.kind() {
                 ErrorKind::State(StateError::Refused { .. })
-                | ErrorKind::StateFile { source: StateError::Refused { .. }, .. } => self.refused_by_c += 1,
+                | ErrorKind::StateFile { cause: StateError::Refused { .. }, .. } => self.refused_by_c += 1,
                 ErrorKind::State(_) | ErrorKind::StateFile { .. } | ErrorKind::InvalidPosition { .. } => {
                     self.refused += 1;
                 }

@@ -1,6 +1,6 @@
 //! The report about this library and this machine.
 
-use llama_core::{Backend, Device, DeviceKind, SystemReport, backends, devices, max_devices};
+use llama_core::{BackendReg, Device, DeviceKind, SystemReport, backend_regs, devices, max_devices};
 
 #[test]
 fn versions_are_those_of_the_library() {
@@ -72,28 +72,28 @@ fn the_report_reads_well() {
 
 #[test]
 fn backends_and_devices_find_each_other() {
-    let all = backends();
+    let all = backend_regs();
     assert!(!all.is_empty());
     for backend in &all {
-        assert_eq!(Backend::by_name(&backend.name()), Some(*backend));
+        assert_eq!(BackendReg::by_name(&backend.name()), Some(*backend));
         for device in backend.devices() {
-            assert_eq!(device.backend(), Some(*backend));
+            assert_eq!(device.backend_reg(), Some(*backend));
             assert_eq!(Device::by_name(&device.name()), Some(device));
             assert!(devices().contains(&device));
         }
     }
     assert_eq!(Device::cpu().map(|cpu| cpu.name()).as_deref(), Some("CPU"));
-    assert_eq!(format!("{:?}", Backend::by_name("CPU").unwrap()).split(' ').next(), Some("Backend"));
+    assert_eq!(format!("{:?}", BackendReg::by_name("CPU").unwrap()).split(' ').next(), Some("BackendReg"));
 }
 
 #[test]
 fn names_of_nothing_find_nothing() {
     for name in ["", "no such", "CPU\0", "%s%n", "\u{1f980}"] {
         assert_eq!(Device::by_name(name), None, "{name:?}");
-        assert_eq!(Backend::by_name(name), None, "{name:?}");
+        assert_eq!(BackendReg::by_name(name), None, "{name:?}");
     }
     let long = "x".repeat(1 << 20);
-    assert_eq!((Device::by_name(&long), Backend::by_name(&long)), (None, None));
+    assert_eq!((Device::by_name(&long), BackendReg::by_name(&long)), (None, None));
 }
 
 #[cfg(feature = "serde")]
@@ -102,7 +102,8 @@ fn reports_and_plans_can_be_serialised() {
     let report = SystemReport::new();
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["llama_cpp"], llama_core::version());
-    let cpu = json["backends"].as_array().unwrap().iter().find(|backend| backend["name"] == "CPU").unwrap();
+    let cpu =
+        json["backend_regs"].as_array().unwrap().iter().find(|backend| backend["name"] == "CPU").unwrap();
     assert_eq!(cpu["devices"][0]["kind"], "Cpu");
     assert_eq!(cpu["devices"][0]["memory"]["total"], report.devices().last().unwrap().memory.total);
     let (model, context) =

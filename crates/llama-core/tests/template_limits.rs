@@ -179,7 +179,7 @@ fn steps_are_limited() {
         "{% set n=namespace(l=[1]) %}{% for i in range(60) %}{% set n.l=[n.l, n.l] %}{% endfor %}{{ n.l|string }}",
     ] {
         let error = render_within(source, &limits).unwrap_err();
-        let ErrorKind::TemplateLimit { limit, value, operation } = error.kind() else {
+        let ErrorKind::TemplateLimit { limit, value, operation, .. } = error.kind() else {
             panic!("{source}: {error:?}")
         };
         assert_eq!(
@@ -274,7 +274,10 @@ fn a_template_is_cancelled() {
         cancelled.store(true, Ordering::Relaxed);
         render.join().unwrap()
     });
-    assert!(matches!(error.kind(), ErrorKind::TemplateCancelled { operation: "rendering a conversation" }));
+    assert!(matches!(
+        error.kind(),
+        ErrorKind::TemplateCancelled { operation: "rendering a conversation", .. }
+    ));
     let made = ChatTemplates::new_within(None, json!({ "template": "x" }).to_string(), &limits, || true);
     assert!(matches!(made.unwrap_err().kind(), ErrorKind::TemplateCancelled { .. }));
 }

@@ -29,7 +29,7 @@ const NAMES: &str = "the variants of the Rust enum have names";
 const PAUSING: &str =
     "not in the CPU backend's registry; ggml pauses a pool when a context computes with another";
 const FEATURES: &str =
-    "`Backend::features` names them, of the CPU module in use too when backends are loaded at run time";
+    "`BackendReg::features` names them, of the CPU module in use too when backends are loaded at run time";
 const LOADING: &str =
     "running a library's code is not safe: modules are found next to the program, as `init` says";
 const DEFAULTS: &str = "where the Rust parameters start from";

@@ -18,7 +18,7 @@ pub(super) fn name(source: &ModelSource) -> PathBuf {
 }
 
 pub(super) fn file_error(of: &ModelSource, source: llama_gguf::Error) -> Error {
-    ErrorKind::AdapterFile { path: name(of), source }.into()
+    ErrorKind::AdapterFile { path: name(of), cause: source }.into()
 }
 
 /// Opens it, and refuses what is missing, not whole or malformed; the file and its head otherwise.

@@ -1,12 +1,11 @@
 //! Limits of chat templates.
 
 use core::ffi::c_void;
-use core::fmt;
 use core::time::Duration;
 
 use llama_sys::llama_shim_template_breach as Breach;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, TemplateLimit};
 use crate::ffi::callback::Callback;
 
 /// The most that one call may take of a chat template, which is a program that comes with a model.
@@ -102,47 +101,6 @@ impl TemplateLimits {
     pub(super) fn stack(&self) -> usize {
         let depth = usize::try_from(self.depth).unwrap_or(usize::MAX);
         depth.saturating_mul(16 << 10).saturating_add(16 << 20)
-    }
-}
-
-/// A limit of [`TemplateLimits`] that a template has reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TemplateLimit {
-    /// [`TemplateLimits::steps`].
-    Steps,
-    /// [`TemplateLimits::depth`].
-    Depth,
-    /// [`TemplateLimits::output_bytes`].
-    OutputBytes,
-    /// [`TemplateLimits::memory_bytes`].
-    MemoryBytes,
-    /// [`TemplateLimits::time`], in milliseconds.
-    Time,
-}
-
-impl fmt::Display for TemplateLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Steps => "steps",
-            Self::Depth => "depth",
-            Self::OutputBytes => "output_bytes",
-            Self::MemoryBytes => "memory_bytes",
-            Self::Time => "time",
-        })
-    }
-}
-
-impl TemplateLimit {
-    /// The unit of its value.
-    pub(crate) fn unit(self) -> &'static str {
-        match self {
-            Self::Steps => "steps",
-            Self::Depth => "levels",
-            Self::OutputBytes => "bytes of text",
-            Self::MemoryBytes => "bytes of values",
-            Self::Time => "milliseconds",
-        }
     }
 }
 

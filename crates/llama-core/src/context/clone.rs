@@ -23,7 +23,7 @@ impl Context {
     /// [`state_data`](Context::state_data) and [`set_state_data`](Context::set_state_data). This
     /// context is as it was, unless it is [poisoned](Context::is_poisoned).
     pub fn try_clone(&mut self) -> Result<Self> {
-        if !self.encoded.is_empty() && self.has_memory() {
+        if !self.last.encoded.is_empty() && self.has_memory() {
             let reason =
                 "the encoder's output is no part of a state: create a context, encode the same text, and \
                           restore the memory with set_state_data"
@@ -32,16 +32,16 @@ impl Context {
         }
         let mut state = Vec::new();
         self.state_data(&mut state)?;
-        let mut clone = Self::new(&self.model, &self.params)?;
+        let mut clone = Self::new(self.model(), &self.params)?;
         let threads = (self.n_threads(), self.n_threads_batch());
         if threads != (clone.n_threads(), clone.n_threads_batch()) {
             clone.set_n_threads(threads.0, threads.1)?;
         }
-        if self.embeddings != clone.embeddings {
-            clone.set_embeddings(self.embeddings)?;
+        if self.settings.embeddings != clone.settings.embeddings {
+            clone.set_embeddings(self.settings.embeddings)?;
         }
-        if self.causal != clone.causal {
-            clone.set_causal_attention(self.causal)?;
+        if self.settings.causal != clone.settings.causal {
+            clone.set_causal_attention(self.settings.causal)?;
         }
         let adapters: Vec<_> = self.adapters().collect();
         if !adapters.is_empty() {

@@ -82,12 +82,11 @@ impl Context {
         let n_threads = self.threads_for(batch.len());
         fork::check_threads("computing a batch", n_threads)?;
         fork::check_devices("computing a batch")?;
-        self.outputs.clear();
-        self.samplers.clear_rows();
-        self.ordered.set(false);
+        self.last.clear_outputs();
+        self.attached.samplers.clear_rows();
         // Half-moved keys would be left in memory (llama-kv-cache.cpp, update).
-        self.hooks.begin(!self.books.has_moves())?;
-        let planned = self.may_plan.then(|| self.model.clone());
+        self.raw.hooks.begin(!self.books.has_moves())?;
+        let planned = self.may_plan.then(|| self.model().clone());
         let _walk = planned.as_ref().map(Model::walk_adapters);
         self.may_plan = true;
         fork::note_team(n_threads);
@@ -97,7 +96,7 @@ impl Context {
             self.settle_graph(result)
         });
         drop(inside);
-        self.hooks.resume_panic();
+        self.raw.hooks.resume_panic();
         result?;
         self.may_plan = false;
         self.keep_results(batch, process);
@@ -120,35 +119,31 @@ impl Context {
         // The first half of an encoder-decoder model.
         let encoded = process == Process::Encode && self.has_memory();
         if encoded {
-            self.encoded.clone_from(&batch.seq_ids);
-            self.encoded.sort_unstable();
-            self.encoded.dedup();
+            self.last.set_encoded(batch);
         }
-        let pools = self.embeddings && self.facts.pooling != PoolingType::None;
-        self.computed = Computed {
+        let pools = self.settings.embeddings && self.facts.pooling != PoolingType::None;
+        let computed = Computed {
             logits: !encoded && !pools && self.facts.gives_logits,
-            embeddings: encoded || self.embeddings,
+            embeddings: encoded || self.settings.embeddings,
         };
-        let all = self.outputs_all(process);
-        match batch.outputs.as_slice() {
-            [output] => self.outputs.push(all || *output != 0),
-            outputs => self.outputs.extend(outputs.iter().map(|output| all || *output != 0)),
-        }
+        self.last.set_outputs(batch, self.outputs_all(process), computed);
         if process == Process::Decode {
-            self.samplers.set_rows(batch, &self.outputs);
+            self.attached.samplers.set_rows(batch, &self.last.outputs);
         }
     }
 
     /// Hands the batch to C. The code that comes back.
     fn compute(&mut self, batch: &Batch, process: Process) -> Result<i32> {
-        let (raw, input, positions) = (self.raw.0.as_ptr(), &mut self.input, &mut self.positions);
-        self.threadpools.begin();
+        let (raw, input, positions) = (self.raw.as_ptr(), &mut self.input, &mut self.positions);
+        self.attached.threadpools.begin();
         graph::begin();
         let result = {
-            let _pools = self.threadpools.lock()?;
+            let _pools = self.attached.threadpools.lock()?;
             // SAFETY: the context is valid; the function reads a pointer.
             let memory = unsafe { llama_sys::llama_get_memory(raw) };
-            positions.check(memory, batch).and_then(|()| input.process(self.raw.0, process.to_raw(), batch))
+            positions
+                .check(memory, batch)
+                .and_then(|()| input.process(self.raw.as_non_null(), process.to_raw(), batch))
         };
         if let Err(error) = &result
             && error.is_contained()
@@ -161,12 +156,12 @@ impl Context {
     /// Makes a result of the code, and of memory what the result says of it.
     fn settle(&mut self, batch: &Batch, process: Process, result: Result<i32>) -> Result<()> {
         let code = result?;
-        let cancelled = self.hooks.is_cancelled();
+        let cancelled = self.raw.hooks.is_cancelled();
         if code == 0 && !cancelled {
             if process == Process::Decode {
                 self.books.settle();
             }
-            self.threadpools.end();
+            self.attached.threadpools.end();
             return Ok(());
         }
         self.settle_failure(batch, process, code, cancelled)
@@ -211,7 +206,7 @@ impl Context {
                 Err(error)
             }
             (Err(error), is_refused) => {
-                self.outputs.clear();
+                self.last.outputs.clear();
                 self.plan_anew()?;
                 if !is_refused {
                     return Err(error);
@@ -228,7 +223,7 @@ impl Context {
         if self.is_poisoned() {
             return Ok(());
         }
-        let embeddings = self.embeddings;
+        let embeddings = self.settings.embeddings;
         self.call(|raw| {
             // SAFETY: the context is valid.
             unsafe {
@@ -240,13 +235,13 @@ impl Context {
 
     /// Whether all tokens of a batch have results, asked for or not.
     fn outputs_all(&self, process: Process) -> bool {
-        self.embeddings || (process == Process::Encode && self.has_memory())
+        self.settings.embeddings || (process == Process::Encode && self.has_memory())
     }
 
     /// Makes C apply the order that it noted for the rows of the last batch. Decoding drops a note that nobody needed;
     /// encoding leaves it, and it would be applied to the encoder's rows (llama-context.cpp, `output_swaps`).
     fn apply_order(&mut self) -> Result<()> {
-        if self.ordered.get() {
+        if self.last.ordered.get() {
             return Ok(());
         }
         // SAFETY: the context is valid.
@@ -256,7 +251,7 @@ impl Context {
     /// Forgets the results of the last batch. Their order is applied first, for the reason that `apply_order` gives.
     pub(crate) fn discard_outputs(&mut self) -> Result<()> {
         self.apply_order()?;
-        self.outputs.clear();
+        self.last.outputs.clear();
         Ok(())
     }
 
@@ -269,14 +264,14 @@ impl Context {
         let n_seq_max = i32::try_from(limits.n_seq_max).unwrap_or(i32::MAX);
         let all_below = |values: &[i32], end: i32| values.iter().all(|value| (0..end).contains(value));
         process == Process::Decode
-            && self.causal
-            && !self.embeddings
+            && self.settings.causal
+            && !self.settings.embeddings
             && facts.has_memory
             && !facts.has_encoder
             && !facts.needs_states
             && batch.states.is_empty()
             && batch.places.is_empty()
-            && (batch.len() == 1 || self.samplers.is_empty())
+            && (batch.len() == 1 || self.attached.samplers.is_empty())
             && (1..=longest).contains(&batch.len())
             // Each has one at least.
             && batch.seq_ids.len() == batch.len()
@@ -296,7 +291,7 @@ impl Context {
         self.check_rows(batch)?;
         batch.seq_ids.iter().try_for_each(|seq_id| self.check_seq_id(SeqId::new(*seq_id)))?;
         self.check_shared(batch)?;
-        check_positions(batch, self.model.n_positions())?;
+        check_positions(batch, self.model().n_positions())?;
         if process == Process::Encode {
             return Ok(());
         }
@@ -312,7 +307,7 @@ impl Context {
         let is_row = |index, token| token == llama_sys::LLAMA_TOKEN_NULL && is_embedding(index);
         let mut entries = batch.tokens.iter().enumerate();
         let wrong = entries.find(|(index, token)| !is_token(**token) && !is_row(*index, **token));
-        wrong.map_or(Ok(()), |(_, token)| self.model.vocab().check(Token::new(*token)))
+        wrong.map_or(Ok(()), |(_, token)| self.model().vocab().check(Token::new(*token)))
     }
 
     /// Refuses embeddings and states where the graph asserts that there are none, or that there are.
@@ -358,9 +353,9 @@ impl Context {
     /// sequences at a time, but not where batches are divided by sequences: there the tokens of one sequence would run
     /// into the state of another (llama-batch.cpp, `split_seq`).
     fn check_shared(&self, batch: &Batch) -> Result<()> {
-        let by_sequences = self.embeddings || !self.causal;
+        let by_sequences = self.settings.embeddings || !self.settings.causal;
         let has_states = self.facts.is_recurrent || (self.facts.is_hybrid && by_sequences);
-        if !self.has_memory() || (self.unified && !has_states) || !batch.entries().any(is_shared) {
+        if !self.has_memory() || (self.facts.is_unified && !has_states) || !batch.entries().any(is_shared) {
             return Ok(());
         }
         let reason = if has_states {
@@ -379,7 +374,7 @@ impl Context {
         if !self.facts.has_encoder || !self.has_memory() {
             return Ok(());
         }
-        let is_encoded = |seq_id: &i32| self.encoded.binary_search(seq_id).is_ok();
+        let is_encoded = |seq_id: &i32| self.last.encoded.binary_search(seq_id).is_ok();
         let Some(entry) = batch.entries().find(|entry| !entry.seq_ids.iter().any(is_encoded)) else {
             return Ok(());
         };
@@ -427,13 +422,13 @@ impl Context {
     /// the last token only. Batches are divided by sequences where those have a place of their own in memory
     /// (llama-batch.cpp, split_seq).
     fn at_once(&self, batch: &Batch, process: Process) -> usize {
-        if process == Process::Encode || !self.causal || !self.has_memory() {
+        if process == Process::Encode || !self.settings.causal || !self.has_memory() {
             return batch.len();
         }
-        if !self.embeddings || matches!(self.facts.pooling, PoolingType::None | PoolingType::Last) {
+        if !self.settings.embeddings || matches!(self.facts.pooling, PoolingType::None | PoolingType::Last) {
             return 0;
         }
-        if self.unified && !self.facts.is_recurrent && !self.facts.is_hybrid {
+        if self.facts.is_unified && !self.facts.is_recurrent && !self.facts.is_hybrid {
             return batch.len();
         }
         let of = |seq_id: i32| batch.seq_ids.iter().filter(|other| **other == seq_id).count();

@@ -148,9 +148,9 @@ pub(super) unsafe extern "C-unwind" fn on_tensor(
 impl Context {
     pub(crate) fn set_abort(&mut self, abort: Option<Abort>) -> Result<()> {
         self.check_poison()?;
-        let stops = abort.is_some() || self.hooks.get().observer.is_some();
-        self.hooks.get().abort = abort.map(Callback::new);
-        let data = self.hooks.as_data();
+        let stops = abort.is_some() || self.raw.hooks.get().observer.is_some();
+        self.raw.hooks.get().abort = abort.map(Callback::new);
+        let data = self.raw.hooks.as_data();
         let callback = stops.then_some(on_abort as unsafe extern "C-unwind" fn(*mut c_void) -> bool);
         self.call(|raw| {
             // SAFETY: the context is valid, and its hooks are freed after it.

@@ -113,8 +113,8 @@ pub struct ContextParams {
     pub(crate) n_ubatch: u32,
     pub(crate) n_seq_max: u32,
     n_rs_seq: u32,
-    pub(super) n_outputs_max: u32,
-    pub(super) n_outputs_max_per_seq: u32,
+    n_outputs_max: u32,
+    n_outputs_max_per_seq: u32,
     n_threads: Option<u32>,
     n_threads_batch: Option<u32>,
     ctx_type: ContextType,
@@ -123,12 +123,12 @@ pub struct ContextParams {
     attention_type: Option<AttentionType>,
     flash_attention: FlashAttention,
     rope_freq_base: f32,
-    rope_freq_scale: f32,
+    pub(super) rope_freq_scale: f32,
     yarn_ext_factor: Option<f32>,
     yarn_attn_factor: Option<f32>,
     yarn_beta_fast: Option<f32>,
     yarn_beta_slow: Option<f32>,
-    yarn_orig_ctx: u32,
+    pub(super) yarn_orig_ctx: u32,
     type_k: CacheType,
     type_v: CacheType,
     moe_cache_size: usize,
@@ -274,6 +274,31 @@ setters! {
 }
 
 impl ContextParams {
+    /// Plans for batches with the results of at most `n` tokens, rather than of all of `n_batch`: that many rows of logits
+    /// less in the buffers, which is most of them for a large vocabulary. An [`n_outputs_max`](Self::n_outputs_max) that is
+    /// larger stays, and there is one result for each sequence in any case. Contexts that compute embeddings, which are
+    /// results of every token, and encoders keep all.
+    #[must_use]
+    pub fn plan_outputs(mut self, n: u32) -> Self {
+        if !self.embeddings {
+            self.n_outputs_max = self.n_outputs_max.max(n).max(self.n_seq_max);
+        }
+        self
+    }
+
+    /// Returns the most results of a batch that buffers are made for.
+    pub(crate) fn outputs_at_most(&self) -> u32 {
+        if self.n_outputs_max == 0 { self.n_batch } else { self.n_outputs_max.min(self.n_batch) }
+    }
+
+    /// Returns the most results for one sequence with a sampler, of `n_outputs_max` for all.
+    pub(super) fn outputs_per_seq(&self, n_outputs_max: u32) -> u32 {
+        if self.n_outputs_max_per_seq == 0 {
+            return n_outputs_max;
+        }
+        self.n_outputs_max_per_seq.min(n_outputs_max)
+    }
+
     /// The same with the size of the context that llama.cpp will make. It limits batches to the size as it was given
     /// and rounds afterwards, and asserts that a batch has room for a token of each sequence (llama-context.cpp,
     /// `output_reserve`).
@@ -359,19 +384,6 @@ impl ContextParams {
     /// Whether the context is one of [`ContextType::Mtp`].
     pub(super) fn is_mtp(&self) -> bool {
         self.ctx_type == ContextType::Mtp
-    }
-
-    /// Refuses what this model cannot do.
-    pub(super) fn check_for(&self, model: &Model) -> Result<()> {
-        super::mtp::check(model, self.is_mtp())?;
-        // llama_init_from_model computes this and makes it an integer.
-        let original = f64::from(self.yarn_orig_ctx.max(model.n_ctx_train()));
-        if self.rope_freq_scale > 0.0 && original / f64::from(self.rope_freq_scale) > f64::from(u32::MAX) {
-            let reason =
-                format!("contexts of {original} tokens would be stretched beyond {} tokens", u32::MAX);
-            return Err(invalid("rope_freq_scale", self.rope_freq_scale, reason));
-        }
-        Ok(())
     }
 
     /// `n_ubatch`, or what is left of it when it is made a multiple of `n_seq_max`. llama.cpp lays out its largest
@@ -497,7 +509,7 @@ fn available_threads() -> u32 {
     u32::try_from(available).unwrap_or(MAX_THREADS).min(MAX_THREADS)
 }
 
-fn invalid(name: &'static str, value: impl core::fmt::Display, reason: String) -> Error {
+pub(super) fn invalid(name: &'static str, value: impl core::fmt::Display, reason: String) -> Error {
     ErrorKind::InvalidParameter { name, value: format!("{value}"), reason }.into()
 }
 

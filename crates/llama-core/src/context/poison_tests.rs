@@ -81,7 +81,7 @@ fn contained_assertion_poisons_the_context() {
     assert_poisoned(context.set_embeddings(true));
     assert_poisoned(context.set_causal_attention(false));
     assert_poisoned(context.perf());
-    assert_poisoned(context.perf_reset());
+    assert_poisoned(context.reset_perf());
     let mut memory = context.memory();
     assert_poisoned(memory.clear(true));
     assert_poisoned(memory.seq_rm(SEQ, ..));

@@ -4,6 +4,7 @@
 use crate::batch::{Batch, Entry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::guard::guarded;
+use crate::model::Model;
 
 /// The check, and the memory that it needs for each sequence: made once for a context.
 pub(super) struct Positions {
@@ -24,13 +25,13 @@ struct Sequence {
 }
 
 impl Positions {
-    pub(super) fn new(n_seq_max: u32, several_dimensions: bool) -> Self {
+    pub(super) fn new(n_seq_max: u32, model: &Model) -> Result<Self> {
         let n_seq_max = n_seq_max as usize;
-        Self {
+        Ok(Self {
             sequences: vec![Sequence::default(); n_seq_max],
             seen: Vec::with_capacity(n_seq_max),
-            several_dimensions,
-        }
+            several_dimensions: has_several_dimensions(model)?,
+        })
     }
 
     /// Refuses positions that do not follow each other and those in memory. The ids of the batch are checked. A
@@ -91,6 +92,13 @@ impl Positions {
         }
         Err(does_not_follow(sequence, several, seq_id, pos))
     }
+}
+
+/// Whether the model's positions have several dimensions (llama-hparams.cpp, `n_pos_per_embd`).
+fn has_several_dimensions(model: &Model) -> Result<bool> {
+    use llama_sys::llama_rope_type as Rope;
+    let rope = model.raw_rope_type()?;
+    Ok(rope == Rope::LLAMA_ROPE_TYPE_MROPE || rope == Rope::LLAMA_ROPE_TYPE_IMROPE)
 }
 
 /// Sequences that share a token must have the same positions in memory.

@@ -50,7 +50,7 @@ impl Context {
             n_threads_batch: self.n_threads_batch(),
             pooling_type: self.pooling_type(),
             causal_attention: self.causal_attention(),
-            embeddings: self.embeddings,
+            embeddings: self.settings.embeddings,
             kv_unified: self.is_unified(),
         }
     }

@@ -18,7 +18,7 @@ const MAX_IN_GRAPH: usize = 4096;
 /// The samplers of a context's sequences. C has pointers to their chains, so that they are freed after the context.
 #[derive(Default)]
 pub(super) struct Samplers {
-    attached: BTreeMap<i32, SamplerChain>,
+    chains: BTreeMap<i32, SamplerChain>,
     /// For each entry of the last batch the sequence whose sampler has worked on it; empty when there were no samplers.
     rows: Vec<Option<i32>>,
     /// How many results a batch wants of each sequence; here so that it is not made anew.
@@ -27,7 +27,7 @@ pub(super) struct Samplers {
 
 impl Samplers {
     pub(super) fn is_empty(&self) -> bool {
-        self.attached.is_empty()
+        self.chains.is_empty()
     }
 
     /// Forgets the last batch.
@@ -40,7 +40,7 @@ impl Samplers {
         if self.is_empty() {
             return;
         }
-        let seq_of = |seq_ids: &[i32]| seq_ids.first().copied().filter(|it| self.attached.contains_key(it));
+        let seq_of = |seq_ids: &[i32]| seq_ids.first().copied().filter(|it| self.chains.contains_key(it));
         let rows = batch.entries().zip(outputs);
         self.rows.extend(rows.map(|(entry, output)| seq_of(entry.seq_ids).filter(|_| *output)));
     }
@@ -158,11 +158,11 @@ impl Context {
         // SAFETY: the context and the chain are valid, and the chain is freed after the context, or after the context
         // was told to forget it. It is in the form that can be given to a context, and new to one.
         if self.call(|raw| unsafe { guarded!(llama_set_sampler(raw, seq_id.get(), sampler)) })? {
-            self.samplers.attached.insert(seq_id.get(), attached);
+            self.attached.samplers.chains.insert(seq_id.get(), attached);
             return Ok(before);
         }
         // C has forgotten the earlier one all the same (llama-context.cpp, set_sampler).
-        self.samplers.attached.remove(&seq_id.get());
+        self.attached.samplers.chains.remove(&seq_id.get());
         let reason = "llama.cpp refused the sampler: sample on the CPU".to_owned();
         Err(ErrorKind::Unsupported { operation: "sampling on the device", reason }.into())
     }
@@ -192,7 +192,7 @@ impl Context {
         self.discard_outputs()?;
         // SAFETY: the context is valid; NULL makes it forget the sequence's sampler.
         self.call(|raw| unsafe { guarded!(llama_set_sampler(raw, seq_id.get(), core::ptr::null_mut())) })?;
-        self.samplers.attached.remove(&seq_id.get());
+        self.attached.samplers.chains.remove(&seq_id.get());
         chain.map(Some)
     }
 
@@ -209,12 +209,12 @@ impl Context {
     /// The sequence's sampler. `None` for a sequence without one.
     #[must_use]
     pub fn sampler(&self, seq_id: SeqId) -> Option<&SamplerChain> {
-        self.samplers.attached.get(&seq_id.get())
+        self.attached.samplers.chains.get(&seq_id.get())
     }
 
     /// The sequence's sampler, to tell it of tokens. `None` for a sequence without one.
     pub fn sampler_mut(&mut self, seq_id: SeqId) -> Option<AttachedSampler<'_>> {
-        self.samplers.attached.get_mut(&seq_id.get()).map(|chain| AttachedSampler { chain })
+        self.attached.samplers.chains.get_mut(&seq_id.get()).map(|chain| AttachedSampler { chain })
     }
 
     /// Selects a token from what the device has left of the logits of the token at `index` in the last batch, with the
@@ -233,11 +233,11 @@ impl Context {
         let index = index.into();
         let seq_id = self.check_output(index, "sampled token").map(|index| self.sampled_seq(index))?;
         let mut candidates = seq_id
-            .and_then(|seq_id| self.samplers.attached.get_mut(&seq_id))
+            .and_then(|seq_id| self.attached.samplers.chains.get_mut(&seq_id))
             .map(|chain| core::mem::take(chain.candidates_mut()))
             .unwrap_or_default();
         let token = check_sampled(&self.sampled(index)?, &mut candidates)?;
-        let Some(chain) = seq_id.and_then(|seq_id| self.samplers.attached.get_mut(&seq_id)) else {
+        let Some(chain) = seq_id.and_then(|seq_id| self.attached.samplers.chains.get_mut(&seq_id)) else {
             // Changing the samplers discards the results.
             return Err(crate::logits::no_output(0, "sampled token", "its sequence has no sampler"));
         };
@@ -249,22 +249,23 @@ impl Context {
     /// The sequence whose sampler has worked on an entry of the last batch.
     pub(crate) fn sampled_seq(&self, index: i32) -> Option<i32> {
         let index = usize::try_from(index).ok()?;
-        self.samplers.rows.get(index).copied().flatten()
+        self.attached.samplers.rows.get(index).copied().flatten()
     }
 
     /// Refuses what C refuses with code -1, and what it would compute without the samplers.
     pub(super) fn check_samplers(&self, batch: &Batch, all_outputs: bool) -> Result<()> {
-        if self.samplers.attached.is_empty() {
+        if self.attached.samplers.chains.is_empty() {
             return Ok(());
         }
         let limit = self.outputs_per_seq();
-        let mut counts = self.samplers.counts.take();
+        let mut counts = self.attached.samplers.counts.take();
         counts.clear();
         counts.resize(self.limits.n_seq_max as usize, 0);
         for (entry, _) in
             batch.entries().zip(&batch.outputs).filter(|(_, output)| all_outputs || **output != 0)
         {
-            let mut sampled = entry.seq_ids.iter().filter(|it| self.samplers.attached.contains_key(it));
+            let mut sampled =
+                entry.seq_ids.iter().filter(|it| self.attached.samplers.chains.contains_key(it));
             let Some(seq_id) = sampled.next() else { continue };
             if super::positions::is_shared(entry) {
                 let reason = format!(
@@ -286,14 +287,19 @@ impl Context {
                 );
             }
         }
-        self.samplers.counts.set(counts);
+        self.attached.samplers.counts.set(counts);
         Ok(())
     }
 
     /// Refuses samplers that the graph would become too large with.
     fn check_room(&self, seq_id: SeqId, chain: &SamplerChain) -> Result<()> {
-        let others =
-            self.samplers.attached.iter().filter(|(id, _)| **id != seq_id.get()).map(|(_, chain)| chain);
+        let others = self
+            .attached
+            .samplers
+            .chains
+            .iter()
+            .filter(|(id, _)| **id != seq_id.get())
+            .map(|(_, chain)| chain);
         let n_samplers: usize = others.chain([chain]).map(|chain| self.n_samplers_for_device(chain)).sum();
         let outputs = self.outputs_per_seq();
         if n_samplers.saturating_mul(outputs as usize) <= MAX_IN_GRAPH {

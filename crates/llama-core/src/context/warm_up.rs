@@ -36,8 +36,8 @@ impl Context {
             self.memory().seq_rm(first, ..)?;
         }
         self.synchronize()?;
-        self.outputs.clear();
-        self.encoded.clear();
-        self.perf_reset()
+        self.last.outputs.clear();
+        self.last.encoded.clear();
+        self.reset_perf()
     }
 }

@@ -43,7 +43,7 @@ use crate::token::Token;
 /// # pos += 1;
 /// context.decode(&batch)?;
 /// context.process_logits(batch.last_output(), &mut once)?;
-/// token = sampler.sample(&mut context, batch.last_output())?;
+/// token = sampler.sample(&context, batch.last_output())?;
 /// once.accept(token);
 /// # }
 /// # assert!(once.0[0] != once.0[1] && once.0[1] != once.0[2] && once.0[0] != once.0[2]);

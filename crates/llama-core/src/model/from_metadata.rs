@@ -183,7 +183,7 @@ impl RawHead {
     /// Goes through the bytes of a file of metadata and no weights: C's reader checks them, and texts may hold NUL bytes,
     /// which C's setters would cut off.
     fn new(metadata: &Metadata, types: BTreeMap<String, TensorType>) -> Result<Self> {
-        let invalid = |source| Error::from(ErrorKind::Metadata { source });
+        let invalid = |cause| Error::from(ErrorKind::Metadata { cause });
         let mut writer = Writer::new();
         *writer.metadata_mut() = metadata.clone();
         for (name, ty) in types {
@@ -248,7 +248,7 @@ impl Filling<'_> {
             let name = core::ffi::CStr::from_ptr(llama_sys::ggml_get_name(tensor)).to_string_lossy();
             (name, (*tensor).type_, (*tensor).ne, guarded!(ggml_nbytes(tensor))?)
         };
-        let unusable = |source: BoxedError| ErrorKind::TensorData { tensor: name.to_string(), source };
+        let unusable = |cause: BoxedError| ErrorKind::TensorData { tensor: name.to_string(), cause };
         let shape: Shape = ne.map(|n| u64::try_from(n).unwrap_or(0));
         let dimensions = shape.iter().rposition(|n| *n != 1).map_or(1, |last| last + 1);
         let tensor_type = tensor_type(id).ok_or_else(|| unusable("its type is unknown".into()))?;

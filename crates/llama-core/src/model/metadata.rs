@@ -1,9 +1,12 @@
-//! The model's GGUF metadata, as text.
+//! The model's GGUF metadata as text, and the chat templates among them.
 
 use super::{KvValue, Model};
 use crate::error::Result;
 use crate::ffi::guard::guarded;
-use crate::ffi::string::{pairs, read_buffer, to_c};
+use crate::ffi::string::{from_c, pairs, read_buffer, to_c};
+
+/// The beginning of the keys of named chat templates.
+const TEMPLATE_PREFIX: &str = "tokenizer.chat_template.";
 
 impl Model {
     /// Whether the model was loaded with other values for the tokenizer than its file has.
@@ -54,5 +57,31 @@ impl Model {
                 |index, buffer, size| guarded!(llama_model_meta_val_str_by_index(raw, index, buffer, size)),
             )
         }
+    }
+
+    /// Returns the chat template of that name, or the default one: a Jinja text. Corresponds to
+    /// `llama_model_chat_template`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InteriorNul`](crate::ErrorKind::InteriorNul) for a name with a NUL byte.
+    pub fn chat_template(&self, name: Option<&str>) -> Result<Option<String>> {
+        let name = name.map(|name| to_c("template name", name)).transpose()?;
+        let name = name.as_ref().map_or(core::ptr::null(), |name| name.as_ptr());
+        // SAFETY: the name is NULL or NUL-terminated, and the result is NULL or a string of the model.
+        unsafe { Ok(from_c(guarded!(llama_model_chat_template(self.raw(), name))?)) }
+    }
+
+    /// Returns the names of the chat templates beside the default one, sorted: `tool_use` and `rag` are common.
+    ///
+    /// # Errors
+    ///
+    /// None is expected; an exception inside llama.cpp is reported.
+    pub fn chat_template_names(&self) -> Result<Vec<String>> {
+        let metadata = self.metadata()?;
+        Ok(metadata
+            .iter()
+            .filter_map(|(key, _)| Some(key.strip_prefix(TEMPLATE_PREFIX)?.to_owned()))
+            .collect())
     }
 }

@@ -35,8 +35,7 @@ impl Model {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         self.check_savable()?;
-        let failed =
-            |source: llama_gguf::Error| Error::from(ErrorKind::Save { path: path.to_owned(), source });
+        let failed = |cause: llama_gguf::Error| Error::from(ErrorKind::Save { path: path.to_owned(), cause });
         // Never committed: what C writes goes when this is dropped.
         let written = AtomicFile::create(path).map_err(|cause| failed(llama_gguf::Error::Write { cause }))?;
         let raw = written.temporary_path();

@@ -149,7 +149,7 @@ impl ModelSource {
 
     /// The error of an embedded model.
     pub(super) fn refused(&self, source: llama_gguf::Error) -> Error {
-        ErrorKind::Embedded { model: self.to_string(), source }.into()
+        ErrorKind::Embedded { model: self.to_string(), cause: source }.into()
     }
 }
 
@@ -164,7 +164,7 @@ type Validated = (Opened, Gguf);
 fn validate(path: &Path, check: Check) -> Result<Validated> {
     // Paths that C cannot be given have errors of their own.
     path_to_c(path)?;
-    open_and(path, check).map_err(|source| ErrorKind::File { path: path.to_owned(), source }.into())
+    open_and(path, check).map_err(|cause| ErrorKind::File { path: path.to_owned(), cause }.into())
 }
 
 type Check = fn(&Path, &File) -> Result<Gguf, llama_gguf::Error>;

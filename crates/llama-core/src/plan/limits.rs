@@ -2,7 +2,7 @@
 
 use llama_gguf::TensorInfo;
 
-use super::{guess, too_large};
+use super::guess;
 use crate::context::ContextParams;
 use crate::device::DeviceKind;
 use crate::error::{Error, ErrorKind, Result};
@@ -36,7 +36,7 @@ pub(crate) fn refuse_weights(
         return Ok(());
     }
     match super::weights(source, params) {
-        Ok(plan) if on_host(&plan) > room => Err(ErrorKind::DoesNotFit { what: "model", plan }.into()),
+        Ok(plan) if on_host(&plan) > room => Err(plan.does_not_fit("model")),
         Ok(_) => Ok(()),
         Err(error) => {
             // What is wrong will be said better by the loading itself.
@@ -53,7 +53,7 @@ pub(crate) fn refuse_context(model: &Model, params: &ContextParams) -> Result<()
         return Ok(());
     }
     match model.plan_context(params) {
-        Ok(plan) if on_host(&plan) > room => Err(too_large(plan)),
+        Ok(plan) if on_host(&plan) > room => Err(plan.does_not_fit("context")),
         Ok(_) => Ok(()),
         Err(error) => {
             tracing::debug!("no plan for a context of {model:?}: {error}");
@@ -83,18 +83,30 @@ fn on_host(plan: &LoadPlan) -> u64 {
 }
 
 /// Whether a call failed for lack of memory.
-pub(crate) fn is_out_of_memory(error: &Error) -> bool {
+fn is_out_of_memory(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::OutOfMemory { .. })
         || error.log().iter().any(|line| FAILURES.iter().any(|failure| line.contains(failure)))
 }
 
-/// Adds the plan to the error of a context that could not be made for lack of memory.
+/// Adds the plan to the error of a context that could not be created for lack of memory.
 pub(crate) fn explain_context(model: &Model, params: &ContextParams, error: Error) -> Error {
+    explain("context", error, || model.plan_context(params))
+}
+
+/// Adds the plan to the error of a model whose weights could not be loaded for lack of memory.
+pub(crate) fn explain_weights(source: &ModelSource, params: &ModelParams, error: Error) -> Error {
+    explain("model", error, || super::weights(source, params))
+}
+
+fn explain(what: &'static str, error: Error, plan: impl FnOnce() -> Result<LoadPlan>) -> Error {
     if !is_out_of_memory(&error) {
         return error;
     }
-    match model.plan_context(params) {
-        Ok(plan) => too_large(plan).with_log(error.log().to_vec()),
-        Err(_) => error,
+    match plan() {
+        Ok(plan) => plan.does_not_fit(what).with_log(error.log().to_vec()),
+        Err(reason) => {
+            tracing::debug!("no plan for the {what} that memory cannot hold: {reason}");
+            error
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Asking llama.cpp what a context would take.
 
 use super::{DevicePlan, MemoryUse};
-use crate::context::{Context, ContextParams};
+use crate::context::{ContextParams, RawContext};
 use crate::device::{Device, DeviceKind};
 use crate::error::{ErrorKind, Result};
 use crate::ffi::guard::guarded;
@@ -74,7 +74,7 @@ pub(super) fn measure(model: &Model, params: &ContextParams) -> Result<(Vec<Meas
             extrapolate(at_once, MOST_AT_ONCE, |at_once| lay_out(model, params, tokens, at_once))
         })?
     } else {
-        buffers(&Context::create(model, params, None)?)?
+        buffers(&RawContext::create(model, params, None)?)?
     };
     let overhead = guess::overhead(model, params);
     for device in measured.iter_mut().filter(|device| device.device.kind() == DeviceKind::Cpu) {
@@ -119,11 +119,11 @@ fn lay_out(model: &Model, params: &ContextParams, tokens: u64, at_once: u64) -> 
     let small = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
     let at_once = small(at_once);
     let params = params.clone().n_ctx(small(tokens)).n_ubatch(at_once).n_batch(at_once.max(params.n_seq_max));
-    buffers(&Context::create(model, &params, None)?)
+    buffers(&RawContext::create(model, &params, None)?)
 }
 
 /// The buffers of a context and its model, of each device together. The CPU is last.
-pub(super) fn buffers(context: &Context) -> Result<Vec<Measured>> {
+pub(super) fn buffers(context: &RawContext) -> Result<Vec<Measured>> {
     check_available()?;
     let mut measured: Vec<Measured> = Vec::new();
     let cpu = Device::cpu();
@@ -152,7 +152,7 @@ pub(super) fn buffers(context: &Context) -> Result<Vec<Measured>> {
 }
 
 /// What the shim reports, one entry for each buffer type. Corresponds to `llama_shim_memory_breakdown`.
-fn raw_buffers(context: &Context) -> Result<Vec<llama_sys::llama_shim_buffer_use>> {
+fn raw_buffers(context: &RawContext) -> Result<Vec<llama_sys::llama_shim_buffer_use>> {
     let empty = llama_sys::llama_shim_buffer_use {
         buffer_type: core::ptr::null_mut(),
         device: core::ptr::null_mut(),
@@ -165,7 +165,7 @@ fn raw_buffers(context: &Context) -> Result<Vec<llama_sys::llama_shim_buffer_use
     loop {
         let (pointer, capacity) = (entries.as_mut_ptr(), entries.len());
         // SAFETY: the context is valid and only read, and the array has the length that is passed.
-        let count = unsafe { guarded!(llama_shim_memory_breakdown(context.raw(), pointer, capacity)) }?;
+        let count = unsafe { guarded!(llama_shim_memory_breakdown(context.as_ptr(), pointer, capacity)) }?;
         let enough = count <= capacity;
         entries.resize(count, empty);
         if enough {

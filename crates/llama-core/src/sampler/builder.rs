@@ -1,7 +1,10 @@
 //! Puts a chain together.
 
+use super::any::AnySampler;
 use super::chain::SamplerChain;
+use super::check;
 use super::custom::{Custom, CustomSampler};
+use super::fast::RowSampler;
 use super::kind::Sampler;
 use super::params::{
     AdaptiveP, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Penalties, Xtc,
@@ -255,6 +258,42 @@ impl SamplerChainBuilder {
     ///
     /// Goes on with a panic of copying a [`CustomSampler`].
     pub fn build(self) -> Result<SamplerChain> {
-        SamplerChain::new(self)
+        let n_vocab = check::check(&self.samplers)?;
+        SamplerChain::new(self, n_vocab)
+    }
+
+    /// Checks all samplers and makes the faster of the two forms that select the same tokens: a
+    /// [`RowSampler`](crate::RowSampler) where every sampler has a form for rows, as [`build_row`](Self::build_row) says,
+    /// and a chain otherwise. With [`perf(true)`](Self::perf) it is a chain, which alone counts.
+    ///
+    /// ```
+    /// use llama_core::{AnySampler, Dry, Model, ModelParams, SamplerChain, Token};
+    ///
+    /// # fn main() -> Result<(), llama_core::Error> {
+    /// # let model = Model::load(test_models::Tiny::Llama.path(), &ModelParams::default())?;
+    /// let mut sampler = SamplerChain::builder().top_k(40).greedy().build_any()?;
+    /// assert!(matches!(sampler, AnySampler::Row(_)));
+    /// assert_eq!(sampler.sample_logits(&[0.0, 2.0, 1.0])?, Token::new(1));
+    /// let sampler = SamplerChain::builder().dry(&model, Dry::default()).greedy().build_any()?;
+    /// assert!(matches!(sampler, AnySampler::Chain(_)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    ///
+    /// # Panics
+    ///
+    /// As [`build`](Self::build).
+    pub fn build_any(self) -> Result<AnySampler> {
+        let n_vocab = check::check(&self.samplers)?;
+        if !self.perf
+            && let Ok(row) = RowSampler::new(&self.samplers, n_vocab)
+        {
+            return Ok(AnySampler::Row(Box::new(row)));
+        }
+        Ok(AnySampler::Chain(Box::new(SamplerChain::new(self, n_vocab)?)))
     }
 }

@@ -5,23 +5,22 @@ mod edit;
 mod grammars;
 #[cfg(test)]
 mod poison_tests;
-mod seeds;
+mod reset;
 
 use std::sync::Arc;
 
 pub(crate) use attached::check_sampled;
 pub use grammars::GrammarState;
 use grammars::Waiting;
-use seeds::with_drawn_seeds;
+use reset::with_drawn_seeds;
 
 use super::builder::SamplerChainBuilder;
 use super::candidates::{Candidate, Candidates, Flaw};
 use super::custom::Trouble;
 use super::kind::Sampler;
-use super::perf::SamplerPerf;
 use super::raw::RawChain;
 use super::seed::Seed;
-use super::{check, create, custom, large_stack};
+use super::{create, custom, large_stack};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::guard::{guarded, or_logged};
@@ -74,16 +73,25 @@ pub struct SamplerChain {
     poison: Option<String>,
 }
 
+/// The work that a chain has done, as llama.cpp counted it. Corresponds to `llama_perf_sampler_data`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SamplerPerf {
+    /// Tokens that were accepted.
+    pub n_sample: u32,
+    /// Time in the samplers.
+    pub time: core::time::Duration,
+}
+
 impl SamplerChain {
     /// Begins a chain.
     pub fn builder() -> SamplerChainBuilder {
         SamplerChainBuilder::default()
     }
 
-    pub(super) fn new(builder: SamplerChainBuilder) -> Result<Self> {
+    /// Makes a chain of checked samplers for such a vocabulary.
+    pub(super) fn new(builder: SamplerChainBuilder, n_vocab: Option<usize>) -> Result<Self> {
         backend::init();
         let SamplerChainBuilder { samplers, perf } = builder;
-        let n_vocab = check::check(&samplers)?;
         let mut raw = RawChain::new(perf)?;
         let samplers: Arc<[Sampler]> = samplers.into();
         let drawn = with_drawn_seeds(&samplers);
@@ -116,7 +124,7 @@ impl SamplerChain {
     /// [`ErrorKind::NoOutput`] when the token has no logits; as [`SamplerChain::sample_logits`] for the rest.
     ///
     /// Corresponds to `llama_sampler_sample`.
-    pub fn sample(&mut self, context: &mut Context, index: impl Into<Option<usize>>) -> Result<Token> {
+    pub fn sample(&mut self, context: &Context, index: impl Into<Option<usize>>) -> Result<Token> {
         self.check_poison()?;
         self.sample_logits(&context.logits(index)?)
     }
@@ -220,30 +228,6 @@ impl SamplerChain {
         })
     }
 
-    /// Puts the samplers into the state that they began with: no last tokens, grammars at their beginning, random numbers
-    /// from the seed on. Seeds that are [random](Seed::Random) are drawn anew.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Poisoned`], and the errors of containment.
-    ///
-    /// Corresponds to `llama_sampler_reset`.
-    pub fn reset(&mut self) -> Result<()> {
-        self.check_whole()?;
-        self.pending = false;
-        self.stuck = false;
-        self.waiting = Waiting::of(&self.samplers);
-        let chain = Shared(self.raw.as_ptr());
-        // SAFETY: the chain is valid.
-        let reset = move || unsafe { guarded!(llama_sampler_reset(chain.get())) };
-        match self.waiting {
-            // Patterns are compiled again.
-            Some(_) => self.call_on_large_stack(large_stack::needed(0, 0), reset)?,
-            None => self.call(reset)?,
-        }
-        self.draw_seeds()
-    }
-
     /// An independent chain in the same state. Not `Clone`, because it can fail.
     ///
     /// The random numbers go on in both alike, with one exception in llama.cpp: those of adaptive-p begin
@@ -339,7 +323,7 @@ impl SamplerChain {
     }
 
     /// Sets the counters to zero. Corresponds to `llama_perf_sampler_reset`.
-    pub fn perf_reset(&mut self) {
+    pub fn reset_perf(&mut self) {
         // SAFETY: the sampler is a chain, as the function asserts; it sets two numbers.
         or_logged(unsafe { guarded!(llama_perf_sampler_reset(self.raw.as_ptr())) }, ());
     }

@@ -1,6 +1,6 @@
 //! Finds everything that is wrong with a chain's samplers.
 
-use core::ops::RangeInclusive;
+use core::fmt;
 use std::collections::HashSet;
 
 use super::grammar;
@@ -8,18 +8,14 @@ use super::kind::Sampler;
 use super::params::{
     AdaptiveP, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Penalties, Xtc,
 };
-use super::problem::SamplerProblem;
-use crate::error::{ErrorKind, Result};
+use super::range::{self, ParameterRange};
+use crate::error::{ErrorKind, Result, SamplerProblem};
 use crate::model::Model;
 use crate::token::Token;
 use crate::tokenize::TokenizeOptions;
 
-/// The most tokens that a sampler remembers. C reserves and clears memory for all of them at once.
-const MAX_LAST_N: u32 = 1 << 24;
 /// The longest text of a token that the infill sampler takes: with longer ones it throws.
 const MAX_INFILL_PIECE: usize = 512;
-/// What llama.cpp cuts a DRY breaker to, without a word.
-const MAX_BREAKER: usize = 40;
 const MAX_TRIGGER_WORD: usize = 256;
 const MAX_TRIGGER_PATTERN: usize = 4096;
 /// `std::regex` recurses for each group within a group when it reads a pattern.
@@ -92,25 +88,25 @@ fn of(sampler: &Sampler) -> Vec<String> {
     match sampler {
         Sampler::Greedy | Sampler::Dist { .. } | Sampler::TopK { .. } | Sampler::Custom(_) => {}
         Sampler::TopP { p, .. } | Sampler::MinP { p, .. } | Sampler::Typical { p, .. } => {
-            range(&mut out, "p", *p, 0.0..=1.0);
+            check_range(&mut out, "p", *p, range::P);
         }
-        Sampler::Temperature { temperature } => of_temperature(&mut out, *temperature),
+        Sampler::Temperature { temperature } => {
+            check_range(&mut out, "temperature", *temperature, range::TEMPERATURE);
+        }
         Sampler::DynamicTemperature(params) => of_dynamic_temperature(&mut out, params),
         Sampler::Xtc(Xtc { probability, threshold, .. }) => {
-            range(&mut out, "probability", *probability, 0.0..=1.0);
-            above_zero(&mut out, "threshold", *threshold, 1.0);
+            check_range(&mut out, "probability", *probability, range::XTC_PROBABILITY);
+            check_range(&mut out, "threshold", *threshold, range::XTC_THRESHOLD);
         }
-        Sampler::TopNSigma { n } => range(&mut out, "n", *n, 0.0..=1e6),
+        Sampler::TopNSigma { n } => check_range(&mut out, "n", *n, range::SIGMAS),
         Sampler::Mirostat(Mirostat { tau, eta, m, .. }) => {
             of_mirostat(&mut out, *tau, *eta);
-            if !(2..=i32::MAX.cast_unsigned()).contains(m) {
-                out.push(format!("m is {m}: must be 2 to {}", i32::MAX));
-            }
+            check_range(&mut out, "m", *m, range::M);
         }
         Sampler::MirostatV2(MirostatV2 { tau, eta, .. }) => of_mirostat(&mut out, *tau, *eta),
         Sampler::AdaptiveP(AdaptiveP { target, decay, .. }) => {
-            range(&mut out, "target", *target, 0.0..=1.0);
-            range(&mut out, "decay", *decay, 0.0..=0.99);
+            check_range(&mut out, "target", *target, range::TARGET);
+            check_range(&mut out, "decay", *decay, range::DECAY);
         }
         Sampler::Penalties(params) => of_penalties(&mut out, params),
         Sampler::Dry { model, params } => of_dry(&mut out, model, params),
@@ -121,67 +117,51 @@ fn of(sampler: &Sampler) -> Vec<String> {
     out
 }
 
-/// Refuses what is not in the range, and NaN, which is in none.
-fn range(out: &mut Vec<String>, name: &str, value: f32, range: RangeInclusive<f32>) {
-    if !range.contains(&value) {
-        out.push(format!("{name} is {value}: must be {} to {}", range.start(), range.end()));
-    }
-}
-
-fn above_zero(out: &mut Vec<String>, name: &str, value: f32, max: f32) {
-    if !(value > 0.0 && value <= max) {
-        out.push(format!("{name} is {value}: must be above 0 and at most {max}"));
-    }
-}
-
-fn last_n(out: &mut Vec<String>, value: u32) {
-    if value > MAX_LAST_N {
-        out.push(format!("last_n is {value}: must be 0 to {MAX_LAST_N}"));
-    }
-}
-
-fn of_temperature(out: &mut Vec<String>, value: f32) {
-    // Below, logits overflow to infinity, and C then selects the last candidate.
-    if !(value == 0.0 || (value >= 1e-5 && value.is_finite())) {
-        out.push(format!("temperature is {value}: must be 0, or finite and at least 0.00001"));
+/// Refuses a value that is not in the range.
+fn check_range<T: Copy + PartialOrd + fmt::Display>(
+    out: &mut Vec<String>,
+    name: &str,
+    value: T,
+    range: ParameterRange<T>,
+) {
+    if !range.contains(value) {
+        out.push(format!("{name} is {value}: must be {range}"));
     }
 }
 
 fn of_dynamic_temperature(out: &mut Vec<String>, params: &DynamicTemperature) {
-    of_temperature(out, params.temperature);
-    range(out, "delta", params.delta, 0.0..=1e6);
-    range(out, "exponent", params.exponent, 0.0..=1e6);
+    check_range(out, "temperature", params.temperature, range::TEMPERATURE);
+    check_range(out, "delta", params.delta, range::TEMPERATURE_DELTA);
+    check_range(out, "exponent", params.exponent, range::TEMPERATURE_EXPONENT);
 }
 
 fn of_mirostat(out: &mut Vec<String>, tau: f32, eta: f32) {
-    above_zero(out, "tau", tau, 100.0);
-    range(out, "eta", eta, 0.0..=1.0);
+    check_range(out, "tau", tau, range::TAU);
+    check_range(out, "eta", eta, range::ETA);
 }
 
 fn of_penalties(out: &mut Vec<String>, params: &Penalties) {
-    last_n(out, params.last_n);
-    range(out, "repeat", params.repeat, 1e-3..=1e3);
-    range(out, "frequency", params.frequency, -1e4..=1e4);
-    range(out, "presence", params.presence, -1e4..=1e4);
+    check_range(out, "last_n", params.last_n, range::LAST_N);
+    check_range(out, "repeat", params.repeat, range::REPEAT);
+    check_range(out, "frequency", params.frequency, range::PENALTY);
+    check_range(out, "presence", params.presence, range::PENALTY);
 }
 
 fn of_dry(out: &mut Vec<String>, model: &Model, params: &Dry) {
-    range(out, "multiplier", params.multiplier, 0.0..=1e6);
-    range(out, "base", params.base, 1.0..=1e6);
-    last_n(out, params.last_n);
-    if params.allowed_length > MAX_LAST_N {
-        out.push(format!("allowed_length is {}: must be 0 to {MAX_LAST_N}", params.allowed_length));
-    }
+    check_range(out, "multiplier", params.multiplier, range::DRY_MULTIPLIER);
+    check_range(out, "base", params.base, range::DRY_BASE);
+    check_range(out, "last_n", params.last_n, range::LAST_N);
+    check_range(out, "allowed_length", params.allowed_length, range::LAST_N);
     if !params.breakers.is_empty() {
         tokenizer(out, model);
     }
     let distinct: HashSet<&str> = params.breakers.iter().map(String::as_str).collect();
-    let limit = llama_sys::LLAMA_DRY_MAX_SEQ_BREAKERS as usize;
-    if distinct.len() > limit {
+    if !range::DRY_BREAKERS.contains(distinct.len()) {
+        let limit = range::DRY_BREAKERS.max();
         out.push(format!("{} different breakers: at most {limit} are used", distinct.len()));
     }
     for (index, breaker) in params.breakers.iter().enumerate() {
-        text(out, &format!("breaker {index}"), breaker, MAX_BREAKER);
+        text(out, &format!("breaker {index}"), breaker, range::DRY_BREAKER.max());
     }
 }
 
@@ -214,7 +194,7 @@ fn of_biases(out: &mut Vec<String>, model: &Model, biases: &[(Token, f32)]) {
         if !seen.insert(*biased) {
             out.push(format!("token {biased} has two biases: give their sum"));
         }
-        if !(-1e6..=1e6).contains(bias) && *bias != f32::NEG_INFINITY {
+        if !range::BIAS.contains(*bias) {
             out.push(format!(
                 "the bias of token {biased} is {bias}: must be -1000000 to 1000000, or negative infinity"
             ));

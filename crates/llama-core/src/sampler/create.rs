@@ -23,17 +23,11 @@ const MIN_DYNAMIC_TEMPERATURE: f32 = 1e-4;
 /// Adds the sampler to the chain.
 pub(super) fn add(chain: &mut RawChain, sampler: &Sampler, n_vocab: Option<usize>) -> Result<()> {
     let name = sampler.name();
-    match sampler {
-        Sampler::Dry { model, params } => return log::explain(|| add_dry(chain, name, model, params)),
-        Sampler::LogitBias { model, biases } => return add_biases(chain, name, model, biases),
-        Sampler::Grammar(params) => return add_grammar(chain, name, params),
-        Sampler::Custom(sampler) => return custom::add(chain, sampler),
-        _ => {}
-    }
-    // SAFETY: each function takes plain numbers, or a vocabulary that the chain's `Sampler` values keep
-    // alive, and returns a new sampler.
-    unsafe {
-        chain.add(name, || match sampler {
+    // SAFETY: each function takes plain numbers, or a vocabulary that the chain's `Sampler` values keep alive, and returns
+    // a new sampler, or NULL (llama-sampler.cpp, the functions `llama_sampler_init_*`).
+    let made = unsafe {
+        match sampler {
+            Sampler::Greedy => guarded!(llama_sampler_init_greedy()),
             Sampler::Dist { seed } => guarded!(llama_sampler_init_dist(seed.for_generator())),
             Sampler::TopK { k } => guarded!(llama_sampler_init_top_k(int(*k))),
             Sampler::TopP { p, min_keep } => guarded!(llama_sampler_init_top_p(*p, *min_keep)),
@@ -46,13 +40,8 @@ pub(super) fn add(chain: &mut RawChain, sampler: &Sampler, n_vocab: Option<usize
             }
             Sampler::TopNSigma { n } => guarded!(llama_sampler_init_top_n_sigma(*n)),
             Sampler::Mirostat(Mirostat { model, tau, eta, m, seed }) => {
-                guarded!(llama_sampler_init_mirostat(
-                    model.vocab().n_tokens_raw(),
-                    seed.for_generator(),
-                    *tau,
-                    *eta,
-                    int(*m),
-                ))
+                let (n_vocab, seed) = (model.vocab().n_tokens_raw(), seed.for_generator());
+                guarded!(llama_sampler_init_mirostat(n_vocab, seed, *tau, *eta, int(*m)))
             }
             Sampler::MirostatV2(MirostatV2 { tau, eta, seed }) => {
                 guarded!(llama_sampler_init_mirostat_v2(seed.for_generator(), *tau, *eta))
@@ -63,16 +52,18 @@ pub(super) fn add(chain: &mut RawChain, sampler: &Sampler, n_vocab: Option<usize
             Sampler::Penalties(Penalties { last_n, repeat, frequency, presence }) => {
                 // The size of the vocabulary is only read when the sampler runs on a GPU.
                 let n_vocab = n_vocab.and_then(|n| i32::try_from(n).ok()).unwrap_or(i32::MAX);
-                guarded!(llama_sampler_init_penalties(n_vocab, int(*last_n), *repeat, *frequency, *presence))
+                let last_n = int(*last_n);
+                guarded!(llama_sampler_init_penalties(n_vocab, last_n, *repeat, *frequency, *presence))
             }
             Sampler::Infill { model } => guarded!(llama_sampler_init_infill(model.vocab().raw())),
-            Sampler::Greedy
-            | Sampler::Dry { .. }
-            | Sampler::LogitBias { .. }
-            | Sampler::Grammar(_)
-            | Sampler::Custom(_) => guarded!(llama_sampler_init_greedy()),
-        })
-    }
+            Sampler::Dry { model, params } => return log::explain(|| add_dry(chain, name, model, params)),
+            Sampler::LogitBias { model, biases } => return add_biases(chain, name, model, biases),
+            Sampler::Grammar(params) => return add_grammar(chain, name, params),
+            Sampler::Custom(sampler) => return custom::add(chain, sampler),
+        }
+    };
+    // SAFETY: nobody else owns what the function has made.
+    unsafe { chain.add(name, || made) }
 }
 
 /// C's `int`; what does not fit means "all" where it is passed.

@@ -73,7 +73,13 @@ impl Plan {
             Sampler::Penalties(params) => !self.several || is_off(params),
             // Goes by the place of a candidate; and on the CPU leaves them sorted, which they may not be any more.
             Sampler::LogitBias { biases, .. } => biases.is_empty() || (self.listed.is_none() && !self.sorted),
-            _ => false,
+            Sampler::Mirostat(_)
+            | Sampler::MirostatV2(_)
+            | Sampler::AdaptiveP(_)
+            | Sampler::Dry { .. }
+            | Sampler::Infill { .. }
+            | Sampler::Grammar(_)
+            | Sampler::Custom(_) => false,
         };
         fits.then(|| sampler.clone())
     }

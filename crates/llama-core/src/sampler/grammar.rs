@@ -9,7 +9,7 @@ mod rules;
 
 use core::fmt;
 
-use super::problem::GrammarPosition;
+use crate::error::GrammarPosition;
 
 /// Finds the number of a token that a grammar names by its text.
 pub(super) type Resolve<'a> = dyn Fn(&str) -> Result<u32, String> + 'a;

@@ -1,6 +1,6 @@
 //! Reading numbers from bytes, with the offset in the error.
 
-use super::error::StateError;
+use crate::error::StateError;
 
 /// A place in bytes that are read from front to back.
 #[derive(Clone, Copy, Debug)]

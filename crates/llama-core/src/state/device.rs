@@ -3,12 +3,11 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::BTreeMap;
 
-use super::error::StateError;
 use super::payload::Contents;
 use super::sequence::StatePart;
 use crate::context::{CacheType, Context};
 use crate::device;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, StateError};
 use crate::ffi::guard::guarded;
 use crate::token::{Pos, SeqId};
 

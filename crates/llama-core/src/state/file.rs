@@ -6,12 +6,11 @@ use std::path::Path;
 
 use llama_gguf::AtomicFile;
 
-use super::error::StateError;
 use super::header::{self, StateInfo, StateKind};
 use super::sequence::StatePart;
 use super::shape;
 use crate::context::Context;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, StateError};
 use crate::token::{SeqId, Token};
 
 impl StatePart {
@@ -127,7 +126,7 @@ pub(super) fn write_file(path: &Path, parts: &[&[u8]]) -> Result<()> {
 /// Adds the file to an error about the state that is in it.
 pub(super) fn in_file(error: Error, path: &Path) -> Error {
     error.map_kind(|kind| match kind {
-        ErrorKind::State(source) => ErrorKind::StateFile { path: path.to_owned(), source },
+        ErrorKind::State(cause) => ErrorKind::StateFile { path: path.to_owned(), cause },
         other => other,
     })
 }
@@ -138,7 +137,7 @@ pub(super) fn open_file(path: &Path) -> core::result::Result<(File, u64), StateE
     let metadata = file.metadata().map_err(StateError::io("read"))?;
     if !metadata.is_file() {
         let source = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
-        return Err(StateError::Io { operation: "read", source });
+        return Err(StateError::Io { operation: "read", cause: source });
     }
     Ok((file, metadata.len()))
 }

@@ -22,9 +22,8 @@ use std::path::Path;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use super::cursor::Cursor;
-use super::error::StateError;
 use super::file::{open_file, read_bytes};
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, StateError};
 use crate::token::Token;
 
 const MAGIC: [u8; 8] = *b"\x93LCSTATE";
@@ -88,7 +87,7 @@ impl StateInfo {
         let path = path.as_ref();
         read_head(path)
             .map(|(info, _)| info)
-            .map_err(|source| ErrorKind::StateFile { path: path.to_owned(), source }.into())
+            .map_err(|cause| ErrorKind::StateFile { path: path.to_owned(), cause }.into())
     }
 
     /// What it is the state of.

@@ -5,8 +5,8 @@
 //! touching anything; the contents of tensors are passed over.
 
 use super::cursor::Cursor;
-use super::error::StateError;
 use super::layout::{Section, row_size};
+use crate::error::StateError;
 
 type Result<T> = core::result::Result<T, StateError>;
 

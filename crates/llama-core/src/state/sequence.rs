@@ -1,10 +1,9 @@
 //! The state of one sequence, in memory.
 
-use super::error::{Removed, StateError};
 use super::layout::Layout;
 use super::payload::{self, Contents, Frame};
 use crate::context::Context;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Removed, Result, StateError};
 use crate::ffi::guard::guarded;
 use crate::log;
 use crate::token::{Pos, SeqId};

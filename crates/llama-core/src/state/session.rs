@@ -6,12 +6,11 @@
 use std::path::Path;
 
 use super::cursor::Cursor;
-use super::error::StateError;
 use super::file::{in_file, open_file, read_bytes, write_file};
 use super::layout::Layout;
 use super::sequence::StatePart;
 use crate::context::Context;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, StateError};
 use crate::token::{SeqId, Token};
 
 /// One of the two kinds of files.

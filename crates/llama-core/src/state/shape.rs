@@ -1,11 +1,10 @@
 //! What a context has to have in common with the one that a state was made in.
 
-use super::error::StateError;
 use super::fingerprint::fingerprint;
 use super::header::StateKind;
 use crate::backend;
 use crate::context::{CacheType, Context};
-use crate::error::Result;
+use crate::error::{Result, StateError};
 
 /// The facts of a context that are written beside its states: names and values.
 pub(crate) fn facts(context: &Context) -> Result<[(&'static str, String); 11]> {

@@ -83,7 +83,7 @@ fn device() {
 #[test]
 fn nul_in_the_path() {
     let error = refused(PathBuf::from("model\0.gguf"));
-    assert!(matches!(error.kind(), ErrorKind::InteriorNul { what: "path", position: 5 }), "{error:?}");
+    assert!(matches!(error.kind(), ErrorKind::InteriorNul { what: "path", position: 5, .. }), "{error:?}");
     assert_says(&error, &["the path has a NUL byte at position 5"]);
 }
 

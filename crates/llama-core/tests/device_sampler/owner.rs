@@ -29,7 +29,7 @@ fn sampler_comes_back_in_the_state_that_it_is_in() {
             assert!(context.set_sampler(SEQ, own.try_clone().unwrap()).unwrap().is_none());
         }
         greedy::decode(&mut context, &rest[step - 1..step], SEQ, prompt.len() + step - 1);
-        rest.push(if step < 15 { own.sample(&mut context, 0).unwrap() } else { context.sample(0).unwrap() });
+        rest.push(if step < 15 { own.sample(&context, 0).unwrap() } else { context.sample(0).unwrap() });
     }
     assert_eq!(rest, expected);
 }

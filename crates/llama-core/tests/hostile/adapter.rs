@@ -31,6 +31,9 @@ pub(crate) const CASES: &[Case] = &[
     ("LoraAdapter::path", |walk, subjects| {
         each(walk, subjects, |adapter| _ = adapter.path().map(ToOwned::to_owned));
     }),
+    ("LoraAdapter::as_ptr", |walk, subjects| {
+        each(walk, subjects, |adapter| assert!(!adapter.as_ptr().is_null()));
+    }),
     ("LoraAdapter::alpha", |walk, subjects| {
         each(walk, subjects, |adapter| assert!(adapter.alpha().is_finite()));
     }),

@@ -29,11 +29,14 @@ pub(crate) const CASES: &[Case] = &[
     ("Context::perf", |walk, subjects| {
         each_context(walk, subjects, |walk, context| _ = walk.call("", || context.perf()));
     }),
-    ("Context::perf_reset", |walk, subjects| {
-        each_context(walk, subjects, |walk, context| _ = walk.call("", || context.perf_reset()));
+    ("Context::reset_perf", |walk, subjects| {
+        each_context(walk, subjects, |walk, context| _ = walk.call("", || context.reset_perf()));
     }),
     ("Context::memory", |walk, subjects| plain(walk, subjects, |context| _ = context.memory())),
     ("Context::model", |walk, subjects| plain(walk, subjects, |context| _ = context.model().clone())),
+    ("Context::as_ptr", |walk, subjects| {
+        plain(walk, subjects, |context| assert!(!context.as_ptr().is_null()));
+    }),
     ("Context::n_ctx", |walk, subjects| plain(walk, subjects, |context| _ = context.n_ctx())),
     ("Context::n_ctx_seq", |walk, subjects| plain(walk, subjects, |context| _ = context.n_ctx_seq())),
     ("Context::n_batch", |walk, subjects| plain(walk, subjects, |context| _ = context.n_batch())),

@@ -66,6 +66,7 @@ pub(crate) const CASES: &[Case] = &[
         plain(walk, subjects, |model| assert!(model.is_same(&model.clone())));
     }),
     ("Model::n_ctx_train", |walk, subjects| plain(walk, subjects, |model| _ = model.n_ctx_train())),
+    ("Model::as_ptr", |walk, subjects| plain(walk, subjects, |model| assert!(!model.as_ptr().is_null()))),
     ("Model::n_embd", |walk, subjects| plain(walk, subjects, |model| _ = model.n_embd())),
     ("Model::n_embd_inp", |walk, subjects| plain(walk, subjects, |model| _ = model.n_embd_inp())),
     ("Model::n_embd_out", |walk, subjects| plain(walk, subjects, |model| _ = model.n_embd_out())),

@@ -1,7 +1,8 @@
 //! Samplers for rows that cannot be, and on rows that cannot be sampled from.
 
 use llama_core::{
-    Choice, Penalties, RowSampler, RowSamplerPool, Sampler, SamplerChain, SamplerChainBuilder, Token,
+    AnySampler, Choice, ParameterRange, Penalties, RowSampler, RowSamplerPool, Sampler, SamplerChain,
+    SamplerChainBuilder, Token, range,
 };
 
 use crate::Case;
@@ -12,6 +13,78 @@ use crate::walk::Walk;
 
 pub(crate) const CASES: &[Case] = &[
     ("SamplerChainBuilder::build_row", build_row),
+    ("SamplerChainBuilder::build_any", |walk, subjects| {
+        each_any(walk, subjects, |_, _| {});
+        walk.call("nothing", || SamplerChain::builder().build_any());
+    }),
+    ("AnySampler::sample", |walk, subjects| {
+        each_context(walk, subjects, |walk, context| {
+            let mut sampler = SamplerChain::builder().top_k(9).dist(1).build_any().unwrap();
+            for index in USIZE {
+                walk.call(index, || sampler.sample(context, index));
+            }
+            walk.call("none", || sampler.sample(context, None));
+        });
+    }),
+    ("AnySampler::sample_logits", |walk, subjects| {
+        each_any(walk, subjects, |walk, sampler| {
+            for row in all_rows() {
+                walk.call(row.len(), || sampler.sample_logits(&row));
+            }
+        });
+    }),
+    ("AnySampler::accept", |walk, subjects| {
+        each_any(walk, subjects, |walk, sampler| {
+            I32.map(Token::new).into_iter().for_each(|token| _ = walk.call(token, || sampler.accept(token)));
+        });
+    }),
+    ("AnySampler::accept_prompt", |walk, subjects| {
+        each_any(walk, subjects, |walk, sampler| {
+            walk.call("many", || sampler.accept_prompt(&[Token::new(0); 10_000]));
+            walk.call("of all kinds", || sampler.accept_prompt(&I32.map(Token::new)));
+        });
+    }),
+    ("AnySampler::reset", |walk, subjects| {
+        each_any(walk, subjects, |walk, sampler| _ = walk.call("", || sampler.reset()));
+    }),
+    ("AnySampler::is_finished", |walk, subjects| {
+        each_any(walk, subjects, |walk, sampler| _ = walk.call("", || sampler.is_finished()));
+    }),
+    ("AnySampler::samplers", |walk, subjects| {
+        each_any(walk, subjects, |walk, sampler| {
+            assert!(walk.run("", || sampler.samplers().len()) > 1);
+        });
+    }),
+    ("AnySampler::seed", |walk, subjects| {
+        each_any(walk, subjects, |walk, sampler| _ = walk.run("", || sampler.seed()));
+    }),
+    ("ParameterRange::new", |walk, _| {
+        for (min, max) in F32.into_iter().flat_map(|min| F32.map(|max| (min, max))) {
+            let range = walk.run("new", || ParameterRange::new(min, max));
+            assert_eq!(range.contains(min), min <= max, "{range}");
+        }
+    }),
+    ("ParameterRange::above", |walk, _| {
+        for (min, max) in F32.into_iter().flat_map(|min| F32.map(|max| (min, max))) {
+            assert!(!walk.run("above", || ParameterRange::above(min, max)).contains(min));
+        }
+    }),
+    ("ParameterRange::at_least", |walk, _| {
+        for min in F32 {
+            let range = walk.run(min, || ParameterRange::at_least(min));
+            assert!(!range.contains(f32::INFINITY) && !range.contains(f32::NAN), "{range}");
+        }
+    }),
+    ("ParameterRange::or", |walk, _| {
+        for also in F32 {
+            let range = walk.run(also, || ParameterRange::new(1.0, 0.0).or(also));
+            assert_eq!(range.contains(also), !also.is_nan(), "{range}");
+        }
+    }),
+    ("ParameterRange::contains", |walk, _| {
+        F32.into_iter().for_each(|value| _ = walk.run(value, || range::TEMPERATURE.contains(value)));
+    }),
+    ("ParameterRange::max", |walk, _| _ = walk.run("", || range::TEMPERATURE.max())),
     ("RowSampler::sample", sample),
     ("RowSampler::sample_row", |walk, subjects| {
         each_sampler(walk, subjects, |walk, sampler| {
@@ -104,6 +177,16 @@ fn build_row(walk: &mut Walk, subjects: &mut Subjects) {
         }
     }
     walk.call("nothing", || SamplerChain::builder().build_row());
+}
+
+/// A sampler of either form with each kind of sampler in it.
+fn each_any(walk: &mut Walk, subjects: &mut Subjects, mut run: impl FnMut(&mut Walk, &mut AnySampler)) {
+    let model = subjects.models()[0].it.clone();
+    for sampler in samplers(&model).into_iter().filter(|sampler| !sampler.is_selecting()) {
+        let builder = SamplerChain::builder().top_k(9).push(sampler.clone()).dist(7);
+        let Some(mut any) = walk.call(sampler.name(), || builder.build_any()) else { continue };
+        run(walk, &mut any);
+    }
 }
 
 /// Samplers of all that have a form for rows, with values at their limits.

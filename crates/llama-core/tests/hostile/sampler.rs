@@ -83,12 +83,15 @@ pub(crate) const CASES: &[Case] = &[
         each_chain(walk, subjects, |walk, chain| _ = walk.call("", || chain.try_clone()));
     }),
     ("SamplerChain::samplers", |walk, subjects| plain(walk, subjects, |chain| _ = chain.samplers().to_vec())),
+    ("SamplerChain::as_ptr", |walk, subjects| {
+        plain(walk, subjects, |chain| assert!(!chain.as_ptr().is_null()));
+    }),
     ("SamplerChain::len", |walk, subjects| plain(walk, subjects, |chain| _ = chain.len())),
     ("SamplerChain::is_empty", |walk, subjects| plain(walk, subjects, |chain| assert!(!chain.is_empty()))),
     ("SamplerChain::names", |walk, subjects| plain(walk, subjects, |chain| _ = chain.names())),
     ("SamplerChain::seed", |walk, subjects| plain(walk, subjects, |chain| _ = chain.seed())),
     ("SamplerChain::perf", |walk, subjects| plain(walk, subjects, |chain| _ = chain.perf())),
-    ("SamplerChain::perf_reset", |walk, subjects| plain(walk, subjects, SamplerChain::perf_reset)),
+    ("SamplerChain::reset_perf", |walk, subjects| plain(walk, subjects, SamplerChain::reset_perf)),
     ("SamplerChain::is_poisoned", |walk, subjects| plain(walk, subjects, |chain| _ = format!("{chain:?}"))),
     ("Sampler::name", |walk, subjects| each_sampler(walk, subjects, |sampler| _ = sampler.name())),
     ("Sampler::model", |walk, subjects| each_sampler(walk, subjects, |sampler| _ = sampler.model().cloned())),

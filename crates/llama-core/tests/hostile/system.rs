@@ -1,8 +1,8 @@
 //! The library as a whole, devices, and errors.
 
 use llama_core::{
-    Backend, DecodeError, Device, Error, Model, ModelParams, NumaStrategy, SystemReport, backends, devices,
-    init_numa, is_numa,
+    BackendReg, DecodeError, Device, Error, Model, ModelParams, NumaStrategy, SystemReport, backend_regs,
+    devices, init_numa, is_numa,
 };
 
 use crate::Case;
@@ -28,18 +28,20 @@ pub(crate) const CASES: &[Case] = &[
         }
     }),
     ("is_numa", |walk, _| _ = walk.run("", is_numa)),
-    ("backends", |walk, _| _ = walk.run("", || format!("{:?}", backends()))),
-    ("Backend::by_name", |walk, _| names(walk, |name| _ = Backend::by_name(name))),
-    ("Backend::name", |walk, _| each_backend(walk, |backend| _ = backend.name())),
-    ("Backend::devices", |walk, _| each_backend(walk, |backend| _ = backend.devices())),
-    ("Backend::features", |walk, _| each_backend(walk, |backend| _ = backend.features())),
+    ("backend_regs", |walk, _| _ = walk.run("", || format!("{:?}", backend_regs()))),
+    ("BackendReg::by_name", |walk, _| names(walk, |name| _ = BackendReg::by_name(name))),
+    ("BackendReg::as_ptr", |walk, _| each_backend(walk, |backend| assert!(!backend.as_ptr().is_null()))),
+    ("BackendReg::name", |walk, _| each_backend(walk, |backend| _ = backend.name())),
+    ("BackendReg::devices", |walk, _| each_backend(walk, |backend| _ = backend.devices())),
+    ("BackendReg::features", |walk, _| each_backend(walk, |backend| _ = backend.features())),
     ("SystemReport::new", |walk, _| _ = walk.run("", || SystemReport::new().to_string())),
     ("SystemReport::devices", |walk, _| _ = walk.run("", || SystemReport::new().devices().count())),
     ("Device::by_name", |walk, _| names(walk, |name| _ = Device::by_name(name))),
     ("Device::cpu", |walk, _| walk.run("", || assert!(Device::cpu().is_some()))),
     ("Device::id", |walk, _| each_device(walk, |device| _ = device.id())),
     ("Device::capabilities", |walk, _| each_device(walk, |device| _ = device.capabilities())),
-    ("Device::backend", |walk, _| each_device(walk, |device| _ = device.backend())),
+    ("Device::backend_reg", |walk, _| each_device(walk, |device| _ = device.backend_reg())),
+    ("Device::as_ptr", |walk, _| each_device(walk, |device| assert!(!device.as_ptr().is_null()))),
     ("Device::name", |walk, _| each_device(walk, |device| _ = device.name())),
     ("Device::description", |walk, _| each_device(walk, |device| _ = device.description())),
     ("Device::kind", |walk, _| each_device(walk, |device| _ = device.kind())),
@@ -59,8 +61,8 @@ fn each_device(walk: &mut Walk, run: impl Fn(&Device)) {
     }
 }
 
-fn each_backend(walk: &mut Walk, run: impl Fn(&Backend)) {
-    for backend in backends() {
+fn each_backend(walk: &mut Walk, run: impl Fn(&BackendReg)) {
+    for backend in backend_regs() {
         walk.run("", || run(&backend));
     }
 }

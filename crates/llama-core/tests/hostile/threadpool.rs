@@ -44,6 +44,7 @@ pub(crate) const CASES: &[Case] = &[
         }
     }),
     ("Threadpool::params", |walk, _| walk.run("", || assert_eq!(*pool(2).params(), small()))),
+    ("Threadpool::as_ptr", |walk, _| walk.run("", || assert!(!pool(2).as_ptr().is_null()))),
     ("Threadpool::n_threads", |walk, _| walk.run("", || assert_eq!(pool(2).n_threads(), 2))),
     ("Threadpool::is_same", |walk, _| walk.run("", || assert!(!pool(1).is_same(&pool(1))))),
     ("Context::attach_threadpool", attach),

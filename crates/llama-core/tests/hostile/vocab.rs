@@ -37,6 +37,7 @@ pub(crate) const CASES: &[Case] = &[
     }),
     ("Vocab::kind", |walk, subjects| plain(walk, subjects, |vocab| _ = vocab.kind())),
     ("Vocab::model", |walk, subjects| plain(walk, subjects, |vocab| _ = vocab.model().clone())),
+    ("Vocab::as_ptr", |walk, subjects| plain(walk, subjects, |vocab| assert!(!vocab.as_ptr().is_null()))),
     ("Vocab::n_tokens", |walk, subjects| plain(walk, subjects, |vocab| _ = vocab.n_tokens())),
     ("Vocab::adds_bos", |walk, subjects| plain(walk, subjects, |vocab| _ = vocab.adds_bos())),
     ("Vocab::adds_eos", |walk, subjects| plain(walk, subjects, |vocab| _ = vocab.adds_eos())),

@@ -113,7 +113,7 @@ fn removed_beginning_and_middle_are_gone() {
         let last = place(prompt.len()) - 1;
         context.memory().seq_rm(A, ..2).unwrap();
         assert_eq!(span(&mut context, A), Some((2, last)));
-        context.memory().seq_rm(A, 4..=5).unwrap();
+        context.memory().seq_rm(A, Pos::new(4)..=Pos::new(5)).unwrap();
         assert_eq!(span(&mut context, A), Some((2, last)));
         context.memory().seq_rm(A, 2..4).unwrap();
         assert_eq!(span(&mut context, A), Some((6, last)));

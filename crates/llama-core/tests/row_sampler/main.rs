@@ -133,8 +133,8 @@ fn index(token: Token) -> usize {
 #[track_caller]
 fn reason<T: std::fmt::Debug>(result: Result<T, llama_core::Error>) -> String {
     match result.unwrap_err().kind() {
-        ErrorKind::Sampler { name: "row", reason } => reason.clone(),
-        ErrorKind::DeadEnd { name: "row", reason } => (*reason).to_owned(),
+        ErrorKind::Sampler { name: "row", reason, .. } => reason.clone(),
+        ErrorKind::DeadEnd { name: "row", reason, .. } => (*reason).to_owned(),
         other => panic!("{other:?}"),
     }
 }

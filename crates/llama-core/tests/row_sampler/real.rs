@@ -57,11 +57,11 @@ fn rows_of_smollm2() {
 #[test]
 fn rows_of_a_tiny_model_from_its_context() {
     let model = Model::load(test_models::Tiny::Llama.path(), &ModelParams::default()).unwrap();
-    let (mut context, count) = decoded(&model);
+    let (context, count) = decoded(&model);
     for builder in chains(3) {
         let (mut chain, mut sampler) = (builder.clone().build().unwrap(), builder.build_row().unwrap());
         for index in 0..count {
-            let expected = chain.sample(&mut context, index).unwrap();
+            let expected = chain.sample(&context, index).unwrap();
             assert_eq!(sampler.sample(&context, index).unwrap(), expected);
         }
         let error = sampler.sample(&context, count).unwrap_err();

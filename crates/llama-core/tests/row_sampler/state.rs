@@ -129,7 +129,7 @@ fn samplers_without_a_form_for_rows_are_named() {
     }
     let several = new().typical_p(0.9).top_k(3).temperature_ext(1.0, 0.5, 1.0).mirostat_v2(5.0, 0.1, 1);
     match several.build_row().unwrap_err().kind() {
-        ErrorKind::InvalidSamplers { problems } => {
+        ErrorKind::InvalidSamplers { problems, .. } => {
             let found: Vec<_> = problems.iter().map(|problem| (problem.index, problem.sampler)).collect();
             assert_eq!(found, [(0, "typical"), (2, "temp-ext"), (3, "mirostat-v2")]);
             assert!(problems.iter().all(|problem| problem.reason == expected));

@@ -117,8 +117,8 @@ fn vocabularies_must_agree() {
     let text = sampler_error(chain.build());
     assert!(text.starts_with("sampler mirostat: its model has a vocabulary of"), "{text}");
     let mut chain = SamplerChain::builder().logit_bias(&llama, []).greedy().build().unwrap();
-    let mut context = decoded(&qwen, "the");
-    let error = chain.sample(&mut context, 0).unwrap_err();
+    let context = decoded(&qwen, "the");
+    let error = chain.sample(&context, 0).unwrap_err();
     assert!(error.to_string().contains("it was made for a vocabulary of"), "{error}");
     let n_vocab = i32::try_from(llama.vocab().n_tokens()).unwrap();
     let error = chain.accept(token(n_vocab)).unwrap_err();
@@ -140,17 +140,17 @@ fn decoded(model: &Model, text: &str) -> Context {
 #[test]
 fn samples_from_a_context() {
     let model = tiny();
-    let mut context = decoded(&model, "the");
+    let context = decoded(&model, "the");
     let mut chain = SamplerChain::builder().greedy().build().unwrap();
     let expected = context.logits(0).unwrap().argmax();
-    assert_eq!(chain.sample(&mut context, 0).unwrap(), expected);
-    assert_eq!(chain.sample(&mut context, Some(0)).unwrap(), expected);
+    assert_eq!(chain.sample(&context, 0).unwrap(), expected);
+    assert_eq!(chain.sample(&context, Some(0)).unwrap(), expected);
     for index in [None, Some(1), Some(usize::MAX)] {
-        let error = chain.sample(&mut context, index).unwrap_err();
+        let error = chain.sample(&context, index).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::NoOutput { .. }), "{error:?}");
     }
-    let mut fresh = Context::new(&model, &ContextParams::default().n_ctx(64)).unwrap();
-    assert!(matches!(chain.sample(&mut fresh, 0).unwrap_err().kind(), ErrorKind::NoOutput { .. }));
+    let fresh = Context::new(&model, &ContextParams::default().n_ctx(64)).unwrap();
+    assert!(matches!(chain.sample(&fresh, 0).unwrap_err().kind(), ErrorKind::NoOutput { .. }));
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn names_seeds_and_counters() {
     chain.accept(token(7)).unwrap();
     chain.accept(token(8)).unwrap();
     assert_eq!(chain.perf().unwrap().n_sample, 2);
-    chain.perf_reset();
+    chain.reset_perf();
     assert_eq!(chain.perf().unwrap().n_sample, 0);
     assert_eq!(SamplerChain::builder().greedy().build().unwrap().perf(), None);
 }

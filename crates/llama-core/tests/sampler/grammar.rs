@@ -55,7 +55,7 @@ fn finished_dead_end_and_unreadable_are_told_apart() {
     assert_eq!(chain.sample_logits(&row).unwrap(), a);
 
     match build("root ::= \"a\" |\n  other").unwrap_err().kind() {
-        ErrorKind::InvalidSamplers { problems } => {
+        ErrorKind::InvalidSamplers { problems, .. } => {
             assert_eq!(problems.len(), 1);
             assert_eq!((problems[0].index, problems[0].sampler), (0, "grammar"));
             assert_eq!(problems[0].position, Some(GrammarPosition { line: 2, column: 3 }));

@@ -205,7 +205,7 @@ impl Machine {
             }
             Call::Synchronize => check("Context::synchronize", call, &self.context().synchronize(), Fine),
             Call::Perf => check("Context::perf", call, &self.context().perf(), Fine),
-            Call::PerfReset => check("Context::perf_reset", call, &self.context().perf_reset(), Fine),
+            Call::PerfReset => check("Context::reset_perf", call, &self.context().reset_perf(), Fine),
         }
     }
 

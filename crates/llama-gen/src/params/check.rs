@@ -71,11 +71,11 @@ pub(super) fn with_vocabulary(
     let Err(error) = sampler::chain(sampling, model, model, params.ignore_eos) else { return Ok(()) };
     match error.kind() {
         ErrorKind::Core(core) => match core.kind() {
-            CoreError::InvalidSamplers { problems: found } => {
+            CoreError::InvalidSamplers { problems: found, .. } => {
                 problems
                     .extend(found.iter().map(|problem| unusable(problem.sampler, sampling, &problem.reason)));
             }
-            CoreError::Sampler { name, reason } => problems.push(unusable(name, sampling, reason)),
+            CoreError::Sampler { name, reason, .. } => problems.push(unusable(name, sampling, reason)),
             _ => return Err(error),
         },
         _ => return Err(error),

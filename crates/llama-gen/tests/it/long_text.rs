@@ -55,7 +55,7 @@ fn shifted_by_hand(tiny: Tiny, prompt: &[Token], keep: usize, n: usize) -> Vec<T
     let (mut length, mut chosen) = (prompt.len(), Vec::new());
     while chosen.len() < n {
         context.decode(&batch).unwrap();
-        let token = sampler.sample(&mut context, batch.last_output()).unwrap();
+        let token = sampler.sample(&context, batch.last_output()).unwrap();
         chosen.push(token);
         if length == N_CTX {
             let discard = (N_CTX - keep) / 2;

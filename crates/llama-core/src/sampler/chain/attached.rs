@@ -23,7 +23,18 @@ impl SamplerChain {
         self.check_poison().is_ok()
     }
 
-    pub(crate) fn as_ptr(&self) -> *mut llama_sys::llama_sampler {
+    /// Returns the C object, for functions of `llama.h` that this crate does not offer. The pointer is valid as long as the
+    /// chain lives, and until samplers are added, removed or replaced.
+    ///
+    /// Calling such a function is `unsafe`, and its caller sees to it that
+    ///
+    /// - no other thread uses the chain meanwhile;
+    /// - the chain is not freed, given to another chain or to a context, and no sampler is added to it or taken from it: this
+    ///   crate counts the samplers, and frees them;
+    /// - ids of tokens are in the vocabulary. A failed assertion, and an exception that a grammar throws for a token that it
+    ///   does not allow, end the process.
+    #[must_use]
+    pub fn as_ptr(&self) -> *mut llama_sys::llama_sampler {
         self.raw.as_ptr()
     }
 

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use super::history::History;
 use super::random::Random;
-use crate::error::{ErrorKind, Result};
+use crate::error::SamplerProblem;
 use crate::sampler::kind::Sampler;
 use crate::sampler::params::Xtc;
-use crate::sampler::problem::SamplerProblem;
 use crate::token::Token;
 
 /// A sampler that does not select, with its state.
@@ -48,26 +47,20 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The plan for samplers that have been checked.
-    pub(super) fn new(samplers: &[Sampler]) -> Result<Self> {
+    /// Makes the plan of samplers that have been checked, or names each that has no form for rows.
+    pub(super) fn new(samplers: &[Sampler]) -> Result<Self, Vec<SamplerProblem>> {
         let mut steps = Vec::new();
         let mut end = End::Greedy;
         let mut problems = Vec::new();
         for (index, sampler) in samplers.iter().enumerate() {
-            match sampler {
-                Sampler::Greedy => end = End::Greedy,
-                Sampler::Dist { seed } => end = End::Dist(Random::new(*seed)),
-                _ => match step(sampler) {
-                    Some(step) => steps.extend(step),
-                    None => problems.push(without_form(index, sampler)),
-                },
+            match part(sampler) {
+                Some(Part::Nothing) => {}
+                Some(Part::Step(step)) => steps.push(step),
+                Some(Part::End(selecting)) => end = selecting,
+                None => problems.push(without_form(index, sampler)),
             }
         }
-        if problems.is_empty() {
-            Ok(Self { steps, end })
-        } else {
-            Err(ErrorKind::InvalidSamplers { problems }.into())
-        }
+        if problems.is_empty() { Ok(Self { steps, end }) } else { Err(problems) }
     }
 
     /// Tells the samplers that the sequence goes on with this token.
@@ -110,21 +103,28 @@ fn without_form(index: usize, sampler: &Sampler) -> SamplerProblem {
     SamplerProblem::new(index, sampler.name(), reason.to_owned())
 }
 
-/// The step, `Some(None)` if it would do nothing; `None` if there is none for the sampler.
-fn step(sampler: &Sampler) -> Option<Option<Step>> {
+/// A sampler's part in a plan.
+enum Part {
+    /// A sampler that its values switch off.
+    Nothing,
+    Step(Step),
+    End(End),
+}
+
+/// Returns the sampler's part, `None` if it has no form for rows.
+fn part(sampler: &Sampler) -> Option<Part> {
     let step = match sampler {
-        Sampler::TopK { k: 0 } => None,
-        Sampler::TopK { k } => Some(Step::TopK(*k as usize)),
-        Sampler::TopP { p, .. } if *p >= 1.0 => None,
-        Sampler::TopP { p, min_keep } => Some(Step::TopP { p: *p, min_keep: *min_keep }),
-        Sampler::MinP { p, .. } if *p <= 0.0 => None,
-        Sampler::MinP { p, min_keep } => Some(Step::MinP { p: *p, min_keep: *min_keep }),
-        Sampler::Temperature { temperature } if *temperature == 1.0 => None,
-        Sampler::Temperature { temperature } => Some(Step::Temperature(*temperature)),
-        Sampler::TopNSigma { n } if *n <= 0.0 => None,
-        Sampler::TopNSigma { n } => Some(Step::TopNSigma(*n)),
-        Sampler::Xtc(params) if params.probability <= 0.0 || params.threshold > 0.5 => None,
-        Sampler::Xtc(params) => Some(Step::Xtc { params: *params, random: Random::new(params.seed) }),
+        Sampler::Greedy => return Some(Part::End(End::Greedy)),
+        Sampler::Dist { seed } => return Some(Part::End(End::Dist(Random::new(*seed)))),
+        Sampler::TopK { k } => (*k > 0).then(|| Step::TopK(*k as usize)),
+        Sampler::TopP { p, min_keep } => (*p < 1.0).then(|| Step::TopP { p: *p, min_keep: *min_keep }),
+        Sampler::MinP { p, min_keep } => (*p > 0.0).then(|| Step::MinP { p: *p, min_keep: *min_keep }),
+        Sampler::Temperature { temperature } => {
+            (*temperature != 1.0).then(|| Step::Temperature(*temperature))
+        }
+        Sampler::TopNSigma { n } => (*n > 0.0).then(|| Step::TopNSigma(*n)),
+        Sampler::Xtc(params) => (params.probability > 0.0 && params.threshold <= 0.5)
+            .then(|| Step::Xtc { params: *params, random: Random::new(params.seed) }),
         Sampler::Penalties(params) => {
             let changes = params.repeat != 1.0 || params.frequency != 0.0 || params.presence != 0.0;
             (params.last_n > 0 && changes).then(|| Step::Penalties(History::new(*params)))
@@ -135,7 +135,15 @@ fn step(sampler: &Sampler) -> Option<Option<Step>> {
             biases.sort_unstable_by_key(|(index, _)| *index);
             (!biases.is_empty()).then(|| Step::LogitBias(biases.into()))
         }
-        _ => return None,
+        Sampler::Typical { .. }
+        | Sampler::DynamicTemperature(_)
+        | Sampler::Mirostat(_)
+        | Sampler::MirostatV2(_)
+        | Sampler::AdaptiveP(_)
+        | Sampler::Dry { .. }
+        | Sampler::Infill { .. }
+        | Sampler::Grammar(_)
+        | Sampler::Custom(_) => return None,
     };
-    Some(step)
+    Some(step.map_or(Part::Nothing, Part::Step))
 }

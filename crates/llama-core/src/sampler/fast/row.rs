@@ -1,16 +1,16 @@
 //! A row of logits as it is, before anything has been removed from it: what samplers do to it without making an
 //! array of candidates of it.
 
-mod describe;
 mod draw;
 mod equal;
-mod sigma;
 mod truncate;
 
 use super::kernels::{self, BLOCK, LANES};
 use super::list::{self, List};
 use super::selection;
 use crate::error::Result;
+use crate::logits::Normaliser;
+use crate::token::Token;
 
 /// Dividing by more than this makes too many different logits equal to be put off.
 const LARGEST_DIVISOR: f32 = 1e6;
@@ -136,5 +136,32 @@ impl<'a> Row<'a> {
             limit
         };
         kernels::at_least(self.logits(), &self.memory.lanes, limit, &mut found);
+    }
+
+    /// Returns the log-probability of a token by the row as it was given. Puts the `n_top` likeliest tokens with theirs into `top`.
+    pub(super) fn describe(
+        &mut self,
+        token: Token,
+        n_top: usize,
+        top: &mut Vec<(Token, f32)>,
+        list: &mut List,
+    ) -> f32 {
+        top.clear();
+        // A row that was sampled from has a largest logit.
+        let Ok(max) = self.scan() else { return f32::NEG_INFINITY };
+        let normaliser = Normaliser::with_max(self.given, max);
+        if n_top > 0 {
+            let limit = self.limit(n_top);
+            self.collect(limit, list);
+            list.items.sort_unstable_by(list::by_logit);
+            top.extend(
+                list.items
+                    .iter()
+                    .take(n_top)
+                    .map(|item| (item.token, normaliser.log_probability(item.logit))),
+            );
+        }
+        let logit = list::index(token).and_then(|index| self.given.get(index));
+        logit.map_or(f32::NEG_INFINITY, |logit| normaliser.log_probability(*logit))
     }
 }

@@ -7,7 +7,7 @@ use super::plan::Plan;
 use super::run::Work;
 use super::selection::{self, Selected};
 use crate::context::Context;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, SamplerProblem};
 use crate::sampler::builder::SamplerChainBuilder;
 use crate::sampler::check;
 use crate::sampler::kind::Sampler;
@@ -73,14 +73,22 @@ impl SamplerChainBuilder {
     /// [`ErrorKind::InvalidSamplers`], as from [`build`](Self::build), and with each sampler that has no form for rows:
     /// typical, dynamic temperature, mirostat, adaptive-p, DRY, infill, grammars and custom ones.
     pub fn build_row(self) -> Result<RowSampler> {
-        let samplers = self.samplers;
-        let n_vocab = check::check(&samplers)?;
-        let plan = Plan::new(&samplers)?;
-        Ok(RowSampler { samplers: samplers.into(), plan, n_vocab, work: Work::default() })
+        let n_vocab = check::check(&self.samplers)?;
+        RowSampler::new(&self.samplers, n_vocab)
+            .map_err(|problems| ErrorKind::InvalidSamplers { problems }.into())
     }
 }
 
 impl RowSampler {
+    /// Makes a sampler of checked samplers for such a vocabulary, or names each that has no form for rows.
+    pub(in crate::sampler) fn new(
+        samplers: &[Sampler],
+        n_vocab: Option<usize>,
+    ) -> Result<Self, Vec<SamplerProblem>> {
+        let plan = Plan::new(samplers)?;
+        Ok(Self { samplers: samplers.into(), plan, n_vocab, work: Work::default() })
+    }
+
     /// Selects a token from the logits of the token at `index` in the context's last batch, and accepts it.
     /// [`Batch::last_output`](crate::Batch::last_output) can be given as it is.
     ///

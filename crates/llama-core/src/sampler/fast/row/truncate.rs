@@ -1,4 +1,4 @@
-//! Samplers that keep or divide.
+//! Samplers that keep, mask or divide.
 
 use super::{LARGEST_DIVISOR, Row};
 use crate::error::Result;
@@ -9,6 +9,8 @@ use crate::sampler::fast::list::{List, by_logit, has_ties, nucleus};
 const NUCLEUS: [(usize, bool); 2] = [(256, false), (4096, true)];
 /// How far two ways of adding up probabilities can be apart, as a part of the sum.
 const SUM_ERROR: f32 = 4e-6;
+/// With logits left in more lanes than this, top-n-sigma leaves the row a row.
+const MANY_LANES: usize = 2048;
 
 impl Row<'_> {
     /// Divides the logits; by 0, masks all but the first of the largest: true then, and the list has it.
@@ -114,6 +116,30 @@ impl Row<'_> {
     #[cold]
     fn exact_sum(&self, max: f32) -> f32 {
         self.logits().iter().fold(0.0, |sum, logit| sum + (logit / self.divisor - max).exp())
+    }
+
+    /// Masks the logits more than `n` standard deviations below the largest: true when few are left, which the list
+    /// has then.
+    pub(in crate::sampler::fast) fn top_n_sigma(&mut self, n: f32, list: &mut List) -> Result<bool> {
+        if self.divisor != 1.0 {
+            self.copy();
+        }
+        let max = self.scan()?;
+        let (sum, count) = kernels::sum_in_order(self.logits());
+        let count = count.max(1) as f32;
+        let squares = kernels::squares_in_order(self.logits(), sum / count);
+        let limit = max - n * (squares / count).sqrt();
+        if limit.is_nan() || limit == f32::NEG_INFINITY {
+            return Ok(false);
+        }
+        if self.memory.lanes.iter().filter(|max| **max >= limit).count() > MANY_LANES {
+            let masked = |logit: &mut f32| *logit = if *logit < limit { f32::NEG_INFINITY } else { *logit };
+            self.copy().iter_mut().for_each(masked);
+            return Ok(false);
+        }
+        self.collect(limit, list);
+        list.set_row(self.given.len());
+        Ok(true)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::error::{Error, ErrorKind};
+use super::{Error, ErrorKind};
 
 /// Why a state was not saved, read or restored. In an [`ErrorKind::State`], or for a file in an
 /// [`ErrorKind::StateFile`].
@@ -12,15 +12,17 @@ use crate::error::{Error, ErrorKind};
 #[non_exhaustive]
 pub enum StateError {
     /// The operating system failed to read or write the file.
-    #[error("cannot {operation} it: {source}")]
+    #[error("cannot {operation} it: {cause}")]
+    #[non_exhaustive]
     Io {
         /// What was being done.
         operation: &'static str,
         /// The system's reason.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The file is of another kind.
     #[error("it begins with \"{begins}\" and is not {expected}")]
+    #[non_exhaustive]
     NotAState {
         /// The first bytes, with unprintable ones escaped.
         begins: String,
@@ -29,6 +31,7 @@ pub enum StateError {
     },
     /// The file is of a version of its format that is not supported.
     #[error("version {found} of {format} is not supported, only {supported}: save the state again")]
+    #[non_exhaustive]
     UnsupportedVersion {
         /// The format.
         format: &'static str,
@@ -39,6 +42,7 @@ pub enum StateError {
     },
     /// The file ends too early.
     #[error("it is truncated: {found} of {expected} bytes are there; copy or save it again")]
+    #[non_exhaustive]
     Truncated {
         /// The bytes that there should be.
         expected: u64,
@@ -49,6 +53,7 @@ pub enum StateError {
     #[error(
         "it is damaged: the checksum of its {part} is {computed:#018x} and was {saved:#018x}; copy or save it again"
     )]
+    #[non_exhaustive]
     Checksum {
         /// The part of the file.
         part: &'static str,
@@ -60,6 +65,7 @@ pub enum StateError {
     /// Something that no state of this context's kind of memory may contain. Found before llama.cpp has seen any
     /// of it.
     #[error("it is no state for this context: at byte {offset}, {reason}")]
+    #[non_exhaustive]
     Corrupt {
         /// Where, counted from the beginning of the file or of the bytes that were given.
         offset: u64,
@@ -68,6 +74,7 @@ pub enum StateError {
     },
     /// The state was made with another model, by another version, or in a context of another shape.
     #[error("its {field} is {saved} and not {expected} as here")]
+    #[non_exhaustive]
     Mismatch {
         /// What differs.
         field: &'static str,
@@ -79,6 +86,7 @@ pub enum StateError {
     /// llama.cpp has begun to restore the state and given up; the error's log says why. What was to be replaced is
     /// gone.
     #[error("llama.cpp could not restore it; {removed}")]
+    #[non_exhaustive]
     Refused {
         /// What is not in memory any more.
         removed: Removed,
@@ -94,6 +102,7 @@ pub enum StateError {
         "a later state of sequence {seq_id} has taken its place on the device: a context keeps one for each \
              sequence"
     )]
+    #[non_exhaustive]
     Superseded {
         /// The sequence that it was made of.
         seq_id: i32,
@@ -125,7 +134,7 @@ impl core::fmt::Display for Removed {
 
 impl StateError {
     pub(crate) fn io(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { operation, source }
+        move |cause| Self::Io { operation, cause }
     }
 
     /// The same, with the offset counted from `start` bytes earlier.

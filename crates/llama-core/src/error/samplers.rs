@@ -26,7 +26,7 @@ pub struct GrammarPosition {
 }
 
 impl SamplerProblem {
-    pub(super) fn new(index: usize, sampler: &'static str, reason: String) -> Self {
+    pub(crate) fn new(index: usize, sampler: &'static str, reason: String) -> Self {
         Self { index, sampler, reason, position: None }
     }
 }
@@ -38,7 +38,7 @@ impl fmt::Display for SamplerProblem {
 }
 
 /// The problems of one chain, as an error says them.
-pub(crate) struct List<'a>(pub(crate) &'a [SamplerProblem]);
+pub(super) struct List<'a>(pub(super) &'a [SamplerProblem]);
 
 impl fmt::Display for List<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,13 +1,14 @@
-//! The random numbers of a chain whose seeds are drawn.
+//! Putting a chain back into its first state, and the seeds that are drawn anew then.
 
 use std::sync::Arc;
 
-use super::SamplerChain;
+use super::grammars::Waiting;
+use super::{SamplerChain, Shared};
 use crate::error::Result;
 use crate::ffi::guard::guarded;
-use crate::sampler::create;
 use crate::sampler::kind::Sampler;
 use crate::sampler::raw::RawChain;
+use crate::sampler::{create, large_stack};
 
 /// The samplers with numbers for random seeds.
 pub(super) fn with_drawn_seeds(samplers: &Arc<[Sampler]>) -> Arc<[Sampler]> {
@@ -19,8 +20,32 @@ pub(super) fn with_drawn_seeds(samplers: &Arc<[Sampler]>) -> Arc<[Sampler]> {
 }
 
 impl SamplerChain {
+    /// Puts the samplers into the state that they began with: no last tokens, grammars at their beginning, random numbers
+    /// from the seed on. Seeds that are [random](crate::Seed::Random) are drawn anew.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Poisoned`], and the errors of containment.
+    ///
+    /// Corresponds to `llama_sampler_reset`.
+    pub fn reset(&mut self) -> Result<()> {
+        self.check_whole()?;
+        self.pending = false;
+        self.stuck = false;
+        self.waiting = Waiting::of(&self.samplers);
+        let chain = Shared(self.raw.as_ptr());
+        // SAFETY: the chain is valid.
+        let reset = move || unsafe { guarded!(llama_sampler_reset(chain.get())) };
+        match self.waiting {
+            // Patterns are compiled again.
+            Some(_) => self.call_on_large_stack(large_stack::needed(0, 0), reset)?,
+            None => self.call(reset)?,
+        }
+        self.draw_seeds()
+    }
+
     /// Draws the random seeds anew, for samplers that have just been reset.
-    pub(super) fn draw_seeds(&mut self) -> Result<()> {
+    fn draw_seeds(&mut self) -> Result<()> {
         if !self.samplers.iter().any(Sampler::has_random_seed) {
             return Ok(());
         }

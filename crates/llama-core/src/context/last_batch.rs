@@ -1,0 +1,50 @@
+//! The results of the last batch, as far as Rust knows of them: which tokens have rows, and of what.
+
+use core::cell::Cell;
+
+use crate::batch::Batch;
+
+/// The last batch that was computed.
+#[derive(Default)]
+pub(super) struct LastBatch {
+    /// For each token whether it has an output; empty when there is no last batch.
+    pub(super) outputs: Vec<bool>,
+    /// The kinds of rows that the outputs have.
+    pub(super) computed: Computed,
+    /// Whether the rows of the outputs stand in their final order. llama.cpp moves them at the first access.
+    pub(super) ordered: Cell<bool>,
+    /// The sequences of the last batch that was encoded, sorted: the decoder of an encoder-decoder model works on these.
+    pub(super) encoded: Vec<llama_sys::llama_seq_id>,
+}
+
+/// The kinds of rows that the last batch has computed. llama.cpp's buffers have rows of the other kinds too, with earlier
+/// contents.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Computed {
+    pub(crate) logits: bool,
+    pub(crate) embeddings: bool,
+}
+
+impl LastBatch {
+    /// Forgets the outputs, before the next batch is computed.
+    pub(super) fn clear_outputs(&mut self) {
+        self.outputs.clear();
+        self.ordered.set(false);
+    }
+
+    /// Notes the outputs of a batch: of all its tokens, or of those that asked for one.
+    pub(super) fn set_outputs(&mut self, batch: &Batch, all: bool, computed: Computed) {
+        self.computed = computed;
+        match batch.outputs.as_slice() {
+            [output] => self.outputs.push(all || *output != 0),
+            outputs => self.outputs.extend(outputs.iter().map(|output| all || *output != 0)),
+        }
+    }
+
+    /// Notes the sequences that were encoded.
+    pub(super) fn set_encoded(&mut self, batch: &Batch) {
+        self.encoded.clone_from(&batch.seq_ids);
+        self.encoded.sort_unstable();
+        self.encoded.dedup();
+    }
+}
