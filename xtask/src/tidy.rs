@@ -3,6 +3,8 @@
 mod code;
 mod graph;
 mod hostile;
+mod language;
+mod modules;
 mod package;
 mod source;
 mod tracked;
