@@ -183,7 +183,7 @@ fn values_of_the_wrong_type_are_refused_by_name() {
         let mut forged = Forged::new();
         forged.writer.set(key, 1_u8);
         let error = forged.refused_by(&model);
-        assert!(error.to_string().ends_with(&format!("\"{key}\" is of type u8, expected str")), "{error}");
+        assert!(error.to_string().ends_with(&format!("\"{key}\" is of type u8, but must be str")), "{error}");
     }
     let mut forged = Forged::new();
     forged.writer.set("adapter.alora.invocation_tokens", "text");

@@ -391,7 +391,7 @@ fn metadata_of_no_model_is_refused_with_the_reason() {
     let error = empty(&with("general.alignment", 3_u32.into()), &[]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cannot make a model of this metadata: cannot write this as GGUF: \"general.alignment\" is 3, it must be a power \
+        "cannot make a model of this metadata: cannot write this as GGUF: \"general.alignment\" is 3, but must be a power \
          of two"
     );
 }
