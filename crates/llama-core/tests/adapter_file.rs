@@ -176,7 +176,7 @@ fn values_of_the_wrong_type_are_refused_by_name() {
     let error = forged.refused_by(&model);
     assert!(matches!(error.kind(), ErrorKind::AdapterFile { .. }));
     assert!(
-        error.to_string().ends_with("metadata key \"adapter.lora.alpha\" is of type u32, expected f32"),
+        error.to_string().ends_with("metadata key \"adapter.lora.alpha\" is of type u32, but must be f32"),
         "{error}"
     );
     for key in ["general.type", "general.architecture", "adapter.type"] {

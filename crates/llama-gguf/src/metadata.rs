@@ -159,11 +159,11 @@ mod tests {
         let metadata = sample();
         assert_eq!(
             metadata.get::<u32>("a").unwrap_err().to_string(),
-            "metadata key \"a\" is of type u16, expected u32"
+            "metadata key \"a\" is of type u16, but must be u32"
         );
         assert_eq!(
             metadata.get::<&[u32]>("b").unwrap_err().to_string(),
-            "metadata key \"b\" is of type arr of i32, expected arr of u32"
+            "metadata key \"b\" is of type arr of i32, but must be arr of u32"
         );
         assert_eq!(metadata.get::<u32>("x").unwrap_err().to_string(), "metadata key \"x\" is missing");
     }
