@@ -28,7 +28,7 @@ enum Rule {
 }
 
 impl Rule {
-    /// The places that the rule does not apply to, relative to [`SOURCES`].
+    /// Returns the places that the rule does not apply to, relative to [`SOURCES`].
     fn exempt(self) -> &'static [&'static str] {
         match self {
             Self::Context | Self::SequenceId => &["memory/", "memory.rs", "score.rs"],

@@ -11,10 +11,10 @@ use super::{Finding, language, modules};
 /// The most lines that a file may have.
 const LONGEST: usize = 600;
 
-/// The paths that may contain `unsafe`: two crates, and the use of the C API that one of them is compared with.
+/// The paths that may contain `unsafe`: two crates, and the C API loop that llama-core is compared with.
 const MAY_BE_UNSAFE: [&str; 3] = ["crates/llama-sys/", "crates/llama-core/", "benches/step/through_sys.rs"];
 
-/// Names that say nothing about what is inside.
+/// File names that do not tell the content.
 const SAY_NOTHING: [&str; 4] = ["utils", "helpers", "common", "manager"];
 
 /// Notes to oneself. Their content belongs in an error or an issue.
@@ -72,7 +72,7 @@ fn check_file(path: &Path, text: &str) -> Result<Vec<Finding>> {
         findings.extend(unfinished(path, code));
         findings.extend(modules::check(path, &name, text, &parts)?);
         if !MAY_BE_UNSAFE.iter().any(|prefix| name.starts_with(prefix)) {
-            let sentence = "`unsafe` belongs into llama-sys and llama-core only";
+            let sentence = "`unsafe` is allowed only in llama-sys and llama-core";
             findings.extend(lines_with_word(code, "unsafe").map(|line| Finding::new(path, line, sentence)));
         }
         if name.starts_with("crates/llama-gen/") {
@@ -122,11 +122,7 @@ fn unfinished(path: &Path, code: &str) -> Vec<Finding> {
         let ignored = line.trim_start().starts_with("#[ignore")
             || line.contains("cfg_attr(") && line.contains(", ignore");
         if ignored {
-            findings.push(Finding::new(
-                path,
-                index + 1,
-                "an ignored test never fails: make it run, or remove it",
-            ));
+            findings.push(Finding::new(path, index + 1, "an ignored test never fails: run it or remove it"));
         }
     }
     findings
