@@ -154,7 +154,9 @@ fn a_file_is_replaced_only_by_a_whole_one() {
 fn data_of_the_wrong_length_is_refused() {
     let mut writer = Writer::new();
     let error = writer.tensor("w", TensorType::F32, &[4], &[0u8; 15][..]).unwrap_err();
-    assert!(error.to_string().ends_with("the data of tensor \"w\" is 15 bytes, but its shape and type take 16"));
+    assert!(
+        error.to_string().ends_with("the data of tensor \"w\" is 15 bytes, but its shape and type take 16")
+    );
     for length in [15usize, 17] {
         let mut writer = Writer::new();
         writer.tensor_with("w", TensorType::F32, &[4], move |out| out.write_all(&vec![0; length])).unwrap();
