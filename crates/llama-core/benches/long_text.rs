@@ -21,7 +21,7 @@ const TEXTS: [(&str, &str); 3] = [
 const PRE_TOKENIZERS: [&str; 3] = ["llama3", "deepseek-llm", "tekken"];
 /// llama.cpp needs 321 bytes for a character.
 const STACK: usize = 1 << 30;
-/// What is expected to take longer is left out.
+/// The expected time from which a measurement is left out.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() {
@@ -82,7 +82,8 @@ fn lowest(call: impl Fn() -> usize) -> Duration {
     lowest
 }
 
-/// What all threads of this process have computed, in steps of 10 ms: wall time says little on a busy machine.
+/// Returns the processor time of all threads of this process, in steps of 10 ms. Wall time says little on a busy
+/// machine.
 fn processor_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("this is Linux");
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();

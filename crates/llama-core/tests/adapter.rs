@@ -31,7 +31,7 @@ fn logits(model: &Model, adapters: &[(&LoraAdapter, f32)]) -> Vec<f32> {
     logits_after(&mut context, &prompt(model), SEQ, 0)
 }
 
-/// The same in a context that has something in memory, which is forgotten before.
+/// Computes the logits in an existing context, whose memory is cleared before.
 fn logits_in(context: &mut Context) -> Vec<f32> {
     context.memory().clear(true).unwrap();
     let prompt = prompt(context.model());
@@ -267,7 +267,7 @@ fn an_activated_lora_has_its_invocation_tokens() {
     assert_eq!(logits(&model, &[(&activated, 1.0)]), logits(&model, &[(&adapter(&model, Tuned::Lora), 1.0)]));
 }
 
-/// As the documentation says: the prompt up to the invocation without, the rest with the adapter.
+/// Computes the prompt up to the invocation without the adapter and the rest with it, as the documentation says.
 #[test]
 fn an_activated_lora_is_switched_on_at_its_invocation() {
     let model = base();

@@ -11,8 +11,8 @@ use llama_core::{Context, ControlVector, LoraAdapter, Model, ModelParams};
 use llama_gguf::{Gguf, TensorType};
 use test_models::{Tiny, Tuned};
 
-/// What the allocator counts as in use while it keeps it for later; it settles after some hundred rounds. A hundred
-/// adapters lost would be a million bytes.
+/// The bytes that the allocator keeps for later but counts as in use. The number settles after some hundred rounds. A
+/// hundred lost adapters would be a million bytes.
 const SLACK: usize = 60_000;
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the user's code may do inside callbacks: nothing hangs, and nothing ends the process.
+//! User code inside callbacks: no allowed call hangs or ends the process.
 
 mod child;
 mod greedy;
@@ -158,7 +158,7 @@ fn while_an_adapter_is_dropped(set: SetCallback) {
     Context::new(&model, &params()).unwrap().set_adapters(&[(&adapter, 1.0)]).unwrap();
 }
 
-/// What is tried inside a callback; counts what was refused.
+/// The calls that are tried inside a callback; counts the refused ones.
 struct Calls {
     model: Model,
     adapter: Option<LoraAdapter>,

@@ -57,7 +57,7 @@ fn zero_adds_nothing() {
     assert!(difference(&plain, &logits(&mut context)) < 1e-6);
 }
 
-/// Of three layers, 1 and 2 can have a direction.
+/// Layers 1 and 2 of three can have a direction.
 #[test]
 fn layers_are_chosen_by_a_range() {
     let model = load(Tiny::Gemma3);

@@ -14,7 +14,8 @@ use test_models::Tiny;
 /// for many, and keys and values are rounded to 16 bits in the cache (2^-11 each) either way.
 const TOLERANCE: f32 = 1e-3;
 
-/// The same for a recurrence whose inputs come from matrices of 16 bits: what one token is off by goes on to the next.
+/// The tolerance for a recurrence whose inputs come from matrices of 16 bits, because the error of one token is
+/// carried to the next.
 const TOLERANCE_OF_JAMBA: f32 = 5e-3;
 
 const CAUSAL: [Tiny; 7] =

@@ -13,7 +13,7 @@ use llama_core::{
 };
 use test_models::{Tiny, smollm2};
 
-/// What the threads of a child do.
+/// The variable that selects the work of a child's threads.
 const DOES: &str = "LLAMA_EXIT_DOES";
 
 /// How long they do it.
@@ -106,7 +106,7 @@ fn work(does: Work, begun: &Begun) {
     }
 }
 
-/// What a child does; nothing in the parent.
+/// Runs the work of a child; does nothing in the parent.
 #[test]
 fn child() {
     let Ok(does) = env::var(DOES) else { return };

@@ -91,7 +91,7 @@ fn variances_heads_and_layers_that_cannot_be_computed() {
     assert_refused(&bytes, &words);
 }
 
-/// The same numbers by other ways than a file's metadata.
+/// Sets the numbers by other ways than a file's metadata.
 #[test]
 fn overrides_plans_and_models_made_in_memory() {
     #[track_caller]
@@ -119,7 +119,7 @@ fn overrides_plans_and_models_made_in_memory() {
     assert_refused(made, "the given metadata");
 }
 
-/// The same key with a number of every kind that cannot be, whatever the architecture.
+/// Sets a key to an invalid number of every kind, for every architecture.
 #[test]
 fn numbers_that_are_no_sizes() {
     for (tiny, key, value, words) in [

@@ -34,7 +34,7 @@ fn memory_stays_flat() {
     samplers_that_come_and_go();
 }
 
-/// What a small context takes at least: its cache and its buffers.
+/// The least bytes of a small context: its cache and its buffers.
 const CONTEXT: u64 = 200_000;
 
 fn contexts_of_one_model() {

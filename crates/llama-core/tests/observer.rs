@@ -13,7 +13,7 @@ use llama_core::{
 };
 use test_models::Tiny;
 
-/// What was seen of one tensor.
+/// The record of one tensor.
 #[derive(Clone, Debug)]
 struct Seen {
     name: String,

@@ -1,4 +1,4 @@
-//! What a plan says, measured against what llama.cpp takes; and what does not fit is refused, not tried.
+//! Plans, compared with llama.cpp's real use. Models that do not fit are refused without an attempt.
 
 mod greedy;
 mod rewritten;
@@ -15,7 +15,7 @@ fn planned(plan: &LoadPlan) -> [u64; 3] {
     [plan.weights(), plan.memory(), plan.compute()]
 }
 
-/// The same of a real context.
+/// Returns the memory that a real context takes.
 fn taken(context: &Context) -> [u64; 3] {
     let uses = context.memory_use().unwrap();
     let sum = |bytes: fn(&llama_core::MemoryUse) -> u64| uses.iter().map(bytes).sum();

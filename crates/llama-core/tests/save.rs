@@ -28,7 +28,7 @@ fn logits(model: &Model) -> Vec<f32> {
     logits_after(&mut Context::new(model, &params()).unwrap(), &prompt, SEQ, 0)
 }
 
-/// What an encoder makes of a text.
+/// Returns an encoder's embedding of a text.
 fn embedding(model: &Model) -> Vec<f32> {
     let mut context = Context::new(model, &params().embeddings(true)).unwrap();
     let prompt = tokens(model, "hello world");

@@ -47,7 +47,7 @@ fn sequences_go_back_to_them() {
     }
 }
 
-/// The same bytes in other cells: llama.cpp uses the memory of the first state again.
+/// Restores equal bytes into other cells: llama.cpp reuses the memory of the first state.
 #[test]
 fn cells_may_come_to_lie_differently() {
     for part in [StatePart::All, StatePart::Partial] {

@@ -172,7 +172,7 @@ fn pools_outlive_their_handles() {
     drop(two_threads(&model).attach_threadpool(&pool(2), None));
 }
 
-/// As long as no computation ends, any of the pools may be the one whose address the backend has.
+/// Exchanges pools while no computation ends, so that the backend may hold the address of any of them.
 #[test]
 fn pools_exchanged_between_aborts() {
     let model = load(Tiny::Llama);

@@ -151,8 +151,8 @@ fn what_may_go_to_other_threads() {
     sync::<llama_core::Error>();
 }
 
-/// What may not: for a type that is `Sync` the call below is ambiguous and does not compile. Says the same as
-/// tests/ui/context_is_not_sync.rs, in words that do not depend on the compiler's.
+/// Checks types that must not be shared: for a type that is `Sync` the call below is ambiguous and does not compile.
+/// tests/ui/context_is_not_sync.rs checks this too, but depends on the compiler's messages.
 #[test]
 fn what_may_not_be_shared_with_other_threads() {
     trait NotSync<Which> {

@@ -76,7 +76,8 @@ fn exhaustive(oracle: &mut Oracle<'_>, most: usize) -> Vec<Text> {
     ended
 }
 
-/// The same search as it is described, without sharing anything; compared by sums, until nothing can become better.
+/// Runs the documented search without sharing any computation. Texts are compared by sums, until none can become
+/// better.
 fn plain(oracle: &mut Oracle<'_>, width: usize, most: usize) -> Vec<Text> {
     let mut live: Vec<Text> = vec![(Vec::new(), 0.0)];
     let mut ended: Vec<Text> = Vec::new();

@@ -1,4 +1,4 @@
-//! What a generation says of its times, its tokens and its memory, and its span.
+//! The figures of a generation: times, tokens, memory, and its span.
 
 use core::time::Duration;
 use std::io::Write;

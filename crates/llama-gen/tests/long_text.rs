@@ -42,7 +42,8 @@ fn chosen(generate: Generate) -> (Vec<Token>, Vec<(usize, usize)>) {
     (tokens, lengths)
 }
 
-/// The same by hand: greedy tokens, the older half of what is not kept being dropped from a full memory.
+/// Computes the shifted text directly: greedy tokens, dropping the older half of the tokens that are not kept when
+/// the memory is full.
 fn shifted_by_hand(tiny: Tiny, prompt: &[Token], keep: usize, n: usize) -> Vec<Token> {
     let model = Model::load(tiny.path(), &ModelParams::default()).unwrap();
     let params = ContextParams::default().n_ctx(256).n_threads(1);

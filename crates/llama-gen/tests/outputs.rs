@@ -6,7 +6,7 @@ use llama_core::{Context, ContextParams, Model, ModelParams};
 use llama_gen::{BeamParams, Completion, Event, Finish, Llama};
 use test_models::{Tiny, smollm2};
 
-/// As [`Llama::builder`] loads it.
+/// Loads a tiny model as [`Llama::builder`] does.
 fn llama(tiny: Tiny) -> Llama {
     Llama::builder(tiny.path()).n_ctx(1024).n_threads(1).load().unwrap()
 }

@@ -1,4 +1,4 @@
-//! What was asked for is in the result, or is refused: nothing is left out in silence.
+//! Everything that was requested is in the result or is refused; no option is ignored silently.
 
 use futures::StreamExt as _;
 use futures::executor::block_on;
@@ -29,7 +29,7 @@ fn problems(error: &Error) -> &[String] {
     problems
 }
 
-/// What the events of a generation say.
+/// Collects a completion from the events of a generation.
 fn from_events(generate: Generate) -> Completion {
     let completion = generate.clone().complete().unwrap();
     let events: Vec<Event> = generate.tokens(true).stream().unwrap().map(Result::unwrap).collect();

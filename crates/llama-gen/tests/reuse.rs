@@ -1,4 +1,4 @@
-//! What is in memory from an earlier generation is not computed again, and the text is the same as if it were.
+//! A prefix in memory from an earlier generation is not computed again, and the text is unchanged.
 
 use llama_core::{ContextParams, Token, TokenizeOptions};
 use llama_gen::{Completion, Generate, Llama, LlamaBuilder};

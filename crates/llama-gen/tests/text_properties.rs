@@ -26,7 +26,7 @@ fn decoded<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     pieces
 }
 
-/// What is shown of chunks, chunk by chunk, and the stop string; what the end shows is the last.
+/// Returns the text that is shown for each chunk and at the end, and the stop string.
 fn matched<S: AsRef<str>>(stops: &[String], chunks: &[S]) -> (Vec<String>, Option<String>) {
     let mut matcher = StopMatcher::new(stops);
     let mut pieces = Vec::new();
@@ -45,7 +45,7 @@ fn matched<S: AsRef<str>>(stops: &[String], chunks: &[S]) -> (Vec<String>, Optio
     (pieces, None)
 }
 
-/// What is kept back is the beginning of a stop string.
+/// Checks that the text kept back is the beginning of a stop string.
 fn check_held(matcher: &StopMatcher, stops: &[String]) {
     let held = matcher.held();
     assert!(stops.iter().any(|stop| stop.starts_with(held)) || held.is_empty(), "{held:?} of {stops:?}");
@@ -90,7 +90,7 @@ const PARTS: &[&str] = &[
     "\0",
 ];
 
-/// What is no UTF-8: ends without beginnings, beginnings without ends, surrogates, overlong forms, too large numbers.
+/// Invalid UTF-8: ends without beginnings, beginnings without ends, surrogates, overlong forms, too large numbers.
 const BROKEN: &[&[u8]] = &[
     b"\x80",
     b"\xff",

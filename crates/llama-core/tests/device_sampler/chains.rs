@@ -1,4 +1,4 @@
-//! What chains do on the device, beside what they do on the CPU.
+//! Chains on the device, compared with chains on the CPU.
 
 use std::cell::RefCell;
 
@@ -87,7 +87,7 @@ fn what_is_left_is_read_back() {
     assert_eq!(context.sample(prompt.len() - 1).unwrap(), token);
 }
 
-/// What a chain on the CPU leaves of a row.
+/// Returns the candidates that a chain on the CPU leaves of a row.
 fn applied(builder: SamplerChainBuilder, row: &[f32]) -> Vec<(Token, f32)> {
     let mut candidates = Candidates::from_logits(row);
     built(builder).apply(&mut candidates).unwrap();
@@ -222,8 +222,8 @@ fn random_chains_leave_what_they_leave_on_the_cpu() {
     result.unwrap();
 }
 
-/// The same tokens, but for one at the edge of what is kept, and the same logits but for rounding, which a low temperature
-/// makes large.
+/// Asserts equal tokens, except for one at the edge of the kept ones, and equal logits except for rounding, which a
+/// low temperature magnifies.
 #[track_caller]
 fn assert_alike(found: &[(Token, f32)], expected: &[(Token, f32)]) {
     let logit_of = |all: &[(Token, f32)], token| all.iter().find(|it| it.0 == token).map(|it| it.1);

@@ -97,7 +97,7 @@ fn several_results_of_a_sequence_are_sampled_in_order() {
     assert_eq!(all.n_samplers_for_device(&chain), 1);
 }
 
-/// As many as there can be, of everything: inputs of the graph, nodes, sequences.
+/// Uses the largest possible numbers of inputs of the graph, nodes and sequences.
 #[test]
 fn many_samplers_and_results_fit_into_the_graph() {
     let model = load(Tiny::Llama);

@@ -16,7 +16,7 @@ use crate::{base, metadata_changes, tensor_changes, tensors};
 pub(crate) enum Source {
     /// By `Model::from_metadata`: llama.cpp chooses names and shapes of the tensors.
     Metadata,
-    /// As a file, with the tensors that llama.cpp would choose, or some of them.
+    /// A file, with the tensors that llama.cpp would choose, or some of them.
     File,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Case {
     pub(crate) metadata: Metadata,
     pub(crate) tensors: Vec<Tensor>,
     pub(crate) loads_mtp: bool,
-    /// What differs from a model that should work.
+    /// The differences from a model that should work.
     pub(crate) changes: Vec<String>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn is_plain(number: u64) -> bool {
     number < 2 * ARCHITECTURES.len() as u64
 }
 
-/// What a case is of, without the work of making the rest.
+/// The description of a case, without the work of making its model.
 #[derive(Clone, Copy)]
 pub(crate) struct Named {
     pub(crate) architecture: &'static str,

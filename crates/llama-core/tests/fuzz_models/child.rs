@@ -15,7 +15,7 @@ use crate::trial::{self, Outcome};
 
 /// The cases of a child: the first one and the one after the last.
 const CASES: &str = "LLAMA_FUZZ_CHILD";
-/// What each line of the journal begins with. The test harness writes lines as well.
+/// The beginning of each line of the journal, because the test harness writes lines too.
 const MARK: char = '\u{1e}';
 /// A child that says nothing for so long hangs. A case takes milliseconds.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -23,7 +23,7 @@ const SILENCE: Duration = Duration::from_secs(60);
 #[cfg(unix)]
 const ADDRESS_SPACE: u64 = 6 << 20;
 
-/// What became of a case.
+/// The outcome of a case.
 pub(crate) enum Ending {
     Outcome(Outcome, String),
     /// The process ended, or said nothing any more; in which stage, and how.
@@ -41,7 +41,7 @@ pub(crate) fn cases() -> Option<Range<u64>> {
     Some(first.parse().unwrap()..end.parse().unwrap())
 }
 
-/// What a child does.
+/// Runs cases in a child process.
 pub(crate) fn run(cases: Range<u64>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");

@@ -36,7 +36,7 @@ const JOBS: &str = "LLAMA_FUZZ_JOBS";
 /// Cases of one child.
 const SHARE: u64 = 1000;
 
-/// What a child does; nothing in the parent.
+/// Runs the work of a child; does nothing in the parent.
 #[test]
 fn child() {
     if let Some(cases) = child::cases() {

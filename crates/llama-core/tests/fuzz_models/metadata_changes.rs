@@ -1,4 +1,4 @@
-//! What can be wrong with metadata.
+//! Makes metadata wrong.
 
 use llama_gguf::{Array, Metadata, Value};
 

@@ -1,4 +1,4 @@
-//! What became of all cases, by architecture.
+//! Reports the outcomes of all cases by architecture.
 
 use core::fmt::Write as _;
 use std::collections::BTreeMap;

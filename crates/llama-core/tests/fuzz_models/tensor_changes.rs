@@ -1,4 +1,4 @@
-//! What can be wrong with tensors.
+//! Makes tensors wrong.
 
 use std::collections::BTreeSet;
 

@@ -17,7 +17,7 @@ pub(crate) struct Tensor {
     pub(crate) filling: Filling,
 }
 
-/// What is in a tensor.
+/// The contents of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Filling {
     /// Small numbers around 0, or around 1 in norms.

@@ -1,4 +1,4 @@
-//! What is done with a model, and how it ended.
+//! Tries a model and records the outcome.
 
 use std::path::Path;
 

@@ -29,7 +29,7 @@ pub(crate) fn started(model: &Model, params: &ContextParams, length: usize) -> (
     (context, prompt)
 }
 
-/// What is decoded; encoders have read something before.
+/// Decodes the input and returns its tokens. Encoders have read a text before.
 pub(crate) fn read_input(context: &mut Context) -> Vec<Token> {
     let model = context.model().clone();
     let prompt = tokens(&model, PROMPT);
@@ -49,7 +49,7 @@ pub(crate) fn fresh(model: &Model, params: &ContextParams) -> Context {
     context
 }
 
-/// What a context says next: the logits after one more token, and the greedy text from there.
+/// The continuation of a context: the logits after one more token, and the greedy text from there.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Future {
     pub(crate) logits: Vec<f32>,
@@ -63,7 +63,7 @@ impl Future {
         Self { logits, text: ids(&go_on(context, seq_id, at + 1, next, 12)) }
     }
 
-    /// The same text, and logits as close as sums in another order are.
+    /// Asserts equal texts, and logits as close as sums in another order are.
     #[track_caller]
     pub(crate) fn assert_close(&self, other: &Self, what: impl std::fmt::Display) {
         assert_eq!(self.text, other.text, "{what}");

@@ -119,7 +119,7 @@ fn load(walk: &mut Walk, subjects: &mut Subjects) {
     }
 }
 
-/// Of this model and of others, with scales that are none, dropped while they are attached.
+/// Sets adapters of this model and of others, with invalid scales, dropped while they are attached.
 fn set(walk: &mut Walk, subjects: &mut Subjects) {
     let adapters = all(subjects);
     let [first, second, third] = &adapters[..] else { unreachable!() };

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Names the cases to run, one after the other with commas.
 const CASES: &str = "LLAMA_HOSTILE_CASES";
-/// What each line of a child to its parent begins with.
+/// The beginning of each line from a child to its parent.
 pub(crate) const MARK: char = '\u{1e}';
 /// The line at the end, with the number of steps.
 pub(crate) const DONE: &str = "done";
@@ -25,12 +25,12 @@ pub(crate) enum Ending {
     Early { case: String, how: String },
 }
 
-/// What a child did.
+/// The report of a child.
 pub(crate) struct Report {
     pub(crate) ending: Ending,
     pub(crate) steps: u64,
     pub(crate) last_step: String,
-    /// What each case took.
+    /// The time of each case.
     pub(crate) times: Vec<(Duration, String)>,
 }
 

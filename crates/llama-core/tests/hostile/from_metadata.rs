@@ -20,7 +20,7 @@ pub(crate) const CASES: &[Case] = &[
     ("TensorView::elements", |walk, _| views(walk, |view| _ = view.elements())),
 ];
 
-/// What goes wrong in a tensor's bytes.
+/// An error in a tensor's bytes.
 #[derive(Debug)]
 struct Odd;
 
@@ -53,7 +53,7 @@ fn types(parts: &Parts) -> Vec<(String, TensorType)> {
     parts.tensors.iter().map(|tensor| (tensor.name.clone(), tensor.kind)).collect()
 }
 
-/// What could be made must work.
+/// Uses a model that could be made, which must work.
 fn use_it(walk: &mut Walk, what: &str, model: Option<Model>) {
     let Some(model) = model else { return };
     walk.call(format!("{what}, text"), || model.vocab().tokenize("<s> a \0", Default::default()));

@@ -71,7 +71,7 @@ fn numbers(walk: &mut Walk, mut with: impl FnMut(&mut Walk, &str, u32, u32)) {
     }
 }
 
-/// What could be loaded must work.
+/// Uses a model that could be loaded, which must work.
 fn use_it(walk: &mut Walk, what: &str, model: Option<Model>) {
     let Some(model) = model else { return };
     let params = ContextParams::default().n_ctx(256).n_threads(1);

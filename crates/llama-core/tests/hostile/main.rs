@@ -116,7 +116,7 @@ fn no_function_is_named_twice() {
     assert_eq!(names.len(), cases.len());
 }
 
-/// What a child does; nothing in the parent.
+/// Runs the work of a child; does nothing in the parent.
 #[test]
 fn child() {
     let Some(names) = child::names() else { return };

@@ -107,7 +107,7 @@ fn seq_div(walk: &mut Walk, subjects: &mut Subjects) {
     });
 }
 
-/// What was changed is applied with the next batch.
+/// Decodes a batch, which applies the changes.
 pub(crate) fn go_on(walk: &mut Walk, context: &mut llama_core::Context) {
     if walk.is_poisoned() {
         return;

@@ -57,7 +57,7 @@ pub(crate) const CASES: &[Case] = &[
 
 const SOME: [Tiny; 3] = [Tiny::Qwen3Moe, Tiny::Jamba, Tiny::Bert];
 
-/// What could be loaded must work.
+/// Uses a model that could be loaded, which must work.
 fn use_it(walk: &mut Walk, what: &str, tiny: Tiny, params: &ModelParams) {
     let Some(model) = walk.call(what, || Model::load(tiny.path(), params)) else { return };
     walk.call(format!("{what}, text"), || model.vocab().tokenize("<s> a \0", Default::default()));
@@ -162,7 +162,7 @@ const NUMBERS: [&str; 8] = [
     "pooling_type",
 ];
 
-/// Of the type that the key has, so that llama.cpp takes them.
+/// Returns odd values of the key's own type, so that llama.cpp accepts them.
 fn odd_values(value: &llama_gguf::Value) -> Vec<KvValue> {
     use llama_gguf::Value;
     match value {

@@ -175,7 +175,7 @@ fn with_right_checksums(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// What files say of themselves: good ones, others, and damaged ones.
+/// Tries the descriptions of good, foreign and damaged files.
 fn infos(walk: &mut Walk, subjects: &mut Subjects, with: impl Fn(&StateInfo)) {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("state");

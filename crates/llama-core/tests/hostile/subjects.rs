@@ -1,4 +1,4 @@
-//! What the functions are tried on: models of every kind, and contexts of every shape, some of them poisoned.
+//! The subjects of the functions: models of every kind, and contexts of every shape, some of them poisoned.
 
 use llama_core::{
     AttentionType, Batch, CacheType, Context, ContextParams, Error, Model, ModelParams, PoolingType, Pos,
@@ -105,7 +105,7 @@ pub(crate) fn fill(context: &mut Context) {
     try_fill(context).unwrap();
 }
 
-/// As `fill`, for contexts that may be too small.
+/// Fills a context as `fill` does, and returns an error when it is too small.
 pub(crate) fn try_fill(context: &mut Context) -> Result<(), Error> {
     if context.has_memory() {
         context.memory().clear(false)?;

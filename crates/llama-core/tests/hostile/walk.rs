@@ -10,7 +10,7 @@ use crate::child::{DONE, MARK};
 /// See the module.
 pub(crate) struct Walk {
     case: &'static str,
-    /// What the steps are made on.
+    /// The subject of the steps.
     subject: String,
     /// Whether an earlier call on it failed inside llama.cpp.
     is_poisoned: bool,

@@ -16,7 +16,7 @@ const A: SeqId = SeqId::new(0);
 const B: SeqId = SeqId::new(1);
 const C: SeqId = SeqId::new(2);
 
-/// What logits may differ by when the same tokens were computed in other batches; see tests/decode.rs.
+/// The largest difference of logits when the same tokens were computed in other batches; see tests/decode.rs.
 const TOLERANCE: f32 = 5e-3;
 
 /// A cache, the window of a sliding-window model beside it, a recurrent state, and both.

@@ -1,4 +1,4 @@
-//! What must hold for any row.
+//! Properties that hold for any row.
 
 use super::*;
 use proptest::prelude::*;

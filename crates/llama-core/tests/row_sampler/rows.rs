@@ -38,7 +38,7 @@ pub(crate) fn normal(length: usize, mean: f32, deviation: f32, seed: u64) -> Vec
     (0..length).map(|_| mean + deviation * random.normal()).collect()
 }
 
-/// As models have them: most are unlikely, some stand out.
+/// Returns a row like a model's: most tokens are unlikely, some stand out.
 pub(crate) fn peaked(length: usize, seed: u64) -> Vec<f32> {
     let mut row = normal(length, -2.0, 2.2, seed);
     let mut random = Random::new(seed + 1);

@@ -27,7 +27,7 @@ fn tied(length: usize, seed: u64) -> Vec<Vec<f32>> {
     rows
 }
 
-/// As logits of half precision are.
+/// Returns a row like logits of half precision.
 fn rounded(length: usize, mean: f32, seed: u64) -> Vec<f32> {
     rows::normal(length, mean, 2.5, seed).iter().map(|logit| (logit * 64.0).round() / 64.0).collect()
 }

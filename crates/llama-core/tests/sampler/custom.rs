@@ -85,7 +85,7 @@ fn probing(panics: Panics) -> (SamplerChain, Arc<AtomicUsize>) {
     (chain, alive)
 }
 
-/// What a call panicked with.
+/// Returns the message with which a call panicked.
 fn panic_of<R>(call: impl FnOnce() -> R) -> String {
     let payload = catch_unwind(AssertUnwindSafe(call)).err().expect("a panic");
     payload.downcast_ref::<String>().unwrap().clone()

@@ -29,7 +29,7 @@ pub(crate) fn run(plan: &Plan) {
     }
 }
 
-/// What the last batch gave.
+/// The results of the last batch.
 #[derive(Debug)]
 struct Results {
     outputs: Vec<bool>,

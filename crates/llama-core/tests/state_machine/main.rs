@@ -25,8 +25,8 @@ use resident::resident_bytes;
 
 /// The sequences of a normal run.
 const SEQUENCES: u32 = 500;
-/// What the process may grow by after the first fifth of the sequences: less than a few contexts, of which each
-/// sequence makes one and more. Allocators and thread stacks take their time to fill.
+/// The bytes by which the process may grow after the first fifth of the sequences: less than a few contexts, of which
+/// each sequence makes at least one. Allocators and thread stacks take their time to fill.
 const GROWTH: u64 = 24 << 20;
 
 fn number(variable: &str) -> Option<u32> {

@@ -1,4 +1,5 @@
-//! What a context's memory should hold: a plain model of the positions of each sequence, for each kind of memory.
+//! The expected contents of a context's memory: a plain model of the positions of each sequence, for each kind of
+//! memory.
 
 use std::ops::RangeInclusive;
 

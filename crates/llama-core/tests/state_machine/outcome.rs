@@ -1,4 +1,4 @@
-//! What a call comes to, and what it must come to.
+//! The outcome of a call, and the expected outcome.
 
 use std::fmt::Debug;
 
@@ -6,7 +6,7 @@ use llama_core::{DecodeError, Error, ErrorKind};
 
 use crate::tally;
 
-/// What a call must come to: nothing wrong, or an error of a kind.
+/// The expected outcome of a call: success, or an error of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
     Fine,

@@ -1,7 +1,8 @@
-//! What a sequence of calls is made of: a model, the parameters of a context, and calls with values of every kind.
+//! The parts of a sequence of calls: a model, the parameters of a context, and calls with values of every kind.
 //!
-//! Values are numbers to be read against what is there when the call is made (the next position, a sequence that the
-//! context has), so that most calls are good ones, and a plan stays meaningful when proptest takes calls out of it.
+//! Values are numbers that are interpreted by the context's state at the time of the call (the next position, a
+//! sequence that the context has). Most calls are therefore valid, and a plan stays meaningful when proptest removes
+//! calls from it.
 
 use llama_core::{AttentionType, CacheType, ContextParams, FlashAttention, PoolingType};
 use proptest::prelude::*;
@@ -130,12 +131,12 @@ pub(crate) enum Call {
         n: usize,
         seq: u32,
     },
-    /// The same for several sequences at once, their tokens in turn.
+    /// Several sequences at once, with alternating tokens.
     Together {
         n: usize,
         seqs: u32,
     },
-    /// The same with each token in two sequences.
+    /// Two sequences that share each token.
     Shared {
         n: usize,
         first: u32,

@@ -1,4 +1,4 @@
-//! What each tiny model is, as far as its calls depend on it.
+//! The properties of each tiny model that its calls depend on.
 
 use llama_core::{AttentionType, CacheType, Context, PoolingType};
 use test_models::Tiny;

@@ -1,4 +1,4 @@
-//! What an answer is whatever a model writes: calls are whole or left out, unknown tools are named, no text is lost.
+//! Properties of every answer: calls are complete or left out, unknown tools are named, no text is lost.
 
 use llama_gen::chat::{Answer, ChatPrompt, ChatRequest, ChatTemplate, Message, Tool, ToolCall, ToolChoice};
 use serde_json::{Value, json};

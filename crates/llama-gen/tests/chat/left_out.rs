@@ -1,4 +1,4 @@
-//! What templates do not show is told, and refused where it is what somebody has said.
+//! Parts that a template does not show are reported, and refused when a user or tool has said them.
 
 use llama_gen::ErrorKind;
 use llama_gen::chat::{ChatPrompt, ChatRequest, ChatTemplate, LeftOut, Message, Tool, ToolCall, ToolChoice};

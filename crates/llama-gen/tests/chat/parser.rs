@@ -31,7 +31,7 @@ static PROMPTS: LazyLock<Vec<ChatPrompt>> = LazyLock::new(|| {
     NAMES.iter().map(|name| load(name).render(&request).unwrap()).collect()
 });
 
-/// What answers are made of, and parts of it.
+/// The parts that answers are made of.
 const PIECES: [&str; 44] = [
     "<think>",
     "</think>",
@@ -95,7 +95,7 @@ fn read(prompt: &ChatPrompt, text: &str, size: usize) -> (Answer, llama_gen::Res
     (joined, answer)
 }
 
-/// What must hold of an answer whatever it is.
+/// Checks the properties that hold for every answer.
 fn check(prompt: &ChatPrompt, text: &str, joined: Answer, answer: Answer) {
     assert_eq!(answer, prompt.parse(text).unwrap(), "{text:?}");
     assert_eq!(

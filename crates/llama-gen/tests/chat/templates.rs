@@ -70,7 +70,7 @@ fn question() -> Message {
     Message::user("Name a river.")
 }
 
-/// What a template is asked, each under a name.
+/// Returns the requests for a template, each with a name.
 fn requests() -> Vec<(&'static str, ChatRequest)> {
     let system = || Message::system("Be brief.");
     let calling = Message::assistant("").tool_call(call());
@@ -188,7 +188,7 @@ fn as_written(
     Some(whole.text().strip_prefix(prompt.text())?.to_owned())
 }
 
-/// What the texts of turns end with, which are tokens that end a generation.
+/// The endings of turns, which are tokens that end a generation.
 const ENDS: [&str; 22] = [
     "<|im_end|>",
     "</s>",

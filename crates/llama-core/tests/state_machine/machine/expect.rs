@@ -1,4 +1,4 @@
-//! What each call must come to, from what is known about the context.
+//! The expected outcome of each call, from the known state of the context.
 
 use llama_core::PoolingType;
 use test_models::Tiny;
@@ -111,7 +111,7 @@ impl Machine {
         }
     }
 
-    /// What is wrong with a sequence or a range, before anything is asked of the memory.
+    /// Returns the error for an invalid sequence or range, before the memory is asked.
     pub(super) fn expect_arguments(
         &self,
         seqs: &[i32],
