@@ -24,8 +24,9 @@ const BAD_STARTS: [(&str, &str); 4] = [
     ("Of", "start with a verb for a function and with a noun for a type or field"),
 ];
 
-/// Wording of an error that does not say which part is the fact and which the requirement.
-const BAD_ERROR: &str = ": it is ";
+/// Wording of an error that does not say which part is the fact and which the requirement. In two parts, because this
+/// file is checked too.
+const BAD_ERROR: &str = concat!(": it", " is ");
 
 /// Checks one source file, if it is in a checked crate.
 pub(super) fn check(path: &Path, name: &str, parts: &Parts<'_>) -> Vec<Finding> {
