@@ -8,7 +8,7 @@ use crate::flaw::Flaw;
 /// The error of every function that reads, checks or writes.
 ///
 /// The messages are meant for users: they name the value, the limit and, if there is one, the remedy.
-/// [`Error::offset`] returns the byte of the file that the error is about.
+/// [`Error::offset`] returns the place in the file that the error is about.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -73,7 +73,7 @@ pub enum Error {
          download or copy the file again"
     )]
     Truncated {
-        /// The byte at which the item begins.
+        /// The offset of the item in the file, in bytes.
         offset: u64,
         /// The item that was being read.
         item: String,
@@ -91,9 +91,9 @@ pub enum Error {
     TruncatedData {
         /// The first incomplete tensor.
         name: String,
-        /// The byte of the file at which its data begins.
+        /// The offset of its data in the file, in bytes.
         offset: u64,
-        /// The byte of the file at which its data ends.
+        /// The offset of the end of its data in the file, in bytes.
         end: u64,
         /// The length of the file in bytes.
         length: u64,
@@ -102,7 +102,7 @@ pub enum Error {
     /// The file contradicts the format.
     #[error("corrupt at byte {offset}: {flaw}")]
     Corrupt {
-        /// The byte of the file with the flaw.
+        /// The offset of the flaw in the file, in bytes.
         offset: u64,
         /// The flaw.
         flaw: Flaw,
@@ -143,7 +143,7 @@ pub enum Error {
     /// The operating system failed to read.
     #[error("cannot read at byte {offset}: {cause}")]
     Read {
-        /// The byte of the file at which reading failed.
+        /// The offset in the file at which reading failed, in bytes.
         offset: u64,
         /// The system's reason.
         cause: io::Error,
@@ -158,7 +158,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns the byte of the file that the error is about, if there is one.
+    /// Returns the offset in the file that the error is about, in bytes, if there is one.
     #[must_use]
     pub fn offset(&self) -> Option<u64> {
         match self {

@@ -192,7 +192,7 @@ impl Gguf {
         self.alignment
     }
 
-    /// Returns the byte of the file at which the data section begins. Corresponds to `gguf_get_data_offset`.
+    /// Returns the offset of the data section in the file, in bytes. Corresponds to `gguf_get_data_offset`.
     #[must_use]
     pub fn data_offset(&self) -> u64 {
         self.data_offset
@@ -204,7 +204,7 @@ impl Gguf {
         self.data_bytes
     }
 
-    /// Returns the bytes of the file that hold a tensor's data.
+    /// Returns the range of bytes in the file that holds a tensor's data.
     #[must_use]
     pub fn tensor_range(&self, info: &TensorInfo) -> Range<u64> {
         let start = self.data_offset.saturating_add(info.offset());
