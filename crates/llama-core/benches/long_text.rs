@@ -1,5 +1,6 @@
-//! Tokenises texts of growing length by llama.cpp's function alone and by `Vocab::tokenize`, and prints a table: what a token
-//! costs must not depend on how many there are. `cargo bench -p llama-core --bench long_text`; Linux, for the clock.
+//! Tokenises texts of growing length by llama.cpp's function alone and by `Vocab::tokenize`, and prints a table. The
+//! cost of a token must not depend on the number of tokens. `cargo bench -p llama-core --bench long_text`; Linux, for
+//! the clock.
 
 #![allow(clippy::print_stdout, reason = "the table is the result")]
 
@@ -10,16 +11,16 @@ use std::time::Duration;
 
 use llama_core::{Model, ModelParams, TokenizeOptions};
 
-/// In characters.
+/// The lengths in characters.
 const LENGTHS: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
-/// Prose, one word, and what is full of user-defined tokens.
+/// Prose, one word, and a text full of user-defined tokens.
 const TEXTS: [(&str, &str); 3] = [
     ("prose", "The harbour lay quiet under a thin fog, and the boats came in with 42 crates.\n"),
     ("one word", "a"),
     ("user-defined tokens", "ab,cd\n\n"),
 ];
 const PRE_TOKENIZERS: [&str; 3] = ["llama3", "deepseek-llm", "tekken"];
-/// llama.cpp needs 321 bytes for a character.
+/// The stack for llama.cpp's function, which needs 321 bytes for a character.
 const STACK: usize = 1 << 30;
 /// The expected time from which a measurement is left out.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,7 +52,7 @@ fn measure(model: &Model, raw: &Raw, name: &str, what: &str, part: &str) {
         let there = if expected < PATIENCE {
             let there = lowest(|| raw.tokenize(&text));
             assert_eq!(raw.tokenize(&text), n_tokens, "{name} {what}");
-            // By the square at worst.
+            // Quadratic in the worst case.
             expected = there * 100;
             each(there).to_string()
         } else {
@@ -61,7 +62,7 @@ fn measure(model: &Model, raw: &Raw, name: &str, what: &str, part: &str) {
     }
 }
 
-/// The processor time of a call: the lowest of three, each of as many calls as take a fifth of a second.
+/// Returns the processor time of a call: the lowest of three, each over as many calls as take a fifth of a second.
 fn lowest(call: impl Fn() -> usize) -> Duration {
     let mut lowest = Duration::MAX;
     for _ in 0..3 {
@@ -110,7 +111,7 @@ impl Raw {
         Self(model)
     }
 
-    /// The number of tokens of a text that is given at once, on a stack that is large enough.
+    /// Returns the number of tokens of a whole text, computed on a stack that is large enough.
     fn tokenize(&self, text: &str) -> usize {
         let run = || {
             let mut tokens = vec![0; text.len() + 16];
@@ -137,7 +138,7 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // SAFETY: the model was loaded by this program, and nothing uses it any more.
+        // SAFETY: the model was loaded by this program, and nothing uses it any longer.
         unsafe { llama_sys::llama_model_free(self.0) };
     }
 }

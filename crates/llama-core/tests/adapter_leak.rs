@@ -1,6 +1,6 @@
-//! Nothing is lost: adapters, control vectors and models made in memory come and go, and memory stays as it was.
+//! Adapters, control vectors and models made in memory are created and dropped without a leak.
 //!
-//! One test, since the memory of the process is also that of tests beside it.
+//! A single test, because the measured memory of the process includes that of concurrent tests.
 
 mod greedy;
 mod heap;
@@ -30,7 +30,7 @@ fn adapters_of_one_model() {
     assert_returned(500, SLACK, || drop(LoraAdapter::load(&model, Tuned::Lora.path()).unwrap()));
 }
 
-/// Attached, dropped while attached, and freed with the context and the model.
+/// Attaches adapters, drops them while attached, and frees them with the context and the model.
 fn adapters_in_contexts() {
     let model = load(Tiny::Llama);
     let prompt = tokens(&model, "Hello");

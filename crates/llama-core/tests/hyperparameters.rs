@@ -1,4 +1,4 @@
-//! Numbers and types in a model file that llama.cpp takes unseen and cannot compute with are refused at load.
+//! Numbers and types in a model file that llama.cpp does not check and cannot compute with are refused at load.
 
 #[path = "rewritten/mod.rs"]
 mod rewritten;
@@ -141,7 +141,7 @@ fn numbers_that_are_no_sizes() {
     }
 }
 
-/// A copy of a tiny model whose tensors are changed: `None` leaves one out.
+/// Returns a copy of a tiny model whose tensors are changed: `None` leaves one out.
 fn with_tensors(tiny: Tiny, change: impl Fn(&str, TensorType) -> Option<TensorType>) -> Vec<u8> {
     let bytes = tiny.bytes();
     let gguf = Gguf::from_bytes(&bytes).unwrap();
@@ -187,7 +187,7 @@ fn tensors_that_are_read_whether_or_not_they_are_there() {
     }
 }
 
-/// Drafts whose table of embeddings is that of another model.
+/// Drafts whose table of embeddings belongs to another model are not saved.
 #[test]
 fn a_model_without_embeddings_is_not_saved() {
     let key = |name: &str| format!("eagle3.{name}");

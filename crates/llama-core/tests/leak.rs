@@ -1,6 +1,6 @@
-//! Nothing is lost: models, contexts and failures come and go, and memory stays as it was.
+//! Models, contexts and failures come and go without a leak.
 //!
-//! One test, since the memory of the process is also that of tests beside it.
+//! A single test, because the measured memory of the process includes that of concurrent tests.
 
 mod greedy;
 mod resident;

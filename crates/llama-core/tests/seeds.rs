@@ -1,4 +1,4 @@
-//! Seeds: every number reproduces, `u32::MAX` too, and a drawn one is told and reproduces then.
+//! Every seed reproduces, including `u32::MAX`, and a drawn seed is reported and reproduces.
 
 mod greedy;
 
@@ -11,7 +11,7 @@ const SEEDS: [u32; 6] = [0, 1, 0x7fff_fffe, 0x7fff_ffff, u32::MAX - 1, u32::MAX]
 /// A name, and the function that makes a chain from a seed.
 type Kind = (&'static str, fn(&Model, Seed) -> SamplerChainBuilder);
 
-/// A chain of each sampler that uses random numbers.
+/// The samplers that use random numbers, each in a chain.
 const KINDS: [Kind; 5] = [
     ("dist", |_, seed| SamplerChain::builder().dist(seed)),
     ("xtc", |_, seed| SamplerChain::builder().xtc(0.5, 0.001, seed).greedy()),

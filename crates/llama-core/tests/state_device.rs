@@ -1,4 +1,4 @@
-//! States that are kept on the device: restored as they were, and impossible to mistake.
+//! States on the device are restored unchanged, and cannot be confused.
 
 mod going_on;
 mod greedy;
@@ -10,7 +10,7 @@ use llama_core::{
 };
 use test_models::Tiny;
 
-/// Flash attention stores values row by row.
+/// Returns parameters with flash attention, which stores values row by row.
 fn rows() -> ContextParams {
     params().n_ctx(768).n_seq_max(3).flash_attention(FlashAttention::Enabled)
 }

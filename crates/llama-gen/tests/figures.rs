@@ -82,7 +82,7 @@ fn memory_is_that_of_the_context() {
     assert!((state..state + 256).contains(&checkpoints), "{checkpoints}, {state}");
 }
 
-/// Where spans are written to when they are closed.
+/// The destination of spans when they are closed.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 

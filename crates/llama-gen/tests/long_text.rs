@@ -1,4 +1,4 @@
-//! Texts longer than the context: each choice of what happens then.
+//! Texts longer than the context, with each choice for a full context.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,7 +19,7 @@ fn tokens(llm: &Llama, text: &str) -> Vec<Token> {
     llm.model().vocab().tokenize(text, TokenizeOptions::default()).unwrap()
 }
 
-/// A prompt of that many tokens.
+/// Returns a prompt of this many tokens.
 fn prompt(llm: &Llama, n: usize) -> Vec<Token> {
     let words = "The quick brown fox jumps over the lazy dog ".repeat(n);
     tokens(llm, &words)[..n].to_vec()
@@ -29,7 +29,7 @@ fn endless(generate: Generate, n: u32) -> Generate {
     generate.max_tokens(n).temperature(0.0).ignore_eos(true)
 }
 
-/// The tokens that were chosen, and the lengths before and after each shortening.
+/// Returns the chosen tokens, and the lengths before and after each shortening.
 fn chosen(generate: Generate) -> (Vec<Token>, Vec<(usize, usize)>) {
     let (mut tokens, mut lengths) = (Vec::new(), Vec::new());
     for event in generate.tokens(true).stream().unwrap() {

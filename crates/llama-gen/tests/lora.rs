@@ -1,4 +1,4 @@
-//! LoRA adapters of single generations: the list given is the list active.
+//! LoRA adapters of single generations: a given list replaces the active one.
 
 use llama_core::{LoraAdapter, TokenizeOptions};
 use llama_gen::{ErrorKind, Event, Generate, Llama};
@@ -10,7 +10,7 @@ fn load(path: std::path::PathBuf) -> Llama {
 
 const PROMPT: &str = "hello world, the river and the stone";
 
-/// The greedy text, and for each of its tokens the log-probability.
+/// Returns the greedy text, and the log-probability of each of its tokens.
 fn run(generate: Generate) -> (String, Vec<f32>, usize) {
     let generate = generate.max_tokens(16).temperature(0.0).ignore_eos(true).log_probabilities(1);
     let (mut text, mut probabilities) = (String::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! Contexts plan logits for as many tokens of a batch as their driver looks at, and no more.
+//! Contexts plan logits for exactly the tokens of a batch that their driver reads.
 
 use futures::StreamExt as _;
 use futures::executor::block_on;
@@ -15,7 +15,7 @@ fn params() -> ContextParams {
     ContextParams::default().n_ctx(1024).n_threads(1)
 }
 
-/// Bytes of intermediate results of a generation's context.
+/// Returns the bytes of intermediate results of a generation's context.
 fn compute(finish: &Finish) -> u64 {
     finish.memory.devices.iter().map(|device| device.compute).sum()
 }

@@ -23,7 +23,7 @@ fn prompt_of(llm: &Llama) -> Vec<Token> {
     llm.model().vocab().tokenize(PROMPT, TokenizeOptions::default()).unwrap()
 }
 
-/// The problems of refused parameters.
+/// Returns the problems of refused parameters.
 fn problems(error: &Error) -> &[String] {
     let ErrorKind::InvalidParameters(problems) = error.kind() else { panic!("{error:?}") };
     problems

@@ -1,4 +1,4 @@
-//! Events as an iterator and as an asynchronous stream, and what they say.
+//! Events as an iterator and as an asynchronous stream, and their contents.
 
 use core::time::Duration;
 use std::thread::sleep;
@@ -17,7 +17,7 @@ fn real() -> Llama {
     Llama::builder(smollm2()).n_ctx(512).n_threads(1).load().unwrap()
 }
 
-/// Everything of an event but its times, which are never the same.
+/// Formats an event without its times, which differ in every run.
 fn without_times(event: Result<Event>) -> String {
     match event.unwrap() {
         Event::Finish(Finish { reason, usage, .. }) => format!("{reason:?} {usage:?}"),
@@ -25,7 +25,7 @@ fn without_times(event: Result<Event>) -> String {
     }
 }
 
-/// Something of every kind of event.
+/// Returns a generation with every kind of event.
 fn all_events(llm: &Llama) -> Generate {
     let prompt = "Once upon a time 🦙 there was ".repeat(6);
     let generate = llm.generate(prompt).max_tokens(24).temperature(0.0).ignore_eos(true).cache_prompt(false);

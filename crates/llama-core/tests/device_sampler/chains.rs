@@ -94,7 +94,7 @@ fn applied(builder: SamplerChainBuilder, row: &[f32]) -> Vec<(Token, f32)> {
     left(candidates.as_slice().iter().copied())
 }
 
-/// The candidates that are not masked, by token.
+/// Returns the unmasked candidates by token.
 fn left(candidates: impl Iterator<Item = Candidate>) -> Vec<(Token, f32)> {
     let mut left: Vec<_> = candidates
         .filter(|candidate| candidate.logit > f32::NEG_INFINITY)
@@ -142,7 +142,7 @@ fn samplers_without_a_device_go_on_where_the_others_ended() {
     }
 }
 
-/// A sampler that a device could run, with values of all kinds.
+/// Generates a sampler that a device could run, with values of all kinds.
 fn any_sampler(model: Model) -> impl Strategy<Value = Sampler> {
     let p = prop_oneof![Just(0.0_f32), Just(1.0), 0.0_f32..1.0];
     let keep = prop_oneof![9 => Just(1_usize), 1 => 0_usize..20];
@@ -171,7 +171,7 @@ fn any_sampler(model: Model) -> impl Strategy<Value = Sampler> {
     ]
 }
 
-/// Whatever the chain, it leaves on the device what it leaves on the CPU, and nothing asserts.
+/// Any chain leaves the same candidates on the device as on the CPU, without an assertion.
 #[test]
 fn random_chains_leave_what_they_leave_on_the_cpu() {
     let model = load(Tiny::Llama);

@@ -1,4 +1,4 @@
-//! Chat templates of the common library, what they render and read, and JSON schemas.
+//! Chat templates of the common library, their prompts and answers, and JSON schemas.
 
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ fn limits() -> Vec<TemplateLimits> {
     ]
 }
 
-/// JSON of every wrong kind, and what is none.
+/// Returns JSON of every wrong kind, and invalid JSON.
 fn all() -> Vec<String> {
     let mut all = texts();
     let json = [
@@ -153,7 +153,7 @@ const TEMPLATES: [&str; 5] = [
     "{{ raise_exception('no') }}",
 ];
 
-/// Requests that hold what nobody expects in each of their fields.
+/// Returns requests with unexpected values in each of their fields.
 fn requests() -> Vec<String> {
     let values = || {
         let texts = texts().into_iter().map(|text| json!(text));
@@ -270,7 +270,7 @@ fn each_turn(walk: &mut Walk, run: impl Fn(&mut Walk, &ChatTurn)) {
     });
 }
 
-/// The beginning of a text, for a step.
+/// Returns the beginning of a text, for a step.
 fn short(text: &str) -> String {
     format!("{text:.60}").escape_debug().to_string()
 }

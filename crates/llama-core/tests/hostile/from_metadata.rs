@@ -1,4 +1,4 @@
-//! Models made in memory, of metadata and tensors that are none.
+//! Models made in memory from invalid metadata and tensors.
 
 use core::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,7 +32,7 @@ impl core::fmt::Display for Odd {
 
 impl core::error::Error for Odd {}
 
-/// Makes a model whose tensors are those of a file, as far as they have the size.
+/// Makes a model with a file's tensors, as far as their sizes match.
 fn make(
     parts: &Parts,
     metadata: &Metadata,
@@ -115,7 +115,7 @@ fn odd_types(walk: &mut Walk, parts: &Parts) {
     }
 }
 
-/// Errors and panics at every tensor, and values that are no numbers.
+/// Tries errors and panics at every tensor, and values that are not numbers.
 fn odd_bytes(walk: &mut Walk, parts: &Parts) {
     let params = ModelParams::default();
     for after in 0..4 {

@@ -33,7 +33,7 @@ pub(crate) const CASES: &[Case] = &[
     }),
 ];
 
-/// A few sequences: one that is there, one that may be, and ones that are not.
+/// Sequence ids: one that exists, one that may exist, and ones that do not.
 const SEQUENCES: [i32; 5] = [0, 3, -1, 256, i32::MAX];
 
 fn clear(walk: &mut Walk, subjects: &mut Subjects) {

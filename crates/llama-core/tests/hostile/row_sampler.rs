@@ -1,4 +1,4 @@
-//! Samplers for rows that cannot be, and on rows that cannot be sampled from.
+//! Impossible samplers for rows, and rows that cannot be sampled from.
 
 use llama_core::{
     Choice, Penalties, RowSampler, RowSamplerPool, Sampler, SamplerChain, SamplerChainBuilder, Token,
@@ -79,7 +79,7 @@ pub(crate) const CASES: &[Case] = &[
     }),
 ];
 
-/// Rows of every kind, and some that are long enough not to be made an array of at once.
+/// Returns rows of every kind, some of them too long for one array.
 fn all_rows() -> Vec<Vec<f32>> {
     let mut all = rows();
     for value in F32 {
@@ -106,7 +106,7 @@ fn build_row(walk: &mut Walk, subjects: &mut Subjects) {
     walk.call("nothing", || SamplerChain::builder().build_row());
 }
 
-/// Samplers of all that have a form for rows, with values at their limits.
+/// Calls a function with a sampler of every kind that has a form for rows, with values at their limits.
 fn each_sampler(walk: &mut Walk, subjects: &mut Subjects, mut run: impl FnMut(&mut Walk, &mut RowSampler)) {
     let model = subjects.models()[0].it.clone();
     let all = samplers(&model).into_iter().filter(|sampler| !sampler.is_selecting());

@@ -1,10 +1,10 @@
-//! Equal logits: their order decides, and is that of GCC's C++ library.
+//! Equal logits: their order decides, and equals that of GCC's C++ library.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
 use super::rows::Random;
 use super::*;
 
-/// Rows in which many logits are equal.
+/// Returns rows in which many logits are equal.
 fn tied(length: usize, seed: u64) -> Vec<Vec<f32>> {
     let mut random = Random::new(seed);
     let mut steps = |count: usize, width: f32| -> Vec<f32> {

@@ -11,11 +11,11 @@ use crate::tally;
 pub(crate) enum Expected {
     Fine,
     Refused(&'static str),
-    /// Either.
+    /// Success, or an error of a kind.
     FineOr(&'static str),
 }
 
-/// Compares what a call came to with what it must come to.
+/// Compares the outcome of a call with the expected one.
 #[track_caller]
 pub(crate) fn check<T>(name: &'static str, call: &dyn Debug, result: &Result<T, Error>, expected: Expected) {
     let found = match result {

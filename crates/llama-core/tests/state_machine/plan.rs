@@ -8,7 +8,7 @@ use llama_core::{AttentionType, CacheType, ContextParams, FlashAttention, Poolin
 use proptest::prelude::*;
 use test_models::Tiny;
 
-/// A whole run: a context, and what is done with it.
+/// A whole run: a context, and the calls on it.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) tiny: Tiny,
@@ -63,7 +63,7 @@ pub(crate) enum Seq {
     Wild(i32),
 }
 
-/// A position: so many after the sequence's next one (0 is right), or any number.
+/// A position: an offset from the sequence's next one (0 is right), or any number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Place {
     After(i32),
@@ -90,7 +90,7 @@ pub(crate) enum Range {
     All,
     From(i32),
     Part(i32, i32),
-    /// The last so many positions of the sequence.
+    /// The last positions of the sequence, this many.
     Last(i32),
 }
 
@@ -105,7 +105,7 @@ pub(crate) enum Samplers {
     Grammar,
 }
 
-/// One call of a safe function, or a few that belong together.
+/// One call of a safe function, or a few related ones.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
     Clear,
@@ -126,7 +126,7 @@ pub(crate) enum Call {
     },
     Decode,
     Encode,
-    /// A batch of its own: so many tokens of one sequence, at its next positions.
+    /// A separate batch: this many tokens of one sequence, at its next positions.
     Continue {
         n: usize,
         seq: u32,
@@ -153,12 +153,12 @@ pub(crate) enum Call {
     Embeddings(Row),
     EmbeddingsSeq(Seq),
     Sample(Row),
-    /// Makes another chain.
+    /// Replaces the chain.
     Chain(Samplers),
     Accept(Id),
     AcceptPrompt(Vec<Id>),
     ResetChain,
-    /// Goes on with a copy of the chain.
+    /// Continues with a copy of the chain.
     CloneChain,
     SetEmbeddings(bool),
     SetCausal(bool),
@@ -166,11 +166,11 @@ pub(crate) enum Call {
     Synchronize,
     Perf,
     PerfReset,
-    /// Drops the context and makes another.
+    /// Replaces the context.
     Anew(Box<Shape>),
 }
 
-/// Numbers that C code has trouble with.
+/// Generates numbers that C code often handles wrongly.
 fn wild() -> BoxedStrategy<i32> {
     prop_oneof![
         Just(-1),

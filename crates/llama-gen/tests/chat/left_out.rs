@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::templates::load;
 
-/// Roles and contents, nothing else, as Phi-3.5 has it.
+/// A template with roles and contents only, as in Phi-3.5.
 const PLAIN: &str = "{% for m in messages %}{% if m.role in ['system', 'user', 'assistant'] %}\
                      {{ '<|' + m.role + '|>\\n' + m.content + '<|end|>\\n' }}{% endif %}{% endfor %}\
                      {% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}";

@@ -1,4 +1,4 @@
-//! Conversations: templates, what messages may not do to a prompt, answers, sessions.
+//! Conversations: templates, protection of the prompt, answers, sessions.
 
 #![cfg(feature = "chat")]
 

@@ -1,4 +1,4 @@
-//! Answers of any kind in pieces of any size: nothing panics, and what comes piece by piece is what there is in the end.
+//! Answers of any kind in pieces of any size: nothing panics, and the joined pieces equal the final answer.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::templates::{join, load};
 
-/// One of each way to mark thoughts and calls.
+/// One template for each way of marking reasoning and calls.
 const NAMES: [&str; 12] = [
     "chatml",
     "qwen3",
@@ -79,7 +79,7 @@ const PIECES: [&str; 44] = [
     "<|im_end|>",
 ];
 
-/// Reads an answer in pieces of `size` characters. What the deltas are joined, and the end.
+/// Parses an answer in pieces of `size` characters. Returns the joined deltas and the final answer.
 fn read(prompt: &ChatPrompt, text: &str, size: usize) -> (Answer, llama_gen::Result<Answer>) {
     let mut parser = prompt.parser();
     let mut joined = Answer::default();

@@ -7,7 +7,7 @@ use llama_gguf::{Gguf, Metadata, Writer};
 use tempfile::TempDir;
 use test_models::Tiny;
 
-/// A copy of a tiny model with other metadata.
+/// Returns a copy of a tiny model with other metadata.
 pub(crate) fn with_metadata(tiny: Tiny, change: impl FnOnce(&mut Metadata)) -> Vec<u8> {
     let bytes = tiny.bytes();
     let gguf = Gguf::from_bytes(&bytes).unwrap();
@@ -25,7 +25,7 @@ pub(crate) fn with_metadata(tiny: Tiny, change: impl FnOnce(&mut Metadata)) -> V
     out
 }
 
-/// A folder with one model file.
+/// Returns a folder with one model file.
 pub(crate) fn saved(bytes: &[u8]) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
