@@ -91,7 +91,6 @@ pub(crate) const CASES: &[Case] = &[
     }),
 ];
 
-/// Nothing, everything, and little of each. What stack the depth takes is reserved, not used.
 /// Renders a conversation within limits.
 fn render(walk: &mut Walk, limits: &TemplateLimits) {
     let options = json!({ "template": "{{ messages|tojson }}" }).to_string();
@@ -102,6 +101,7 @@ fn render(walk: &mut Walk, limits: &TemplateLimits) {
     });
 }
 
+/// Returns limits with the least and the most of each amount. The stack for the depth is reserved, not used.
 fn limits() -> Vec<TemplateLimits> {
     let all = || TemplateLimits::default();
     vec![
