@@ -1,6 +1,5 @@
-//! Tokenises texts of growing length by llama.cpp's function alone and by `Vocab::tokenize`, and prints a table. The
-//! cost of a token must not depend on the number of tokens. `cargo bench -p llama-core --bench long_text`; Linux, for
-//! the clock.
+//! Tokenises texts of growing length by llama.cpp's function alone and by `Vocab::tokenize`, and prints a table: what a token
+//! costs must not depend on how many there are. `cargo bench -p llama-core --bench long_text`; Linux, for the clock.
 
 #![allow(clippy::print_stdout, reason = "the table is the result")]
 
@@ -11,18 +10,18 @@ use std::time::Duration;
 
 use llama_core::{Model, ModelParams, TokenizeOptions};
 
-/// The lengths in characters.
+/// In characters.
 const LENGTHS: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
-/// Prose, one word, and a text full of user-defined tokens.
+/// Prose, one word, and what is full of user-defined tokens.
 const TEXTS: [(&str, &str); 3] = [
     ("prose", "The harbour lay quiet under a thin fog, and the boats came in with 42 crates.\n"),
     ("one word", "a"),
     ("user-defined tokens", "ab,cd\n\n"),
 ];
 const PRE_TOKENIZERS: [&str; 3] = ["llama3", "deepseek-llm", "tekken"];
-/// The stack for llama.cpp's function, which needs 321 bytes for a character.
+/// llama.cpp needs 321 bytes for a character.
 const STACK: usize = 1 << 30;
-/// The expected time from which a measurement is left out.
+/// What is expected to take longer is left out.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() {
@@ -52,7 +51,7 @@ fn measure(model: &Model, raw: &Raw, name: &str, what: &str, part: &str) {
         let there = if expected < PATIENCE {
             let there = lowest(|| raw.tokenize(&text));
             assert_eq!(raw.tokenize(&text), n_tokens, "{name} {what}");
-            // Quadratic in the worst case.
+            // By the square at worst.
             expected = there * 100;
             each(there).to_string()
         } else {
@@ -62,7 +61,7 @@ fn measure(model: &Model, raw: &Raw, name: &str, what: &str, part: &str) {
     }
 }
 
-/// Returns the processor time of a call: the lowest of three, each over as many calls as take a fifth of a second.
+/// The processor time of a call: the lowest of three, each of as many calls as take a fifth of a second.
 fn lowest(call: impl Fn() -> usize) -> Duration {
     let mut lowest = Duration::MAX;
     for _ in 0..3 {
@@ -83,8 +82,7 @@ fn lowest(call: impl Fn() -> usize) -> Duration {
     lowest
 }
 
-/// Returns the processor time of all threads of this process, in steps of 10 ms. Wall time says little on a busy
-/// machine.
+/// What all threads of this process have computed, in steps of 10 ms: wall time says little on a busy machine.
 fn processor_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("this is Linux");
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
@@ -111,7 +109,7 @@ impl Raw {
         Self(model)
     }
 
-    /// Returns the number of tokens of a whole text, computed on a stack that is large enough.
+    /// The number of tokens of a text that is given at once, on a stack that is large enough.
     fn tokenize(&self, text: &str) -> usize {
         let run = || {
             let mut tokens = vec![0; text.len() + 16];
@@ -138,7 +136,7 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // SAFETY: the model was loaded by this program, and nothing uses it any longer.
+        // SAFETY: the model was loaded by this program, and nothing uses it any more.
         unsafe { llama_sys::llama_model_free(self.0) };
     }
 }

@@ -1,5 +1,5 @@
-//! Measures selecting a token from a row alternately by `llama_sampler_sample` and by `RowSampler`. Prints a line of
-//! JSON for each round, vocabulary and chain, for `cargo xtask bench sample`.
+//! Selecting a token from a row, by `llama_sampler_sample` and by `RowSampler`, in turns. Prints a line of JSON for
+//! each round, vocabulary and chain, for `cargo xtask bench sample`.
 
 #![allow(clippy::print_stdout, reason = "the result goes to cargo xtask bench")]
 
@@ -16,11 +16,11 @@ use std::time::Instant;
 use chains::{CHAINS, Chain};
 use context::Context;
 
-/// The sizes of SmolLM2's, Qwen 2's and Gemma 3's vocabularies.
+/// SmolLM2's, Qwen 2's and Gemma 3's vocabularies.
 const VOCABULARIES: [usize; 3] = [49_152, 151_936, 262_144];
-/// The number of different rows of each vocabulary.
+/// Different rows of each vocabulary.
 const ROWS: u64 = 8;
-/// The number of selections of each side in a round.
+/// Selections of each side in a round.
 const CALLS: usize = 24;
 
 fn main() {
@@ -46,8 +46,8 @@ fn main() {
     }
 }
 
-/// Returns the seconds for a selection of both: medians of alternating single calls, on rows that were written right
-/// before, as after a decode.
+/// Seconds for a selection, of both: medians of single calls, in turns, on rows that were written right before as
+/// after a decoding.
 fn measure(context: &Context, rows: &[Vec<f32>], chain: &Chain) -> (f64, f64) {
     let raw = context.chain(chain);
     let mut sampler = chain.row_sampler();

@@ -1,6 +1,6 @@
-//! Shows that failures inside llama.cpp become errors, also in a program that is built with `panic = "abort"`: `cargo
-//! run --profile abort -p llama-core --features common --example contained_failures`, which `cargo xtask test --only
-//! abort` runs.
+//! Failures inside llama.cpp that come back as errors, also in a program that is built with `panic = "abort"`:
+//! `cargo run --profile abort -p llama-core --features common --example contained_failures`, which is
+//! `cargo xtask test --only abort`.
 
 use std::fs;
 use std::process::ExitCode;
@@ -89,15 +89,15 @@ fn make_schema() -> Result<(), Error> {
     json_schema_to_grammar(r#"{"type": 1}"#).map(drop)
 }
 
-/// Makes the shim's function for tests fail as llama.cpp would, and returns `llama-core`'s error.
+/// Has the shim's function for tests fail, as llama.cpp would, and makes the error that `llama-core` makes.
 fn fail(how: Outcome) -> Result<(), Error> {
     llama_core::init();
     let text = c"on purpose";
     let mut message: [core::ffi::c_char; llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize] = [0; _];
-    // SAFETY: the text is NUL-terminated and the buffer has the required size.
+    // SAFETY: the text is NUL-terminated and the buffer has the size that is asked for.
     let outcome =
         unsafe { llama_sys::call::llama_shim_fail(message.as_mut_ptr(), &mut (), how, text.as_ptr()) };
-    // SAFETY: the buffer was zeroed, and texts written to it are NUL-terminated.
+    // SAFETY: the buffer was zeroed, and what is written to it is NUL-terminated.
     let message = unsafe { core::ffi::CStr::from_ptr(message.as_ptr()) }.to_string_lossy().into_owned();
     match outcome {
         Outcome::LLAMA_SHIM_OUTCOME_COMPLETED => Ok(()),

@@ -1,4 +1,4 @@
-//! The measured chains, in both forms.
+//! The chains that are measured, in both forms.
 
 use llama_core::{Penalties, RowSampler, Sampler, SamplerChain, SamplerChainBuilder};
 use llama_sys as sys;
@@ -14,7 +14,7 @@ pub(crate) struct Chain {
 const SEED: u32 = 42;
 const PENALTIES: Penalties = Penalties { last_n: 64, repeat: 1.1, frequency: 0.0, presence: 0.0 };
 
-/// All chains; the first two are the ones with a goal.
+/// All of them; the first two are the ones with a goal.
 pub(crate) const CHAINS: &[Chain] = &[
     Chain { name: "greedy", rounded: false, samplers: SamplerChainBuilder::greedy },
     Chain {
@@ -55,7 +55,7 @@ impl Chain {
         (self.samplers)(SamplerChain::builder()).build_row().expect("the chain has a form for rows")
     }
 
-    /// Creates llama.cpp's samplers, which the caller must free.
+    /// llama.cpp's samplers, which are the caller's to free.
     pub(crate) fn raw(&self) -> Vec<*mut sys::llama_sampler> {
         self.row_sampler().samplers().iter().map(raw).collect()
     }

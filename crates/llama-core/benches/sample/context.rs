@@ -1,4 +1,4 @@
-//! A context of a model with only a vocabulary, whose row of logits can be written.
+//! A context of a model with nothing but a vocabulary, whose row of logits can be written.
 
 use std::ffi::CString;
 use std::path::Path;
@@ -9,7 +9,7 @@ use llama_sys as sys;
 
 use crate::chains::Chain;
 
-/// The smallest width of a model, a whole block.
+/// The width of the model, the smallest of a whole block.
 const WIDTH: usize = 32;
 
 /// A model and a context in which one token has been decoded.
@@ -57,7 +57,7 @@ impl Context {
         self.n_vocab
     }
 
-    /// Returns the row of logits.
+    /// The row that is sampled from.
     pub(crate) fn row(&self) -> &[f32] {
         // SAFETY: the row has as many floats as the vocabulary tokens, and is written by `write` only.
         unsafe { std::slice::from_raw_parts(self.row.as_ptr(), self.n_vocab) }
@@ -70,7 +70,7 @@ impl Context {
         unsafe { std::ptr::copy_nonoverlapping(row.as_ptr(), self.row.as_ptr(), row.len()) };
     }
 
-    /// Creates a chain that samples from the row.
+    /// A chain to sample from the row with.
     pub(crate) fn chain(&self, chain: &Chain) -> RawChain<'_> {
         // SAFETY: takes llama.cpp's own parameters; the chain takes the new samplers over.
         unsafe {
@@ -107,7 +107,7 @@ impl Drop for Context {
     }
 }
 
-/// Writes a model of one layer, all zeros, with this many tokens without text.
+/// Writes a model of one layer, all zeros, with so many tokens that have no text.
 fn write_model(path: &Path, n_vocab: usize) {
     let number = |value: usize| Value::from(u32::try_from(value).expect("a small number"));
     let mut writer = Writer::new();

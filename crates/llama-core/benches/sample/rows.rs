@@ -1,6 +1,6 @@
 //! Rows like those of models: logits around a mean, and a few that stand out.
 
-/// Returns a row, always equal for the same seed.
+/// A row, always the same for the same seed.
 pub(crate) fn random(length: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut uniform = || {
@@ -9,7 +9,7 @@ pub(crate) fn random(length: usize, seed: u64) -> Vec<f32> {
         state ^= state << 17;
         (state >> 40) as f32 / 16_777_216.0
     };
-    // The sum of twelve is nearly normally distributed.
+    // Twelve of them are nearly a normal distribution.
     let mut row: Vec<f32> =
         (0..length).map(|_| 2.5 * ((0..12).map(|_| uniform()).sum::<f32>() - 6.0) - 1.0).collect();
     // Some stand out, spread over the row.
@@ -19,7 +19,7 @@ pub(crate) fn random(length: usize, seed: u64) -> Vec<f32> {
     row
 }
 
-/// Returns the row rounded to 16 bits for each logit, in the usual range of logits.
+/// The row as 16 bits for each logit can hold it, where logits are usually.
 pub(crate) fn rounded(row: &[f32]) -> Vec<f32> {
     row.iter().map(|logit| (logit * 128.0).round() / 128.0).collect()
 }
