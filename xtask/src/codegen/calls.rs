@@ -72,7 +72,7 @@ pub(super) fn render(
         }));
     }
     if let Some(name) = used.iter().find(|name| functions.iter().all(|function| function.name != **name)) {
-        bail!("llama-core calls {name} by `guarded!`, which is none of the bound functions");
+        bail!("llama-core calls {name} by `guarded!`, but it is not a bound function");
     }
     functions.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Generated {
@@ -313,9 +313,6 @@ mod tests {
 
         let unknown = HashSet::from(["llama_unknown".to_owned()]);
         let error = render(&modules, &unknown).err().unwrap().to_string();
-        assert_eq!(
-            error,
-            "llama-core calls llama_unknown by `guarded!`, which is none of the bound functions"
-        );
+        assert_eq!(error, "llama-core calls llama_unknown by `guarded!`, but it is not a bound function");
     }
 }

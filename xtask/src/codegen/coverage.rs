@@ -191,7 +191,7 @@ fn refuse_unknown_names(headers: &Headers, mentions: &[Mention]) -> anyhow::Resu
         let known = functions.contains(c_name.as_str()) || headers.owner.contains_key(c_name);
         if is_ours(c_name) && !known {
             bail!(
-                "{}: `{item}` corresponds to `{c_name}`, says its documentation, and no header declares that",
+                "{}: the documentation of `{item}` names `{c_name}`, but no header declares it",
                 file.display()
             );
         }

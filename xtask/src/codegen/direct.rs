@@ -80,8 +80,8 @@ impl Uses {
             .collect();
         if !wrong.is_empty() {
             bail!(
-                "these functions are called without a guard:\n{}\nCall them by `guarded!(function(arguments))`. One that \
-                 can neither throw nor assert, which its source shows, goes into xtask/src/codegen/unguarded.rs.",
+                "these functions are called without a guard:\n{}\nCall them by `guarded!(function(arguments))`. If the \
+                 source shows that one can neither throw nor assert, list it in xtask/src/codegen/unguarded.rs.",
                 wrong.join("\n")
             );
         }
@@ -92,7 +92,10 @@ impl Uses {
             .copied()
             .collect();
         if !unused.is_empty() {
-            bail!("xtask/src/codegen/unguarded.rs lists what is not called directly: {}", unused.join(", "));
+            bail!(
+                "xtask/src/codegen/unguarded.rs lists functions that are not called directly: {}",
+                unused.join(", ")
+            );
         }
         Ok(())
     }

@@ -47,12 +47,12 @@ impl Headers {
             let deprecated: HashSet<String> = bindings::deprecated_functions(&text).into_iter().collect();
             let functions: Vec<_> = parsed.functions().map(|name| Function::new(name, &deprecated)).collect();
             if let Some(name) = deprecated.iter().find(|name| functions.iter().all(|f| f.c_name != **name)) {
-                bail!("{} marks {name} as deprecated, which is none of its functions", header.file);
+                bail!("{} marks {name} as deprecated, but does not declare it", header.file);
             }
             headers.functions.push((header, functions));
         }
         if let Some(name) = UNDEFINED.iter().find(|name| headers.all().all(|f| f.c_name != **name)) {
-            bail!("{name} is listed as undefined in build/bindings.rs, and no header declares it");
+            bail!("{name} is listed as undefined in build/bindings.rs, but no header declares it");
         }
         Ok(headers)
     }

@@ -182,9 +182,9 @@ impl Reason {
             functions.iter().any(|function| self.fits(header.file, &function.c_name))
         });
         let wrong =
-            if names_one { "each of them has a Rust item or another reason" } else { "there is none" };
+            if names_one { "each of them has a Rust item or another reason" } else { "it does not exist" };
         format!(
-            "xtask/src/codegen/reasons.rs has a reason for `{}` of {}, and {wrong}: remove it",
+            "xtask/src/codegen/reasons.rs has a reason for `{}` of {}, but {wrong}: remove it",
             self.functions, self.header
         )
     }
@@ -233,7 +233,7 @@ mod tests {
     fn a_reason_for_no_function_is_an_error() {
         for reason in [reason("llama.h", "llama_fre", "x"), reason("ggml.h", "llama_free", "x")] {
             let error = assign(&headers(), &[reason], |_| false).unwrap_err().to_string();
-            assert!(error.contains("there is none: remove it"), "{error}");
+            assert!(error.contains("it does not exist: remove it"), "{error}");
         }
     }
 
@@ -241,7 +241,7 @@ mod tests {
     fn a_reason_for_a_function_with_an_item_is_an_error() {
         let reasons = [reason("llama.h", "llama_free", "x")];
         let error = assign(&headers(), &reasons, |name| name == "llama_free").unwrap_err().to_string();
-        assert!(error.contains("`llama_free` of llama.h, and each of them has a Rust item"), "{error}");
+        assert!(error.contains("`llama_free` of llama.h, but each of them has a Rust item"), "{error}");
         let reasons = [reason("llama.h", "llama_old", "x")];
         assert!(assign(&headers(), &reasons, |_| false).is_err(), "a deprecated function has its reason");
     }
