@@ -1,5 +1,5 @@
-//! Reading answers while they stream: microseconds for each token, beside llama.cpp's own parser, which reads the whole text
-//! again for each token. `cargo bench -p llama-benches --bench answer`.
+//! Measures parsing answers while they stream, in microseconds per token, beside llama.cpp's own parser, which parses
+//! the whole text again for each token. `cargo bench -p llama-benches --bench answer`.
 
 #![allow(clippy::print_stdout, reason = "the result is what the program is for")]
 
@@ -11,12 +11,12 @@ use llama_gen::chat::{ChatRequest, ChatTemplate, Message, Tool};
 use serde_json::json;
 
 const TEMPLATE: &str = include_str!("../crates/llama-gen/tests/it/chat/templates/qwen3.jinja");
-/// Lengths in tokens.
+/// The lengths of answers in tokens.
 const LENGTHS: [usize; 4] = [1_000, 4_000, 16_000, 64_000];
-/// How many tokens are measured of those that llama.cpp's parser reads: it takes seconds beyond.
+/// The number of tokens measured with llama.cpp's parser; more would take longer than seconds.
 const SAMPLES: usize = 200;
 
-/// The name of a form of answers, and what makes the tokens of one.
+/// The name of a kind of answer, and the function that makes its tokens.
 type Form = (&'static str, fn(usize) -> Vec<String>);
 
 fn main() -> Result<()> {
@@ -45,7 +45,7 @@ fn tool() -> serde_json::Value {
     json!({ "type": "function", "function": { "name": "write", "description": "Writes.", "parameters": schema } })
 }
 
-/// Half thoughts, half text, with characters that marks begin with.
+/// Returns an answer of half reasoning, half text, with characters that marks begin with.
 fn thoughts(length: usize) -> Vec<String> {
     let words = [" word", " a < b", ",", "\n", " {x}"];
     let some = |n: usize| (0..n).map(move |i| words[i % words.len()].to_owned());
@@ -65,7 +65,7 @@ fn argument(length: usize) -> Vec<String> {
     core::iter::once(begin).chain(some).chain(["\"}}\n</tool_call>".to_owned()]).collect()
 }
 
-/// Calls of 16 tokens each.
+/// Returns calls of 16 tokens each.
 fn calls(length: usize) -> Vec<String> {
     let call = [
         "<tool_call>",
@@ -106,7 +106,7 @@ fn ours(tokens: &[String]) -> Result<Duration> {
     Ok(best / u32::try_from(tokens.len())?)
 }
 
-/// Of tokens spread evenly over the answer.
+/// Measures llama.cpp's parser at tokens spread evenly over the answer.
 fn theirs(tokens: &[String]) -> Result<Duration> {
     let templates = ChatTemplates::new(None, json!({ "template": TEMPLATE }).to_string())?;
     let request = json!({

@@ -1,4 +1,4 @@
-//! Building a batch: the part of a decode step that is all Rust.
+//! Measures building a batch, the part of a decode step that is all Rust.
 
 #![allow(missing_docs, reason = "criterion's macros make items without docs")]
 

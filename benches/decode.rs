@@ -1,4 +1,4 @@
-//! The decode loop of `llama-core`, measured as `llama-bench` measures llama.cpp's: a prompt of random tokens, then
+//! Measures the decode loop of `llama-core` as `llama-bench` measures llama.cpp's: a prompt of random tokens, then
 //! single tokens, each after a warm-up, in an empty context. Prints one line of JSON.
 
 #![allow(clippy::print_stdout, reason = "the result goes to cargo xtask bench")]
@@ -16,16 +16,16 @@ struct Args {
     /// A GGUF file.
     #[arg(long)]
     model: PathBuf,
-    /// Tokens of the prompt.
+    /// The number of tokens of the prompt.
     #[arg(long, default_value_t = 512)]
     pp: u32,
-    /// Tokens to generate.
+    /// The number of tokens to generate.
     #[arg(long, default_value_t = 64)]
     tg: u32,
-    /// CPU threads.
+    /// The number of CPU threads.
     #[arg(long)]
     threads: u32,
-    /// Accepted for clarity in scripts; JSON is the only output.
+    /// Accepted for clarity in scripts; the output is always JSON.
     #[arg(long)]
     json: bool,
 }
@@ -45,7 +45,7 @@ fn context(model: &Model, args: &Args, n_ctx: u32) -> anyhow::Result<Context> {
     Ok(Context::new(model, &params)?)
 }
 
-/// Tokens without meaning, the same at each run: what they are does not change the time.
+/// Returns tokens without meaning, the same in each run. Their values do not change the time.
 fn tokens(model: &Model, count: u32) -> anyhow::Result<Vec<Token>> {
     let n_vocab = u32::try_from(model.vocab().n_tokens())?;
     (0..count).map(|index| Ok(Token::new(i32::try_from((index * 7919) % n_vocab)?))).collect()

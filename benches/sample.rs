@@ -1,4 +1,4 @@
-//! Choosing a token from a real row of logits, with the default chain and greedily.
+//! Measures choosing a token from a real row of logits, with the default chain and greedily.
 
 #![allow(missing_docs, reason = "criterion's macros make items without docs")]
 

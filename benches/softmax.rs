@@ -1,5 +1,6 @@
-//! Log-probabilities from rows as long as the vocabularies of SmolLM2, Qwen 2 and Gemma 3: with vector instructions, and
-//! logit by logit as it was once done. Criterion measures each; the ratios at the end are of calls in turns.
+//! Measures log-probabilities from rows as long as the vocabularies of SmolLM2, Qwen 2 and Gemma 3, with vector
+//! instructions and logit by logit, as in earlier versions. Criterion measures each; the ratios at the end are of
+//! alternating calls.
 
 #![allow(missing_docs, reason = "criterion's macros make items without docs")]
 #![allow(clippy::print_stdout, reason = "the table is the result")]
@@ -11,10 +12,10 @@ use criterion::{Criterion, criterion_group};
 use llama_core::{Choice, Logits, SamplerChain, Token};
 
 const VOCABULARIES: [usize; 3] = [49_152, 151_936, 262_144];
-/// Calls of each side, in turns.
+/// The number of alternating calls of each side.
 const CALLS: usize = 200;
 
-/// A row with a few likely tokens.
+/// Returns a row with a few likely tokens.
 fn row(n_vocab: usize) -> Vec<f32> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut uniform = || {
@@ -26,7 +27,7 @@ fn row(n_vocab: usize) -> Vec<f32> {
     (0..n_vocab).map(|_| uniform() * 8.0 - 6.0 + 16.0 * uniform().powi(24)).collect()
 }
 
-/// The log-probability of one logit, one after the other.
+/// Computes the log-probability of one logit by a sum over single logits.
 fn plain(row: &[f32], logit: f32) -> f32 {
     let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 =
@@ -36,7 +37,7 @@ fn plain(row: &[f32], logit: f32) -> f32 {
     logit - max - log_sum
 }
 
-/// A name, and what is measured.
+/// A name, and the measured function.
 type Way<'r> = (&'static str, Box<dyn FnMut() -> f32 + 'r>);
 
 /// Returns the measured functions, each on this row.
@@ -84,7 +85,7 @@ fn softmax(criterion: &mut Criterion) {
     }
 }
 
-/// Prints medians of calls in turns.
+/// Prints medians of alternating calls.
 fn ratios() {
     println!("| logits | | µs | logit by logit, µs | times as fast |\n|---:|---|---:|---:|---:|");
     for n_vocab in VOCABULARIES {

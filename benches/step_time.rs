@@ -1,5 +1,5 @@
-//! The time of greedy steps through `llama-core` and through `llama-sys`, on a model so small that a difference would
-//! show.
+//! Measures the time of greedy steps through `llama-core` and through `llama-sys`, on a model so small that a
+//! difference would show.
 
 #![allow(missing_docs, reason = "criterion's macros make items without docs")]
 

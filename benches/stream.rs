@@ -1,4 +1,4 @@
-//! The same generation as an iterator and as an asynchronous stream, in turns, and the ratio of their speeds.
+//! Measures a generation alternately as an iterator and as an asynchronous stream, and the ratio of their speeds.
 //! `cargo run --release -p llama-benches --bin stream -- --model model.gguf --threads 2`.
 
 #![allow(clippy::print_stdout, reason = "the result is what the program is for")]
@@ -16,13 +16,13 @@ struct Args {
     /// A GGUF file.
     #[arg(long)]
     model: PathBuf,
-    /// Tokens to generate.
+    /// The number of tokens to generate.
     #[arg(long, default_value_t = 128)]
     tokens: u32,
-    /// How often both are run, one after the other.
+    /// The number of rounds; each runs both, one after the other.
     #[arg(long, default_value_t = 20)]
     rounds: usize,
-    /// CPU threads.
+    /// The number of CPU threads.
     #[arg(long)]
     threads: u32,
 }
@@ -49,7 +49,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tokens per second by the wall clock, with whatever waiting there is for events.
+/// Returns the tokens per second by the wall clock, including the waits for events.
 fn speed(
     run: fn(GenerationBuilder) -> Result<Option<Finish>>,
     generate: &GenerationBuilder,
@@ -83,7 +83,7 @@ fn end(event: Event) -> Option<Finish> {
     if let Event::Finish(finish) = event { Some(finish) } else { None }
 }
 
-/// Median, lowest and highest.
+/// Formats median, lowest and highest value.
 fn spread(mut values: Vec<f64>, digits: usize) -> String {
     values.sort_by(f64::total_cmp);
     let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);

@@ -1,4 +1,4 @@
-//! Tokenising and detokenising a page of text.
+//! Measures tokenising and detokenising a page of text.
 
 #![allow(missing_docs, reason = "criterion's macros make items without docs")]
 

@@ -1,4 +1,4 @@
-//! Two generations at once on one thread, with progress and a time limit:
+//! Runs two generations at once on one thread, with progress and a time limit:
 //! `cargo run -p llama-examples --example async_stream -- model.gguf "Once upon a time" "The capital of France is"`.
 
 #![allow(clippy::print_stdout, reason = "a command-line program talks to its user")]
@@ -17,7 +17,7 @@ fn main() -> anyhow::Result<()> {
         anyhow::bail!("give a model and two prompts");
     };
     let llm = Llama::load(model)?;
-    // Any runtime will do: each generation has a thread of its own, and wakes the task that waits for it.
+    // Any runtime works: each generation has a thread of its own, and wakes the task that waits for it.
     block_on(try_join(show(&llm, 1, first), show(&llm, 2, second)))?;
     Ok(())
 }
@@ -25,7 +25,7 @@ fn main() -> anyhow::Result<()> {
 async fn show(llm: &Llama, number: u32, prompt: &str) -> llama_gen::Result<()> {
     let generate = llm.generate(prompt).max_tokens(48).progress(true).timeout(Duration::from_secs(20));
     let mut events = generate.stream_async()?.boxed();
-    // Dropping the stream, here by an error, would cancel the generation.
+    // Dropping the stream, here by an error, cancels the generation.
     while let Some(event) = events.try_next().await? {
         match event {
             Event::Progress(progress) => println!("[{number}] read {} of {}", progress.done, progress.total),

@@ -1,5 +1,6 @@
-//! Completes every line of a file, several at a time, and prints the answers in order; what all prompts begin with is
-//! computed once for each worker. `cargo run -p llama-examples --example batch -- --model model.gguf --prompts lines.txt`.
+//! Completes every line of a file, several at a time, and prints the answers in order. Each worker computes the
+//! common beginning of all prompts once.
+//! `cargo run -p llama-examples --example batch -- --model model.gguf --prompts lines.txt`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks to its user")]
 
@@ -21,16 +22,16 @@ struct Args {
     /// A file with a prompt on each line.
     #[arg(long)]
     prompts: PathBuf,
-    /// What every prompt begins with.
+    /// The beginning of every prompt.
     #[arg(long, default_value = "")]
     prefix: String,
-    /// How many prompts to complete at a time.
+    /// The number of prompts to complete at a time.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     parallel: u32,
     /// The most tokens of each answer.
     #[arg(long, default_value_t = 32)]
     max_tokens: u32,
-    /// CPU threads for all of them together; the processors that this process may use by default.
+    /// The number of CPU threads for all of them together; by default the processors that this process may use.
     #[arg(long)]
     threads: Option<u32>,
 }
@@ -64,7 +65,8 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Workers that each take the next prompt until there is none; the answers in the order of the prompts.
+/// Runs workers that each take the next prompt until there is none, and returns the answers in the order of the
+/// prompts.
 fn complete_all(llm: &Llama, prompts: &[String], args: &Args) -> anyhow::Result<Vec<Completion>> {
     let next = Mutex::new(prompts.iter().enumerate());
     let work = || -> anyhow::Result<Vec<(usize, Completion)>> {

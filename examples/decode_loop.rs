@@ -1,4 +1,4 @@
-//! The same by hand, with `llama-core`: tokenise, decode, sample, and again.
+//! Generates text with `llama-core` alone: tokenise, decode, sample, repeat.
 //! `cargo run -p llama-examples --example decode_loop -- model.gguf "Once upon a time"`.
 
 #![allow(clippy::print_stdout, reason = "a command-line program talks to its user")]
@@ -32,7 +32,7 @@ fn main() -> anyhow::Result<()> {
         if vocab.is_eog(token) {
             break;
         }
-        // Bytes, not text: a token may hold a part of a character. A terminal puts them together.
+        // Bytes instead of text, because a token may hold a part of a character. The terminal joins the parts.
         stdout().write_all(&vocab.token_to_bytes(token, false)?)?;
         stdout().flush()?;
         batch.clear();

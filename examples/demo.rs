@@ -20,19 +20,19 @@ struct Args {
     /// The most tokens to generate.
     #[arg(long, default_value_t = 64)]
     max_tokens: u32,
-    /// 0 always takes the most likely token.
+    /// The randomness of the choice; 0 always takes the most likely token.
     #[arg(long, default_value_t = 0.8)]
     temperature: f32,
-    /// The same seed gives the same text.
+    /// The seed; the same seed gives the same text.
     #[arg(long)]
     seed: Option<u32>,
-    /// CPU threads; the processors that this process may use by default.
+    /// The number of CPU threads; by default the processors that this process may use.
     #[arg(long)]
     threads: Option<u32>,
 }
 
 fn main() -> anyhow::Result<()> {
-    // llama.cpp's own log, when RUST_LOG asks for it, for example RUST_LOG=llama_cpp=info.
+    // Shows llama.cpp's own log when RUST_LOG asks for it, for example RUST_LOG=llama_cpp=info.
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_writer(std::io::stderr)

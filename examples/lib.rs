@@ -1,1 +1,1 @@
-//! Nothing here: the programs beside this file are cargo examples, run with `cargo run --example <name>`.
+//! An empty library: the programs beside this file are cargo examples, run with `cargo run --example <name>`.

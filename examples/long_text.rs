@@ -1,5 +1,6 @@
-//! A text longer than the context, in two ways: by a shift, which forgets, and by a compactor, which has the model sum up
-//! what there was. `cargo run -p llama-examples --example long_text -- model.gguf "Once upon a time" shift`.
+//! Generates a text longer than the context in two ways: by a shift, which drops tokens, and by a compactor, which
+//! lets the model summarise them.
+//! `cargo run -p llama-examples --example long_text -- model.gguf "Once upon a time" shift`.
 
 #![allow(clippy::print_stdout, reason = "a command-line program talks to its user")]
 
@@ -35,7 +36,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The prompt, a summary of what came after it, and the end as it was.
+/// Returns the prompt, a summary of the text after it, and the last part unchanged.
 fn summarise(llm: &Llama, full: &Full<'_>) -> Result<Vec<Token>, CompactError> {
     let (prompt, answer) = full.tokens.split_at(full.n_prompt);
     let (old, recent) = answer.split_at(answer.len() / 2);

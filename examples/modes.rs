@@ -1,6 +1,6 @@
-//! More to be had of a model than one answer. `cargo run -p llama-examples --example modes -- MODE model.gguf TEXT...`:
-//! `answers` and `beams` go on from a text in several ways, `score` says how likely it is, `infill` takes two texts and
-//! fills in what is between them, `lora` an adapter and a text.
+//! Uses a model in other ways. `cargo run -p llama-examples --example modes -- MODE model.gguf TEXT...`: `answers`
+//! and `beams` continue a text in several ways, `score` computes how likely it is, `infill` takes two texts and fills
+//! the gap between them, and `lora` takes an adapter and a text.
 
 #![allow(clippy::print_stdout, reason = "a command-line program talks to its user")]
 
@@ -14,7 +14,7 @@ fn main() -> anyhow::Result<()> {
     let llm = Llama::load(model)?;
     match (mode.as_str(), texts) {
         ("answers", [text]) => {
-            // The prompt is computed once, and the answers together.
+            // The prompt is computed once, and the answers are computed together.
             for completion in llm.generate(text).max_tokens(16).seed(1).completions(4)?.complete()? {
                 println!("{:?}", completion.text());
             }

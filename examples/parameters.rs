@@ -1,4 +1,4 @@
-//! Shows what a request's parameters come to with a model, and generates with them.
+//! Shows the effective parameters of a request with a model, and generates with them.
 //! `cargo run -p llama-examples --example parameters -- model.gguf "Once upon a time" '{"temp": 0.2, "n_predict": 16}'`.
 
 #![allow(clippy::print_stdout, reason = "a command-line program talks to its user")]
@@ -13,9 +13,9 @@ fn main() -> anyhow::Result<()> {
         anyhow::bail!("give a model, a prompt, and parameters as JSON");
     };
     let llm = Llama::load(model)?;
-    // The names are those of llama.cpp and OpenAI; a name that is neither is an error.
+    // The names are llama.cpp's and OpenAI's; any other name is an error.
     let mut params: GenerationParams = serde_json::from_str(request)?;
-    // What the request leaves open comes from a preset, then from the model's makers, then from llama.cpp.
+    // Unset values come from a preset, then from the model's makers, then from llama.cpp.
     params.sampling = params.sampling.or(&Preset::Precise.into());
     params.validate_for(llm.model())?;
     println!("{}", serde_json::to_string(&params.sampling.resolve(llm.model())?)?);

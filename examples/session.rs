@@ -1,5 +1,5 @@
-//! A conversation that outlives the program: each run asks one question and goes on where the last one ended, without
-//! computing what was said again. `cargo run -p llama-examples --example session -- model.gguf chat.json "Hello"`.
+//! Keeps a conversation in a file: each run asks one question and continues where the last one ended, without
+//! computing earlier turns again. `cargo run -p llama-examples --example session -- model.gguf chat.json "Hello"`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks to its user")]
 

@@ -1,4 +1,4 @@
-//! One prompt, and several ways for the answer to end.
+//! Ends the answers to one prompt in several ways.
 //! `cargo run -p llama-examples --example stopping -- model.gguf "Once upon a time"`.
 
 #![allow(clippy::print_stdout, reason = "a command-line program talks to its user")]

@@ -1,12 +1,12 @@
-//! What both layers do alike and is therefore not compared.
+//! The work that both layers do alike and that is not compared.
 
 /// The size of both contexts.
 pub(crate) const N_CTX: u32 = 1024;
 
-/// Where the text begins: a token of every vocabulary.
+/// The first token of the text, which every vocabulary has.
 pub(crate) const FIRST: i32 = 65;
 
-/// The first of the largest logits. A function of its own, so that what is counted can leave it out.
+/// Returns the first of the largest logits. A separate function, so that its instructions can be left out.
 #[inline(never)]
 pub(crate) fn largest_logit(row: &[f32]) -> i32 {
     let mut best = (0, f32::NEG_INFINITY);

@@ -1,4 +1,4 @@
-//! Greedy steps through one layer, for `cargo xtask overhead`. Prints the size of the vocabulary and the tokens.
+//! Runs greedy steps through one layer, for `cargo xtask overhead`. Prints the size of the vocabulary and the tokens.
 
 #![allow(clippy::print_stdout, reason = "the result goes to cargo xtask overhead")]
 
@@ -15,10 +15,10 @@ struct Args {
     /// A GGUF file.
     #[arg(long)]
     model: PathBuf,
-    /// What the steps go through.
+    /// The layer of the steps.
     #[arg(long)]
     layer: Layer,
-    /// How many steps to take.
+    /// The number of steps.
     #[arg(long, value_parser = clap::value_parser!(i32).range(1..1024))]
     steps: i32,
 }
@@ -29,7 +29,7 @@ enum Layer {
     Core,
     /// The safe crate, with its own choice of the largest logit.
     Argmax,
-    /// The C API, with a batch object that is used again.
+    /// The C API, with a reused batch object.
     Sys,
     /// The C API, with `llama_decode`.
     Arrays,

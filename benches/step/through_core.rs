@@ -1,4 +1,4 @@
-//! The step through `llama-core`.
+//! The steps through `llama-core`.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::choice::{FIRST, N_CTX, largest_logit};
 
 const SEQUENCE: SeqId = SeqId::new(0);
 
-/// A context and a batch that is used again.
+/// A context and a reused batch.
 pub(crate) struct Core {
     context: Context,
     batch: Batch,
@@ -26,7 +26,7 @@ impl Core {
         self.context.model().vocab().n_tokens()
     }
 
-    /// Takes steps in an empty context, and gives the token that each of them chose.
+    /// Takes steps in an empty context and appends the token that each of them chose.
     #[inline(never)]
     pub(crate) fn steps_through_core(&mut self, steps: i32, tokens: &mut Vec<i32>) -> Result<()> {
         self.context.memory().clear(false)?;
@@ -41,7 +41,7 @@ impl Core {
         Ok(())
     }
 
-    /// The same with `Logits::argmax`.
+    /// Takes steps with `Logits::argmax`.
     #[allow(dead_code, reason = "the criterion benchmark does not use it")]
     #[inline(never)]
     pub(crate) fn steps_with_argmax(&mut self, steps: i32, tokens: &mut Vec<i32>) -> Result<()> {

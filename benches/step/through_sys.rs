@@ -1,5 +1,6 @@
-//! The step through `llama-sys`: as little as a careful program over the C API does. Once with the batch object that C
-//! keeps between steps, and once with `llama_decode`, which most programs call and which makes such an object for each.
+//! The steps through `llama-sys`, with as little work as a careful program over the C API does: once with the batch
+//! object that C keeps between steps, and once with `llama_decode`, which most programs call and which creates such
+//! an object each time.
 
 use std::ffi::{CString, c_char, c_void};
 use std::path::Path;
@@ -23,8 +24,8 @@ pub(crate) struct Sys {
 
 impl Drop for Sys {
     fn drop(&mut self) {
-        // SAFETY: NULL or valid, owned here, and the context before its model. Freeing NULL does nothing, and the arrays
-        // are those of llama_batch_init.
+        // SAFETY: each pointer is NULL or valid and owned here, and the context is freed before its model. Freeing
+        // NULL does nothing, and the arrays are those of llama_batch_init.
         unsafe {
             llama_sys::llama_batch_free(self.arrays);
             llama_sys::llama_batch_ext_free(self.batch);
@@ -41,7 +42,7 @@ impl Sys {
         // SAFETY: makes arrays for one token of one sequence.
         let arrays = unsafe { llama_sys::llama_batch_init(1, 0, 1) };
         let mut sys = Self { model, context, batch, arrays, n_vocab: 0 };
-        // SAFETY: the path is NUL-terminated and the parameters are llama.cpp's own, but for numbers in range. The
+        // SAFETY: the path is NUL-terminated and the parameters are llama.cpp's own, except for numbers in range. The
         // model is used only when it was loaded.
         unsafe {
             llama_sys::llama_log_set(Some(be_quiet), ptr::null_mut());
@@ -66,7 +67,7 @@ impl Sys {
         self.n_vocab
     }
 
-    /// Takes steps in an empty context, and gives the token that each of them chose.
+    /// Takes steps in an empty context and appends the token that each of them chose.
     #[inline(never)]
     pub(crate) fn steps_through_sys(&mut self, steps: i32, tokens: &mut Vec<i32>) -> Result<()> {
         let (context, batch) = (self.context, self.batch);
@@ -75,8 +76,8 @@ impl Sys {
         let mut token = FIRST;
         for pos in 0..steps {
             let positions = [pos; 4];
-            // SAFETY: the context and its batch are valid. C copies at most four positions, and pushes to vectors of its
-            // own.
+            // SAFETY: the context and its batch are valid. C copies at most four positions, and pushes to vectors of
+            // its own.
             let code = unsafe {
                 llama_sys::llama_batch_ext_clear(batch);
                 let index = llama_sys::llama_batch_ext_add_token(batch, 0, token);
@@ -90,7 +91,7 @@ impl Sys {
         Ok(())
     }
 
-    /// The same with `llama_decode`.
+    /// Takes steps with `llama_decode`.
     #[inline(never)]
     pub(crate) fn steps_through_arrays(&mut self, steps: i32, tokens: &mut Vec<i32>) -> Result<()> {
         let (context, mut arrays) = (self.context, self.arrays);

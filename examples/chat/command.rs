@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use llama_gen::chat::{Chat, Role};
 
-/// What a line with a slash asks for.
+/// A command, which begins with a slash.
 #[derive(Debug)]
 pub(crate) enum Command {
     Help,
@@ -19,7 +19,7 @@ pub(crate) enum Command {
     Quit,
 }
 
-/// What comes after a command.
+/// The next action after a command.
 pub(crate) enum Then {
     Ask(String),
     Say(String),
@@ -38,7 +38,7 @@ const HELP: &str = "\
 /quit          so does Ctrl-D";
 
 impl Command {
-    /// Reads a line. `None` when it is no command.
+    /// Parses a line. Returns `None` when it is not a command.
     pub(crate) fn parse(line: &str) -> Result<Option<Self>, String> {
         let Some(command) = line.trim().strip_prefix('/') else { return Ok(None) };
         let (name, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));

@@ -1,6 +1,6 @@
 //! A chat bot for the terminal: `cargo run --release -p llama-examples --example chat -- model.gguf`.
 //!
-//! Lines can be edited and looked up with the arrow keys; Ctrl-C ends an answer, at an empty line the program.
+//! Lines can be edited and recalled with the arrow keys. Ctrl-C ends an answer, and at an empty line the program.
 
 #![allow(clippy::print_stdout, reason = "a command-line program talks to its user")]
 
@@ -23,19 +23,19 @@ use command::{Command, Then};
 struct Args {
     /// A GGUF file.
     model: PathBuf,
-    /// What the model is told before the conversation.
+    /// The system message before the conversation.
     #[arg(long)]
     system: Option<String>,
-    /// A conversation that was saved.
+    /// A saved conversation.
     #[arg(long)]
     load: Option<PathBuf>,
-    /// Prompt and answers together, in tokens.
+    /// The size of the context: prompt and answers together, in tokens.
     #[arg(long, default_value_t = 4096)]
     n_ctx: u32,
-    /// CPU threads; the processors of the machine if not given.
+    /// The number of CPU threads; by default the processors of the machine.
     #[arg(long)]
     n_threads: Option<u32>,
-    /// 0 always takes the most likely token; the model's own recommendation if not given.
+    /// 0 always takes the most likely token; by default the model's own recommendation.
     #[arg(long)]
     temperature: Option<f32>,
     /// The most tokens of an answer.
@@ -43,7 +43,7 @@ struct Args {
     max_tokens: Option<u32>,
 }
 
-/// The token that cancels the answer that is being given.
+/// The token that cancels the current answer.
 type Running = Arc<Mutex<CancelToken>>;
 
 fn main() -> anyhow::Result<()> {
@@ -74,7 +74,7 @@ fn main() -> anyhow::Result<()> {
         };
         match then {
             Then::Ask(question) => {
-                // What cannot be answered is no part of the conversation, which goes on.
+                // A question that cannot be answered is not part of the conversation, which continues.
                 if let Err(error) = answer(&mut chat, &question, &running) {
                     println!("\n{error:#}");
                 }
@@ -108,7 +108,7 @@ fn start(args: &Args) -> anyhow::Result<Chat> {
     Ok(chat.start()?)
 }
 
-/// Shows an answer while it comes.
+/// Shows an answer while it streams.
 fn answer(chat: &mut Chat, question: &str, running: &Running) -> anyhow::Result<()> {
     let cancel = CancelToken::new();
     lock(running).clone_from(&cancel);

@@ -1,4 +1,4 @@
-//! The programs run, on tiny models.
+//! Runs the programs on tiny models.
 
 use std::env;
 use std::io::Write as _;
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use test_models::{Tiny, Tuned, minilm_dir, smollm2};
 
-/// An example, which cargo builds with the tests of this package.
+/// Returns the path of an example, which cargo builds with the tests of this package.
 fn program(name: &str) -> PathBuf {
     // target/debug/deps/programs-0123 -> target/debug/examples/name
     let test = env::current_exe().unwrap();
@@ -21,7 +21,7 @@ fn program(name: &str) -> PathBuf {
     program
 }
 
-/// What it prints, and what it says on the side.
+/// Returns the standard output and the standard error of a program.
 #[track_caller]
 fn run(name: &str, args: &[&str]) -> (String, String) {
     let output = Command::new(program(name)).args(args).output().unwrap();
@@ -112,7 +112,7 @@ fn modes_all_run() {
     let adapted = lines(&["lora", base.to_str().unwrap(), lora.to_str().unwrap(), "hello world"]);
     assert_eq!(adapted.len(), 3);
     assert_ne!(adapted[0][4..], adapted[2][4..]);
-    // The tiny model has not learned to fill gaps.
+    // The tiny model is not trained to fill gaps.
     let output = Command::new(program("modes")).args(["infill", &llama, "a", "b"]).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(error.contains("cannot fill in the middle: its vocabulary has no fim_pre"), "{error}");
@@ -128,7 +128,7 @@ fn tokenizer_compares_two() {
     assert_eq!(lines.next(), Some("[101, 7592, 102]"), "{out}");
 }
 
-/// What the chat bot says to these lines.
+/// Returns the chat bot's output for these lines.
 fn say(args: &[&str], lines: &[&str]) -> String {
     let model = smollm2().display().to_string();
     let all = [&[model.as_str(), "--n-ctx", "512", "--n-threads", "1", "--temperature", "0"], args].concat();

@@ -1,5 +1,5 @@
-//! Any answer is read, whole, cut off and in pieces of any size, without a crash or a hang: what is shown on the way is what
-//! there is in the end, no text is lost, and the arguments of every call are a JSON object.
+//! Parses any answer, whole, cut off and in pieces of any size, without a crash or a hang. The joined deltas equal
+//! the final answer, no text is lost, and the arguments of every call are a JSON object.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -15,13 +15,13 @@ macro_rules! templates {
     };
 }
 
-/// One of each way to mark thoughts and calls.
+/// One template for each way of marking reasoning and calls.
 const TEMPLATES: [&str; 18] = templates![
     "chatml" "qwen2.5" "qwen3" "qwen3-coder" "gpt-oss" "command-a" "llama-3.1" "mistral-v3" "ministral-3" "deepseek-r1"
     "kimi-k2" "functionary-3.1" "functionary-3.2" "glm-4.5" "granite-3.3" "hermes-3" "lfm2" "seed-oss"
 ];
 
-/// What answers are made of, and parts of it.
+/// The parts that answers are made of.
 const PIECES: [&str; 64] = [
     "<think>", "</think>", "<think", "/think>", "\n", "\n\n", " ", "The Loire.", "é", "🦙", "<tool_call>", "</tool_call>",
     "{", "}", "[", "]", "\"", "\\", ":", ",", "\"name\": \"weather\"", "\"arguments\": {\"city\": \"🦙\"}",
@@ -52,7 +52,7 @@ struct Input {
     which: u8,
     size: u8,
     parts: Vec<Part>,
-    /// How much of it there is, in 256ths.
+    /// The length that is kept, in 256ths.
     cut: Option<u8>,
 }
 
@@ -91,7 +91,7 @@ fn join(answer: &mut Answer, delta: Delta) {
     }
 }
 
-/// Reads an answer in pieces of `size` characters: what the deltas are joined, and the answer.
+/// Parses an answer in pieces of `size` characters, and returns the joined deltas and the answer.
 fn streamed(prompt: &ChatPrompt, text: &str, size: usize) -> (Answer, Answer) {
     let mut parser = prompt.parser();
     let mut joined = Answer::default();

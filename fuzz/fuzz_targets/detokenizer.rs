@@ -1,4 +1,4 @@
-//! The pieces of a text that comes in any parts are its lossy whole.
+//! The pieces of a text that arrives in any parts equal its whole lossy conversion.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,10 +1,11 @@
-//! A stop string is found where it is complete first, and no part of it is shown, however the text is divided.
+//! The stop string that is complete first is found, and no part of it is shown, however the text is divided.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use llama_gen::StopMatcher;
 
-/// By hand: the text before the stop string that is complete first, the longest of several, and that string.
+/// Computes the expected result directly: the text before the stop string that is complete first, the longest of
+/// several, and that string.
 fn expected<'t>(stops: &'t [String], text: &'t str) -> (&'t str, Option<&'t str>) {
     for end in (1..=text.len()).filter(|end| text.is_char_boundary(*end)) {
         let complete = stops.iter().filter(|stop| !stop.is_empty() && text[..end].ends_with(stop.as_str()));

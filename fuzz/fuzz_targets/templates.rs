@@ -1,5 +1,5 @@
-//! No template and no conversation ends the process or takes more than it may: templates of random expressions, of random
-//! statements, and those of the tests with pieces exchanged.
+//! No template and no conversation ends the process or exceeds its limits: templates of random expressions, of random
+//! statements, and the templates of the tests with exchanged pieces.
 #![no_main]
 
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use libfuzzer_sys::fuzz_target;
 use llama_gen::chat::{ChatRequest, ChatTemplate, Message, TemplateLimits, Tool, ToolCall};
 
-/// Templates of the tests, to be cut and joined.
+/// The templates of the tests, to be cut and joined.
 const TEMPLATES: [&str; 6] = [
     include_str!("../../crates/llama-gen/tests/chat/templates/chatml.jinja"),
     include_str!("../../crates/llama-gen/tests/chat/templates/qwen3.jinja"),
@@ -42,7 +42,7 @@ const LITERALS: [&str; 20] = [
 const OPERATORS: [&str; 16] =
     ["+", "-", "*", "/", "//", "%", "~", "==", "!=", "<", ">=", "in", "not in", "and", "or", "if"];
 
-/// Makes choices of bytes; when they are used up, always the first.
+/// Makes choices from bytes. When they are used up, it always chooses the first option.
 struct Choices<'b>(std::slice::Iter<'b, u8>);
 
 impl Choices<'_> {
@@ -102,7 +102,7 @@ impl Choices<'_> {
         }
     }
 
-    /// Two templates of the tests, cut at any characters and joined.
+    /// Returns two templates of the tests, cut at any characters and joined.
     fn spliced(&mut self) -> String {
         let (first, second) = (self.one_of(&TEMPLATES), self.one_of(&TEMPLATES));
         let mut cut = |text: &str| {

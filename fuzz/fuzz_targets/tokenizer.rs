@@ -1,5 +1,5 @@
-//! Any text, with every pre-tokenizer and kind of vocabulary: no crash, the same tokens in pieces as at once, and the text
-//! back where that is promised.
+//! Tokenises any text with every pre-tokenizer and kind of vocabulary: no crash, equal tokens in pieces and at once,
+//! and the original text back where that is promised.
 #![no_main]
 
 use std::sync::OnceLock;
@@ -34,7 +34,7 @@ fn vocabularies() -> &'static [Vocabulary] {
     })
 }
 
-/// A text of a few repeated parts: runs are what costs.
+/// Returns a text of a few repeated parts, because runs are expensive.
 fn text(parts: &[(&str, u8)]) -> String {
     let mut text = String::new();
     for (part, times) in parts {

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: our decode loop beside llama.cpp's own `llama-bench`, from one build, in one run; and sampling
-//! beside `llama_sampler_sample`.
+//! `cargo xtask bench`: compares our decode loop with llama.cpp's own `llama-bench`, from one build, in one run, and
+//! sampling with `llama_sampler_sample`.
 
 mod build;
 mod report;
@@ -18,7 +18,7 @@ use crate::progress::Step;
 use crate::setup::{self, Item, models};
 use crate::workspace;
 
-/// The tokens of the prompt, and the tokens generated, as llama.cpp's own tables have them.
+/// The number of tokens of the prompt, and of generated tokens, as in llama.cpp's own tables.
 const PROMPT: &str = "512";
 const GENERATED: &str = "64";
 
@@ -28,13 +28,13 @@ const GENERATED: &str = "64";
 pub(crate) struct Args {
     #[command(subcommand)]
     which: Option<Which>,
-    /// How often both are run, one after the other.
+    /// The number of rounds; each runs both programs, one after the other.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// How many threads compute; what the machine really has when not given.
+    /// The number of computing threads; by default the processors that are available.
     #[arg(long)]
     threads: Option<usize>,
-    /// Put the table into this file, between its markers.
+    /// Write the table into this file, between its markers.
     #[arg(long, num_args = 0..=1, value_name = "FILE", default_missing_value = "docs/benchmarks.md")]
     write: Option<PathBuf>,
 }
@@ -43,11 +43,11 @@ pub(crate) struct Args {
 enum Which {
     /// Run the criterion benchmarks: tokenising, sampling, building batches.
     Criterion {
-        /// Passed on to criterion.
+        /// Arguments for criterion.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Compare sampling from rows with llama_sampler_sample, for vocabularies and chains, and print a table.
+    /// Compare sampling from rows with llama_sampler_sample, for several vocabularies and chains, and print a table.
     Sample(sample::Args),
 }
 
@@ -76,7 +76,7 @@ fn criterion(arguments: &[String]) -> Result<()> {
     workspace::run_inheriting(&mut command)
 }
 
-/// Runs both in turn, so that what else the machine does, and its temperature, falls on both.
+/// Runs both programs alternately, so that other load and the machine's temperature affect both.
 fn measure(programs: &Programs, threads: usize, rounds: u32) -> Result<Report> {
     let model = models::SMOLLM2.path();
     let mut report = Report::new(threads, setup::pin::describe()?);
@@ -108,7 +108,7 @@ fn decode(program: &Path, model: &Path, threads: usize) -> Result<Speeds> {
         .with_context(|| format!("`{}` printed\n{printed}", workspace::command_line(&command)))
 }
 
-/// The speeds, and the processor, in the tests that llama-bench prints.
+/// Returns the speeds and the processor from llama-bench's output.
 fn parse_llama_bench(printed: &str) -> Result<(Speeds, String)> {
     #[derive(Deserialize)]
     struct Test {
@@ -124,7 +124,7 @@ fn parse_llama_bench(printed: &str) -> Result<(Speeds, String)> {
     Ok((Speeds { prompt: prompt.avg_ts, generation: generation.avg_ts }, prompt.cpu_info.clone()))
 }
 
-/// The speeds in the one line that the harness prints.
+/// Returns the speeds from the one line that the harness prints.
 fn parse_decode(printed: &str) -> Result<Speeds> {
     #[derive(Deserialize)]
     struct Line {

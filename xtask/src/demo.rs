@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the main job in one command. Streams text from a real model.
+//! `cargo xtask demo`: sets everything up and streams text from a real model.
 
 use std::path::PathBuf;
 
@@ -7,25 +7,25 @@ use anyhow::Result;
 use crate::setup::{self, Item, models};
 use crate::{native, workspace};
 
-/// Sets up what it needs, builds the demo and streams text. Standard output is the text alone.
+/// Sets up what is missing, builds the demo and streams text. Standard output contains only the text.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The text to go on from.
+    /// The beginning of the text.
     #[arg(long, default_value = "Once upon a time, in a small village by the sea,")]
     prompt: String,
     /// A model file in the GGUF format; SmolLM2-135M-Instruct when none is given.
     #[arg(long)]
     model: Option<PathBuf>,
-    /// How many tokens to generate at most.
+    /// The most tokens to generate.
     #[arg(long, default_value_t = 64)]
     max_tokens: u32,
-    /// How freely tokens are chosen; 0 takes the likeliest one each time.
+    /// The randomness of the choice; 0 always takes the most likely token.
     #[arg(long, default_value_t = 0.8)]
     temperature: f32,
-    /// Makes a choice of tokens repeatable.
+    /// The seed, which makes the choice of tokens repeatable.
     #[arg(long)]
     seed: Option<u32>,
-    /// How many threads compute; what the machine really has when not given.
+    /// The number of computing threads; by default the processors that are available.
     #[arg(long)]
     threads: Option<u32>,
 }
@@ -45,10 +45,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 impl Args {
-    /// The arguments of the demo itself. `=` keeps a value that begins with a dash from being an option.
+    /// Returns the arguments of the demo itself. `=` prevents a value that begins with a dash from being read as an
+    /// option.
     fn forwarded(&self) -> Vec<std::ffi::OsString> {
         let model = match &self.model {
-            // The demo is started in the workspace root, which need not be where the user is.
+            // The demo starts in the workspace root, which may differ from the user's folder.
             Some(model) => std::path::absolute(model).unwrap_or_else(|_| model.clone()),
             None => models::SMOLLM2.path(),
         };

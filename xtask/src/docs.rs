@@ -1,4 +1,4 @@
-//! `cargo xtask docs`: the tables of `docs/building.md`, from the manifest and the build script themselves.
+//! `cargo xtask docs`: generates the tables of `docs/building.md` from the manifest and the build script.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,7 +14,7 @@ mod vars;
 /// Writes the generated tables of docs/building.md: features and environment variables.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only say whether they are up to date.
+    /// Only check that they are up to date.
     #[arg(long)]
     pub(crate) check: bool,
 }
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Replaces what is between `<!-- name:begin -->` and `<!-- name:end -->`.
+/// Replaces the text between `<!-- name:begin -->` and `<!-- name:end -->`.
 pub(crate) fn replace_section(text: &str, name: &str, content: &str) -> Result<String> {
     let (begin, end) = (format!("<!-- {name}:begin -->\n"), format!("<!-- {name}:end -->"));
     let parts = text.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
@@ -49,7 +49,7 @@ pub(crate) fn replace_section(text: &str, name: &str, content: &str) -> Result<S
     Ok(format!("{before}{begin}{content}{end}{after}"))
 }
 
-/// The features of a manifest, each with the comment above it.
+/// Renders the features of a manifest as a table, each with the comment above it.
 fn feature_table(manifest: &str) -> Result<String> {
     let (_, features) = manifest.split_once("[features]\n").context("the manifest has no [features]")?;
     let features = features.split("\n[").next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: inputs that nobody thought of.
+//! `cargo xtask fuzz`: runs generated inputs.
 
 mod models;
 mod targets;
@@ -7,27 +7,28 @@ use anyhow::{Result, bail};
 
 use crate::progress;
 
-/// The kind of input that is made by this workspace and not by libFuzzer.
+/// The kind of input that this workspace generates, not libFuzzer.
 const MODELS: &str = "models";
 
-/// Runs fuzz targets, each for a while, or models. A target that fails leaves its input under `target/fuzz/failures`.
+/// Runs fuzz targets, each for some time, or models. A target that fails leaves its input under
+/// `target/fuzz/failures`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The targets of `fuzz/`, all when none is named, or `models`: hostile models of every architecture.
+    /// The targets of `fuzz/`, all when none is named; or `models`, hostile models of every architecture.
     targets: Vec<String>,
-    /// For how long each target runs.
+    /// The seconds that each target runs.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
-    /// How many models are tried.
+    /// The number of models to try.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     cases: u64,
-    /// The number of the first model. With `--cases 1` a model that failed is tried alone.
+    /// The number of the first model. With `--cases 1` it is the only one.
     #[arg(long, default_value_t = 0)]
     first: u64,
-    /// Try, of every architecture, models that lack one tensor, instead of random ones.
+    /// Instead of random models, try models of every architecture that lack one tensor.
     #[arg(long, conflicts_with_all = ["cases", "first"])]
     missing_tensors: bool,
-    /// Only name the targets.
+    /// Only print the names of the targets.
     #[arg(long)]
     list: bool,
 }

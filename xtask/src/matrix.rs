@@ -1,5 +1,5 @@
-//! `cargo xtask matrix`: every set of features, built and run where the toolchain exists, and otherwise skipped with
-//! the reason.
+//! `cargo xtask matrix`: builds and runs every set of features where the toolchain exists, and otherwise skips it
+//! with the reason.
 
 use std::fs;
 use std::process::Command;
@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use crate::{progress, setup, workspace};
 
-/// How `llama-sys` begins the list of what a feature needs and the machine has not.
+/// The beginning of `llama-sys`'s list of missing tools.
 const INCOMPLETE: &str = "the toolchain for the chosen features is not complete:";
 
-/// Builds and tests each set of features, and says what was built, run or skipped, and why.
+/// Builds and tests each set of features, and reports which were built, run or skipped, and why.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Print the result as JSON.
@@ -22,24 +22,23 @@ pub(crate) struct Args {
     /// Only rows whose name contains this.
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
-    /// Only name the rows.
+    /// Only print the names of the rows.
     #[arg(long)]
     list: bool,
 }
 
-/// What is done with a set of features.
+/// The work done for a set of features.
 #[derive(Clone, Copy)]
 enum Suite {
-    /// The tests of a package run.
+    /// Runs the tests of a package.
     Test(&'static str),
-    /// The tests of a package run with `panic = "abort"`, each in a process of its own, without those that are about
-    /// panics.
+    /// Runs the tests of a package with `panic = "abort"`, each in its own process, without the tests of panics.
     Abort(&'static str, &'static [&'static str]),
-    /// It is only built: running needs a device.
+    /// Only builds, because running needs a device.
     Build(&'static str),
-    /// Only Rust is checked, without anything native.
+    /// Only checks Rust, without native code.
     Check(&'static str),
-    /// The build refuses the combination with this sentence.
+    /// Expects the build to refuse the combination with this sentence.
     Refuse(&'static str),
 }
 
@@ -59,7 +58,7 @@ const CORE: &str = "llama-core";
 const GEN: &str = "llama-gen";
 const NO_DEVICE: &str = "no device is assumed";
 
-/// Every feature is in a row.
+/// The rows, which together contain every feature.
 const ROWS: &[Row] = &[
     row("default", "", Suite::Test(CORE)),
     row("no features", "--no-default-features", Suite::Test(LINK)),
@@ -87,17 +86,17 @@ const fn metal() -> Row {
 
 #[cfg(not(target_vendor = "apple"))]
 const fn metal() -> Row {
-    row("metal off Apple", "--features metal", Suite::Refuse("feature `metal` is for Apple targets"))
+    row("metal off Apple", "--features metal", Suite::Refuse("feature `metal` needs an Apple target"))
 }
 
-/// Tests of panics that pass through a call, which there are none of with `panic = "abort"`.
+/// Tests of panics that pass through a call, which do not exist with `panic = "abort"`.
 const PANICS_OF_CORE: &[&str] = &[
     "a_panic_of_the_caller_goes_on_afterwards",
     "a_panic_of_the_caller_is_passed_on",
     "a_panic_of_the_callback_arrives",
     "a_panic_of_the_function_is_resumed",
     "custom_sampler_beside_a_lazy_grammar",
-    // Its closures panic, and its log callback, which is Rust, lets an exception pass.
+    // Its closures panic, and its log callback, which is Rust code, lets an exception pass.
     "every_function_survives",
     "panic_ends_the_capture",
     "panic_of_a_custom_sampler_leaves_the_context_usable",
@@ -108,11 +107,11 @@ const PANICS_OF_CORE: &[&str] = &[
     "what_processors_leave_is_checked_when_it_is_sampled",
 ];
 
-/// As [`PANICS_OF_CORE`].
+/// Tests of llama-gen that panics pass through, as in [`PANICS_OF_CORE`].
 const PANICS_OF_GEN: &[&str] =
     &["a_panic_of_a_compactor_passes_and_harms_nobody", "a_panic_on_the_thread_passes_to_whoever_waits"];
 
-/// How a row ended.
+/// The outcome of a row.
 #[derive(Serialize)]
 struct Outcome {
     name: &'static str,
@@ -166,7 +165,7 @@ impl Row {
 
     fn command(&self) -> Command {
         let folder = workspace::target().join("matrix");
-        // A failure to make it shows when the log is written.
+        // An error appears later, when the log is written.
         let _ = fs::create_dir_all(&folder);
         let (verb, package) = match self.suite {
             Suite::Test(package) | Suite::Abort(package, _) => ("test", package),
@@ -176,7 +175,7 @@ impl Row {
         let mut command = workspace::cargo();
         command.args([verb, "--package", package]).args(self.cargo.split_whitespace());
         if let Suite::Abort(_, skipped) = self.suite {
-            // Of the stable compiler too; cargo takes `unwind` for tests otherwise.
+            // Cargo otherwise builds tests with `unwind`, also with the stable compiler.
             command.env("RUSTC_BOOTSTRAP", "1");
             command.args([
                 "-Zpanic-abort-tests",
@@ -189,7 +188,7 @@ impl Row {
             ]);
             command.args(skipped.iter().flat_map(|name| ["--skip", name]));
         }
-        // Apart from the usual folder, so that a row does not evict what the next `cargo test` needs.
+        // A separate folder, so that a row does not evict the files that the next `cargo test` needs.
         command.env("CARGO_TARGET_DIR", folder.join("target"));
         if matches!(self.suite, Suite::Check(_)) {
             command.env("LLAMA_SYS_NO_BUILD", "1");
@@ -197,7 +196,7 @@ impl Row {
         command
     }
 
-    /// What the end of the command means for the row.
+    /// Returns the row's status and remark for the end of the command.
     fn judge(&self, success: bool, text: &str) -> (&'static str, String) {
         if let Some(missing) = missing_tools(text).filter(|_| !success) {
             return ("skipped", missing);
@@ -207,7 +206,7 @@ impl Row {
                 ("refused", "as it should be".to_owned())
             }
             (Suite::Refuse(_), _) => {
-                ("FAILED", "the build should have refused it with a sentence".to_owned())
+                ("FAILED", "the build was expected to refuse this combination".to_owned())
             }
             (Suite::Test(_) | Suite::Abort(..), true) => ("run", format!("{} tests passed", passed(text))),
             (Suite::Build(reason), true) => ("built", format!("not run: {reason}")),
@@ -217,14 +216,14 @@ impl Row {
     }
 }
 
-/// The lines in which `llama-sys` names what is missing.
+/// Returns the lines in which `llama-sys` names missing tools.
 fn missing_tools(text: &str) -> Option<String> {
     let (_, list) = text.split_once(INCOMPLETE)?;
     let lines = list.lines().skip(1).map(str::trim).take_while(|line| line.starts_with("feature `"));
     Some(lines.collect::<Vec<_>>().join("; "))
 }
 
-/// The tests that cargo counted as passed.
+/// Returns the number of tests that cargo counted as passed.
 fn passed(text: &str) -> usize {
     let counts = text.lines().filter_map(|line| line.strip_prefix("test result: ok. "));
     counts.filter_map(|rest| rest.split(' ').next()?.parse::<usize>().ok()).sum()

@@ -1,4 +1,4 @@
-//! Cargo builds that may build llama.cpp on the way, with a view of how far that is.
+//! Cargo builds that may build llama.cpp, with their progress.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Seek as _, SeekFrom};
@@ -13,14 +13,14 @@ use anyhow::{Context as _, Result, bail};
 use crate::progress::{self, Step};
 use crate::workspace;
 
-/// How often the build's log is looked at.
+/// The interval between two looks at the build's log.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
-/// More than the longest line of a compiler call.
+/// More bytes than the longest line of a compiler call.
 const TAIL: u64 = 16 * 1024;
 
-/// Runs a cargo command that may build llama.cpp. Cargo says nothing of what a build script does, so the log that
-/// the script of `llama-sys` writes is watched.
+/// Runs a cargo command that may build llama.cpp. Cargo does not show a build script's output, so this watches the
+/// log that the script of `llama-sys` writes.
 pub(crate) fn build(what: &str, cargo: &mut Command) -> Result<()> {
     let cache = cache(cargo);
     if !was_built(&cache) {
@@ -50,7 +50,8 @@ pub(crate) fn build(what: &str, cargo: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Where the native builds are kept that a command makes: where it is told to, or else with those of this workspace.
+/// Returns the folder for the native builds of a command: the one that its environment names, or else this
+/// workspace's.
 fn cache(cargo: &Command) -> PathBuf {
     const NAME: &str = "LLAMA_SYS_BUILD_CACHE";
     let own = cargo.get_envs().find(|(name, _)| *name == NAME).and_then(|(_, value)| value);
@@ -63,7 +64,7 @@ fn was_built(cache: &Path) -> bool {
     builds.map(|build| build.path().join("complete")).any(|stamp| stamp.is_file())
 }
 
-/// What a pipe says, line by line, until its last writer is gone.
+/// Returns the lines of a pipe until its last writer closes it.
 fn lines_of(pipe: Option<impl io::Read + Send + 'static>) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -78,7 +79,7 @@ fn lines_of(pipe: Option<impl io::Read + Send + 'static>) -> mpsc::Receiver<Stri
     receiver
 }
 
-/// How far ninja is, for the user; nothing when the log is of an earlier build.
+/// Returns ninja's progress for the user, or an empty text when the log belongs to an earlier build.
 fn compiled(log: &Path, since: SystemTime) -> String {
     let tail = tail_of(log, since).unwrap_or_default();
     let progress = ninja_progress(&String::from_utf8_lossy(&tail));
@@ -96,7 +97,7 @@ fn tail_of(log: &Path, since: SystemTime) -> io::Result<Vec<u8>> {
     Ok(tail)
 }
 
-/// The last `[done/total]` at the start of a line.
+/// Returns the last `[done/total]` at the start of a line.
 fn ninja_progress(log: &str) -> Option<(u32, u32)> {
     log.lines().rev().find_map(|line| {
         let (done, total) = line.strip_prefix('[')?.split_once(']')?.0.split_once('/')?;

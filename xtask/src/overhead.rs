@@ -1,5 +1,5 @@
-//! `cargo xtask overhead`: the instructions that one decode step takes outside of the computation, through `llama-core`
-//! and through `llama-sys`, counted by callgrind.
+//! `cargo xtask overhead`: counts with callgrind the instructions that one decode step takes outside the computation,
+//! through `llama-core` and through `llama-sys`.
 
 mod callgrind;
 mod report;
@@ -15,13 +15,14 @@ use crate::progress::Step;
 use crate::setup::{self, Item};
 use crate::{native, workspace};
 
-/// The most instructions that a step through `llama-core` may take beyond one through `llama-sys` and `llama_decode`.
+/// The most instructions that a step through `llama-core` may take beyond a step through `llama-sys` and
+/// `llama_decode`.
 const LIMIT: f64 = 300.0;
 
-/// Where the figures go in a document.
+/// The name of the section for the figures in a document.
 const SECTION: &str = "overhead";
 
-/// The functions between which the counting is done: the loops, and what all of them call alike.
+/// The functions whose own instructions are not counted: the loops, and the functions that all layers call alike.
 const BORDERS: [&str; 7] = [
     "*steps_through_core*",
     "*steps_through_sys*",
@@ -32,16 +33,16 @@ const BORDERS: [&str; 7] = [
     "llama_get_logits_ith",
 ];
 
-/// Counts the instructions of a decode step outside of the computation, and says where they are.
+/// Counts the instructions of a decode step outside the computation, by function.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// So many steps are counted, twice as many less as many.
+    /// The number of counted steps: a run of this many is subtracted from a run of twice as many.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=500))]
     steps: u32,
-    /// How many functions are listed.
+    /// The number of functions to list.
     #[arg(long, default_value_t = 12)]
     functions: usize,
-    /// Put the figures into this file, between its markers.
+    /// Write the figures into this file, between its markers.
     #[arg(long, num_args = 0..=1, value_name = "FILE", default_missing_value = "docs/benchmarks.md")]
     write: Option<PathBuf>,
 }
@@ -56,7 +57,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for other in [&arrays, &core, &argmax] {
         ensure!(
             sys.tokens == other.tokens,
-            "the layers chose other tokens:\n{}\n{}",
+            "the layers chose different tokens:\n{}\n{}",
             sys.tokens,
             other.tokens
         );
@@ -85,7 +86,7 @@ fn put_into(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, new).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Builds the program, without the instruction sets that valgrind does not know.
+/// Builds the program without the instruction sets that valgrind does not know.
 fn build() -> Result<PathBuf> {
     let target = workspace::target().join("overhead");
     let mut cargo = workspace::cargo();
@@ -102,11 +103,11 @@ fn build() -> Result<PathBuf> {
     Ok(target.join("release/step"))
 }
 
-/// What a layer's steps have come to.
+/// The result of a layer's steps.
 struct Measured {
-    /// What the program printed: the size of the vocabulary, a colon, and the tokens.
+    /// The program's output: the size of the vocabulary, a colon, and the tokens.
     tokens: String,
-    /// Of one step.
+    /// The profile of one step.
     profile: Profile,
 }
 
@@ -117,7 +118,7 @@ impl Measured {
     }
 }
 
-/// Runs as many steps and twice as many: the difference is of steady steps, without what comes before and after.
+/// Runs this many steps and twice as many. The difference contains only steady steps, without start and end.
 fn measure(program: &Path, model: &Path, layer: &str, steps: u32) -> Result<Measured> {
     let step = Step::spinner(format!("counting `{layer}`"));
     let (_, once) = count(program, model, layer, steps)?;

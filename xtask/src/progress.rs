@@ -1,16 +1,16 @@
-//! What a user sees of long steps: bars and spinners on a terminal, plain lines elsewhere.
+//! The progress of long steps: bars and spinners on a terminal, plain lines elsewhere.
 //!
-//! Everything goes to standard error, so that a command's standard output holds its result only.
+//! Everything goes to standard error, so that a command's standard output contains only its result.
 
 use std::io::{IsTerminal as _, stderr};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Without a terminal, a running step says how far it is this often.
+/// The interval between progress lines without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
-/// One long step: what it does, how far it is, and at the end how long it took.
+/// A long step, with its progress and, at the end, its duration.
 pub(crate) struct Step {
     what: String,
     started: Instant,
@@ -19,19 +19,19 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// A step whose child process talks for itself: one line before it, one after.
+    /// Starts a step whose child process prints its own output: one line before it, one after.
     pub(crate) fn announce(what: impl Into<String>) -> Self {
         let what = what.into();
         eprintln!("{what} ...");
         Self { what, started: Instant::now(), last_line: Instant::now(), bar: None }
     }
 
-    /// A step of unknown length.
+    /// Starts a step of unknown length.
     pub(crate) fn spinner(what: impl Into<String>) -> Self {
         Self::with_bar(what.into(), ProgressBar::new_spinner(), "{spinner} {prefix} {wide_msg} {elapsed}")
     }
 
-    /// A step over a known number of bytes.
+    /// Starts a step over a known number of bytes.
     pub(crate) fn bytes(what: impl Into<String>, total: u64) -> Self {
         let style = "{prefix} {wide_bar} {bytes}/{total_bytes} {elapsed}";
         Self::with_bar(what.into(), ProgressBar::new(total), style)
@@ -41,7 +41,7 @@ impl Step {
         if !stderr().is_terminal() {
             return Self::announce(what);
         }
-        // A template that does not parse shows the default bar: still progress, and nothing to fail for.
+        // A template that cannot be parsed leaves the default bar, which is good enough.
         if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style);
         }
@@ -57,7 +57,7 @@ impl Step {
         }
     }
 
-    /// Says how far the step is: beside the spinner, or as a line now and then.
+    /// Shows the step's progress: beside the spinner, or as a line from time to time.
     pub(crate) fn status(&mut self, status: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(status.to_owned());
@@ -85,7 +85,7 @@ impl Step {
 }
 
 impl Drop for Step {
-    /// A step that failed leaves no half-drawn bar above its error.
+    /// Removes the bar of a failed step, so that none remains above its error.
     fn drop(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
@@ -93,12 +93,12 @@ impl Drop for Step {
     }
 }
 
-/// One line for something that needed no work, or for a remark.
+/// Prints one line for a step that needed no work, or for a remark.
 pub(crate) fn note(what: &str, text: &str) {
     eprintln!("{what}: {text}");
 }
 
-/// A duration as people say it: `0.8 s`, `12 s`, `3 min 05 s`.
+/// Formats a duration: `0.8 s`, `12 s`, `3 min 05 s`.
 pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {

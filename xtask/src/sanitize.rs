@@ -1,4 +1,4 @@
-//! `cargo xtask sanitize`: the tests again, under the address, leak and thread sanitizers, and under valgrind.
+//! `cargo xtask sanitize`: runs the tests under the address, leak and thread sanitizers and under valgrind.
 
 mod compiler;
 mod run;
@@ -17,16 +17,16 @@ use self::tool::{Plan, Tool};
 use crate::progress::{self, Step};
 use crate::setup;
 
-/// Runs the tests under sanitizers and valgrind, and prints what became of each suite. Findings fail it.
+/// Runs the tests under sanitizers and valgrind, and prints the outcome of each suite. Findings fail the command.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What to run them under; everything when none is named.
+    /// The tools to run them under; all of them when none is named.
     #[arg(value_enum, value_name = "TOOL")]
     tools: Vec<Tool>,
-    /// Only suites whose name, such as `llama-core/decode`, contains this.
+    /// Only suites whose name, such as `llama-core/decode`, contains this text.
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
-    /// The minutes that one suite may take.
+    /// The most minutes for one suite.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     minutes: u64,
 }
@@ -89,7 +89,7 @@ fn under(tool: Tool, args: &Args, rows: &mut Vec<Row>) -> Result<()> {
     Ok(())
 }
 
-/// What a suite ran without, by reasons.
+/// Returns the tests that a suite left out, by reason.
 fn left_out(skips: &[&suites::Skip]) -> String {
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for skip in skips {
@@ -122,7 +122,7 @@ fn table(rows: &[Row]) -> String {
     std::iter::once(head).chain(rows.iter().map(line)).collect::<Vec<_>>().join("\n")
 }
 
-/// Findings and failures fail the command, and so does a run in which nothing could be run.
+/// Fails for findings and failures, and for a run in which no test could be run.
 fn verdict(rows: &[Row]) -> Result<()> {
     let bad: Vec<String> = rows
         .iter()

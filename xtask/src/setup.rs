@@ -1,7 +1,7 @@
-//! `cargo xtask setup`: brings the llama.cpp tree, build tools and test models, whatever is missing.
+//! `cargo xtask setup`: fetches the llama.cpp tree, build tools and test models that are missing.
 //!
-//! Every item is verified, put in place by a rename, and recorded after that, so that an interrupted run
-//! leaves nothing that the next one takes for complete. A run that finds everything takes no time.
+//! Every item is verified, put in place by a rename, and recorded after that, so that the next run does not take the
+//! leftovers of an interrupted run for complete. A run that finds everything takes no time.
 
 pub(crate) mod models;
 pub(crate) mod pin;
@@ -16,39 +16,39 @@ use anyhow::{Context as _, Result};
 
 use crate::{progress, workspace};
 
-/// Fetches what the build, the demo and the tests need, and says how to do without a registry.
+/// Fetches the inputs of the build, the demo and the tests. Errors say how to work without a registry.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What to set up; everything when none is named.
+    /// The items to set up; all of them when none is named.
     #[arg(value_enum)]
     items: Vec<Item>,
 }
 
-/// One thing to set up.
+/// An item to set up.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Item {
     /// The llama.cpp source tree.
     Pin,
-    /// CMake and ninja, where the system has none.
+    /// CMake and ninja, when the system has none.
     Tools,
     /// SmolLM2-135M-Instruct, the default model of the demo and the benchmarks.
     Smollm2,
     /// all-MiniLM-L6-v2, to exercise conversion and embeddings.
     Minilm,
-    /// The generated models that most tests run on.
+    /// The generated models that most tests use.
     Tiny,
-    /// The libclang that `cargo xtask codegen` needs; set up only when asked for.
+    /// The libclang for `cargo xtask codegen`; set up only on request.
     Libclang,
 }
 
-/// What the tests need.
+/// The items that the tests need.
 pub(crate) const ALL: &[Item] = &[Item::Pin, Item::Tools, Item::Smollm2, Item::Minilm, Item::Tiny];
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     ensure(if args.items.is_empty() { ALL } else { &args.items })
 }
 
-/// Sets up each item that is missing. Prints one line per item that is there already.
+/// Sets up each item that is missing. Prints one line for each item that exists already.
 pub(crate) fn ensure(items: &[Item]) -> Result<()> {
     let _lock = lock()?;
     for item in items {
@@ -64,7 +64,7 @@ pub(crate) fn ensure(items: &[Item]) -> Result<()> {
     Ok(())
 }
 
-/// Lets one set-up run at a time in a checkout. The lock ends with the file's last handle, also on a crash.
+/// Locks the checkout for one set-up run at a time. The lock ends with the file's last handle, also after a crash.
 fn lock() -> Result<File> {
     let target = workspace::target();
     fs::create_dir_all(&target).with_context(|| format!("could not create {}", target.display()))?;

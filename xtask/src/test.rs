@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything that must pass, on a bare machine, in the order that fails soonest.
+//! `cargo xtask test`: runs all checks and tests, on a bare machine, in the order that fails soonest.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ pub(crate) struct Args {
     /// Leave out clippy and rustdoc.
     #[arg(long)]
     fast: bool,
-    /// Run this step alone; may be given several times.
+    /// Run only this step; may be given several times.
     #[arg(long, value_enum, value_name = "STEP", conflicts_with = "fast")]
     only: Vec<Step>,
     /// Run 20,000 random sequences of calls instead of 500, which takes minutes.
@@ -30,23 +30,23 @@ const LONG: (&str, &str) = ("LLAMA_SEQUENCES", "20000");
 enum Step {
     /// The source is formatted.
     Format,
-    /// The rules of this workspace that no other tool knows.
+    /// The sources keep the rules of this workspace that no other tool knows.
     Tidy,
-    /// The committed bindings and generated tables are those of the pinned tree and the manifests.
+    /// The committed bindings and generated tables match the pinned tree and the manifests.
     Codegen,
     /// Everything builds, llama.cpp included.
     Build,
-    /// Clippy has nothing to say.
+    /// Clippy gives no warnings.
     Clippy,
     /// Unit, integration and documentation tests.
     Test,
-    /// Failures inside C++ are errors in a program with `panic = "abort"` too.
+    /// Failures inside C++ are errors with `panic = "abort"` too.
     Abort,
     /// The documentation builds without a warning.
     Doc,
 }
 
-/// How one step ended.
+/// The outcome of one step.
 struct Outcome {
     name: String,
     passed: bool,
@@ -104,7 +104,7 @@ impl Step {
                 codegen::run(&codegen::Args { check: true })?;
                 docs::run(&docs::Args { check: true })
             }
-            // Without xtask: Windows does not let a running program be replaced.
+            // xtask is left out, because Windows does not allow a running program to be replaced.
             Self::Build => {
                 native::build("building the workspace", &mut cargo("build --workspace --exclude xtask"))
             }

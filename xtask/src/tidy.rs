@@ -1,8 +1,10 @@
-//! `cargo xtask tidy`: the rules of this workspace that no other tool knows, checked on its sources.
+//! `cargo xtask tidy`: checks the sources for the rules of this workspace that no other tool knows.
 
 mod code;
 mod graph;
 mod hostile;
+mod language;
+mod modules;
 mod package;
 mod source;
 mod tracked;
@@ -15,12 +17,12 @@ use anyhow::{Result, bail};
 use crate::progress;
 use crate::workspace;
 
-/// Checks the layering, the place of `unsafe`, file sizes and names, what a published crate must have, and that
-/// hostile arguments are tried on every function.
+/// Checks the layering, the places of `unsafe`, file sizes and names, the language of summaries and errors, the
+/// contents of published crates, and that every function has a case with hostile arguments.
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
-/// One breach of a rule, and where.
+/// A breach of a rule, with its place.
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
     /// Relative to the workspace.

@@ -1,4 +1,4 @@
-//! Where the workspace is, and how other programs are run from it.
+//! The location of the workspace, and running other programs from it.
 
 use std::env;
 use std::ffi::OsStr;
@@ -9,40 +9,43 @@ use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail};
 
-/// The folder of the workspace's `Cargo.toml`.
+/// Returns the folder of the workspace's `Cargo.toml`.
 pub(crate) fn root() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     ROOT.get_or_init(|| {
-        // Cargo says at run time where the package is, also when the checkout was moved after a build.
+        // At run time cargo tells the package's location, also after the checkout was moved.
         let package = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         let package = PathBuf::from(package);
         package.parent().map_or_else(|| package.clone(), Path::to_path_buf)
     })
 }
 
-/// Where models, tools and downloads are kept: `target/` of the workspace, wherever cargo itself builds.
+/// Returns the folder of models, tools and downloads: the workspace's `target/`, whatever cargo's own target folder
+/// is.
 pub(crate) fn target() -> PathBuf {
     root().join("target")
 }
 
-/// A folder given by an environment variable, absolute. `None` when the variable is unset or empty.
+/// Returns the folder that an environment variable names, as an absolute path. `None` when the variable is unset or
+/// empty.
 ///
-/// Cargo hands `.cargo/config.toml` values over absolute; what a user types counts from the current folder.
+/// Cargo passes values of `.cargo/config.toml` as absolute paths; a value that a user types is relative to the
+/// current folder.
 pub(crate) fn folder_from_env(name: &str) -> Option<PathBuf> {
     let value = env::var_os(name).filter(|value| !value.is_empty())?;
     Some(std::path::absolute(&value).unwrap_or_else(|_| value.into()))
 }
 
-/// The cargo that runs this program, started in the workspace root.
+/// Returns a command for the cargo that runs this program, in the workspace root.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
-    // What `cargo run` tells this program about itself would look like a changed environment to the
-    // build scripts that watch these variables, and rebuild their packages for nothing.
+    // `cargo run` sets these variables for this program. Build scripts that watch them would see a change and rebuild
+    // their packages without need.
     for (name, _) in env::vars_os().filter(|(name, _)| describes_a_package(name)) {
         command.env_remove(name);
     }
-    // Build scripts and tests run in the folders of their packages, from where a relative path leads elsewhere.
+    // Build scripts and tests run in the folders of their packages, where a relative path would point elsewhere.
     for name in ["LLAMA_CPP_DIR", "LLAMA_TEST_MODELS"] {
         if let Some(folder) = folder_from_env(name) {
             command.env(name, folder);
@@ -51,13 +54,14 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Runs a command to its end. Its standard output goes to standard error, for ours is kept for results.
+/// Runs a command to its end, with its standard output on standard error, because this program's standard output is
+/// for results.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     command.stdout(Stdio::from(io::stderr()));
     run_inheriting(command)
 }
 
-/// Runs a command to its end with this program's own standard output.
+/// Runs a command to its end with this program's standard output.
 pub(crate) fn run_inheriting(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| could_not_start(command))?;
     if !status.success() {
@@ -66,7 +70,7 @@ pub(crate) fn run_inheriting(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command to its end and returns what it printed. What it said on standard error is in the error.
+/// Runs a command to its end and returns its output. An error contains its standard error.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| could_not_start(command))?;
     if !output.status.success() {
@@ -76,12 +80,12 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Starts the error of a program that is not there or may not run.
+/// Returns the beginning of the error for a program that does not exist or must not be run.
 pub(crate) fn could_not_start(command: &Command) -> String {
     format!("could not start `{}`", command_line(command))
 }
 
-/// The command as one would type it, with the variables set for it in front.
+/// Returns the command as a user would type it, preceded by the variables set for it.
 pub(crate) fn command_line(command: &Command) -> String {
     let set = command
         .get_envs()

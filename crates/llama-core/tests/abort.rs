@@ -78,7 +78,7 @@ fn encoders_stop_too() {
     }
 }
 
-/// The prompt takes many times longer than it takes to raise the flag.
+/// Stops a prompt from another thread. The prompt takes many times longer than raising the flag.
 #[test]
 fn another_thread_stops_a_long_prompt() {
     let model = load_smollm2();
@@ -152,7 +152,7 @@ fn a_panic_of_the_callback_arrives() {
     }
 }
 
-/// Keys that are moved to new positions are moved all, or the next batches would see some of them twice.
+/// Moving keys to new positions is completed, because otherwise the next batches would see some of them twice.
 #[test]
 fn moving_of_positions_is_not_stopped() {
     let model = load(Tiny::Llama);

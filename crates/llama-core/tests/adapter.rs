@@ -1,4 +1,4 @@
-//! LoRA adapters: what they change, and who keeps whom alive. What is refused of their files is in `adapter_file.rs`.
+//! LoRA adapters: their effects, and who keeps whom alive. `adapter_file.rs` tests the files that are refused.
 
 mod greedy;
 
@@ -24,14 +24,14 @@ fn prompt(model: &Model) -> Vec<Token> {
     tokens(model, "Hello world, how are you?")
 }
 
-/// The logits after the prompt in a context of its own with these adapters.
+/// Returns the logits after the prompt in a new context with these adapters.
 fn logits(model: &Model, adapters: &[(&LoraAdapter, f32)]) -> Vec<f32> {
     let mut context = Context::new(model, &params()).unwrap();
     context.set_adapters(adapters).unwrap();
     logits_after(&mut context, &prompt(model), SEQ, 0)
 }
 
-/// The same in a context that has something in memory, which is forgotten before.
+/// Computes the logits in an existing context, whose memory is cleared before.
 fn logits_in(context: &mut Context) -> Vec<f32> {
     context.memory().clear(true).unwrap();
     let prompt = prompt(context.model());
@@ -72,7 +72,7 @@ fn two_adapters_add_up() {
     assert!(difference(&merged, &logits(&model, &[(&first, 1.0), (&second, 1.0)])) > 0.02);
 }
 
-/// Set semantics: the list given is the list active.
+/// A given list replaces the active one.
 #[test]
 fn a_list_replaces_the_one_before() {
     let model = base();
@@ -97,7 +97,7 @@ fn a_list_replaces_the_one_before() {
     }
 }
 
-/// One position after the other, each with the adapters that were set before it.
+/// Decodes one position after the other, each with the adapters that were set before it.
 #[test]
 fn adapters_are_swapped_between_decodes() {
     let model = base();
@@ -132,7 +132,7 @@ fn results_stay_when_adapters_change() {
     assert_eq!(context.logits(prompt(&model).len() - 1).unwrap().to_vec(), before);
 }
 
-/// Contexts plan their buffers for the adapters that there are when they are made; later ones need more.
+/// Loads adapters after a context has planned its buffers for the existing ones; later adapters need more.
 #[test]
 fn many_adapters_of_which_most_are_loaded_later() {
     let model = base();
@@ -267,7 +267,7 @@ fn an_activated_lora_has_its_invocation_tokens() {
     assert_eq!(logits(&model, &[(&activated, 1.0)]), logits(&model, &[(&adapter(&model, Tuned::Lora), 1.0)]));
 }
 
-/// As the documentation says: the prompt up to the invocation without, the rest with the adapter.
+/// Computes the prompt up to the invocation without the adapter and the rest with it, as the documentation says.
 #[test]
 fn an_activated_lora_is_switched_on_at_its_invocation() {
     let model = base();
@@ -310,7 +310,7 @@ fn a_model_in_parts_takes_adapters() {
     assert_eq!(logits(&model, &[(&lora, 1.0)]), logits(&whole, &[(&adapter(&whole, Tuned::Lora), 1.0)]));
 }
 
-/// One model, some threads that decode with and without adapters while others load and free them.
+/// Decodes on several threads with and without adapters while others load and free them, with one model.
 #[test]
 fn adapters_come_and_go_while_other_threads_decode() {
     fn shared<T: Send + Sync>(value: T) -> T {

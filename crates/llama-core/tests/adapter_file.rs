@@ -1,4 +1,4 @@
-//! Files of LoRA adapters: those that are refused, by whom and with which words, and those that are not.
+//! Files of LoRA adapters: the refused ones, with the errors of this crate or of llama.cpp, and the accepted ones.
 
 mod greedy;
 
@@ -19,7 +19,7 @@ fn prompt(model: &Model) -> Vec<Token> {
     tokens(model, "Hello world, how are you?")
 }
 
-/// The logits after the prompt in a context of its own with these adapters.
+/// Returns the logits after the prompt in a new context with these adapters.
 fn logits(model: &Model, adapters: &[(&LoraAdapter, f32)]) -> Vec<f32> {
     let mut context = Context::new(model, &params()).unwrap();
     context.set_adapters(adapters).unwrap();
@@ -94,7 +94,7 @@ fn paths_that_are_no_file_are_refused() {
     assert!(of("a\0b").contains("NUL byte at position 1"));
 }
 
-/// Every byte of the head changed, one after the other: an error or an adapter, and never more than that.
+/// Changes every byte of the head, one after the other. The result is an error or an adapter.
 #[test]
 fn corrupt_heads_are_survived() {
     let model = base();
@@ -122,7 +122,7 @@ fn corrupt_heads_are_survived() {
     assert!(outcomes[0] > 500 && outcomes[1] > 50, "{outcomes:?}");
 }
 
-/// An adapter for the file of the base, as it should be but for what the test makes of it.
+/// An adapter file for the base, correct except for the test's changes.
 struct Forged {
     folder: TempDir,
     writer: Writer<'static>,
@@ -139,7 +139,7 @@ impl Forged {
         Self { folder: TempDir::new().unwrap(), writer }
     }
 
-    /// A tensor of zeros.
+    /// Returns a tensor of zeros.
     fn tensor(mut self, name: &str, ty: TensorType, shape: &[u64]) -> Self {
         let elements: u64 = shape.iter().product();
         let bytes = elements / ty.block_size() * ty.block_bytes();
@@ -179,14 +179,14 @@ fn values_of_the_wrong_type_are_refused_by_name() {
     let error = forged.refused_by(&model);
     assert!(matches!(error.kind(), ErrorKind::AdapterFile { .. }));
     assert!(
-        error.to_string().ends_with("metadata key \"adapter.lora.alpha\" is of type u32, expected f32"),
+        error.to_string().ends_with("metadata key \"adapter.lora.alpha\" is of type u32, but must be f32"),
         "{error}"
     );
     for key in ["general.type", "general.architecture", "adapter.type"] {
         let mut forged = Forged::new();
         forged.writer.set(key, 1_u8);
         let error = forged.refused_by(&model);
-        assert!(error.to_string().ends_with(&format!("\"{key}\" is of type u8, expected str")), "{error}");
+        assert!(error.to_string().ends_with(&format!("\"{key}\" is of type u8, but must be str")), "{error}");
     }
     let mut forged = Forged::new();
     forged.writer.set("adapter.alora.invocation_tokens", "text");
@@ -269,7 +269,7 @@ fn types_that_are_not_multiplied_with_are_refused() {
     }
 }
 
-/// The experts' matrices are chosen by number: an adapter with fewer of them would be read beyond its end.
+/// An adapter of experts needs as many matrices as the model, because experts are chosen by number.
 #[test]
 fn adapters_of_experts_have_as_many_matrices() {
     let model = load(Tiny::Qwen3Moe);
@@ -291,7 +291,7 @@ fn adapters_of_experts_have_as_many_matrices() {
     assert!(difference(&logits(&model, &[]), &zeros) < 1e-6);
 }
 
-/// An adapter of the table of embeddings works, but not where the table is the output matrix too.
+/// An adapter of the table of embeddings works, except where the table is also the output matrix.
 #[test]
 fn adapters_of_tied_embeddings_are_refused_when_attached() {
     let forged = || Forged::new().pair("token_embd.weight", &[4, 507], &[4, 64]);
@@ -339,7 +339,7 @@ fn an_encoder_takes_adapters() {
     assert_eq!(embed(&mut context), plain);
 }
 
-/// A file with the adapter at `offset`, and other bytes before and behind it.
+/// Returns a file with the adapter at `offset`, and other bytes before and behind it.
 fn larger(offset: usize) -> (TempDir, PathBuf) {
     let mut bytes = vec![b'x'; offset];
     bytes.extend_from_slice(&Tuned::Lora.bytes());

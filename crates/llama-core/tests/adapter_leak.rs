@@ -1,6 +1,6 @@
-//! Nothing is lost: adapters, control vectors and models made in memory come and go, and memory stays as it was.
+//! Adapters, control vectors and models made in memory are created and dropped without a leak.
 //!
-//! One test, since the memory of the process is also that of tests beside it.
+//! A single test, because the measured memory of the process includes that of concurrent tests.
 
 mod greedy;
 mod heap;
@@ -11,8 +11,8 @@ use llama_core::{Context, ControlVector, LoraAdapter, Model, ModelParams};
 use llama_gguf::{Gguf, TensorType};
 use test_models::{Tiny, Tuned};
 
-/// What the allocator counts as in use while it keeps it for later; it settles after some hundred rounds. A hundred
-/// adapters lost would be a million bytes.
+/// The bytes that the allocator keeps for later but counts as in use. The number settles after some hundred rounds. A
+/// hundred lost adapters would be a million bytes.
 const SLACK: usize = 60_000;
 
 #[test]
@@ -30,7 +30,7 @@ fn adapters_of_one_model() {
     assert_returned(500, SLACK, || drop(LoraAdapter::load(&model, Tuned::Lora.path()).unwrap()));
 }
 
-/// Attached, dropped while attached, and freed with the context and the model.
+/// Attaches adapters, drops them while attached, and frees them with the context and the model.
 fn adapters_in_contexts() {
     let model = load(Tiny::Llama);
     let prompt = tokens(&model, "Hello");

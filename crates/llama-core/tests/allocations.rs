@@ -1,4 +1,4 @@
-//! A steady decode step allocates nothing in Rust: batches, checks and results use memory again.
+//! A steady decode step allocates nothing in Rust: batches, checks and results reuse memory.
 
 mod greedy;
 
@@ -10,11 +10,11 @@ use llama_core::{AbortFlag, Batch, Choice, Context, Penalties, Pos, SamplerChain
 use test_models::Tiny;
 
 thread_local! {
-    /// Allocations of this thread since the last look.
+    /// The number of allocations of this thread since the last query.
     static COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The system's allocator, which counts. C++ has its own.
+/// The system's allocator with a counter. C++ has its own allocator.
 struct Counting;
 
 fn count() {
@@ -57,7 +57,7 @@ fn allocations(run: impl FnOnce()) -> usize {
     COUNT.get()
 }
 
-/// The likeliest next token of a step of one token for each sequence.
+/// Runs a step of one token for each sequence and returns the most likely next tokens.
 fn step(context: &mut Context, batch: &mut Batch, next: &mut [Token], pos: i32) {
     batch.clear();
     for (seq_id, token) in (0..).zip(next.iter()) {

@@ -1,4 +1,4 @@
-//! What the user's code may do inside callbacks: nothing hangs, and nothing ends the process.
+//! User code inside callbacks: no allowed call hangs or ends the process.
 
 mod child;
 mod greedy;
@@ -60,7 +60,8 @@ fn prompt(model: &Model) -> Batch {
     batch
 }
 
-/// A model that llama.cpp refuses, by an exception that it catches itself: its output matrix has a wrong size.
+/// Writes a model that llama.cpp refuses with an exception that it catches itself: its output matrix has a wrong
+/// size.
 fn bad_model() -> (tempfile::TempDir, PathBuf) {
     let bytes = Tiny::Llama.bytes();
     let gguf = Gguf::from_bytes(&bytes).unwrap();
@@ -73,7 +74,7 @@ fn bad_model() -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-/// Whether a call inside a callback went well, or was refused because of it.
+/// Whether a call inside a callback succeeded or was refused for being inside one.
 fn is_allowed_or_refused<T>(result: Result<T, Error>) -> bool {
     match result {
         Ok(_) => true,
@@ -89,7 +90,7 @@ fn assert_refused<T>(result: Result<T, Error>) {
     assert!(!is_allowed_or_refused(result));
 }
 
-/// Sets something that is called during each operation of a computation.
+/// Sets a function that is called during each operation of a computation.
 type SetCallback = fn(&Model, Box<dyn FnMut() + Send>) -> Context;
 
 fn with_observer(model: &Model, mut callback: Box<dyn FnMut() + Send>) -> Context {
@@ -110,7 +111,7 @@ fn with_abort(model: &Model, mut callback: Box<dyn FnMut() + Send>) -> Context {
     context
 }
 
-/// Decodes with a callback that, once, tells that it is there, waits for `go_on`, and creates a context.
+/// Decodes with a callback that once announces itself, waits for `go_on`, and creates a context.
 fn decode_and_create(set: SetCallback, model: &Model, begun: Sender<()>, go_on: Receiver<()>) {
     let mut is_first = true;
     let inner = model.clone();
@@ -158,7 +159,7 @@ fn while_an_adapter_is_dropped(set: SetCallback) {
     Context::new(&model, &params()).unwrap().set_adapters(&[(&adapter, 1.0)]).unwrap();
 }
 
-/// What is tried inside a callback; counts what was refused.
+/// The calls that are tried inside a callback; counts the refused ones.
 struct Calls {
     model: Model,
     adapter: Option<LoraAdapter>,
@@ -184,7 +185,7 @@ impl Calls {
         }
     }
 
-    /// Makes each call; the names of those that were refused.
+    /// Makes each call and returns the names of the refused ones.
     fn make(&mut self) -> Vec<&'static str> {
         let Self { model, adapter, other, dropped, bad, folder } = self;
         let mut refused = Vec::new();
@@ -230,7 +231,7 @@ fn save(model: &Model, path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Decodes with a callback that makes all calls once; what was refused. The computation and everything else goes on.
+/// Decodes with a callback that makes all calls once, and returns the refused ones. The computation continues.
 fn calls_in(set: SetCallback) -> Vec<&'static str> {
     let model = load(Tiny::Llama);
     let hello = tokens(&model, "Hello world");
@@ -336,7 +337,7 @@ fn observers_use_each_others_pools() {
     });
 }
 
-/// Does something with each line of the log.
+/// Calls a function with each line of the log.
 struct Hook(Box<dyn Fn() + Send + Sync>);
 
 thread_local! {
@@ -449,7 +450,7 @@ fn tensor_callback_calls_everything() {
     made.unwrap();
 }
 
-/// Formats and compares the value that it is the sampler of while it is copied and asked.
+/// Formats and compares its own sampler while it is copied and called.
 #[derive(Default)]
 struct Mirror(Arc<OnceLock<Custom>>);
 

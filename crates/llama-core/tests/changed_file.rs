@@ -1,4 +1,4 @@
-//! Files that change while they are loaded, and afterwards.
+//! Files that change during and after loading.
 
 mod greedy;
 
@@ -26,8 +26,8 @@ fn copy_of(tiny: Tiny) -> (tempfile::TempDir, PathBuf) {
 
 type Body = Box<dyn FnOnce() + Send>;
 
-/// Does something once, at the first line of the log. The first lines come while the memory is planned: after the checks,
-/// and before llama.cpp opens the file to load it.
+/// Runs a function once, at the first line of the log. The first lines come while the memory is planned: after the
+/// checks, and before llama.cpp opens the file to load it.
 struct Once(Mutex<Option<Body>>);
 
 impl Subscriber for Once {
@@ -48,7 +48,7 @@ impl Subscriber for Once {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// Loads, and does something between the check and the load.
+/// Loads a model, and runs a function between the check and the load.
 fn load_while(
     source: impl Into<ModelSource>,
     params: &ModelParams,
@@ -68,7 +68,7 @@ fn load_while(
     loaded
 }
 
-/// Puts another file in the place of one.
+/// Replaces a file by another one.
 fn replace(path: &Path, with: &[u8]) {
     let other = path.with_extension("other");
     fs::write(&other, with).unwrap();
@@ -112,7 +112,7 @@ fn a_larger_file_that_is_replaced_is_not_read() {
     assert_eq!(answer(&model), answer(&load(Tiny::Llama)));
 }
 
-/// The tiny model in two files.
+/// Returns the folder and files of the tiny model in two parts.
 fn split_in_two() -> (tempfile::TempDir, PathBuf) {
     let bytes = Tiny::Llama.bytes();
     let gguf = Gguf::from_bytes(&bytes).unwrap();
@@ -144,7 +144,7 @@ fn split_in_two() -> (tempfile::TempDir, PathBuf) {
     (folder, first)
 }
 
-/// Where C can be given files that are open without a path.
+/// Only on systems where C can use open files without a path.
 #[cfg(target_os = "linux")]
 #[test]
 fn files_of_a_split_model_that_are_replaced_are_not_read() {

@@ -1,4 +1,4 @@
-//! Chat templates by the shim: what goes in and comes out, and that nothing hostile ends the process.
+//! Chat templates through the shim: inputs, outputs, and hostile templates that must not end the process.
 
 #![cfg(feature = "common")]
 
@@ -29,7 +29,7 @@ fn prompt(turn: &ChatTurn) -> String {
     parts.iter().map(|part| part["text"].as_str().unwrap()).collect()
 }
 
-/// The reason of an error of this module's kind.
+/// Returns the reason of an error of this module's kind.
 fn reason<T>(result: llama_core::Result<T>) -> String {
     match result.map(drop).unwrap_err().kind() {
         ErrorKind::Chat { reason, .. } => reason.clone(),
@@ -190,7 +190,7 @@ fn hostile_templates_are_errors() {
     hostile.iter().for_each(|source| try_out(source));
 }
 
-/// An error in one of the two, or a result: never an end.
+/// Asserts an error in one of the two steps, or a result.
 fn try_out(source: &str) {
     if let Ok(templates) = templates(source) {
         let _ = templates.apply(hello().to_string());
@@ -274,7 +274,7 @@ fn macros_that_call_themselves_are_an_error() {
     assert!(reason.contains("macro calls are nested more than 128"), "{reason}");
 }
 
-/// A turn with a tool, whose answers have JSON in them.
+/// Returns a turn with a tool, whose answers contain JSON.
 fn turn_with_tool() -> ChatTurn {
     let source = "{% if tools %}<tools>{{ tools | tojson }}</tools>{% endif %}{% for m in messages %}\
                   {{ '<|' + m.role + '|>' + (m.content or '') }}{% for c in m.tool_calls %}\

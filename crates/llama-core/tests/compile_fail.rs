@@ -1,4 +1,4 @@
-//! What must not compile does not, and what stands beside it does.
+//! Programs that must not compile, each beside a similar one that does.
 
 #[test]
 fn lifetimes_and_threads() {

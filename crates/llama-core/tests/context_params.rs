@@ -1,4 +1,4 @@
-//! The parameters of contexts: what each changes, and what becomes of it.
+//! The parameters of contexts: the effect of each, and the values in effect.
 
 mod greedy;
 mod rewritten;

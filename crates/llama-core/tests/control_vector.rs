@@ -1,4 +1,4 @@
-//! Control vectors: what they shift, how they are read, and what is refused.
+//! Control vectors: their effect, reading them, and refusals.
 
 mod greedy;
 
@@ -10,7 +10,7 @@ use llama_gguf::{TensorType, Writer};
 use tempfile::TempDir;
 use test_models::{Tiny, Tuned};
 
-/// The logits after a prompt, without anything in memory.
+/// Computes the logits after a prompt, with an empty memory.
 fn logits(context: &mut Context) -> Vec<f32> {
     context.memory().clear(true).unwrap();
     let prompt = tokens(context.model(), "Hello world");
@@ -21,7 +21,7 @@ fn context(model: &Model) -> Context {
     Context::new(model, &params()).unwrap()
 }
 
-/// A vector of the tiny models' width with these constants for layers 1, 2 and so on.
+/// Returns a vector of the tiny models' width with these constants for layers 1, 2 and so on.
 fn constant(layers: &[f32]) -> ControlVector {
     let data: Vec<f32> = layers.iter().flat_map(|value| [*value; 64]).collect();
     ControlVector::from_slice(64, &data).unwrap()
@@ -57,7 +57,7 @@ fn zero_adds_nothing() {
     assert!(difference(&plain, &logits(&mut context)) < 1e-6);
 }
 
-/// Of three layers, 1 and 2 can have a direction.
+/// Layers 1 and 2 of three can have a direction.
 #[test]
 fn layers_are_chosen_by_a_range() {
     let model = load(Tiny::Gemma3);
@@ -86,7 +86,7 @@ fn layers_are_chosen_by_a_range() {
     }
 }
 
-/// C leaves the layers that new data does not reach as they were; here a vector replaces the one before.
+/// Setting a shorter vector removes all of a longer one. C would keep the layers that new data does not reach.
 #[test]
 fn a_shorter_vector_leaves_nothing_of_a_longer_one() {
     let model = load(Tiny::Gemma3);
@@ -160,7 +160,7 @@ fn vectors_add_up_with_their_strengths() {
     assert_eq!(sum, constant(&[0.0, 10.0, 15.0]));
 }
 
-/// Two files, or one of twice the strength.
+/// Adding two files equals one of twice the strength.
 #[test]
 fn several_files_are_the_sum_of_them() {
     let model = load(Tiny::Llama);
@@ -246,7 +246,7 @@ fn layers_that_are_not_there_are_refused() {
     assert_eq!(logits(&mut context), plain);
 }
 
-/// A file of tensors of these names, types and shapes, filled with a value.
+/// Writes a file of tensors of these names, types and shapes, filled with a value.
 fn forged(tensors: &[(&str, TensorType, &[u64])], value: f32) -> (TempDir, PathBuf) {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("vector.gguf");
@@ -342,7 +342,7 @@ fn broken_files_are_refused_with_the_place() {
     assert!(reason(&error).contains("the direction of layer 1 has"), "{error}");
 }
 
-/// The graph of BERT does not look at control vectors; it is no error to set one.
+/// The graph of BERT ignores control vectors; setting one is not an error.
 #[test]
 fn models_that_ignore_vectors_go_on_as_before() {
     let model = load(Tiny::Bert);
@@ -357,7 +357,7 @@ fn models_that_ignore_vectors_go_on_as_before() {
     assert_eq!(embed(&mut context), plain);
 }
 
-/// On top of each other: what one changes is no business of the other's.
+/// Vectors and adapters work together without affecting each other.
 #[test]
 fn vectors_and_adapters_go_together() {
     let model = load(Tiny::Llama);

@@ -1,4 +1,4 @@
-//! Decoding and encoding: the numbers that come out.
+//! Decoding and encoding: the computed numbers.
 
 mod greedy;
 
@@ -9,21 +9,22 @@ use greedy::{
 use llama_core::{Batch, Context, ContextParams, ErrorKind, Logits, Model, PoolingType, Pos, SeqId, Token};
 use test_models::Tiny;
 
-/// How far the logits of one computation may be from those of another that groups the same tokens otherwise, in
-/// parts of the largest logit. The sums are the same but are added up in another order, by kernels for one column or
-/// for many, and keys and values are rounded to 16 bits in the cache (2^-11 each) either way.
+/// The largest difference between the logits of two computations that group the same tokens differently, relative to
+/// the largest logit. The sums are added in another order, by kernels for one column or for many, and keys and values
+/// are rounded to 16 bits in the cache (2^-11 each) in both cases.
 const TOLERANCE: f32 = 1e-3;
 
-/// The same for a recurrence whose inputs come from matrices of 16 bits: what one token is off by goes on to the next.
+/// The tolerance for a recurrence whose inputs come from matrices of 16 bits, because the error of one token is
+/// carried to the next.
 const TOLERANCE_OF_JAMBA: f32 = 5e-3;
 
 const CAUSAL: [Tiny; 7] =
     [Tiny::Llama, Tiny::LlamaQ8, Tiny::Qwen2, Tiny::Qwen3Moe, Tiny::Gemma3, Tiny::Mamba, Tiny::Jamba];
 
-/// Longer than Gemma's window of 16.
+/// A text longer than Gemma's window of 16.
 const PROMPT: &str = "Hello world, this is a test of the model.";
 
-/// The rows of every token of a prompt in one batch.
+/// Returns the rows of all tokens of a prompt, computed in one batch.
 fn rows_of_one_batch(model: &Model, prompt: &[Token], params: &ContextParams) -> Vec<Vec<f32>> {
     let mut context = Context::new(model, params).unwrap();
     let mut batch = Batch::new();
@@ -34,7 +35,7 @@ fn rows_of_one_batch(model: &Model, prompt: &[Token], params: &ContextParams) ->
     (0..prompt.len()).map(|index| context.logits(index).unwrap().to_vec()).collect()
 }
 
-/// The rows of every token of a prompt, each in a batch of its own.
+/// Returns the rows of all tokens of a prompt, each computed in its own batch.
 fn rows_of_many_batches(model: &Model, prompt: &[Token]) -> Vec<Vec<f32>> {
     let mut context = Context::new(model, &params()).unwrap();
     prompt.iter().enumerate().map(|(pos, token)| logits_after(&mut context, &[*token], SEQ, pos)).collect()
@@ -115,10 +116,10 @@ fn the_same_call_gives_the_same_bits() {
 
 const TEXTS: [&str; 4] = ["Hello world", "The test of it all", "one two", "over and over and over again"];
 
-/// llama.cpp computes sequences that follow each other upwards together, and others one by one.
+/// The orders of sequences. llama.cpp computes consecutive ascending sequences together, and others one by one.
 const ORDERS: [[usize; 4]; 3] = [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 1, 3]];
 
-/// The last row of each text, in contexts of their own.
+/// Returns the last row of each text, each computed in a new context.
 fn rows_alone(model: &Model) -> Vec<Vec<f32>> {
     TEXTS
         .iter()
@@ -129,7 +130,7 @@ fn rows_alone(model: &Model) -> Vec<Vec<f32>> {
         .collect()
 }
 
-/// A batch of all texts in which sequences take turns in this order, and the index of each one's last token.
+/// Returns a batch of all texts with sequences alternating in this order, and the index of each one's last token.
 fn interleaved(model: &Model, order: [usize; 4]) -> (Batch, Vec<usize>) {
     let texts = TEXTS.map(|text| tokens(model, text));
     let longest = texts.iter().map(Vec::len).max().unwrap();
@@ -168,8 +169,8 @@ fn sequences_in_one_batch_equal_each_alone() {
     }
 }
 
-/// llama.cpp computes sequences in its own order and moves the rows of results at the first access: no row that is
-/// borrowed may move when the next one is read.
+/// Rows that are borrowed together stay unchanged. llama.cpp computes sequences in its own order and moves the rows
+/// of results at the first access, but no borrowed row may move when the next one is read.
 #[test]
 fn rows_borrowed_together_stay_what_they_are() {
     for tiny in [Tiny::Mamba, Tiny::Jamba, Tiny::Llama] {
@@ -233,7 +234,8 @@ fn token_of_several_sequences_is_computed_once_for_all() {
     }
 }
 
-/// GCC before 13 miscompiles the AMX kernels, and the first product of quantised matrices ends the process.
+/// A quantised model decodes. GCC before 13 miscompiles the AMX kernels, and the first product of quantised matrices
+/// would end the process.
 #[test]
 fn quantised_models_decode() {
     for (model, longest) in [(load(Tiny::LlamaQ8), 64), (load_smollm2(), 64)] {
@@ -270,7 +272,7 @@ fn embeddings_of_tokens_and_logits_together() {
     assert!(context.embeddings(prompt.len() - 1).is_err());
 }
 
-/// The pooled embedding of each text, all in one batch.
+/// Returns the pooled embedding of each text, computed in one batch.
 fn pooled(model: &Model, params: &ContextParams, texts: &[&str], encode: bool) -> Vec<Vec<f32>> {
     let n_seq_max = u32::try_from(texts.len()).unwrap();
     let mut context = Context::new(model, &params.clone().embeddings(true).n_seq_max(n_seq_max)).unwrap();
@@ -345,7 +347,7 @@ fn reranker_scores_pairs() {
     );
 }
 
-/// The continuation that T5's decoder gives to an encoded text.
+/// Returns the continuation that T5's decoder gives to an encoded text.
 fn answer(context: &mut Context, question: &str) -> Vec<i32> {
     let model = context.model().clone();
     context.memory().clear(true).unwrap();

@@ -1,4 +1,4 @@
-//! Each of llama.cpp's codes, provoked, and what it leaves in memory.
+//! Provokes each of llama.cpp's return codes and checks the memory afterwards.
 
 mod greedy;
 
@@ -31,7 +31,7 @@ fn assert_code(error: &Error, expected: DecodeError) {
     }
 }
 
-/// A text of exactly that many tokens.
+/// Returns a text of exactly this many tokens.
 fn long(model: &Model, n: usize) -> Vec<Token> {
     let text = tokens(model, "Hello world, this is a test of the model and of what it remembers");
     text.iter().copied().cycle().take(n).collect()
@@ -89,7 +89,7 @@ fn no_slot_restores_the_state_of_a_hybrid_model() {
     assert!(logits_after(&mut context, &text[100..103], SEQ, 100) == expected);
 }
 
-/// A callback that stops the computation when it has been asked that many times.
+/// Sets a callback that stops the computation after this many calls.
 fn stop_after(context: &mut Context, mut times: usize) {
     context
         .set_abort_callback(move || {
@@ -99,7 +99,7 @@ fn stop_after(context: &mut Context, mut times: usize) {
         .unwrap();
 }
 
-/// How often a batch asks whether to stop.
+/// Returns how often a batch asks whether to stop.
 fn questions(model: &Model, params: &ContextParams, batch: &Batch) -> usize {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};

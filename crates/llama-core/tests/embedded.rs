@@ -17,7 +17,7 @@ fn params() -> ModelParams {
     ModelParams::default()
 }
 
-/// A file with a model at `offset`, and other bytes before and behind it.
+/// Writes a file with a model at `offset`, and other bytes before and after it.
 fn larger(model: &[u8], offset: usize) -> (TempDir, PathBuf) {
     let mut bytes: Vec<u8> = b"not a model ".iter().copied().cycle().take(offset).collect();
     bytes.extend_from_slice(model);
@@ -29,7 +29,7 @@ fn answer(model: &Model) -> Vec<i32> {
     ids(&fresh_continuation(model, &tokens(model, "Hello world"), 8))
 }
 
-/// Odd places cannot be mapped, the others can.
+/// The offsets of the model. Odd ones cannot be mapped.
 const OFFSETS: [usize; 5] = [0, 1, 32, 4096, 5000];
 
 #[test]

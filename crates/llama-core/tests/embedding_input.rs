@@ -1,4 +1,4 @@
-//! Batches of embeddings: the rows that a model would look up give what its tokens give.
+//! Batches of embeddings: the rows that a model would look up give the results of its tokens.
 
 mod greedy;
 mod variant;
@@ -14,7 +14,7 @@ use variant::{Parts, Tensor};
 
 const CAUSAL: [Tiny; 6] = [Tiny::Llama, Tiny::Qwen2, Tiny::Qwen3Moe, Tiny::Gemma3, Tiny::Mamba, Tiny::Jamba];
 
-/// The rows of a model's table of token embeddings.
+/// Returns the rows of a model's table of token embeddings.
 fn table(tiny: Tiny) -> Vec<Vec<f32>> {
     let bytes = tiny.bytes();
     let gguf = Gguf::from_bytes(&bytes).unwrap();
@@ -44,7 +44,7 @@ fn place(index: usize) -> Pos {
     Pos::new(i32::try_from(index).unwrap())
 }
 
-/// All logits of a batch.
+/// Computes all logits of a batch.
 fn rows(model: &Model, params: &ContextParams, batch: &Batch) -> Vec<Vec<f32>> {
     let mut context = Context::new(model, params).unwrap();
     context.decode(batch).unwrap();
@@ -231,7 +231,7 @@ fn rows_that_are_refused() {
     assert!(!context.is_poisoned());
 }
 
-/// Nothing that is finite ends the process, however large.
+/// Any finite embedding, however large, is computed.
 #[test]
 fn largest_floats_are_computed() {
     for tiny in
@@ -270,7 +270,7 @@ fn states_are_for_contexts_that_take_them() {
     context.decode(&batch).unwrap();
 }
 
-/// Tiny Qwen2 as a Qwen2-VL: the same tensors, and `RoPE` in three dimensions.
+/// Loads the tiny Qwen2 as a Qwen2-VL: the same tensors, and `RoPE` in three dimensions.
 fn qwen2_vl(folder: &tempfile::TempDir) -> Model {
     let mut parts = Parts::new(Tiny::Qwen2, "qwen2vl");
     parts.set("qwen2vl.rope.dimension_sections", vec![2_i32, 7, 7, 0]);
@@ -350,7 +350,7 @@ fn embeddings_continue_after_a_refused_batch() {
     assert!(logits_after(&mut context, &prompt, SEQ, 0) == expected);
 }
 
-/// Tiny llama as a Limite: its layers look values up by the ids of tokens, besides the embeddings.
+/// Loads the tiny llama as a Limite: its layers look values up by token ids, in addition to the embeddings.
 fn limite(folder: &tempfile::TempDir) -> Model {
     let mut parts = Parts::new(Tiny::Llama, "limite");
     parts.set("limite.attention.scale", 0.125_f32);

@@ -13,16 +13,16 @@ use llama_core::{
 };
 use test_models::{Tiny, smollm2};
 
-/// What the threads of a child do.
+/// The variable that selects the work of a child's threads.
 const DOES: &str = "LLAMA_EXIT_DOES";
 
-/// How long they do it.
+/// The variable with the time until the process ends.
 const DELAY: &str = "LLAMA_EXIT_AFTER_MS";
 
-/// How often a thread may tell that it has done it.
+/// The channel on which a thread reports each call.
 type Begun = Sender<()>;
 
-/// Something that is done until it is not allowed to any more, with `begun` told of each time.
+/// A call that is repeated until it is refused, and reported on `begun` each time.
 type Work = fn(&Begun) -> Result<()>;
 
 const WORKS: [(&str, PathOf, Work); 6] = [
@@ -97,7 +97,7 @@ fn make_samplers(begun: &Begun) -> Result<()> {
     }
 }
 
-/// Until the end. The wrong error is a wrong end of the process.
+/// Repeats the call until it is refused. A wrong error ends the process in a wrong way.
 fn work(does: Work, begun: &Begun) {
     let error: Error = does(begun).unwrap_err();
     if !matches!(error.kind(), ErrorKind::ProcessEnds) {
@@ -106,7 +106,7 @@ fn work(does: Work, begun: &Begun) {
     }
 }
 
-/// What a child does; nothing in the parent.
+/// Runs the work of a child; does nothing in the parent.
 #[test]
 fn child() {
     let Ok(does) = env::var(DOES) else { return };

@@ -1,4 +1,4 @@
-//! Children of a process that has used llama.cpp: they never hang.
+//! Children of a process that has used llama.cpp never hang.
 #![cfg(unix)]
 
 mod child;
@@ -43,7 +43,7 @@ fn no_forked_process_hangs() {
     child::assert_all_end_well(CASES);
 }
 
-/// `WNOHANG` and `SIGKILL` of every Unix.
+/// The numbers of `WNOHANG` and `SIGKILL` on every Unix.
 const WITHOUT_WAITING: c_int = 1;
 const KILL: c_int = 9;
 
@@ -53,10 +53,10 @@ unsafe extern "C" {
     fn kill(pid: c_int, signal: c_int) -> c_int;
 }
 
-/// Runs something in a forked child, which then ends by `exit`, and waits for it.
+/// Runs a function in a forked child, which then ends by `exit`, and waits for it.
 fn in_child(body: impl FnOnce()) {
-    // SAFETY: the child has a copy of this thread alone. What it runs is what is tested here: locks of other threads are
-    // those of the allocator, which glibc and macOS release in children, and those of this crate.
+    // SAFETY: the child has a copy of this thread only. Its code is the subject of the test: locks of other threads
+    // are those of the allocator, which glibc and macOS release in children, and those of this crate.
     let pid = unsafe { fork() };
     assert!(pid >= 0);
     if pid == 0 {
@@ -65,7 +65,7 @@ fn in_child(body: impl FnOnce()) {
     }
     let begin = Instant::now();
     let mut status = 0;
-    // SAFETY: the status is a place for a number, the process is a child that was not waited for.
+    // SAFETY: the status is a valid place for a number, and the process is a child that was not waited for.
     while unsafe { waitpid(pid, &raw mut status, WITHOUT_WAITING) } == 0 {
         if begin.elapsed() > Duration::from_secs(60) {
             // SAFETY: as above.
@@ -85,14 +85,14 @@ struct Started {
 }
 
 impl Started {
-    /// A context that computes with two threads, and has.
+    /// Creates a context that has computed with two threads.
     fn new() -> Self {
         let mut started = Self::unused();
         started.expected = started.generate();
         started
     }
 
-    /// A context that has not computed.
+    /// Creates a context that has not computed.
     fn unused() -> Self {
         let model = load(Tiny::Llama);
         let prompt = tokens(&model, "Hello world");
@@ -265,7 +265,7 @@ fn a_child_of_a_child() {
     });
 }
 
-/// Computes and creates in two threads until the body is done.
+/// Computes and creates contexts on two threads until the body has finished.
 fn while_computing(body: impl FnOnce()) {
     let stop = AtomicBool::new(false);
     let (begun, has_begun) = mpsc::channel();

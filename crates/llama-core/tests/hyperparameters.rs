@@ -1,4 +1,4 @@
-//! Numbers and types in a model file that llama.cpp takes unseen and cannot compute with are refused at load.
+//! Numbers and types in a model file that llama.cpp does not check and cannot compute with are refused at load.
 
 #[path = "rewritten/mod.rs"]
 mod rewritten;
@@ -91,7 +91,7 @@ fn variances_heads_and_layers_that_cannot_be_computed() {
     assert_refused(&bytes, &words);
 }
 
-/// The same numbers by other ways than a file's metadata.
+/// Sets the numbers by other ways than a file's metadata.
 #[test]
 fn overrides_plans_and_models_made_in_memory() {
     #[track_caller]
@@ -119,7 +119,7 @@ fn overrides_plans_and_models_made_in_memory() {
     assert_refused(made, "the given metadata");
 }
 
-/// The same key with a number of every kind that cannot be, whatever the architecture.
+/// Sets a key to an invalid number of every kind, for every architecture.
 #[test]
 fn numbers_that_are_no_sizes() {
     for (tiny, key, value, words) in [
@@ -141,7 +141,7 @@ fn numbers_that_are_no_sizes() {
     }
 }
 
-/// A copy of a tiny model whose tensors are changed: `None` leaves one out.
+/// Returns a copy of a tiny model whose tensors are changed: `None` leaves one out.
 fn with_tensors(tiny: Tiny, change: impl Fn(&str, TensorType) -> Option<TensorType>) -> Vec<u8> {
     let bytes = tiny.bytes();
     let gguf = Gguf::from_bytes(&bytes).unwrap();
@@ -187,7 +187,7 @@ fn tensors_that_are_read_whether_or_not_they_are_there() {
     }
 }
 
-/// Drafts whose table of embeddings is that of another model.
+/// Drafts whose table of embeddings belongs to another model are not saved.
 #[test]
 fn a_model_without_embeddings_is_not_saved() {
     let key = |name: &str| format!("eagle3.{name}");

@@ -1,6 +1,6 @@
-//! Nothing is lost: models, contexts and failures come and go, and memory stays as it was.
+//! Models, contexts and failures come and go without a leak.
 //!
-//! One test, since the memory of the process is also that of tests beside it.
+//! A single test, because the measured memory of the process includes that of concurrent tests.
 
 mod greedy;
 mod resident;
@@ -34,7 +34,7 @@ fn memory_stays_flat() {
     samplers_that_come_and_go();
 }
 
-/// What a small context takes at least: its cache and its buffers.
+/// The least bytes of a small context: its cache and its buffers.
 const CONTEXT: u64 = 200_000;
 
 fn contexts_of_one_model() {

@@ -1,4 +1,4 @@
-//! Log-probabilities and the likeliest tokens of a row, against a plain computation.
+//! Log-probabilities and the most likely tokens of a row, compared with a plain computation.
 
 mod greedy;
 
@@ -8,7 +8,7 @@ use llama_core::{
 };
 use test_models::Tiny;
 
-/// Log-softmax as the textbook has it, in double precision.
+/// Computes log-softmax directly in double precision.
 fn plain(row: &[f32]) -> Vec<f64> {
     let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = row.iter().map(|logit| (f64::from(*logit) - f64::from(max)).exp()).sum();

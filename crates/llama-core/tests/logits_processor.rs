@@ -1,4 +1,4 @@
-//! Processors of logits: what they change, and what is sampled then.
+//! Processors of logits: their changes, and sampling afterwards.
 
 mod greedy;
 
@@ -8,7 +8,7 @@ use llama_core::{
 };
 use test_models::Tiny;
 
-/// A context with results of two sequences, at 0 and 1, and what is likeliest there.
+/// Returns a context with results of two sequences, at 0 and 1, and the most likely tokens there.
 fn two() -> (Context, [Token; 2]) {
     let model = load(Tiny::Llama);
     let mut context = Context::new(&model, &params().n_seq_max(2)).unwrap();
@@ -42,7 +42,7 @@ fn row_is_changed_in_place_and_others_are_not() {
     assert_eq!(chain.sample(&context, 0).unwrap(), best[0]);
 }
 
-/// Adds to every logit, in a way that does not commute, and counts.
+/// Adds to every logit, in an order-dependent way, and counts.
 struct Counter {
     factor: f32,
     accepted: Vec<Token>,

@@ -1,4 +1,4 @@
-//! Texts of any length: every pre-tokenizer of the tree, on a thread with the stack that Rust gives.
+//! Texts of any length with every pre-tokenizer of the tree, on a thread with Rust's default stack.
 
 use core::ops::ControlFlow;
 use std::thread;
@@ -30,7 +30,7 @@ const RUNS: &[&str] = &[
     "e\u{301}",
     "'s",
 ];
-/// How many of them are single characters of different classes.
+/// The number of runs that are single characters of different classes.
 const SINGLE: usize = 12;
 const MILLION: usize = 1_000_000;
 
@@ -38,7 +38,7 @@ fn plain() -> TokenizeOptions {
     TokenizeOptions::default().add_special(false)
 }
 
-/// A vocabulary of that pre-tokenizer.
+/// Loads a vocabulary with that pre-tokenizer.
 fn load(pre_tokenizer: &str) -> Model {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vocab.gguf");
@@ -46,7 +46,7 @@ fn load(pre_tokenizer: &str) -> Model {
     Model::load(path, &ModelParams::default().vocab_only(true)).unwrap()
 }
 
-/// The bytes that the tokens stand for.
+/// Returns the bytes of the tokens of a text.
 fn spelled(model: &Model, text: &str) -> Result<Vec<u8>, llama_core::Error> {
     let vocab = model.vocab();
     let mut bytes = Vec::new();
@@ -62,7 +62,7 @@ fn is_documented(error: &llama_core::Error) -> bool {
         if reason.contains("by the square") || reason.contains("with the square") || reason.contains("put line breaks"))
 }
 
-/// Tokenises `run` again and again, up to so many characters, on a thread of its own. Whether it was possible.
+/// Tokenises repetitions of `run`, up to this many characters, on a new thread. Returns whether it was possible.
 fn walk(model: &Model, name: &str, run: &str, characters: usize) -> bool {
     let text = run.repeat(characters / run.chars().count());
     let here = thread::scope(|scope| {
@@ -108,8 +108,8 @@ fn every_pre_tokenizer_takes_every_run() {
     assert!(refused.is_empty(), "{refused:?}");
 }
 
-/// Some for each way in which a text is divided and each kind of expression; with `LLAMA_LONG_TEXTS` set, every run with
-/// every pre-tokenizer.
+/// Tries some combinations for each way of dividing a text and each kind of expression. With `LLAMA_LONG_TEXTS` set,
+/// tries every run with every pre-tokenizer.
 #[test]
 fn a_million_characters() {
     const SOME: [(&str, &str); 10] = [

@@ -1,4 +1,4 @@
-//! Models: what they say of themselves, how they load, and how they are shared.
+//! Models: their properties, loading, and sharing.
 
 mod greedy;
 

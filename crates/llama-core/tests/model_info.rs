@@ -1,4 +1,4 @@
-//! What a model says of itself: kind, classifier, templates, sampling, tensors.
+//! The properties of a model: kind, classifier, templates, sampling, tensors.
 
 mod greedy;
 mod rewritten;

@@ -1,4 +1,4 @@
-//! How models are loaded: each parameter does what it says, or is refused with a reason.
+//! Loading models: each parameter has its effect, or is refused with a reason.
 
 mod greedy;
 mod logged;
@@ -15,7 +15,7 @@ fn answer(model: &Model) -> Vec<i32> {
     ids(&fresh_continuation(model, &tokens(model, "Hello world"), 8))
 }
 
-/// The error of loading a tiny model with these parameters.
+/// Returns the error of loading a tiny model with these parameters.
 #[track_caller]
 #[expect(clippy::needless_pass_by_value, reason = "each caller builds the parameters for this call")]
 fn refused(params: ModelParams) -> String {
@@ -279,7 +279,7 @@ fn there_can_be_many_overrides() {
     assert_eq!(Model::load(Tiny::Llama.path(), &params).unwrap().n_ctx_train(), 77);
 }
 
-/// llama.cpp asserts on many of these; none may end the process.
+/// Absurd overrides, many of which llama.cpp asserts on, give errors or models and do not end the process.
 #[test]
 fn absurd_overrides_are_errors_or_models() {
     let keys = [

@@ -1,4 +1,4 @@
-//! Contexts of the layers that predict several tokens: they work on states of the model, one for each token.
+//! Contexts of the layers that predict several tokens. They work on states of the model, one for each token.
 
 mod greedy;
 mod variant;
@@ -15,8 +15,8 @@ use tempfile::TempDir;
 use test_models::Tiny;
 use variant::Parts;
 
-/// Tiny llama as a `mimo2`, which has a window in its first layer, with one layer more that predicts the token after
-/// the next.
+/// Loads the tiny llama as a `mimo2` with a window in its first layer, and with one more layer, which predicts the
+/// token after the next.
 fn mimo2(folder: &TempDir, load_mtp: bool) -> Model {
     let mut parts = Parts::new(Tiny::Llama, "mimo2");
     parts.set("mimo2.block_count", 3_u32);
@@ -55,7 +55,7 @@ fn mimo2(folder: &TempDir, load_mtp: bool) -> Model {
     parts.load(folder, &ModelParams::default().load_mtp(load_mtp))
 }
 
-/// Reads the hidden states that the prediction works on.
+/// Reads the hidden states that the prediction uses.
 struct States(Arc<Mutex<Vec<f32>>>);
 
 impl Observer for States {
@@ -70,7 +70,7 @@ impl Observer for States {
     }
 }
 
-/// The states of a prompt's tokens.
+/// Returns the states of a prompt's tokens.
 fn states(model: &Model, prompt: &[Token]) -> Vec<Vec<f32>> {
     let values = Arc::new(Mutex::new(Vec::new()));
     let mut context = Context::with_observer(model, &params(), States(Arc::clone(&values))).unwrap();
@@ -87,7 +87,7 @@ fn mtp() -> ContextParams {
     params().ctx_type(ContextType::Mtp)
 }
 
-/// Each token with the state of the one before it.
+/// Returns each token with the state of the token before it.
 fn pairs(prompt: &[Token], states: &[Vec<f32>], first: usize, n: usize) -> Batch {
     let mut batch = Batch::new();
     for index in first..first + n {
@@ -159,7 +159,7 @@ fn states_are_needed_of_every_entry() {
     assert!(!context.is_poisoned());
 }
 
-/// The layers are in the file, and not in memory: llama.cpp would assert on them.
+/// The prediction layers must be loaded. When they are only in the file, llama.cpp would assert on them.
 #[test]
 fn layers_have_to_be_loaded() {
     let folder = TempDir::new().unwrap();

@@ -1,4 +1,4 @@
-//! NUMA is initialised first, and once. One test: it is a matter of the whole process.
+//! NUMA is initialised first and only once. A single test, because NUMA belongs to the whole process.
 
 mod greedy;
 

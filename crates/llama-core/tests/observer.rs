@@ -1,4 +1,4 @@
-//! Looking at tensors while they are computed.
+//! Observing tensors while they are computed.
 
 mod greedy;
 
@@ -13,7 +13,7 @@ use llama_core::{
 };
 use test_models::Tiny;
 
-/// What was seen of one tensor.
+/// The record of one tensor.
 #[derive(Clone, Debug)]
 struct Seen {
     name: String,
@@ -42,7 +42,7 @@ impl Seen {
 
 type Log = Arc<Mutex<Vec<Seen>>>;
 
-/// Notes the tensors of these names, of an empty list all.
+/// Records the tensors of these names, or all for an empty list.
 struct Collect {
     names: &'static [&'static str],
     log: Log,
@@ -117,7 +117,7 @@ fn observed_models_compute_the_same() {
     }
 }
 
-/// Queries are computed as rows and seen by attention with dimensions exchanged.
+/// Views are read by their strides: queries are computed as rows, and attention sees them with exchanged dimensions.
 #[test]
 fn views_are_read_by_their_strides() {
     let model = load(Tiny::Llama);
@@ -173,7 +173,7 @@ fn types_are_converted() {
     assert!(ids.values.iter().all(|id| [0.0, 1.0, 2.0, 3.0].contains(id)), "{ids:?}");
 }
 
-/// Stops at the named tensor, once.
+/// Stops once, at the named tensor.
 struct Stop {
     name: &'static str,
     left: usize,
@@ -260,7 +260,7 @@ fn cancelling_while_positions_are_moved_loses_nothing() {
 
 #[test]
 fn panics_arrive_and_leave_nothing_of_the_batch() {
-    /// Panics where it is told to, as long as the switch is on.
+    /// Panics at the chosen place while the switch is on.
     struct Panic {
         in_wants: bool,
         on: Arc<Mutex<bool>>,

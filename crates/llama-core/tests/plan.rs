@@ -1,4 +1,4 @@
-//! What a plan says, measured against what llama.cpp takes; and what does not fit is refused, not tried.
+//! Plans, compared with llama.cpp's real use. Models that do not fit are refused without an attempt.
 
 mod greedy;
 mod rewritten;
@@ -10,19 +10,19 @@ use llama_core::{
 };
 use test_models::Tiny;
 
-/// Weights, memory and compute of a plan.
+/// Returns weights, memory and compute of a plan.
 fn planned(plan: &LoadPlan) -> [u64; 3] {
     [plan.weights(), plan.memory(), plan.compute()]
 }
 
-/// The same of a real context.
+/// Returns the memory that a real context takes.
 fn taken(context: &Context) -> [u64; 3] {
     let uses = context.memory_use().unwrap();
     let sum = |bytes: fn(&llama_core::MemoryUse) -> u64| uses.iter().map(bytes).sum();
     [sum(|used| used.weights), sum(|used| used.memory), sum(|used| used.compute)]
 }
 
-/// Asserts that a plan is within a hundredth of what is really taken.
+/// Asserts that a plan is within a hundredth of the memory that is really taken.
 #[track_caller]
 fn assert_accurate(tiny: Tiny, model: &ModelParams, context: &ContextParams) {
     let plan = Model::plan(tiny.path(), model, context)
@@ -191,7 +191,7 @@ fn beyond_a_million_tokens_memory_goes_on_growing_by_the_same() {
     assert!(three.to_string().starts_with("at least "), "{three}");
 }
 
-/// A context of two thousand million tokens is refused where they take memory, and made where they take none.
+/// A context of two thousand million tokens is refused where tokens take memory, and created where they take none.
 #[test]
 fn absurd_contexts_are_refused_with_figures() {
     for tiny in Tiny::ALL {
@@ -253,8 +253,8 @@ fn a_trained_context_can_be_absurd_too() {
     assert!(matches!(error.kind(), ErrorKind::DoesNotFit { what: "context", .. }), "{error}");
 }
 
-/// Models in files with holes, which the systems that have them make by setting a length, and limits of address space,
-/// that only llama.cpp sees.
+/// Models in sparse files, which some systems make by setting a length, and limits of address space that only
+/// llama.cpp sees.
 #[cfg(target_os = "linux")]
 mod limited {
     use std::fs::File;
@@ -265,8 +265,8 @@ mod limited {
 
     use super::*;
 
-    /// A model file with so wide a feed-forward layer, 768 bytes for each of `width`, that takes no place on disk, since it
-    /// is all zeros.
+    /// Writes a model with a very wide feed-forward layer, 768 bytes for each unit of `width`. It takes no place on
+    /// disk, because it is all zeros.
     fn sparse_model(width: u32) -> (tempfile::TempDir, std::path::PathBuf) {
         let bytes = Tiny::Llama.bytes();
         let gguf = Gguf::from_bytes(&bytes).unwrap();

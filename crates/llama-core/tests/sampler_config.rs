@@ -9,7 +9,7 @@ use llama_core::{
 };
 use test_models::Tiny;
 
-/// One of each.
+/// Returns one of each sampler.
 fn all() -> Vec<SamplerConfig> {
     let triggers = LazyTriggers {
         words: vec!["{".to_owned()],
@@ -104,7 +104,7 @@ mod serde {
         }
     }
 
-    /// llama.cpp's names, which `Sampler::name` says.
+    /// The names equal llama.cpp's, which `Sampler::name` returns.
     #[test]
     fn names_are_those_of_llama_cpp() {
         let model = load(Tiny::Llama);

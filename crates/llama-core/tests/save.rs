@@ -14,7 +14,7 @@ use llama_gguf::{Gguf, Metadata, TensorType, Writer};
 use tempfile::TempDir;
 use test_models::{Tiny, Tuned};
 
-/// Parameters for models that can be saved.
+/// Returns parameters for models that can be saved.
 fn plain() -> ModelParams {
     ModelParams::default().use_extra_bufts(false)
 }
@@ -28,7 +28,7 @@ fn logits(model: &Model) -> Vec<f32> {
     logits_after(&mut Context::new(model, &params()).unwrap(), &prompt, SEQ, 0)
 }
 
-/// What an encoder makes of a text.
+/// Returns an encoder's embedding of a text.
 fn embedding(model: &Model) -> Vec<f32> {
     let mut context = Context::new(model, &params().embeddings(true)).unwrap();
     let prompt = tokens(model, "hello world");
@@ -38,7 +38,7 @@ fn embedding(model: &Model) -> Vec<f32> {
     context.embeddings_seq(SEQ).unwrap().to_vec()
 }
 
-/// The files of a folder.
+/// Returns the names of the files in a folder.
 fn names(folder: &TempDir) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder.path())
         .unwrap()
@@ -77,7 +77,7 @@ fn a_saved_model_gives_the_same_logits() {
     assert_eq!(names(&folder).len(), DECODERS.len(), "nothing else is left: {:?}", names(&folder));
 }
 
-/// llama.cpp's writer drops them.
+/// Remarks and chat templates are kept, although llama.cpp's writer drops them.
 #[test]
 fn remarks_and_chat_templates_are_kept() {
     let folder = TempDir::new().unwrap();
@@ -182,7 +182,7 @@ fn paths_that_cannot_be_written_are_refused() {
     assert_eq!(left.count(), 0);
 }
 
-/// Fills a model from the bytes of a file. Where that has no output matrix it is the table of embeddings.
+/// Fills a model from the bytes of a file. Without an output matrix it uses the table of embeddings.
 fn made(file: &[u8], params: &ModelParams) -> Result<Model, Error> {
     let gguf = Gguf::from_bytes(file).unwrap();
     let source = |name: &str| match gguf.tensor(name) {
@@ -218,7 +218,7 @@ fn a_model_made_in_memory_gives_the_logits_of_its_file() {
     assert_eq!(embedding(&model), embedding(&file));
 }
 
-/// A real vocabulary, and an output matrix that is the table of embeddings.
+/// Uses a real vocabulary, and the table of embeddings as the output matrix.
 #[test]
 fn a_real_model_is_saved_and_made_in_memory() {
     let folder = TempDir::new().unwrap();
@@ -391,7 +391,7 @@ fn metadata_of_no_model_is_refused_with_the_reason() {
     let error = empty(&with("general.alignment", 3_u32.into()), &[]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cannot make a model of this metadata: cannot write this as GGUF: \"general.alignment\" is 3, it must be a power \
+        "cannot make a model of this metadata: cannot write this as GGUF: \"general.alignment\" is 3, but must be a power \
          of two"
     );
 }
@@ -470,8 +470,8 @@ fn a_file_that_is_replaced_keeps_its_mode_and_a_link_stays() {
     assert_eq!(logits(&load(&path)), logits(&model));
 }
 
-/// The metadata of a small drafting model, which may leave its embeddings to its target: those of the tiny Llama under
-/// another architecture.
+/// Returns the metadata of a small drafting model, which may use its target's embeddings: the tiny Llama's metadata
+/// under another architecture.
 fn eagle3() -> Metadata {
     let gguf = Gguf::from_bytes(&Tiny::Llama.bytes()).unwrap();
     let mut metadata = Metadata::new();

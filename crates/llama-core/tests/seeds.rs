@@ -1,4 +1,4 @@
-//! Seeds: every number reproduces, `u32::MAX` too, and a drawn one is told and reproduces then.
+//! Every seed reproduces, including `u32::MAX`, and a drawn seed is reported and reproduces.
 
 mod greedy;
 
@@ -8,10 +8,10 @@ use test_models::Tiny;
 
 const SEEDS: [u32; 6] = [0, 1, 0x7fff_fffe, 0x7fff_ffff, u32::MAX - 1, u32::MAX];
 
-/// What makes a chain of a seed.
+/// A name, and the function that makes a chain from a seed.
 type Kind = (&'static str, fn(&Model, Seed) -> SamplerChainBuilder);
 
-/// A chain of each sampler that uses random numbers.
+/// The samplers that use random numbers, each in a chain.
 const KINDS: [Kind; 5] = [
     ("dist", |_, seed| SamplerChain::builder().dist(seed)),
     ("xtc", |_, seed| SamplerChain::builder().xtc(0.5, 0.001, seed).greedy()),
@@ -20,7 +20,7 @@ const KINDS: [Kind; 5] = [
     ("adaptive-p", |_, seed| SamplerChain::builder().adaptive_p(0.3, 0.9, seed)),
 ];
 
-/// As long as the vocabulary of the tiny model; probabilities fall with the rank as those of words do.
+/// Returns a row as long as the vocabulary of the tiny model. Probabilities fall with the rank, as those of words do.
 fn row(model: &Model) -> Vec<f32> {
     let n_vocab = model.vocab().n_tokens();
     (0..n_vocab).map(|id| ((id * 7919 % n_vocab + 1) as f32).ln() * -1.1).collect()

@@ -1,4 +1,4 @@
-//! Models in several files: found by their names, given by hand, and refused when they do not belong together.
+//! Models in several files: found by their names, given explicitly, and refused when they do not belong together.
 
 mod greedy;
 mod rewritten;
@@ -20,7 +20,7 @@ fn parts_of_llama() -> Vec<Vec<u8>> {
     parts(Tiny::Llama, 3, |_, _| {})
 }
 
-/// The reason for which the files are refused, and the name of the file that it is about.
+/// Returns the reason of the refusal, and the name of the file concerned.
 #[track_caller]
 fn refused(result: llama_core::Result<Model>) -> (String, String) {
     match result.unwrap_err().kind() {
@@ -182,7 +182,7 @@ fn the_number_of_tensors_has_to_be_right() {
     assert_eq!(announced(Value::U64(21)), "its split.tensors.count is missing or no i32");
 }
 
-/// llama.cpp asserts on the type of the numbers.
+/// Numbers of another type, which llama.cpp asserts on, are refused.
 #[test]
 fn numbers_of_another_type_are_refused() {
     let broken = |part: u16, key: &'static str, value: Option<Value>| {

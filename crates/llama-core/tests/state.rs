@@ -1,4 +1,4 @@
-//! States in memory: what is restored goes on as if it had never stopped.
+//! States in memory: a restored context continues as if it had never stopped.
 
 mod going_on;
 mod greedy;

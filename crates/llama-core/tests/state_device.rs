@@ -1,4 +1,4 @@
-//! States that are kept on the device: restored as they were, and impossible to mistake.
+//! States on the device are restored unchanged, and cannot be confused.
 
 mod going_on;
 mod greedy;
@@ -10,7 +10,7 @@ use llama_core::{
 };
 use test_models::Tiny;
 
-/// Flash attention stores values row by row.
+/// Returns parameters with flash attention, which stores values row by row.
 fn rows() -> ContextParams {
     params().n_ctx(768).n_seq_max(3).flash_attention(FlashAttention::Enabled)
 }
@@ -47,7 +47,7 @@ fn sequences_go_back_to_them() {
     }
 }
 
-/// The same bytes in other cells: llama.cpp uses the memory of the first state again.
+/// Restores equal bytes into other cells: llama.cpp reuses the memory of the first state.
 #[test]
 fn cells_may_come_to_lie_differently() {
     for part in [StatePart::All, StatePart::Partial] {

@@ -1,4 +1,4 @@
-//! State files: what was saved comes back, and nothing else gets past the head.
+//! State files: saved states are restored, and invalid files are refused at their head.
 
 mod going_on;
 mod greedy;
@@ -98,7 +98,7 @@ fn a_file_says_what_it_is() {
     assert_eq!(StateInfo::read(&path).unwrap().kind(), StateKind::Sequence);
 }
 
-/// A file taken apart as its format is described.
+/// The parts of a file, following the documented format.
 struct Parts {
     kind: u32,
     facts: Vec<(String, String)>,
@@ -121,7 +121,7 @@ impl Parts {
         Self { kind, facts, rest: head[at..].to_vec(), state: state.to_vec() }
     }
 
-    /// The file with checksums that are right.
+    /// Returns the file with correct checksums.
     fn bytes(&self) -> Vec<u8> {
         let mut head = b"\x93LCSTATE\x01\0\0\0".to_vec();
         head.extend(self.kind.to_le_bytes());
@@ -145,7 +145,7 @@ fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// Puts the checksum of a head where it belongs.
+/// Writes the checksum of a head into it.
 fn seal(head: &mut [u8]) {
     let mut hash = Xxh3Default::new();
     hash.update(&head[..24]);
@@ -325,7 +325,7 @@ fn what_is_no_state_file_is_refused() {
     assert!(error.to_string().contains("more bytes than it says what for"), "{error}");
 }
 
-/// A seeded sequence of numbers.
+/// A seeded generator of numbers.
 struct Random(u64);
 
 impl Random {

@@ -1,6 +1,6 @@
-//! States that somebody has tampered with: whatever the bytes are, the process lives and the context stays usable.
+//! Tampered states: for any bytes the process survives and the context stays usable.
 //!
-//! In a child process, so that an abort is a failed test and not the end of all.
+//! Runs in a child process, so that an abort fails only this test.
 
 mod going_on;
 mod greedy;
@@ -16,7 +16,7 @@ use test_models::Tiny;
 
 const CHILD: &str = "LLAMA_CORE_TEST_CHILD";
 
-/// Runs a test of this file again, as a process of its own.
+/// Runs a test of this file again in a new process.
 fn in_child(test: &str, run: impl FnOnce()) {
     if std::env::var_os(CHILD).is_some() {
         return run();
@@ -28,7 +28,7 @@ fn in_child(test: &str, run: impl FnOnce()) {
     assert!(text.contains("1 passed"), "{text}");
 }
 
-/// A seeded sequence of numbers.
+/// A seeded generator of numbers.
 struct Random(u64);
 
 impl Random {
@@ -43,7 +43,7 @@ impl Random {
         usize::try_from(self.next() % end as u64).unwrap()
     }
 
-    /// Numbers that lengths, counts, positions and ids go wrong with.
+    /// Returns a number that is often wrong for lengths, counts, positions and ids.
     fn number(&mut self) -> u32 {
         match self.below(8) {
             0 => 0,
@@ -57,7 +57,7 @@ impl Random {
         }
     }
 
-    /// Changes bytes in one of the ways in which files go wrong. Most changes are where the numbers are, in front.
+    /// Damages bytes in one of the usual ways. Most changes are at the front, where the numbers are.
     fn damage(&mut self, bytes: &mut Vec<u8>, from: usize) {
         let whole = bytes.len() - from;
         let end = if self.below(3) == 0 { whole } else { whole.min(300) };
@@ -80,7 +80,7 @@ impl Random {
 struct Count {
     restored: usize,
     refused: usize,
-    /// Only found by llama.cpp.
+    /// The number of errors that only llama.cpp found.
     refused_by_c: usize,
 }
 
@@ -101,7 +101,7 @@ impl Count {
     }
 }
 
-/// The memory has positions that there can be, and batches are decoded or refused.
+/// Asserts that the memory has valid positions, and decodes batches, which may be refused.
 fn use_it(context: &mut Context) {
     for seq_id in (0..i32::try_from(context.n_seq_max()).unwrap()).map(SeqId::new) {
         let first = context.memory().seq_pos_min(seq_id).unwrap();

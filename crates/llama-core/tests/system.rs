@@ -18,7 +18,7 @@ fn versions_are_those_of_the_library() {
     assert_eq!(without_free_memory(report), without_free_memory(SystemReport::default()));
 }
 
-/// What other processes take and give back between two reports.
+/// Removes the figures that other processes change between two reports.
 fn without_free_memory(mut report: SystemReport) -> SystemReport {
     for device in report.backends.iter_mut().flat_map(|backend| &mut backend.devices) {
         device.memory.free = 0;

@@ -1,5 +1,5 @@
-//! Templates that would end the process, or never end, are errors of a known kind. What could end the process runs in a
-//! child.
+//! Templates that would end the process, or never end, give errors of a known kind. Templates that could end the
+//! process run in a child.
 
 #![cfg(feature = "common")]
 
@@ -15,7 +15,7 @@ fn templates(source: &str) -> Result<ChatTemplates> {
     ChatTemplates::new(None, json!({ "template": source }).to_string())
 }
 
-/// Only for the conversation that `render` asks for, so that making it is no part of the test.
+/// Returns a template that acts only in the conversation of `render`, so that making it is not part of the test.
 fn when_asked(source: &str) -> String {
     format!(
         "{{% if messages[0].content == 'Go' %}}{source}{{% else %}}{{{{ messages[0].content }}}}{{% endif %}}"
@@ -51,10 +51,11 @@ fn reason(result: Result<impl Sized>) -> String {
     }
 }
 
-/// Each turn squares the number, so that it is infinite in the end.
+/// A template whose number is squared in each turn, until it is infinite.
 const NOT_A_NUMBER: &str = "{% set n=namespace(x=9999999999.9) %}{% for i in range(6) %}{% set n.x=n.x * n.x %}{% endfor %}{{ [n.x - n.x, 1.5, 2.5]|sort }}";
 
-/// Divisions, overflows, values that contain themselves, orders that are none, deep values: each ended the process.
+/// Templates that ended the process: divisions, overflows, values that contain themselves, invalid orders, deep
+/// values.
 const ENDED_THE_PROCESS: &[&str] = &[
     "{{ 1 is divisibleby(0) }}",
     "{{ 1 is divisibleby 0 }}",

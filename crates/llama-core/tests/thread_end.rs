@@ -1,4 +1,4 @@
-//! Calls in destructors of thread-locals, at the end of a thread, when the crate's own thread-locals may be gone.
+//! Calls in destructors of thread-locals at the end of a thread, when the crate's own thread-locals may be gone.
 
 mod child;
 mod greedy;
@@ -50,8 +50,8 @@ thread_local! {
     static KEPT: RefCell<Vec<(Context, SamplerChain, LoraAdapter)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs something in destructors of thread-locals that are registered before and after those of the crate, of which one
-/// kind is destroyed first whatever the order of the system.
+/// Runs a function in destructors of thread-locals that are registered before and after the crate's. One of them is
+/// destroyed first, whatever the system's order.
 fn at_the_end(body: fn()) {
     thread::spawn(move || {
         EARLY.with_borrow_mut(|end| end.0 = Some(body));
@@ -97,7 +97,7 @@ fn calls_that_fail() {
     assert!(SamplerChain::builder().grammar(&model, "root ::= (", "root").build().is_err());
 }
 
-/// The error has what llama.cpp logged, unless the lines are gone already.
+/// Errors contain llama.cpp's log, unless the lines are gone already.
 fn calls_that_fail_in_c() {
     let path = Tuned::Lora.path();
     // An adapter is no model of that architecture: llama.cpp finds no tensors.

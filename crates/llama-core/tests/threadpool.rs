@@ -29,7 +29,7 @@ fn assert_invalid<T: std::fmt::Debug>(result: Result<T, Error>, parameter: &str,
     assert!(error.to_string().contains(words), "{words:?} is not in: {error}");
 }
 
-/// The processors that are online, as Linux lists them.
+/// Returns the online processors, as Linux lists them.
 fn online() -> Option<String> {
     std::fs::read_to_string("/sys/devices/system/cpu/online").ok()
 }
@@ -63,7 +63,7 @@ fn pools_say_what_they_are() {
     assert!(format!("{pool:?}").contains("n_threads: 2"));
 }
 
-/// Real-time scheduling needs permission; without it, ggml would complain to stderr with every computation.
+/// Higher priorities need permission. Without it, ggml would complain to stderr with every computation.
 #[test]
 fn higher_priorities_need_permission() {
     for priority in [ThreadPriority::Medium, ThreadPriority::High, ThreadPriority::Realtime] {
@@ -123,7 +123,8 @@ fn options_of_threads_change_no_result() {
     }
 }
 
-/// With OpenMP, ggml would look for the threads that are not there behind the end of the pool.
+/// More threads than the pool has are refused. With OpenMP, ggml would look for the missing threads beyond the end of
+/// the pool.
 #[test]
 fn more_threads_than_a_pool_has() {
     let model = load(Tiny::Llama);
@@ -144,7 +145,8 @@ fn more_threads_than_a_pool_has() {
     context.set_n_threads(3, 3).unwrap();
 }
 
-/// The CPU backend keeps the address of the pool it used last, until it computes with another or none.
+/// Pools outlive their handles: the CPU backend keeps the address of the last pool until it computes with another or
+/// none.
 #[test]
 fn pools_outlive_their_handles() {
     let model = load(Tiny::Llama);
@@ -172,7 +174,7 @@ fn pools_outlive_their_handles() {
     drop(two_threads(&model).attach_threadpool(&pool(2), None));
 }
 
-/// As long as no computation ends, any of the pools may be the one whose address the backend has.
+/// Exchanges pools while no computation ends, so that the backend may hold the address of any of them.
 #[test]
 fn pools_exchanged_between_aborts() {
     let model = load(Tiny::Llama);
@@ -200,7 +202,7 @@ fn pools_exchanged_between_aborts() {
     decode(&mut context, &prompt[..1], SEQ, prompt.len());
 }
 
-/// Two contexts of two threads with two pools in the other order: each waits for the other, and never for itself.
+/// Two contexts of two threads use two pools in the opposite order: each waits for the other, and never for itself.
 #[test]
 fn contexts_of_several_threads_share_pools() {
     let model = load(Tiny::Llama);

@@ -1,4 +1,4 @@
-//! One model, many threads: each has a context of its own, and contexts move between threads.
+//! One model on many threads: each has a context of its own, and contexts move between threads.
 
 mod greedy;
 
@@ -9,7 +9,7 @@ use greedy::{SEQ, continuation, decode, fresh_continuation, load, load_smollm2, 
 use llama_core::{Batch, Context, Logits, Memory, Model, SamplerChain, Token, Vocab};
 use test_models::Tiny;
 
-/// Lets two threads compute at once: there are two processors, and ggml's threads wait by spinning.
+/// Lets two threads compute at once, because ggml's threads wait by spinning and there are two processors.
 struct Two {
     free: Mutex<usize>,
     freed: Condvar,
@@ -31,7 +31,8 @@ impl Two {
     }
 }
 
-/// The continuations of eight threads, each with its own prompt, a few tokens at a time so that they interleave.
+/// Returns the continuations of eight threads, each with its own prompt, a few tokens at a time so that they
+/// interleave.
 fn eight_threads(model: &Model, prompts: &[Vec<Token>]) -> Vec<Vec<Token>> {
     let two = Two::new();
     thread::scope(|scope| {
@@ -151,8 +152,8 @@ fn what_may_go_to_other_threads() {
     sync::<llama_core::Error>();
 }
 
-/// What may not: for a type that is `Sync` the call below is ambiguous and does not compile. Says the same as
-/// tests/ui/context_is_not_sync.rs, in words that do not depend on the compiler's.
+/// Checks types that must not be shared: for a type that is `Sync` the call below is ambiguous and does not compile.
+/// tests/ui/context_is_not_sync.rs checks this too, but depends on the compiler's messages.
 #[test]
 fn what_may_not_be_shared_with_other_threads() {
     trait NotSync<Which> {

@@ -1,4 +1,4 @@
-//! Text to tokens and back.
+//! Tokenising and detokenising.
 
 mod greedy;
 mod rewritten;
@@ -8,7 +8,7 @@ use llama_core::{DetokenizeOptions, ErrorKind, Model, ModelParams, Token, Tokeni
 use proptest::prelude::*;
 use test_models::Tiny;
 
-/// A model's vocabulary, loaded once for all cases of a property.
+/// Loads a model's vocabulary once for all cases of a property.
 fn vocabulary(path: std::path::PathBuf) -> Model {
     Model::load(path, &ModelParams::default().vocab_only(true)).unwrap()
 }
@@ -113,7 +113,7 @@ fn added_tokens_can_be_removed() {
     assert_eq!(vocab.detokenize(&tokens, named.remove_special(true)).unwrap(), " hello world[SEP]");
 }
 
-/// A tiny model whose token has another type: the numbers are those of `enum llama_token_type`.
+/// Returns a tiny model in which a token has another type. The numbers are those of `enum llama_token_type`.
 fn with_type(tiny: Tiny, token: usize, kind: i32) -> Model {
     let bytes = rewritten::with_metadata(tiny, |metadata| {
         let mut kinds: Vec<i32> = metadata.get::<&[i32]>("tokenizer.ggml.token_type").unwrap().to_vec();
@@ -277,7 +277,7 @@ fn half_a_character_is_kept_as_bytes_and_replaced_as_text() {
     assert_eq!(vocab.detokenize(half, DetokenizeOptions::default()).unwrap(), "\u{fffd}");
 }
 
-/// Any text, with the marks and names that tokenizers handle apart more often than by chance.
+/// Generates any text, with marks and names that tokenizers treat specially more often than by chance.
 fn any_text() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         any::<String>(),

@@ -1,5 +1,5 @@
-//! Every kind of vocabulary: exact tokens, texts that come back, names of special tokens in texts, and vocabularies that
-//! cannot be used.
+//! Every kind of vocabulary: exact tokens, round trips of texts, names of special tokens in texts, and unusable
+//! vocabularies.
 
 mod greedy;
 
@@ -15,7 +15,7 @@ fn load(path: impl AsRef<std::path::Path>) -> Result<Model, Error> {
     Model::load(path, &ModelParams::default().vocab_only(true))
 }
 
-/// A vocabulary of each kind that tokenises.
+/// Returns a vocabulary of each kind that tokenises.
 fn kinds() -> Vec<(VocabKind, Model)> {
     let tiny = [Tiny::Llama, Tiny::Qwen2, Tiny::Bert, Tiny::T5].map(Tiny::path);
     let others = [TinyVocab::Rwkv, TinyVocab::Plamo2, TinyVocab::Plamo3].map(TinyVocab::path);
@@ -43,7 +43,7 @@ fn controls(model: &Model) -> Vec<(Token, String)> {
     controls.map(|token| (token, vocab.text(token).unwrap())).collect()
 }
 
-/// A file of a vocabulary that is made for one test.
+/// A vocabulary file made for one test.
 struct File {
     kind: &'static str,
     tokens: Vec<String>,
@@ -208,7 +208,8 @@ fn spelled_names_are_the_same_text() {
     assert_eq!(added[0], 1);
 }
 
-/// SPM merges neighbours whose text together is any token: also a control token, where its halves are tokens too.
+/// Merged names of control tokens are text too. SPM merges neighbours whose joined text is any token, also a control
+/// token whose halves are tokens.
 #[test]
 fn merged_names_of_control_tokens_are_text_too() {
     let model = File::new("llama")
@@ -327,7 +328,7 @@ fn a_name_that_cannot_be_spelled_is_refused() {
     assert!(error.to_string().contains("the name of the special token"), "{error}");
 }
 
-/// Any text, with the marks and names that tokenizers handle apart more often than by chance.
+/// Generates any text, with marks and names that tokenizers treat specially more often than by chance.
 fn any_text() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         any::<String>(),

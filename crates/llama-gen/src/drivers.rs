@@ -38,7 +38,7 @@ impl Begun {
     fn new(builder: &GenerationBuilder) -> Result<Self> {
         let start = now();
         let request = &builder.request;
-        request.validate()?;
+        request.params.validate()?;
         let interrupt = request.interrupt.begun(request.params.max_time, start);
         let parse_special = request.params.parse_special;
         let prompt = request

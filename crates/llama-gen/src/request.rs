@@ -44,8 +44,6 @@ pub struct Request {
     pub(crate) checkpoints: Vec<usize>,
     /// Special tokens whose names are part of the text.
     pub(crate) shown_tokens: Vec<Token>,
-    /// Calls that would have discarded what an earlier one had set.
-    problems: Vec<ParameterProblem>,
 }
 
 /// The events that a generation yields only when they are asked for.
@@ -94,31 +92,20 @@ impl Request {
             cache_prompt: true,
             checkpoints: Vec::new(),
             shown_tokens: Vec::new(),
-            problems: Vec::new(),
         }
     }
 
-    /// Sets all parameters at once. Parameters that were set before are not discarded silently: it is an error when the
-    /// generation begins, so call this first.
+    /// Sets all parameters at once. Parameters that were set before stay where these are open; see
+    /// [`GenerationParams::or`].
     pub fn params(mut self, params: GenerationParams) -> Self {
-        self.refuse_after_setters("params", self.params != GenerationParams::default());
-        self.params = params;
+        self.params = params.or(&self.params);
         self
     }
 
-    /// Sets how tokens are chosen. As with [`params`](Self::params), it is an error to call this after a setter of a
-    /// sampling parameter.
+    /// Sets how tokens are chosen. Sampling parameters that were set before stay where these are open.
     pub fn sampling(mut self, sampling: SamplingParams) -> Self {
-        self.refuse_after_setters("sampling", self.params.sampling != SamplingParams::default());
-        self.params.sampling = sampling;
+        self.params.sampling = sampling.or(&self.params.sampling);
         self
-    }
-
-    fn refuse_after_setters(&mut self, name: &str, is_set: bool) {
-        if is_set {
-            let expected = "called before the setters whose values it would discard";
-            self.problems.push(ParameterProblem::new(name, "called late", expected));
-        }
     }
 
     /// Sets the most tokens to generate, at least 1.
@@ -273,12 +260,6 @@ impl Request {
     pub fn checkpoint_at(mut self, n_tokens: usize) -> Self {
         self.checkpoints.push(n_tokens);
         self
-    }
-
-    /// Refuses parameters that are out of range, and setters that were called in an order that loses something.
-    pub(crate) fn validate(&self) -> Result<()> {
-        ParameterProblem::refuse(self.problems.clone())?;
-        self.params.validate()
     }
 
     /// Refuses what sequences that share their memory cannot do: go back in it, or drop a part of it.

@@ -1,4 +1,4 @@
-//! A file that appears under its name only when it is whole.
+//! Files that appear under their name only when they are complete.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
@@ -6,20 +6,20 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The most symbolic links that lead to one file; Linux follows as many.
+/// The most symbolic links that are followed to one file, as many as Linux follows.
 const MAX_LINKS: usize = 40;
 
-/// The longest part of the target's name, in bytes, that the temporary file is named after. File systems allow 255 bytes
-/// for the whole name.
+/// The number of bytes of the target's name that the temporary file's name keeps. File systems allow 255 bytes for
+/// the whole name.
 const MAX_NAME: usize = 128;
 
-/// A file that appears under its name only when it is whole: a temporary one beside its target, which is removed when
-/// this is dropped before [`AtomicFile::commit`].
+/// A file that appears under its name only when it is complete. Until [`AtomicFile::commit`] it is a temporary file
+/// beside its target, and dropping this removes it.
 ///
-/// What is replaced keeps its place and its permissions: the target of a symbolic link is replaced, not the link, also
-/// where that target does not exist yet. A new file has the permissions that [`File::create`] would give it; the
-/// file of an existing target gets that target's mode, and its owner and group where the system allows it. Access control
-/// lists, extended attributes and hard links of the old file are not carried over.
+/// The replaced file keeps its place and its permissions: the target of a symbolic link is replaced instead of the
+/// link, even when that target does not exist yet. A new file has the permissions that [`File::create`] would give
+/// it. The replacement of an existing file gets that file's mode, and its owner and group where the system allows it.
+/// Access control lists, extended attributes and hard links of the old file are not carried over.
 ///
 /// ```
 /// use std::io::Write;
@@ -35,18 +35,20 @@ const MAX_NAME: usize = 128;
 /// ```
 #[derive(Debug)]
 pub struct AtomicFile {
-    /// `None` only while committing: some systems do not rename files that are open.
+    /// `None` only during a commit, because some systems do not rename open files.
     file: Option<File>,
     temporary: PathBuf,
     target: PathBuf,
 }
 
 impl AtomicFile {
-    /// Creates the temporary file. An existing file under the target's name stays as it is until [`AtomicFile::commit`].
+    /// Creates the temporary file. An existing file under the target's name stays unchanged until
+    /// [`AtomicFile::commit`].
     ///
     /// # Errors
-    /// Those of the system; [`io::ErrorKind::InvalidInput`] for a path without a file name, and for a target that exists
-    /// and is not a regular file: a directory, a device, a pipe or a socket cannot be replaced. Nothing is left behind.
+    /// The system's errors; [`io::ErrorKind::InvalidInput`] for a path without a file name, and for a target that
+    /// exists and is not a regular file: a directory, a device, a pipe or a socket cannot be replaced. After an error
+    /// no temporary file is left.
     pub fn create(target: &Path) -> io::Result<Self> {
         let target = follow_links(target)?;
         if let Some(old) = metadata(&target)? {
@@ -57,7 +59,7 @@ impl AtomicFile {
         Ok(Self { file: Some(file), temporary, target })
     }
 
-    /// The temporary file, for writing.
+    /// Returns the temporary file, for writing.
     ///
     /// # Panics
     /// Never.
@@ -66,16 +68,17 @@ impl AtomicFile {
         self.file.as_ref().expect("the file is taken only by `commit`, which consumes `self`")
     }
 
-    /// The path of the temporary file, for a writer that opens files by itself. It must not be renamed or removed.
+    /// Returns the path of the temporary file, for a writer that opens files by itself. The file must not be renamed
+    /// or removed.
     #[must_use]
     pub fn temporary_path(&self) -> &Path {
         &self.temporary
     }
 
-    /// Makes the contents durable, then gives the file its name, in place of the file that may have it.
+    /// Syncs the contents to disk, then renames the file to its target and replaces an existing one.
     ///
     /// # Errors
-    /// Those of the system; the temporary file is removed then, and the target is as it was.
+    /// The system's errors. The temporary file is then removed, and the target is unchanged.
     pub fn commit(mut self) -> io::Result<()> {
         if let Some(old) = metadata(&self.target)? {
             check_regular(&self.target, &old)?;
@@ -85,7 +88,7 @@ impl AtomicFile {
             file.sync_all()?;
         }
         fs::rename(&self.temporary, &self.target)?;
-        // From here on nothing is to be removed.
+        // From here on there is no file to remove.
         self.temporary = PathBuf::new();
         sync_directory(&self.target);
         Ok(())
@@ -96,19 +99,20 @@ impl Drop for AtomicFile {
     fn drop(&mut self) {
         drop(self.file.take());
         if !self.temporary.as_os_str().is_empty() {
-            // After an error there is no one to tell.
+            // `drop` cannot report an error.
             let _ = fs::remove_file(&self.temporary);
         }
     }
 }
 
-/// The path that a chain of symbolic links ends at, which need not exist; the path itself when it is not a link.
+/// Returns the path at the end of a chain of symbolic links, which need not exist, or the path itself when it is not
+/// a link.
 fn follow_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
         match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.file_type().is_symlink() => {
-                // A relative link starts at its own directory; joining an absolute path replaces the whole.
+                // A relative link is relative to its own directory. Joining an absolute path replaces the whole path.
                 path = directory_of(&path).join(fs::read_link(&path)?);
             }
             Ok(_) => return Ok(path),
@@ -119,7 +123,7 @@ fn follow_links(path: &Path) -> io::Result<PathBuf> {
     Err(invalid(format!("more than {MAX_LINKS} symbolic links lead on from it, or they form a loop")))
 }
 
-/// The metadata of a file, `None` when there is no such file.
+/// Returns the metadata of a file, or `None` when there is no such file.
 fn metadata(path: &Path) -> io::Result<Option<Metadata>> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
@@ -128,7 +132,7 @@ fn metadata(path: &Path) -> io::Result<Option<Metadata>> {
     }
 }
 
-/// Renaming would put a file in the place of a device or a pipe.
+/// Refuses to replace a device, a pipe or a directory.
 fn check_regular(path: &Path, metadata: &Metadata) -> io::Result<()> {
     if metadata.is_file() {
         return Ok(());
@@ -141,11 +145,11 @@ fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
-/// A new name in the target's directory.
+/// Returns a new name in the target's directory.
 fn temporary_beside(target: &Path) -> io::Result<PathBuf> {
     let name =
         target.file_name().ok_or_else(|| invalid("the path does not end in a file name".to_owned()))?;
-    // Process ids repeat where containers share a folder; the standard library's hash keys are random.
+    // Process ids repeat when containers share a folder; the standard library's hash keys are random.
     let number = RandomState::new().build_hasher().finish();
     let mut temporary = OsString::from(".");
     if name.len() <= MAX_NAME {
@@ -156,7 +160,7 @@ fn temporary_beside(target: &Path) -> io::Result<PathBuf> {
     Ok(target.with_file_name(temporary))
 }
 
-/// Gives the new file the mode, and as far as the system allows the owner and group, of the file that it replaces.
+/// Gives the new file the mode of the file that it replaces, and its owner and group where the system allows it.
 #[cfg(unix)]
 fn keep_permissions(new: &Path, old: &Metadata) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt as _, chown};
@@ -164,33 +168,33 @@ fn keep_permissions(new: &Path, old: &Metadata) -> io::Result<()> {
     let made = fs::symlink_metadata(new)?;
     let group = (made.gid() != old.gid()).then(|| old.gid());
     let owner = (made.uid() != old.uid()).then(|| old.uid());
-    // Only the superuser may give files away, and others may choose among their own groups: each is tried by itself.
+    // Only the superuser can give files away, and others can choose only among their own groups, so each is tried
+    // separately.
     if owner.is_some() {
         let _ = chown(new, owner, None);
     }
     if group.is_some() {
         let _ = chown(new, None, group);
     }
-    // After the owner, whose change clears bits of the mode.
+    // After the owner, because changing the owner clears bits of the mode.
     fs::set_permissions(new, old.permissions())
 }
 
-/// Nothing: elsewhere permissions are those of the directory, and a file that cannot be written to cannot be replaced.
+/// Does nothing: on other systems the directory sets permissions, and a read-only file cannot be replaced.
 #[cfg(not(unix))]
 #[allow(clippy::unnecessary_wraps, reason = "it can fail on other systems")]
 fn keep_permissions(_: &Path, _: &Metadata) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the rename durable where directories can be synchronised; elsewhere the contents
-/// are whole all the same.
+/// Syncs the rename to disk where directories can be synced. On other systems the contents are complete anyway.
 fn sync_directory(file: &Path) {
     if cfg!(unix) {
         let _ = File::open(directory_of(file)).and_then(|directory| directory.sync_all());
     }
 }
 
-/// The directory that a path's last component is in.
+/// Returns the directory that contains the path's last component.
 fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -1,27 +1,27 @@
-//! What can go wrong, and where in the file.
+//! Errors, with the place in the file.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::flaw::Flaw;
 
-/// Everything that reading, checking and writing can fail with.
+/// The error of every function that reads, checks or writes.
 ///
-/// The messages are meant to be shown: they name the value, the limit and, where there is one, the way out.
-/// [`Error::offset`] says at which byte of the file the trouble is.
+/// The messages are meant for users: they name the value, the limit and, if there is one, the remedy.
+/// [`Error::offset`] returns the place in the file that the error is about.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Any of the others, with the file it happened in.
+    /// An error of another kind, with the file in which it occurred.
     #[error("{}: {error}", path.display())]
     InFile {
         /// The file.
         path: PathBuf,
-        /// What went wrong in it.
+        /// The error.
         error: Box<Error>,
     },
 
-    /// There is no such file.
+    /// The file does not exist.
     #[error("no such file; check the path")]
     NotFound,
 
@@ -33,7 +33,7 @@ pub enum Error {
     #[error("is not a regular file; GGUF files are read at random, so copy it to disk first")]
     NotRegular,
 
-    /// There are no bytes at all.
+    /// The file has no bytes.
     #[error("the file is empty; download or copy it again")]
     Empty,
 
@@ -42,28 +42,28 @@ pub enum Error {
     NotGguf {
         /// The first bytes, with unprintable ones escaped.
         begins: String,
-        /// What the file looks like instead.
+        /// The format that the file seems to have.
         hint: &'static str,
     },
 
-    /// The numbers in the file are stored with their highest byte first.
+    /// The numbers in the file are stored with the highest byte first.
     #[error(
         "the file is big-endian (its version reads as {version:#010x} at byte 4); \
          convert it with gguf-py's gguf_convert_endian.py"
     )]
     BigEndian {
-        /// The version as it reads on this side.
+        /// The version as a little-endian number.
         version: u32,
     },
 
-    /// A version of the format that is too old or too new.
+    /// The version of the format is too old or too new.
     #[error(
         "GGUF version {version} at byte 4 is not supported, only {} and {}; convert the model again",
         crate::reader::OLDEST_VERSION,
         crate::reader::VERSION
     )]
     UnsupportedVersion {
-        /// The version found.
+        /// The version in the file.
         version: u32,
     },
 
@@ -73,92 +73,92 @@ pub enum Error {
          download or copy the file again"
     )]
     Truncated {
-        /// Where the item begins.
+        /// The offset of the item in the file, in bytes.
         offset: u64,
-        /// What was being read.
+        /// The item that was being read.
         item: String,
         /// Its size in bytes.
         needed: u64,
-        /// The bytes that are left from `offset` on.
+        /// The number of bytes from `offset` to the end.
         available: u64,
     },
 
-    /// The file ends before the data of a tensor does.
+    /// The file ends before the end of a tensor's data.
     #[error(
         "truncated: tensor \"{name}\" takes bytes {offset} to {end}, but the file ends at byte {length}; \
          download or copy the file again"
     )]
     TruncatedData {
-        /// The first tensor that is not whole.
+        /// The first incomplete tensor.
         name: String,
-        /// Where its data begins in the file.
+        /// The offset of its data in the file, in bytes.
         offset: u64,
-        /// Where its data ends.
+        /// The offset of the end of its data in the file, in bytes.
         end: u64,
         /// The length of the file in bytes.
         length: u64,
     },
 
-    /// Something that no GGUF file may contain.
+    /// The file contradicts the format.
     #[error("corrupt at byte {offset}: {flaw}")]
     Corrupt {
-        /// Where in the file.
+        /// The offset of the flaw in the file, in bytes.
         offset: u64,
-        /// What is wrong there.
+        /// The flaw.
         flaw: Flaw,
     },
 
-    /// What a [`Writer`](crate::Writer) was asked to write is no valid file.
+    /// The data given to a [`Writer`](crate::Writer) does not make a valid file.
     #[error("cannot write this as GGUF: {flaw}")]
     Unwritable {
-        /// What is wrong.
+        /// The flaw.
         flaw: Flaw,
     },
 
-    /// A metadata key that must be there is not.
+    /// A required metadata key is missing.
     #[error("metadata key \"{key}\" is missing")]
     MissingKey {
         /// The key.
         key: String,
     },
 
-    /// A metadata value has another type than asked for.
-    #[error("metadata key \"{key}\" is of type {found}, expected {expected}")]
+    /// A metadata value has a type other than the requested one.
+    #[error("metadata key \"{key}\" is of type {found}, but must be {expected}")]
     WrongValueType {
         /// The key.
         key: String,
-        /// The type asked for.
+        /// The requested type.
         expected: &'static str,
         /// The type of the value.
         found: String,
     },
 
-    /// A tensor that was asked for is not in the file.
+    /// A requested tensor is not in the file.
     #[error("there is no tensor \"{name}\" in the file")]
     MissingTensor {
-        /// The name asked for.
+        /// The requested name.
         name: String,
     },
 
     /// The operating system failed to read.
     #[error("cannot read at byte {offset}: {cause}")]
     Read {
-        /// Where in the file.
+        /// The offset in the file at which reading failed, in bytes.
         offset: u64,
         /// The system's reason.
         cause: io::Error,
     },
 
-    /// The operating system failed to write, or a closure that yields tensor data did.
+    /// The operating system, or a closure that yields tensor data, failed to write.
     #[error("cannot write: {cause}")]
     Write {
-        /// The system's reason.
+        /// The reason, from the system or the closure.
         cause: io::Error,
     },
 }
 
 impl Error {
-    /// The byte of the file that the error is about, where there is one.
+    /// Returns the offset in the file that the error is about, in bytes, if there is one.
     #[must_use]
     pub fn offset(&self) -> Option<u64> {
         match self {
@@ -173,7 +173,7 @@ impl Error {
         }
     }
 
-    /// The error without the file name around it, for matching.
+    /// Returns the error without the file name around it, for matching.
     #[must_use]
     pub fn without_path(&self) -> &Self {
         match self {

@@ -3,65 +3,65 @@
 use crate::tensor::{MAX_DIMENSIONS, MAX_NAME, ShapeError};
 use crate::tensor_type::TensorType;
 
-/// What is wrong at some place of a file. All of it is refused by llama.cpp as well.
+/// A contradiction of the format at some place of a file. llama.cpp refuses each of them too.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Flaw {
     /// A count in the header is negative.
     #[error("the number of {what} is {count:#x}, which is negative as a 64-bit integer")]
     Count {
-        /// Tensors or keys.
+        /// The counted items: tensors or keys.
         what: &'static str,
-        /// The number found.
+        /// The count in the file.
         count: u64,
     },
 
-    /// A string claims to be longer than any may be.
-    #[error("the length of {item} is {length} bytes, the limit is {limit}")]
+    /// A string is longer than the limit.
+    #[error("the length of {item} is {length} bytes, but the limit is {limit}")]
     StringLength {
-        /// Which string.
+        /// The string.
         item: String,
-        /// The length found.
+        /// The length in the file.
         length: u64,
-        /// The greatest length allowed.
+        /// The greatest allowed length.
         limit: u64,
     },
 
-    /// An array claims to be longer than any may be.
-    #[error("the array of metadata key \"{key}\" has {length} elements, the limit is {limit}")]
+    /// An array is longer than the limit.
+    #[error("the array of metadata key \"{key}\" has {length} elements, but the limit is {limit}")]
     ArrayLength {
         /// The key.
         key: String,
-        /// The length found.
+        /// The length in the file.
         length: u64,
-        /// The greatest length allowed.
+        /// The greatest allowed length.
         limit: u64,
     },
 
-    /// A metadata key of no bytes.
+    /// A metadata key is empty.
     #[error("metadata key {index} (counted from 0) is empty")]
     EmptyKey {
-        /// Which of the pairs.
+        /// The index of the pair.
         index: u64,
     },
 
-    /// Two pairs with one key.
+    /// Two pairs have the same key.
     #[error("metadata key \"{key}\" appears twice")]
     DuplicateKey {
         /// The key.
         key: String,
     },
 
-    /// A value of a type that does not exist.
-    #[error("the value of metadata key \"{key}\" has type {id}, known are 0 to 12")]
+    /// A value has a type that does not exist.
+    #[error("the value of metadata key \"{key}\" has type {id}, but the known types are 0 to 12")]
     ValueType {
         /// The key.
         key: String,
-        /// The type found.
+        /// The type in the file.
         id: u32,
     },
 
-    /// An array of arrays.
+    /// An array contains arrays.
     #[error("the value of metadata key \"{key}\" is an array of arrays, which llama.cpp does not read")]
     NestedArray {
         /// The key.
@@ -69,45 +69,45 @@ pub enum Flaw {
     },
 
     /// `general.alignment` is not a `u32`.
-    #[error("\"general.alignment\" is of type {found}, it must be u32")]
+    #[error("\"general.alignment\" is of type {found}, but must be u32")]
     AlignmentType {
-        /// The type found.
+        /// The type in the file.
         found: String,
     },
 
-    /// `general.alignment` is zero or no power of two.
-    #[error("\"general.alignment\" is {alignment}, it must be a power of two")]
+    /// `general.alignment` is zero or not a power of two.
+    #[error("\"general.alignment\" is {alignment}, but must be a power of two")]
     Alignment {
-        /// The alignment found.
+        /// The alignment in the file.
         alignment: u32,
     },
 
-    /// A tensor name that llama.cpp cannot hold.
-    #[error("the name of tensor \"{name}\" is {length} bytes long, the limit is {MAX_NAME}")]
+    /// A tensor name is too long for llama.cpp.
+    #[error("the name of tensor \"{name}\" is {length} bytes long, but the limit is {MAX_NAME}")]
     NameLength {
-        /// The name, or the beginning of it.
+        /// The name, or its beginning.
         name: String,
         /// Its length in bytes.
         length: usize,
     },
 
-    /// Two tensors with one name.
+    /// Two tensors have the same name.
     #[error("tensor \"{name}\" appears twice")]
     DuplicateTensor {
         /// The name.
         name: String,
     },
 
-    /// Too many dimensions.
-    #[error("tensor \"{name}\" has {count} dimensions, the limit is {MAX_DIMENSIONS}")]
+    /// A tensor has too many dimensions.
+    #[error("tensor \"{name}\" has {count} dimensions, but the limit is {MAX_DIMENSIONS}")]
     Dimensions {
         /// The tensor.
         name: String,
-        /// The number found.
+        /// The number of dimensions in the file.
         count: usize,
     },
 
-    /// A size that does not fit in 63 (elements) or 64 bits (bytes).
+    /// A size does not fit in 63 bits (elements) or 64 bits (bytes).
     #[error("tensor \"{name}\" of shape {shape:?} is too large to count its elements or bytes")]
     ShapeOverflow {
         /// The tensor.
@@ -116,7 +116,7 @@ pub enum Flaw {
         shape: Vec<u64>,
     },
 
-    /// A row that is not a whole number of quantisation blocks.
+    /// A row is not a whole number of quantisation blocks.
     #[error(
         "tensor \"{name}\" has {row} elements in a row, which is not a multiple of the {} \
          in a block of {tensor_type}",
@@ -131,47 +131,47 @@ pub enum Flaw {
         tensor_type: TensorType,
     },
 
-    /// A tensor type that does not exist, or no longer does.
+    /// A tensor type does not exist, or was removed from ggml.
     #[error("tensor \"{name}\" has type {id}, which {}", fate(*id))]
     TensorType {
         /// The tensor.
         name: String,
-        /// The type found.
+        /// The type in the file.
         id: u32,
     },
 
-    /// Tensor data that is not where the sizes of the tensors before it put it.
+    /// The data of a tensor does not directly follow the tensor before it.
     #[error(
         "the data of tensor \"{name}\" is at offset {offset} of the data section, \
-         it must be at {expected}: {}",
+         but must be at {expected}: the offset {}",
         misplacement(*offset, *expected, *alignment)
     )]
     Offset {
         /// The tensor.
         name: String,
-        /// The offset found.
+        /// The offset in the file.
         offset: u64,
-        /// The end of the data before it, rounded up to the alignment.
+        /// The end of the previous tensor's data, rounded up to the alignment.
         expected: u64,
         /// The alignment of the file.
         alignment: u64,
     },
 
-    /// The sizes of all tensors together do not fit in 64 bits.
+    /// The total size of all tensors does not fit in 64 bits.
     #[error("the data up to tensor \"{name}\" is too large to count its bytes")]
     DataOverflow {
-        /// The tensor that is too much.
+        /// The tensor at which the total overflows.
         name: String,
     },
 
-    /// Data of another size than shape and type say.
-    #[error("the data of tensor \"{name}\" is {found} bytes, its shape and type take {expected}")]
+    /// The size of the data differs from the size of its shape and type.
+    #[error("the data of tensor \"{name}\" is {found} bytes, but its shape and type take {expected}")]
     DataLength {
         /// The tensor.
         name: String,
-        /// The bytes of shape and type.
+        /// The size in bytes by shape and type.
         expected: u64,
-        /// The bytes given; for a stream that gives too many, how many there were when it was stopped.
+        /// The number of bytes given. For a stream that gives too many, the number at which it was stopped.
         found: u64,
     },
 }
@@ -195,11 +195,11 @@ fn fate(id: u32) -> String {
 
 fn misplacement(offset: u64, expected: u64, alignment: u64) -> String {
     if !offset.is_multiple_of(alignment) {
-        format!("it is not a multiple of the alignment {alignment}")
+        format!("is not a multiple of the alignment {alignment}")
     } else if offset < expected {
-        "it overlaps the data before it".to_owned()
+        "overlaps the data before it".to_owned()
     } else {
-        "it leaves a gap after the data before it".to_owned()
+        "leaves a gap after the data before it".to_owned()
     }
 }
 
@@ -210,9 +210,9 @@ mod tests {
     #[test]
     fn an_offset_says_how_it_is_wrong() {
         let at = |offset| Flaw::Offset { name: "w".into(), offset, expected: 64, alignment: 32 }.to_string();
-        assert!(at(65).ends_with("it must be at 64: it is not a multiple of the alignment 32"));
-        assert!(at(32).ends_with("it overlaps the data before it"));
-        assert!(at(96).ends_with("it leaves a gap after the data before it"));
+        assert!(at(65).ends_with("but must be at 64: the offset is not a multiple of the alignment 32"));
+        assert!(at(32).ends_with("the offset overlaps the data before it"));
+        assert!(at(96).ends_with("the offset leaves a gap after the data before it"));
     }
 
     #[test]

@@ -27,13 +27,13 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// No pairs.
+    /// Creates metadata without any pairs.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The number of pairs.
+    /// Returns the number of pairs.
     #[must_use]
     pub fn len(&self) -> usize {
         self.pairs.len()
@@ -45,35 +45,35 @@ impl Metadata {
         self.pairs.is_empty()
     }
 
-    /// Whether the key is there.
+    /// Whether the key is present.
     #[must_use]
     pub fn contains(&self, key: impl AsRef<[u8]>) -> bool {
         self.index.contains_key(key.as_ref())
     }
 
-    /// The pairs in the order of the file.
+    /// Returns an iterator over the pairs in the order of the file.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Text, &Value)> {
         self.pairs.iter().map(|(key, value)| (key, value))
     }
 
-    /// The value of a key, whatever its type.
+    /// Returns the value of a key, of any type.
     #[must_use]
     pub fn value(&self, key: impl AsRef<[u8]>) -> Option<&Value> {
         self.index.get(key.as_ref()).map(|&at| &self.pairs[at].1)
     }
 
-    /// The value of a key that must be there, as type `T`.
+    /// Returns the value of a required key as type `T`.
     ///
     /// # Errors
-    /// [`Error::MissingKey`], or [`Error::WrongValueType`] naming both types.
+    /// [`Error::MissingKey`], or [`Error::WrongValueType`] with both types.
     pub fn get<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T, Error> {
         self.find(key)?.ok_or_else(|| Error::MissingKey { key: key.to_owned() })
     }
 
-    /// The value of a key that may be missing, as type `T`.
+    /// Returns the value of an optional key as type `T`.
     ///
     /// # Errors
-    /// [`Error::WrongValueType`] if the key is there with a value of another type.
+    /// [`Error::WrongValueType`] if the key has a value of another type.
     pub fn find<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<Option<T>, Error> {
         let Some(value) = self.value(key) else { return Ok(None) };
         match T::from_value(value) {
@@ -86,7 +86,7 @@ impl Metadata {
         }
     }
 
-    /// The value of a key that must be there, if it is an integer of any width that is not negative.
+    /// Returns the value of a required key, an integer of any width that is not negative.
     ///
     /// # Errors
     /// [`Error::MissingKey`], or [`Error::WrongValueType`] for other types and negative numbers.
@@ -110,7 +110,7 @@ impl Metadata {
         })
     }
 
-    /// Adds a pair, or replaces the value of a key that is there and keeps its place.
+    /// Adds a pair, or replaces the value of an existing key in its place.
     ///
     /// # Panics
     /// If the key is empty, which no reader accepts.
@@ -137,7 +137,7 @@ impl Metadata {
     }
 }
 
-/// Two are equal if they hold the same pairs in the same order.
+/// Two values are equal if they hold the same pairs in the same order.
 impl PartialEq for Metadata {
     fn eq(&self, other: &Self) -> bool {
         self.pairs == other.pairs
@@ -159,11 +159,11 @@ mod tests {
         let metadata = sample();
         assert_eq!(
             metadata.get::<u32>("a").unwrap_err().to_string(),
-            "metadata key \"a\" is of type u16, expected u32"
+            "metadata key \"a\" is of type u16, but must be u32"
         );
         assert_eq!(
             metadata.get::<&[u32]>("b").unwrap_err().to_string(),
-            "metadata key \"b\" is of type arr of i32, expected arr of u32"
+            "metadata key \"b\" is of type arr of i32, but must be arr of u32"
         );
         assert_eq!(metadata.get::<u32>("x").unwrap_err().to_string(), "metadata key \"x\" is missing");
     }

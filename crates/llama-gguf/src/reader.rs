@@ -1,4 +1,4 @@
-//! Reading the head of a file: header, metadata and tensor table.
+//! Reads the head of a file: header, metadata and tensor table.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -15,25 +15,25 @@ use crate::tensor_type::TensorType;
 use crate::text::Text;
 use crate::value::{Array, Value, ValueType};
 
-/// The version of the format that is written. Corresponds to `GGUF_VERSION`.
+/// The version of the format that [`Writer`](crate::Writer) writes. Corresponds to `GGUF_VERSION`.
 pub const VERSION: u32 = 3;
 
-/// The oldest version of the format that is read.
+/// The oldest supported version of the format.
 pub const OLDEST_VERSION: u32 = 2;
 
-/// The alignment of tensor data in a file that does not say. Corresponds to `GGUF_DEFAULT_ALIGNMENT`.
+/// The alignment of tensor data in a file that does not set it. Corresponds to `GGUF_DEFAULT_ALIGNMENT`.
 pub const DEFAULT_ALIGNMENT: u32 = 32;
 
 /// The key that sets the alignment.
 pub(crate) const ALIGNMENT_KEY: &str = "general.alignment";
 
-/// The most elements of an array that llama.cpp reads.
+/// The longest array that llama.cpp reads, in elements.
 const MAX_ARRAY: u64 = 1 << 30;
 
-/// The head of a GGUF file: everything but the tensor data.
+/// The head of a GGUF file: everything except the tensor data.
 ///
-/// Reading checks all that llama.cpp checks in this part of a file; whether the tensor data that it promises
-/// is there, is checked by [`validate_file`](crate::validate_file).
+/// Reading makes all checks that llama.cpp makes on this part of a file. [`validate_file`](crate::validate_file) also
+/// checks that the tensor data is present.
 #[derive(Clone, Debug)]
 pub struct Gguf {
     version: u32,
@@ -49,7 +49,7 @@ impl Gguf {
     /// Reads the head of a file.
     ///
     /// # Errors
-    /// [`Error::InFile`] around any error but those of writing.
+    /// [`Error::InFile`] around any error except those of writing.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let (file, length) = open_regular(path).map_err(|error| error.in_file(path))?;
@@ -59,23 +59,24 @@ impl Gguf {
     /// Reads the head of a file that is in memory. The tensor data may be missing.
     ///
     /// # Errors
-    /// As [`Gguf::read`].
+    /// The errors of [`Gguf::read`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         Self::parse(bytes, Some(bytes.len() as u64))
     }
 
-    /// Reads the head of a file from a stream, and not a byte more than the head.
+    /// Reads the head of a file from a stream, and stops after its last byte.
     ///
     /// There are many small reads: wrap files and sockets in a [`BufReader`].
     ///
     /// # Errors
-    /// [`Error::Truncated`], [`Error::Corrupt`] and the errors of the header, if it is no GGUF file that
-    /// llama.cpp would read; [`Error::Read`] if the stream fails.
+    /// [`Error::Truncated`], [`Error::Corrupt`] and the errors of the header, if llama.cpp would not read it as a
+    /// GGUF file; [`Error::Read`] if the stream fails.
     pub fn read(reader: impl Read) -> Result<Self, Error> {
         Self::parse(reader, None)
     }
 
-    /// As [`Gguf::read`] for a stream of known length, where a length in the file that lies is found early.
+    /// Reads as [`Gguf::read`] does, from a stream of known length, so that an impossible length in the file is found
+    /// early.
     pub(crate) fn read_sized(reader: impl Read, length: u64) -> Result<Self, Error> {
         Self::parse(reader, Some(length))
     }
@@ -132,7 +133,7 @@ impl Gguf {
         self.place(info, offset).map_err(corrupt)
     }
 
-    /// Adds a tensor to the table if its data follows that of the one before.
+    /// Adds a tensor to the table if its data directly follows the previous tensor.
     fn place(&mut self, info: TensorInfo, offset: u64) -> Result<(), Flaw> {
         let alignment = u64::from(self.alignment);
         let name = info.name();
@@ -150,7 +151,7 @@ impl Gguf {
         Ok(())
     }
 
-    /// Makes sure that places in the file can be computed without overflow.
+    /// Checks that positions in the file can be computed without overflow.
     fn check_data_end(&self, offset: u64) -> Result<(), Error> {
         let Some(last) = self.tensors.last() else { return Ok(()) };
         match self.data_offset.checked_add(self.data_bytes) {
@@ -161,59 +162,59 @@ impl Gguf {
         }
     }
 
-    /// The version of the format: 2 or 3.
+    /// Returns the version of the format, 2 or 3.
     #[must_use]
     pub fn version(&self) -> u32 {
         self.version
     }
 
-    /// The key/value pairs.
+    /// Returns the key/value pairs.
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// The tensors in the order of the file.
+    /// Returns the tensors in the order of the file.
     #[must_use]
     pub fn tensors(&self) -> &[TensorInfo] {
         &self.tensors
     }
 
-    /// The tensor of this name.
+    /// Returns the tensor with this name.
     #[must_use]
     pub fn tensor(&self, name: impl AsRef<[u8]>) -> Option<&TensorInfo> {
         self.index.get(name.as_ref()).map(|&at| &self.tensors[at])
     }
 
-    /// What the data of every tensor is aligned to, in bytes; a power of two.
+    /// Returns the alignment of every tensor's data in bytes, a power of two.
     #[must_use]
     pub fn alignment(&self) -> u32 {
         self.alignment
     }
 
-    /// Where the data section begins in the file. Corresponds to `gguf_get_data_offset`.
+    /// Returns the offset of the data section in the file, in bytes. Corresponds to `gguf_get_data_offset`.
     #[must_use]
     pub fn data_offset(&self) -> u64 {
         self.data_offset
     }
 
-    /// The size of the data section in bytes, with the padding after the last tensor.
+    /// Returns the size of the data section in bytes, with the padding after the last tensor.
     #[must_use]
     pub fn data_bytes(&self) -> u64 {
         self.data_bytes
     }
 
-    /// Where the data of a tensor of this file is, in bytes from the start of the file.
+    /// Returns the range of bytes in the file that holds a tensor's data.
     #[must_use]
     pub fn tensor_range(&self, info: &TensorInfo) -> Range<u64> {
         let start = self.data_offset.saturating_add(info.offset());
         start..start.saturating_add(info.bytes())
     }
 
-    /// The data of a tensor in a file that is in memory or mapped.
+    /// Returns the data of a tensor in a file that is in memory or mapped.
     ///
     /// # Errors
-    /// [`Error::MissingTensor`], or [`Error::TruncatedData`] if `file` ends before the data does.
+    /// [`Error::MissingTensor`], or [`Error::TruncatedData`] if `file` ends before the data.
     pub fn tensor_data<'a>(&self, file: &'a [u8], name: &str) -> Result<&'a [u8], Error> {
         let info = self.known(name)?;
         let range = self.tensor_range(info);
@@ -225,8 +226,7 @@ impl Gguf {
     /// Reads the data of a tensor.
     ///
     /// # Errors
-    /// [`Error::MissingTensor`], [`Error::TruncatedData`] if `file` ends before the data does, or
-    /// [`Error::Read`].
+    /// [`Error::MissingTensor`], [`Error::TruncatedData`] if `file` ends before the data, or [`Error::Read`].
     pub fn read_tensor(&self, file: &mut (impl Read + Seek), name: &str) -> Result<Vec<u8>, Error> {
         let info = self.known(name)?;
         let range = self.tensor_range(info);
@@ -244,15 +244,15 @@ impl Gguf {
         self.tensor(name).ok_or_else(|| Error::MissingTensor { name: name.to_owned() })
     }
 
-    /// The error for a file of `length` bytes that does not hold all of this tensor.
+    /// Returns the error for a file of `length` bytes that is too short for this tensor.
     pub(crate) fn truncated(&self, info: &TensorInfo, length: u64) -> Error {
         let Range { start: offset, end } = self.tensor_range(info);
         Error::TruncatedData { name: info.name().to_string(), offset, end, length }
     }
 }
 
-/// Opens a file for reading, and says how many bytes it has. What is no file of bytes is refused, and not waited for, as
-/// opening a pipe would.
+/// Opens a regular file for reading, and returns it with its length in bytes. Refuses pipes and devices, whose
+/// opening would wait for the other end.
 ///
 /// # Errors
 ///
@@ -268,10 +268,10 @@ pub fn open_regular(path: impl AsRef<Path>) -> Result<(File, u64), Error> {
         () if !metadata.is_file() => Err(Error::NotRegular),
         () => Ok(metadata.len()),
     };
-    // Before opening: opening a pipe would wait for its other end.
+    // Checked before opening, because opening a pipe waits for its other end.
     check(&path.metadata().map_err(failed)?)?;
     let file = File::open(path).map_err(failed)?;
-    // Of what was opened, which may be another file than a moment ago.
+    // Checked again on the open file, which may be another one than a moment ago.
     let length = check(&file.metadata().map_err(failed)?)?;
     Ok((file, length))
 }
@@ -291,7 +291,7 @@ fn read_version(source: &mut Source<impl Read>) -> Result<u32, Error> {
     let version = source.u32(format_args!("the version"))?;
     match version {
         OLDEST_VERSION..=VERSION => Ok(version),
-        // A small number whose bytes are swapped has nothing in its lower half.
+        // The lower half of a small number with swapped bytes is zero.
         _ if version != 0 && version & 0xffff == 0 => Err(Error::BigEndian { version }),
         _ => Err(Error::UnsupportedVersion { version }),
     }
@@ -349,7 +349,7 @@ fn read_metadata(source: &mut Source<impl Read>, count: u64) -> Result<(Metadata
     Ok((metadata, alignment))
 }
 
-/// The alignment that a value of `general.alignment` means.
+/// Returns the alignment that a value of `general.alignment` sets.
 pub(crate) fn checked_alignment(value: &Value) -> Result<u32, Flaw> {
     match *value {
         Value::U32(alignment) if alignment.is_power_of_two() => Ok(alignment),
@@ -416,7 +416,7 @@ fn read_array(source: &mut Source<impl Read>, key: &Text) -> Result<Array, Error
     })
 }
 
-/// Any byte but zero is true, as in llama.cpp.
+/// Returns true for any byte other than zero, as llama.cpp does.
 fn bool_from_le_bytes([byte]: [u8; 1]) -> bool {
     byte != 0
 }

@@ -1,4 +1,4 @@
-//! Bounded reading of untrusted bytes.
+//! Reads untrusted bytes within bounds.
 
 use std::fmt::Arguments;
 use std::io::{self, Read};
@@ -7,13 +7,13 @@ use crate::error::Error;
 use crate::flaw::Flaw;
 use crate::text::Text;
 
-/// The longest string llama.cpp reads.
+/// The longest string that llama.cpp reads, in bytes.
 const MAX_STRING: u64 = 1 << 30;
 
-/// Elements of an array that are read at once.
+/// The number of array elements that are read at once.
 const CHUNK: usize = 8192;
 
-/// A reader that knows its place, and never allocates more than a small multiple of what it has really read.
+/// A reader that knows its position, and never allocates more than a small multiple of the bytes that it has read.
 pub(crate) struct Source<R> {
     reader: R,
     offset: u64,
@@ -21,20 +21,20 @@ pub(crate) struct Source<R> {
 }
 
 impl<R: Read> Source<R> {
-    /// `length` is that of the whole input, if it is known.
+    /// Creates a source; `length` is the length of the whole input, if known.
     pub(crate) fn new(reader: R, length: Option<u64>) -> Self {
         Self { reader, offset: 0, length }
     }
 
-    /// Bytes read so far.
+    /// Returns the number of bytes read so far.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Up to `limit` bytes; fewer only at the end of the input.
+    /// Reads up to `limit` bytes; fewer only at the end of the input.
     pub(crate) fn up_to(&mut self, limit: u64) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
-        // `read_to_end` grows with what arrives, not with `limit`.
+        // `read_to_end` grows its buffer with the bytes that arrive, not with `limit`.
         let read = self.reader.by_ref().take(limit).read_to_end(&mut bytes);
         let read = read.map_err(|cause| self.failed(cause))?;
         self.offset += read as u64;
@@ -55,7 +55,7 @@ impl<R: Read> Source<R> {
         self.array(item).map(u64::from_le_bytes)
     }
 
-    /// A length and as many bytes.
+    /// Reads a length and that many bytes.
     pub(crate) fn text(&mut self, item: Arguments<'_>) -> Result<Text, Error> {
         let at = self.offset;
         let length = self.u64(format_args!("the length of {item}"))?;
@@ -73,7 +73,7 @@ impl<R: Read> Source<R> {
         Ok(bytes.into())
     }
 
-    /// `count` numbers of `N` bytes each.
+    /// Reads `count` numbers of `N` bytes each.
     pub(crate) fn numbers<T, const N: usize>(
         &mut self,
         count: u64,
@@ -93,7 +93,7 @@ impl<R: Read> Source<R> {
         Ok(values)
     }
 
-    /// Fails early where it is known that fewer than `needed` bytes are left.
+    /// Returns an error early when the input is known to have fewer than `needed` bytes left.
     pub(crate) fn require(&self, needed: u64, item: Arguments<'_>) -> Result<(), Error> {
         match self.length.map(|length| length.saturating_sub(self.offset)) {
             Some(available) if available < needed => Err(truncated(self.offset, item, needed, available)),
@@ -130,7 +130,7 @@ fn truncated(offset: u64, item: Arguments<'_>, needed: u64, available: u64) -> E
 mod tests {
     use super::*;
 
-    /// Claims a length far beyond what follows.
+    /// Returns a string whose length is far greater than the bytes that follow.
     fn text_of_a_gigabyte() -> Vec<u8> {
         let mut bytes = MAX_STRING.to_le_bytes().to_vec();
         bytes.extend(b"short");

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::metadata::Metadata;
 
-/// Which part of a split model a file is. Each part is a GGUF file of its own; the first holds the metadata.
+/// The part of a split model that a file is. Each part is a GGUF file of its own; the first holds the metadata.
 ///
 /// ```
 /// use llama_gguf::{Metadata, Split};
@@ -34,10 +34,11 @@ impl Split {
     /// The key of the number of tensors in all parts.
     pub const TENSORS: &'static str = "split.tensors.count";
 
-    /// Reads the keys, or returns `None` if there is no `split.count`.
+    /// Reads the keys, or returns `None` without `split.count`.
     ///
     /// # Errors
-    /// [`Error::MissingKey`] if one of the others is missing, [`Error::WrongValueType`] if one is no count.
+    /// [`Error::MissingKey`] if one of the other keys is missing, [`Error::WrongValueType`] if a value is not a
+    /// count.
     pub fn of(metadata: &Metadata) -> Result<Option<Self>, Error> {
         if !metadata.contains(Self::COUNT) {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! What a file says about one tensor.
+//! The description of one tensor in a file.
 
 use crate::tensor_type::TensorType;
 use crate::text::Text;
@@ -9,7 +9,7 @@ pub const MAX_DIMENSIONS: usize = 4;
 /// The longest tensor name in bytes. Corresponds to `GGML_MAX_NAME`, which counts a terminating NUL.
 pub const MAX_NAME: usize = 63;
 
-/// Name, shape, type and place of one tensor.
+/// Name, shape, type and position of one tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo {
     name: Text,
@@ -21,7 +21,7 @@ pub struct TensorInfo {
 }
 
 impl TensorInfo {
-    /// Checks shape against type; the offset is the caller's business.
+    /// Checks the shape against the type. The caller checks the offset.
     pub(crate) fn new(name: Text, tensor_type: TensorType, shape: Vec<u64>) -> Result<Self, ShapeError> {
         let elements = element_count(&shape)?;
         let row = shape.first().copied().unwrap_or(1);
@@ -39,48 +39,48 @@ impl TensorInfo {
         self
     }
 
-    /// The name, at most [`MAX_NAME`] bytes.
+    /// Returns the name, at most [`MAX_NAME`] bytes.
     #[must_use]
     pub fn name(&self) -> &Text {
         &self.name
     }
 
-    /// How the elements are stored.
+    /// Returns the type of the elements.
     #[must_use]
     pub fn tensor_type(&self) -> TensorType {
         self.tensor_type
     }
 
-    /// Elements per dimension, the fastest-running one first; at most [`MAX_DIMENSIONS`] of them.
+    /// Returns the elements per dimension, the fastest-running one first; at most [`MAX_DIMENSIONS`] of them.
     ///
     /// This is ggml's order, the reverse of NumPy's and PyTorch's: a matrix from `n_in` to `n_out` is
-    /// `[n_in, n_out]`. No dimensions is one element.
+    /// `[n_in, n_out]`. An empty shape is one element.
     #[must_use]
     pub fn shape(&self) -> &[u64] {
         &self.shape
     }
 
-    /// The number of elements, the product of the shape.
+    /// Returns the number of elements, the product of the shape.
     #[must_use]
     pub fn elements(&self) -> u64 {
         self.elements
     }
 
-    /// The size of the data in bytes, without padding. Corresponds to `ggml_nbytes`.
+    /// Returns the size of the data in bytes, without padding. Corresponds to `ggml_nbytes`.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Where the data begins, in bytes from the start of the data section; see
-    /// [`Gguf::tensor_range`](crate::Gguf::tensor_range) for the place in the file.
+    /// Returns the position of the data in bytes from the start of the data section.
+    /// [`Gguf::tensor_range`](crate::Gguf::tensor_range) returns the position in the file.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
     }
 }
 
-/// Why a shape cannot be.
+/// The reason why a shape is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ShapeError {
     Dimensions { count: usize },
@@ -88,9 +88,9 @@ pub(crate) enum ShapeError {
     Row { row: u64, tensor_type: TensorType },
 }
 
-/// The product of the dimensions, which llama.cpp holds in an `int64_t`.
+/// Returns the product of the dimensions, which llama.cpp holds in an `int64_t`.
 ///
-/// It asserts that the product fits on the way to it, where a zero after the first dimension does not count.
+/// llama.cpp asserts that the intermediate products fit, ignoring a zero after the first dimension.
 fn element_count(shape: &[u64]) -> Result<u64, ShapeError> {
     const LIMIT: u64 = i64::MAX as u64;
     if shape.len() > MAX_DIMENSIONS {

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-/// Declares the enum and its table in one place, so that neither can miss a row of the other.
+/// Declares the enum and its table in one place, so that both have the same rows.
 macro_rules! tensor_types {
     ($(
         $(#[$doc:meta])*
         $variant:ident = $id:literal, $name:literal, $block:literal elements in $bytes:literal;
     )*) => {
-        /// How the elements of a tensor are stored. Corresponds to `enum ggml_type`.
+        /// The storage format of a tensor's elements. Corresponds to `enum ggml_type`.
         ///
         /// Quantised types pack a *block* of elements into a fixed number of bytes; a row (the first
         /// dimension) is a whole number of blocks.
@@ -29,10 +29,10 @@ macro_rules! tensor_types {
         }
 
         impl TensorType {
-            /// Every type, in the order of ggml's identifiers.
+            /// All types, in the order of ggml's identifiers.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The type with this identifier, or `None` if ggml has none or has removed it.
+            /// Returns the type with this identifier, or `None` if ggml never had or has removed it.
             #[must_use]
             pub const fn from_id(id: u32) -> Option<Self> {
                 match id {
@@ -41,19 +41,19 @@ macro_rules! tensor_types {
                 }
             }
 
-            /// ggml's name, for instance `q4_K`. Corresponds to `ggml_type_name`.
+            /// Returns ggml's name, for instance `q4_K`. Corresponds to `ggml_type_name`.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// Elements in a block; 1 for types that are not quantised. Corresponds to `ggml_blck_size`.
+            /// Returns the elements in a block; 1 for types that are not quantised. Corresponds to `ggml_blck_size`.
             #[must_use]
             pub const fn block_size(self) -> u64 {
                 match self { $(Self::$variant => $block,)* }
             }
 
-            /// Bytes in a block. Corresponds to `ggml_type_size`.
+            /// Returns the bytes in a block. Corresponds to `ggml_type_size`.
             #[must_use]
             pub const fn block_bytes(self) -> u64 {
                 match self { $(Self::$variant => $bytes,)* }
@@ -77,7 +77,7 @@ tensor_types! {
     Q5_1 = 7, "q5_1", 32 elements in 24;
     /// 8 bits and a scale.
     Q8_0 = 8, "q8_0", 32 elements in 34;
-    /// 8 bits, a scale and a sum; an intermediate of products, not found in files.
+    /// 8 bits, a scale and a sum; an intermediate format of products, not found in files.
     Q8_1 = 9, "q8_1", 32 elements in 36;
     /// 2-bit k-quant.
     Q2_K = 10, "q2_K", 256 elements in 84;
@@ -89,7 +89,7 @@ tensor_types! {
     Q5_K = 13, "q5_K", 256 elements in 176;
     /// 6-bit k-quant.
     Q6_K = 14, "q6_K", 256 elements in 210;
-    /// 8-bit k-quant; an intermediate of products, not found in files.
+    /// 8-bit k-quant; an intermediate format of products, not found in files.
     Q8_K = 15, "q8_K", 256 elements in 292;
     /// 2.06 bits per element, codebook.
     IQ2_XXS = 16, "iq2_xxs", 256 elements in 66;
@@ -127,7 +127,7 @@ tensor_types! {
     TQ2_0 = 35, "tq2_0", 256 elements in 66;
     /// 4-bit floats with a shared exponent.
     MXFP4 = 39, "mxfp4", 32 elements in 17;
-    /// 4-bit floats with an 8-bit float scale for every 16.
+    /// 4-bit floats with an 8-bit float scale for every 16 elements.
     NVFP4 = 40, "nvfp4", 64 elements in 36;
     /// 1 bit and a scale.
     Q1_0 = 41, "q1_0", 128 elements in 18;
@@ -138,7 +138,7 @@ tensor_types! {
 }
 
 impl TensorType {
-    /// ggml's identifier, as stored in the file.
+    /// Returns ggml's identifier, as stored in the file.
     #[must_use]
     pub const fn id(self) -> u32 {
         self as u32
@@ -150,7 +150,7 @@ impl TensorType {
         self.block_size() > 1
     }
 
-    /// What became of an identifier that ggml once used, for error messages.
+    /// Returns the name of a type that ggml has removed, for error messages.
     pub(crate) const fn removed(id: u32) -> Option<&'static str> {
         match id {
             4 => Some("q4_2"),

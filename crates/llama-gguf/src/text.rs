@@ -5,8 +5,8 @@ use std::fmt;
 
 /// A GGUF string: a key, a tensor name or a string value.
 ///
-/// GGUF says nothing about encoding and llama.cpp does not check it: a vocabulary may hold tokens that are
-/// half of a UTF-8 character. Hence bytes, with the usual conversions.
+/// GGUF does not define an encoding and llama.cpp does not check one: a vocabulary may hold tokens that are half of a
+/// UTF-8 character. The type therefore holds bytes, with the usual conversions.
 ///
 /// ```
 /// use llama_gguf::Text;
@@ -20,37 +20,37 @@ use std::fmt;
 pub struct Text(Box<[u8]>);
 
 impl Text {
-    /// The bytes, without a terminating NUL.
+    /// Returns the bytes, without a terminating NUL.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The text, or `None` if the bytes are not UTF-8.
+    /// Returns the text, or `None` if the bytes are not UTF-8.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok()
     }
 
-    /// The text with each invalid sequence replaced by U+FFFD.
+    /// Returns the text with each invalid sequence replaced by U+FFFD.
     #[must_use]
     pub fn to_str_lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.0)
     }
 
-    /// Length in bytes.
+    /// Returns the length in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are no bytes at all.
+    /// Whether there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// At most 64 bytes of it, for error messages: a hostile file may hold a name of a gigabyte.
+    /// Returns at most 64 bytes for error messages, because a hostile file may hold a name of a gigabyte.
     pub(crate) fn excerpt(&self) -> String {
         match self.0.get(..64) {
             Some(head) if self.len() > 64 => format!("{}...", String::from_utf8_lossy(head)),

@@ -1,4 +1,4 @@
-//! Checking a whole file before anything else trusts it.
+//! Checks of a whole file before other code trusts it.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -9,14 +9,14 @@ use crate::reader::{Gguf, open_regular};
 use crate::split::Split;
 use crate::text::Text;
 
-/// The key that says what kind of model a file holds.
+/// The key that names the kind of model in a file.
 const ARCHITECTURE: &str = "general.architecture";
 
-/// Checks that a file is a GGUF file that is whole and says which architecture it is for; returns its head.
+/// Checks that a file is a complete GGUF file that names its architecture, and returns its head.
 ///
-/// Everything that llama.cpp's reader refuses is refused here, with the byte and the reason; what it accepts
-/// and can load is accepted. Only the head is read, so the cost does not depend on the size of the model.
-/// For files that are no models or adapters, see [`validate_structure`].
+/// The function refuses everything that llama.cpp's reader refuses, with the byte and the reason, and accepts
+/// everything that llama.cpp can load. It reads only the head, so the cost does not depend on the size of the model.
+/// For files that are not models or adapters, see [`validate_structure`].
 ///
 /// # Errors
 /// [`Error::InFile`] around the reason: the path ([`Error::NotFound`], [`Error::Directory`],
@@ -38,21 +38,21 @@ pub fn validate_file(path: impl AsRef<Path>) -> Result<Gguf, Error> {
     validate_open(path, &file)
 }
 
-/// Checks that a file is a GGUF file that is whole, whatever it is for, and returns its head.
+/// Checks that a file is a complete GGUF file, whatever its purpose, and returns its head.
 ///
 /// # Errors
-/// As [`validate_file`], except that `general.architecture` may be missing.
+/// The errors of [`validate_file`], except that `general.architecture` may be missing.
 pub fn validate_structure(path: impl AsRef<Path>) -> Result<Gguf, Error> {
     let path = path.as_ref();
     let (file, _) = open_regular(path).map_err(|error| error.in_file(path))?;
     validate_open_structure(path, &file)
 }
 
-/// Checks an open file as [`validate_file`] does, from its beginning: what is read from it afterwards is what was checked,
-/// even when another file gets its name. `path` is what errors call it. The position of the handle moves.
+/// Checks an open file as [`validate_file`] does, from its beginning, so that later reads see the bytes that were
+/// checked even when another file takes its name. `path` is the name in errors. The position of the handle moves.
 ///
 /// # Errors
-/// As [`validate_file`].
+/// The errors of [`validate_file`].
 ///
 /// ```
 /// let (file, _) = llama_gguf::open_regular("Cargo.toml")?;
@@ -70,16 +70,16 @@ pub fn validate_open(path: impl AsRef<Path>, file: &File) -> Result<Gguf, Error>
 /// Checks an open file as [`validate_structure`] does: see [`validate_open`].
 ///
 /// # Errors
-/// As [`validate_structure`].
+/// The errors of [`validate_structure`].
 pub fn validate_open_structure(path: impl AsRef<Path>, file: &File) -> Result<Gguf, Error> {
     check_structure(file).map_err(|error| error.in_file(path.as_ref()))
 }
 
-/// Checks the GGUF file that begins at byte `offset` of a larger file and may be followed by anything; returns its
-/// head. Places, in the head as in errors, count from `offset`.
+/// Checks the GGUF file that begins at byte `offset` of a larger file, with any bytes after it, and returns its head.
+/// Positions in the head and in errors count from `offset`.
 ///
 /// # Errors
-/// As [`validate_file`], without the path around them; [`Error::Empty`] if there is nothing at `offset`.
+/// The errors of [`validate_file`], without the path around them; [`Error::Empty`] if there are no bytes at `offset`.
 ///
 /// ```
 /// use std::io::Cursor;
@@ -114,17 +114,18 @@ fn check_structure(mut file: &File) -> Result<Gguf, Error> {
     Ok(gguf)
 }
 
-/// The padding after the last tensor may be missing: llama.cpp never reads it.
+/// Checks that the file holds all tensors. The padding after the last one may be missing, because llama.cpp never
+/// reads it.
 fn check_length(gguf: &Gguf, length: u64) -> Result<(), Error> {
-    // Tensors follow each other, so the first one that is not whole is the first one past the end. A tensor
-    // of no bytes still needs the file to reach the data section.
+    // Tensors follow each other, so the first incomplete one is the first that ends past the file. A tensor of no
+    // bytes still needs the file to reach the data section.
     match gguf.tensors().iter().find(|info| gguf.tensor_range(info).end > length) {
         Some(info) => Err(gguf.truncated(info, length)),
         None => Ok(()),
     }
 }
 
-/// The later parts of a split model hold tensors only.
+/// Checks that the file names its architecture. The later parts of a split model hold tensors only.
 fn check_architecture(gguf: &Gguf) -> Result<(), Error> {
     let later_part = matches!(Split::of(gguf.metadata()), Ok(Some(split)) if split.number > 0);
     match gguf.metadata().find::<&Text>(ARCHITECTURE)? {

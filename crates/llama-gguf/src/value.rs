@@ -25,7 +25,7 @@ pub enum ValueType {
     F32 = 6,
     /// Boolean, stored in a byte.
     Bool = 7,
-    /// Bytes with a length, usually UTF-8.
+    /// A length and that many bytes, usually UTF-8.
     String = 8,
     /// Any number of values of one of the other types; arrays do not nest.
     Array = 9,
@@ -38,7 +38,7 @@ pub enum ValueType {
 }
 
 impl ValueType {
-    /// Every type, in the order of the identifiers.
+    /// All types, in the order of their identifiers.
     pub const ALL: [Self; 13] = [
         Self::U8,
         Self::I8,
@@ -55,19 +55,19 @@ impl ValueType {
         Self::F64,
     ];
 
-    /// The type with this identifier, or `None`.
+    /// Returns the type with this identifier, or `None`.
     #[must_use]
     pub fn from_id(id: u32) -> Option<Self> {
         Self::ALL.get(usize::try_from(id).ok()?).copied()
     }
 
-    /// The identifier stored in the file.
+    /// Returns the identifier stored in the file.
     #[must_use]
     pub const fn id(self) -> u32 {
         self as u32
     }
 
-    /// llama.cpp's name, for instance `u32`. Corresponds to `gguf_type_name`.
+    /// Returns llama.cpp's name, for instance `u32`. Corresponds to `gguf_type_name`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -87,7 +87,7 @@ impl ValueType {
         }
     }
 
-    /// The fewest bytes one value of this type takes in a file.
+    /// Returns the fewest bytes that one value of this type takes in a file.
     pub(crate) const fn min_bytes(self) -> u64 {
         match self {
             Self::U8 | Self::I8 | Self::Bool => 1,
@@ -105,7 +105,7 @@ impl fmt::Display for ValueType {
     }
 }
 
-/// Declares [`Value`] and [`Array`] and everything that is the same for each of their types.
+/// Declares [`Value`] and [`Array`] and the code that is alike for all their types.
 macro_rules! values {
     ($($(#[$doc:meta])* $variant:ident($rust:ty), $name:literal;)*) => {
         /// One metadata value.
@@ -125,7 +125,7 @@ macro_rules! values {
         }
 
         impl Value {
-            /// The type of the value.
+            /// Returns the type of the value.
             #[must_use]
             pub fn value_type(&self) -> ValueType {
                 match self {
@@ -136,13 +136,13 @@ macro_rules! values {
         }
 
         impl Array {
-            /// The type of the elements.
+            /// Returns the type of the elements.
             #[must_use]
             pub fn element_type(&self) -> ValueType {
                 match self { $(Self::$variant(_) => ValueType::$variant,)* }
             }
 
-            /// The number of elements.
+            /// Returns the number of elements.
             #[must_use]
             pub fn len(&self) -> usize {
                 match self { $(Self::$variant(values) => values.len(),)* }
@@ -247,10 +247,10 @@ impl From<Array> for Value {
 /// slices of them. Types match exactly, as in llama.cpp: a `u16` is not read as a `u32`. For integers of any width
 /// there is [`Metadata::unsigned`](crate::Metadata::unsigned).
 pub trait FromValue<'a>: Sized {
-    /// What an error calls the expected type.
+    /// The name of the expected type in errors.
     const EXPECTED: &'static str;
 
-    /// The value as this type, or `None` if it is of another.
+    /// Returns the value as this type, or `None` if it has another type.
     fn from_value(value: &'a Value) -> Option<Self>;
 }
 
@@ -303,7 +303,7 @@ impl<'a> FromValue<'a> for &'a str {
 }
 
 impl Value {
-    /// The type in words: `u32`, or `arr of str`.
+    /// Returns the type in words: `u32`, or `arr of str`.
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Array(array) => format!("arr of {}", array.element_type()),

@@ -1,4 +1,4 @@
-//! Writing files.
+//! Writes files.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -18,8 +18,8 @@ use crate::value::{Array, Value};
 
 /// Collects metadata and tensors, then writes them as a GGUF file of version 3.
 ///
-/// Tensor data is borrowed or comes from a closure that is called when its turn comes, so that a model need
-/// not be in memory as a whole.
+/// Tensor data is borrowed, or comes from a closure that is called when the tensor is written, so that a whole model
+/// need not be in memory.
 ///
 /// ```
 /// use llama_gguf::{Gguf, TensorType, Writer};
@@ -43,7 +43,7 @@ pub struct Writer<'a> {
     names: HashSet<Text>,
 }
 
-/// Writes the data of one tensor.
+/// A closure that writes the data of one tensor.
 type Stream<'a> = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + 'a>;
 
 enum Data<'a> {
@@ -52,7 +52,7 @@ enum Data<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// A file of no metadata and no tensors.
+    /// Creates a file without metadata and tensors.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -67,16 +67,16 @@ impl<'a> Writer<'a> {
         self
     }
 
-    /// The metadata, to change as a whole: `*writer.metadata_mut() = gguf.metadata().clone()`.
+    /// Returns the metadata, to replace it as a whole: `*writer.metadata_mut() = gguf.metadata().clone()`.
     pub fn metadata_mut(&mut self) -> &mut Metadata {
         &mut self.metadata
     }
 
-    /// Adds a tensor whose data is at hand. `shape` has the fastest-running dimension first.
+    /// Adds a tensor whose data is in memory. `shape` has the fastest-running dimension first.
     ///
     /// # Errors
-    /// [`Error::Unwritable`] if name, shape and type are none that llama.cpp reads, if there is a tensor of
-    /// this name, or if the data is not of the size that shape and type take.
+    /// [`Error::Unwritable`] if llama.cpp would not read this name, shape and type, if there already is a tensor of
+    /// this name, or if the size of the data differs from the size of shape and type.
     pub fn tensor(
         &mut self,
         name: impl Into<Text>,
@@ -93,10 +93,10 @@ impl<'a> Writer<'a> {
         Ok(self)
     }
 
-    /// Adds a tensor whose data a closure will write, exactly as many bytes as shape and type take.
+    /// Adds a tensor whose data a closure will write. It must write exactly as many bytes as shape and type take.
     ///
     /// # Errors
-    /// As [`Writer::tensor`]; the size of the data is checked while writing.
+    /// The errors of [`Writer::tensor`]; the size of the data is checked while writing.
     pub fn tensor_with(
         &mut self,
         name: impl Into<Text>,
@@ -112,8 +112,8 @@ impl<'a> Writer<'a> {
     /// Writes the file to a stream; wrap files and sockets in a [`BufWriter`].
     ///
     /// # Errors
-    /// [`Error::Unwritable`] if the alignment is invalid or a closure wrote too little or too much,
-    /// [`Error::Write`] if the stream or a closure failed. What was written by then is no valid file.
+    /// [`Error::Unwritable`] if the alignment is invalid or a closure wrote too little or too much, [`Error::Write`]
+    /// if the stream or a closure failed. After an error the bytes in `out` are not a valid file.
     pub fn write_to(self, out: impl Write) -> Result<(), Error> {
         let alignment = match self.metadata.value(ALIGNMENT_KEY) {
             Some(value) => checked_alignment(value).map_err(unwritable)?,
@@ -130,11 +130,11 @@ impl<'a> Writer<'a> {
         out.inner.flush().map_err(failed)
     }
 
-    /// Writes the file to a path: under a temporary name beside it, then synchronised and renamed, so that no
-    /// one ever sees a part of it and a file of that name is replaced only by a whole one.
+    /// Writes the file to a path: under a temporary name beside it, then synced and renamed. Other programs never see
+    /// an incomplete file, and only a complete file replaces an existing one.
     ///
     /// # Errors
-    /// [`Error::InFile`] around the errors of [`Writer::write_to`]; the temporary file is gone then.
+    /// [`Error::InFile`] around the errors of [`Writer::write_to`]. The temporary file is then removed.
     pub fn write_file(self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         self.replace_file(path).map_err(|error| error.in_file(path))
@@ -170,7 +170,7 @@ impl std::fmt::Debug for Writer<'_> {
     }
 }
 
-/// Where the data of each tensor begins in the data section.
+/// Returns the position of each tensor's data in the data section.
 fn data_offsets(tensors: &[(TensorInfo, Data<'_>)], alignment: u64) -> Result<Vec<u64>, Error> {
     let mut end = 0u64;
     let mut offsets = Vec::with_capacity(tensors.len());
@@ -270,7 +270,7 @@ fn write_data(out: &mut Output<impl Write>, info: &TensorInfo, data: Data<'_>) -
     let mut limited = Limited { out, expected: info.bytes(), given: 0 };
     let result = stream(&mut limited);
     let given = limited.given;
-    // A stream of the wrong length is the cause of whatever error the closure makes of it.
+    // Whatever error the closure returns, a wrong length of the stream caused it.
     if given > info.bytes() || (result.is_ok() && given != info.bytes()) {
         return Err(wrong_length(info, given));
     }
@@ -289,7 +289,7 @@ fn failed(cause: io::Error) -> Error {
     Error::Write { cause }
 }
 
-/// Counts what is written, because padding depends on the place in the file.
+/// A writer that counts bytes, because padding depends on the position in the file.
 struct Output<W> {
     inner: W,
     written: u64,
@@ -314,7 +314,7 @@ impl<W: Write> Write for Output<W> {
     }
 }
 
-/// Lets a closure write the bytes of its tensor and no more.
+/// A writer that accepts exactly the bytes of one tensor.
 struct Limited<'o, W> {
     out: &'o mut Output<W>,
     expected: u64,

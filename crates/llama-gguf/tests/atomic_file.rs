@@ -1,4 +1,4 @@
-//! Files that are replaced as a whole: what becomes of modes, links, and of what is no file.
+//! Replacing files as a whole: modes, links, and targets that are not files.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -15,7 +15,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     file.commit()
 }
 
-/// The names in a directory, sorted.
+/// Returns the names in a directory, sorted.
 fn names(folder: &TempDir) -> Vec<String> {
     let entries = fs::read_dir(folder.path()).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -158,7 +158,7 @@ mod unix {
         fs::set_permissions(at("inner/file"), fs::Permissions::from_mode(0o640)).unwrap();
         symlink("inner/file", at("relative")).unwrap();
         symlink(at("relative"), at("absolute")).unwrap();
-        // Beside the file, so that the link's own directory counts and not the current one.
+        // Placed beside the file, so that the link's own directory counts and not the current one.
         symlink("file", at("inner/beside")).unwrap();
         for (link, text) in [("relative", "one"), ("absolute", "two"), ("inner/beside", "three")] {
             write(&at(link), text).unwrap();
@@ -215,7 +215,7 @@ mod unix {
         fs::create_dir(&inner).unwrap();
         fs::write(inner.join("a"), "old").unwrap();
         fs::set_permissions(&inner, fs::Permissions::from_mode(0o555)).unwrap();
-        // The superuser may write everywhere.
+        // The superuser can write everywhere.
         let is_bound = File::create(inner.join("trial")).is_err();
         let written = write(&inner.join("a"), "new");
         fs::set_permissions(&inner, fs::Permissions::from_mode(0o755)).unwrap();

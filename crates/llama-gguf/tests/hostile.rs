@@ -24,14 +24,14 @@ fn valid() -> Vec<u8> {
     bytes
 }
 
-/// Numbers that break readers.
+/// Generates numbers that break readers.
 fn nasty() -> impl Strategy<Value = u64> {
     const EDGES: [u64; 10] =
         [0, 1, 1 << 16, 1 << 30, (1 << 30) + 1, 1 << 32, 1 << 62, (1 << 63) - 1, 1 << 63, u64::MAX];
     prop_oneof![proptest::sample::select(&EDGES[..]).boxed(), any::<u64>().boxed(), (0u64..16).boxed()]
 }
 
-/// Parses as a stream, as bytes and as a file; all three must agree on whether the head is good.
+/// Parses as a stream, as bytes and as a file, and asserts that all three agree whether the head is valid.
 fn parse(bytes: &[u8]) {
     let streamed = Gguf::read(bytes);
     let sized = Gguf::from_bytes(bytes);
@@ -47,7 +47,7 @@ fn parse(bytes: &[u8]) {
     assert_peak_memory();
 }
 
-/// The high-water mark of the whole process; the inputs are a few hundred bytes.
+/// Asserts on the peak memory of the whole process; the inputs are a few hundred bytes.
 fn assert_peak_memory() {
     let Ok(status) = fs::read_to_string("/proc/self/status") else { return };
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel reports it");

@@ -1,4 +1,4 @@
-//! Every way in which a file can be wrong is refused, with the byte and the reason.
+//! Every malformed file is refused, with the byte and the reason.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use llama_gguf::{Error, Flaw, Gguf, TensorType, Writer, validate_file, validate_structure};
 use tempfile::TempDir;
 
-/// Builds files byte by byte, right or wrong.
+/// A file built byte by byte, valid or not.
 #[derive(Clone, Default)]
 struct Raw(Vec<u8>);
 
@@ -35,7 +35,7 @@ impl Raw {
         self.text("general.architecture").u32(8).text("llama")
     }
 
-    /// A tensor of the table.
+    /// Appends a tensor of the table.
     fn tensor(self, name: &str, shape: &[u64], ty: u32, offset: u64) -> Self {
         let head = self.text(name).u32(u32::try_from(shape.len()).unwrap());
         shape.iter().fold(head, |raw, &n| raw.u64(n)).u32(ty).u64(offset)
@@ -46,7 +46,7 @@ impl Raw {
         self
     }
 
-    /// The file that an error is about is deleted with the folder; the error itself is what counts.
+    /// Validates the file. It is deleted with its folder; only the result counts.
     fn check(self) -> Result<Gguf, Error> {
         let folder = TempDir::new().unwrap();
         let path = write(&folder, &self.0);
@@ -68,7 +68,7 @@ fn write(folder: &TempDir, bytes: &[u8]) -> PathBuf {
     path
 }
 
-/// One pair, so that what comes next begins at byte 24 + 8 + 20 + 4 + 8 + 5.
+/// The offset after one pair: 24 + 8 + 20 + 4 + 8 + 5.
 const AFTER_ARCHITECTURE: u64 = 69;
 
 fn with_tensors(count: u64) -> Raw {
@@ -240,7 +240,7 @@ fn the_architecture_is_needed_except_in_later_parts() {
     let missing = Raw::header(3, 0, 0).check().unwrap_err();
     assert!(missing.to_string().ends_with("metadata key \"general.architecture\" is missing"));
     let wrong = Raw::header(3, 0, 1).text("general.architecture").u32(4).u32(1).check().unwrap_err();
-    assert!(wrong.to_string().ends_with("is of type u32, expected str"), "{wrong}");
+    assert!(wrong.to_string().ends_with("is of type u32, but must be str"), "{wrong}");
 
     let part = |number: u16| {
         let folder = TempDir::new().unwrap();

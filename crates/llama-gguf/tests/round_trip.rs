@@ -1,4 +1,4 @@
-//! What is written is read again, whatever it is; and what goes wrong leaves nothing behind.
+//! Written files are read back unchanged, and failed writes leave no files behind.
 
 use std::fs;
 use std::io::Cursor;
@@ -99,7 +99,7 @@ fn write(metadata: &Metadata, tensors: &[Tensor]) -> Vec<u8> {
     bytes
 }
 
-/// `Debug`, because the bits of a NaN must survive and NaN is not equal to itself.
+/// Formats with `Debug`, because the bits of a NaN must survive and NaN is not equal to itself.
 fn shown(metadata: &Metadata) -> String {
     metadata.iter().map(|(key, value)| format!("{key:?}={value:?};")).collect()
 }
@@ -154,7 +154,9 @@ fn a_file_is_replaced_only_by_a_whole_one() {
 fn data_of_the_wrong_length_is_refused() {
     let mut writer = Writer::new();
     let error = writer.tensor("w", TensorType::F32, &[4], &[0u8; 15][..]).unwrap_err();
-    assert!(error.to_string().ends_with("the data of tensor \"w\" is 15 bytes, its shape and type take 16"));
+    assert!(
+        error.to_string().ends_with("the data of tensor \"w\" is 15 bytes, but its shape and type take 16")
+    );
     for length in [15usize, 17] {
         let mut writer = Writer::new();
         writer.tensor_with("w", TensorType::F32, &[4], move |out| out.write_all(&vec![0; length])).unwrap();

@@ -1,4 +1,5 @@
-//! ggml's backends: one file each with its CMake definition, the tools it needs, and what it links.
+//! ggml's backends: one file each, with its CMake definitions, the tools that it needs, and the libraries that it
+//! links.
 
 mod blas;
 mod cuda;
@@ -23,13 +24,13 @@ pub(crate) struct Backend {
     pub(crate) library: &'static str,
     /// Further CMake definitions.
     pub(crate) defines: fn(&Config) -> Vec<(String, String)>,
-    /// What the toolchain lacks, each with how to get it.
+    /// The missing tools of the toolchain, each with how to get it.
     pub(crate) missing: fn(&Config) -> Vec<String>,
     /// The system libraries of a static link.
     pub(crate) link: fn(&Config, &mut Linker),
 }
 
-/// All backends, each with whether its feature is on.
+/// Returns all backends, each with whether its feature is on.
 pub(crate) fn all(config: &Config) -> [(Backend, bool); 6] {
     let features = &config.features;
     [
@@ -42,12 +43,12 @@ pub(crate) fn all(config: &Config) -> [(Backend, bool); 6] {
     ]
 }
 
-/// The backends whose feature is on.
+/// Returns the backends whose feature is on.
 pub(crate) fn enabled(config: &Config) -> Vec<Backend> {
     all(config).into_iter().filter_map(|(backend, enabled)| enabled.then_some(backend)).collect()
 }
 
-/// Refuses to start a long build that cannot end well: names everything that is missing at once.
+/// Refuses to start a long build that would fail, and names all missing tools at once.
 pub(crate) fn check_tools(config: &Config) -> Result<(), String> {
     let mut lines = Vec::new();
     for backend in enabled(config) {
@@ -71,12 +72,12 @@ fn find_program(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// The folder that an environment variable names.
+/// Returns the folder that an environment variable names.
 fn folder(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// Whether a header exists in one of the folders or where the system keeps its own.
+/// Whether a header exists in one of the folders or in the system's include folders.
 fn has_header(header: &str, folders: &[PathBuf]) -> bool {
     let system = ["/usr/include", "/usr/local/include", "/opt/homebrew/include"].map(PathBuf::from);
     folders.iter().chain(system.iter()).any(|folder| Path::new(folder).join(header).is_file())

@@ -1,5 +1,5 @@
-//! How bindgen reads llama.cpp's headers. `cargo xtask codegen` uses it for the committed bindings, and the
-//! build script for feature `bindgen`; both include this file, which therefore needs bindgen and std only.
+//! The bindgen settings for llama.cpp's headers. `cargo xtask codegen` uses them for the committed bindings, and the
+//! build script for feature `bindgen`. Both include this file, so it needs only bindgen and std.
 
 #![allow(dead_code, reason = "each of the two programs uses the part that it needs")]
 
@@ -9,20 +9,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A C header, where it lies, and the module that its items go to.
+/// A C header, its folder, and the module for its items.
 pub(crate) struct Header {
     /// Name of the header file.
     pub(crate) file: &'static str,
     /// Name of the module under `llama_sys::bindings`.
     pub(crate) module: &'static str,
-    /// Which tree it belongs to.
+    /// The tree that it belongs to.
     pub(crate) tree: Tree,
-    /// Which builds of the library contain its functions.
+    /// The builds of the library that contain its functions.
     pub(crate) linked: Linked,
 }
 
 impl Header {
-    /// The header as one names it: `llama.h`, `shim/guard.h`.
+    /// Returns the usual name of the header: `llama.h`, `shim/guard.h`.
     pub(crate) fn name(&self) -> String {
         match self.tree {
             Tree::LlamaCpp => self.file.to_owned(),
@@ -40,20 +40,21 @@ pub(crate) enum Tree {
     Shim,
 }
 
-/// Which builds of the library contain the functions of a header.
+/// The builds of the library that contain the functions of a header.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Linked {
     /// Every build.
     Always,
-    /// Those with cargo feature `common`.
+    /// Builds with cargo feature `common`.
     Common,
-    /// Those without cargo feature `dynamic-backends`, which makes the CPU backend a module of its own that
-    /// is loaded while the program runs.
+    /// Builds without cargo feature `dynamic-backends`, which turns the CPU backend into a module that is loaded at
+    /// run time.
     CpuBackend,
 }
 
 impl Linked {
-    /// The attribute in Rust of what needs the functions, with a line break; nothing where they are always there.
+    /// Returns the Rust attribute for code that needs the functions, with a line break, or nothing when they are
+    /// always present.
     pub(crate) fn rust_condition(self) -> &'static str {
         match self {
             Linked::Always => "",
@@ -63,7 +64,7 @@ impl Linked {
     }
 }
 
-/// Functions that llama.cpp declares and defines nowhere. They are not bound.
+/// Functions that llama.cpp declares but does not define. They are not bound.
 pub(crate) const UNDEFINED: &[&str] = &["ggml_threadpool_get_n_threads"];
 
 const fn upstream(file: &'static str, module: &'static str) -> Header {
@@ -74,8 +75,8 @@ const fn shim(file: &'static str, module: &'static str) -> Header {
     Header { file, module, tree: Tree::Shim, linked: Linked::Always }
 }
 
-/// Every header that is bound. The headers of single backends are not among them: which of them can be
-/// linked depends on the build, and ggml-backend.h reaches every backend through its registry.
+/// All bound headers. The headers of single backends are left out: whether they can be linked depends on the build,
+/// and ggml-backend.h reaches every backend through its registry.
 pub(crate) const HEADERS: &[Header] = &[
     upstream("llama.h", "llama"),
     upstream("ggml.h", "ggml"),
@@ -98,7 +99,7 @@ pub(crate) const HEADERS: &[Header] = &[
     Header { linked: Linked::Common, ..shim("common_chat.h", "shim_common_chat") },
 ];
 
-/// Where the headers are.
+/// The folders of the headers.
 pub(crate) struct Dirs {
     /// Folders with llama.cpp's headers: `include` and `ggml/include` of its tree, or the one folder of an
     /// installed llama.cpp.
@@ -108,7 +109,7 @@ pub(crate) struct Dirs {
 }
 
 impl Dirs {
-    /// The path of a header.
+    /// Returns the path of a header.
     ///
     /// # Errors
     ///
@@ -123,7 +124,7 @@ impl Dirs {
             .ok_or_else(|| format!("the header {} was not found in {folders:?}", header.file))
     }
 
-    /// The text of a header.
+    /// Returns the text of a header.
     ///
     /// # Errors
     ///
@@ -134,8 +135,8 @@ impl Dirs {
     }
 }
 
-/// A builder for the items of `bound`, which are declared by these headers themselves and not by those that
-/// they include. Deprecated functions are included: see `deprecated_functions`.
+/// Returns a builder for the items of `bound` that these headers declare themselves, without the headers that they
+/// include. Deprecated functions are included: see `deprecated_functions`.
 ///
 /// # Errors
 ///
@@ -155,16 +156,16 @@ pub(crate) fn builder<'a>(
         .layout_tests(true)
         .derive_copy(true)
         .derive_debug(true)
-        // A zeroed params struct is not a default one, and not every C enum has a zero.
+        // A zeroed params struct is not a default one, and some C enums have no zero.
         .derive_default(false)
         .prepend_enum_name(false)
         .default_enum_style(bindgen::EnumVariation::NewType { is_bitfield: false, is_global: false })
-        // A failed assertion throws through the C functions, and a callback may let a panic pass.
+        // A failed assertion throws through the C functions, and a panic may pass through a callback.
         .override_abi(bindgen::Abi::CUnwind, ".*")
-        // What a header includes is bound in that header's own module, or, as `FILE`, written by hand.
+        // An included header is bound in its own module, or, as `FILE`, written by hand.
         .allowlist_recursively(false)
         .blocklist_type("FILE")
-        // ggml.h defines it on Windows only.
+        // ggml.h defines it only on Windows.
         .blocklist_var("_WIN32_WINNT");
     for folder in &dirs.llama_cpp {
         builder = builder.clang_arg(format!("-I{}", folder.display()));
@@ -184,7 +185,7 @@ pub(crate) fn builder<'a>(
     Ok(builder)
 }
 
-/// The C compiler's own headers, `stddef.h` and `stdbool.h` among them: libclang may come without.
+/// Returns the folder of the C compiler's own headers, such as `stddef.h` and `stdbool.h`, which libclang may lack.
 fn compiler_headers() -> Option<PathBuf> {
     let compiler = env::var_os("CC").filter(|compiler| !compiler.is_empty()).unwrap_or_else(|| "cc".into());
     let printed = Command::new(compiler).arg("-print-file-name=include").output().ok()?.stdout;
@@ -192,7 +193,7 @@ fn compiler_headers() -> Option<PathBuf> {
     folder.join("stddef.h").is_file().then_some(folder)
 }
 
-/// The whole bindings as one file.
+/// Generates all bindings as one file.
 ///
 /// # Errors
 ///
@@ -216,7 +217,7 @@ pub(crate) fn generate(dirs: &Dirs, common: bool) -> Result<String, String> {
 ///
 /// # Errors
 ///
-/// As [`generate`], or the file cannot be written.
+/// The errors of [`generate`], or the file cannot be written.
 pub(crate) fn write(manifest_dir: &Path, include_dirs: &[PathBuf], out_dir: &Path) -> Result<(), String> {
     let dirs = Dirs { llama_cpp: include_dirs.to_vec(), shim: manifest_dir.join("shim") };
     let common = env::var_os("CARGO_FEATURE_COMMON").is_some();
@@ -232,11 +233,11 @@ pub(crate) fn write(manifest_dir: &Path, include_dirs: &[PathBuf], out_dir: &Pat
     fs::write(&path, bindings).map_err(|error| format!("{} could not be written: {error}", path.display()))
 }
 
-/// What a function's name gets appended when there is an enum of the same name, as for `llama_pooling_type`:
-/// in Rust, unlike in C, a function and a newtype of one name do not fit into one module.
+/// The suffix of a function's name when there is an enum of the same name, as for `llama_pooling_type`. Unlike C,
+/// Rust cannot have a function and a newtype of one name in one module.
 pub(crate) const FUNCTION_SUFFIX: &str = "_fn";
 
-/// Keeps functions and enums apart.
+/// Callbacks that keep functions and enums apart.
 #[derive(Debug)]
 struct Names {
     enums: HashSet<String>,
@@ -250,7 +251,7 @@ impl bindgen::callbacks::ParseCallbacks for Names {
     }
 }
 
-/// The names of the enums that a header defines.
+/// Returns the names of the enums that a header defines.
 fn enum_names(header: &str) -> Vec<String> {
     header
         .split_inclusive('{')
@@ -262,8 +263,8 @@ fn enum_names(header: &str) -> Vec<String> {
         .collect()
 }
 
-/// The functions that a header marks as deprecated, which clang's syntax tree does not tell through bindgen:
-/// those inside `DEPRECATED(…)` and `GGML_DEPRECATED(…)`. They are not bound.
+/// Returns the functions that a header marks as deprecated, inside `DEPRECATED(…)` and `GGML_DEPRECATED(…)`. They are
+/// not bound. bindgen does not expose the mark in clang's syntax tree.
 pub(crate) fn deprecated_functions(header: &str) -> Vec<String> {
     let code: String = header
         .lines()
@@ -274,7 +275,7 @@ pub(crate) fn deprecated_functions(header: &str) -> Vec<String> {
     code.split("DEPRECATED(").skip(1).filter_map(first_called_name).collect()
 }
 
-/// The first identifier that stands before an opening parenthesis.
+/// Returns the first identifier before an opening parenthesis.
 fn first_called_name(code: &str) -> Option<String> {
     let (before, _) = code.split_once('(')?;
     let before = before.trim_end();
@@ -282,7 +283,7 @@ fn first_called_name(code: &str) -> Option<String> {
     Some(before[start..].to_owned()).filter(|name| !name.is_empty())
 }
 
-/// A path as a regular expression that matches it alone, whichever way it is separated.
+/// Returns a regular expression that matches exactly this path, with either separator.
 fn literally(path: &str) -> String {
     path.chars().fold(String::new(), |mut pattern, c| {
         match c {

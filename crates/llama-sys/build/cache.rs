@@ -1,5 +1,5 @@
-//! The native build cache: one folder for each combination of source, flags and compiler, a lock against
-//! concurrent builds, and a stamp that is written last, so that nothing half-built is taken for complete.
+//! The native build cache: one folder for each combination of source, flags and compiler, a lock against concurrent
+//! builds, and a stamp that is written last, so that an interrupted build is not taken for a complete one.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, File};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 
-/// A build's folder, locked for this process until it is dropped.
+/// The folder of a build, locked for this process until it is dropped.
 pub(crate) struct Slot {
     pub(crate) folder: PathBuf,
     description: String,
@@ -16,8 +16,8 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// Opens the folder for the build that `description` describes, waiting for other processes that build it. Without a
-    /// cache it has this name.
+    /// Opens the folder for the build with this `description`, and waits for other processes that build it. Without a
+    /// cache the folder has this name.
     pub(crate) fn open(config: &Config, name: &str, description: String) -> Result<Self, String> {
         let (parent, name) = match &config.build_cache {
             Some(cache) => (cache.clone(), key(&description)),
@@ -37,12 +37,12 @@ impl Slot {
         Ok(Self { folder: without_verbatim_prefix(folder), description, _lock: lock })
     }
 
-    /// Whether this very build was completed before.
+    /// Whether a build with this description was completed before.
     pub(crate) fn is_complete(&self) -> bool {
         fs::read_to_string(self.stamp()).is_ok_and(|text| text == self.description)
     }
 
-    /// Forgets a completed build of another description, before the folder is used for this one.
+    /// Removes the stamp of a completed build with another description before the folder is reused.
     pub(crate) fn begin(&self) -> Result<(), String> {
         match fs::remove_file(self.stamp()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -69,7 +69,7 @@ fn key(description: &str) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// `canonicalize` on Windows answers with a `\\?\` path, which CMake does not accept.
+/// Removes the prefix `\\?\`, which `canonicalize` adds on Windows and CMake does not accept.
 fn without_verbatim_prefix(path: PathBuf) -> PathBuf {
     match path.to_str().and_then(|text| text.strip_prefix(r"\\?\")) {
         Some(plain) => PathBuf::from(plain),

@@ -12,22 +12,22 @@ use crate::config::Config;
 use crate::source::Tree;
 use crate::tools;
 
-/// Set for the child process in which the `cmake` crate runs, so that its output can go to a file.
+/// Set for the child process that runs the `cmake` crate, so that its output can go to a file.
 const CHILD: &str = "LLAMA_SYS_CMAKE_CHILD";
 
 /// A finished build.
 pub(crate) struct Built {
-    /// `lib` for archives beside CMake's `build`.
+    /// The folder with `lib` for archives, beside CMake's `build`.
     folder: PathBuf,
 }
 
 impl Built {
-    /// Static libraries, and the import libraries of shared ones on Windows.
+    /// Returns the folder of static libraries, and of the import libraries of shared ones on Windows.
     pub(crate) fn archive_dir(&self) -> PathBuf {
         self.folder.join("lib")
     }
 
-    /// Shared libraries and loadable backends.
+    /// Returns the folder of shared libraries and loadable backends.
     pub(crate) fn runtime_dir(&self) -> PathBuf {
         self.folder.join("build/bin")
     }
@@ -42,11 +42,11 @@ pub(crate) fn is_child() -> bool {
     env::var_os(CHILD).is_some()
 }
 
-/// Builds the tree, or finds it built.
+/// Builds the tree, or finds a complete build.
 pub(crate) fn build(config: &Config, tree: &Tree) -> Result<Built, String> {
     let slot = Slot::open(config, "native", description(config, tree)?)?;
     let built = Built { folder: slot.folder.clone() };
-    // A tree without a stamp may have changed: CMake and ninja know what to do about that.
+    // A tree without a stamp may have changed; CMake and ninja detect that.
     if tree.stamp.is_some() && slot.is_complete() {
         return Ok(built);
     }
@@ -57,7 +57,7 @@ pub(crate) fn build(config: &Config, tree: &Tree) -> Result<Built, String> {
     Ok(built)
 }
 
-/// Runs the `cmake` crate. Called in the child process.
+/// Runs the `cmake` crate, in the child process.
 pub(crate) fn run(config: &Config, tree: &Tree) -> Result<(), String> {
     let folder = PathBuf::from(env::var_os(CHILD).ok_or("the folder of the build is not set")?);
     let ninja = tools::find(config)?.ninja;
@@ -84,7 +84,7 @@ pub(crate) fn run(config: &Config, tree: &Tree) -> Result<(), String> {
     Ok(())
 }
 
-/// The library's own definitions, in one place.
+/// Returns all definitions of the build.
 fn defines(config: &Config) -> Vec<(String, String)> {
     let features = &config.features;
     let mut defines = Vec::new();
@@ -98,13 +98,13 @@ fn defines(config: &Config) -> Vec<(String, String)> {
         define("CMAKE_CXX_VISIBILITY_PRESET", "hidden");
         define("CMAKE_VISIBILITY_INLINES_HIDDEN", "ON");
     }
-    // What is needed of the common library is built by itself: see `common_library`.
+    // The needed part of the common library is built separately: see `common_library`.
     for part in ["COMMON", "TOOLS", "EXAMPLES", "TESTS", "SERVER", "APP", "UI", "MTMD"] {
         define(&format!("LLAMA_BUILD_{part}"), "OFF");
     }
     define("LLAMA_ALL_WARNINGS", "OFF");
     define("LLAMA_OPENSSL", "OFF");
-    // The commit of the repository around the tree is not llama.cpp's, and would change every object with it.
+    // The commit of the surrounding repository is not llama.cpp's, and would change every object with each commit.
     define("GIT_EXE", "OFF");
     define("LLAMA_BUILD_NUMBER", "0");
     define("LLAMA_BUILD_COMMIT", "pinned");
@@ -121,12 +121,12 @@ fn defines(config: &Config) -> Vec<(String, String)> {
     defines
 }
 
-/// Everything that decides what the build's result is.
+/// Returns a text of everything that determines the build's result.
 fn description(config: &Config, tree: &Tree) -> Result<String, String> {
     let amx_header = amx_header(config);
     let amx =
         fs::read_to_string(&amx_header).map_err(|error| format!("{}: {error}", amx_header.display()))?;
-    // A pinned tree is what its stamp says, wherever it lies: two checkouts share a build.
+    // The stamp identifies a pinned tree wherever it is stored, so two checkouts share a build.
     let (source, root, header) = match &tree.stamp {
         Some(stamp) => (stamp.trim().to_owned(), Path::new("tree"), Path::new("header")),
         None => (tree.root.display().to_string(), tree.root.as_path(), amx_header.as_path()),
@@ -153,8 +153,8 @@ fn amx_header(config: &Config) -> PathBuf {
     config.manifest_dir.join("shim/amx_tile_config.h")
 }
 
-/// Runs this program again with its output in a file: CMake and ninja say a lot, and only a failure is worth
-/// showing. The log also is what `cargo xtask` reads the progress from.
+/// Runs this program again with its output in a file, because CMake and ninja print a lot and only a failure is worth
+/// showing. `cargo xtask` also reads the progress from this log.
 fn run_child(config: &Config, folder: &Path) -> Result<(), String> {
     let log_path = config.build_cache.as_deref().unwrap_or(folder).join("build.log");
     let failed = |error: std::io::Error| format!("{}: {error}", log_path.display());
@@ -163,7 +163,7 @@ fn run_child(config: &Config, folder: &Path) -> Result<(), String> {
     let status = Command::new(program)
         .env(CHILD, folder)
         .env("CMAKE", tools::find(config)?.cmake)
-        // With ccache the same file in another checkout is the same file.
+        // Lets ccache treat the same file in two checkouts as one.
         .env("CCACHE_BASEDIR", config.manifest_dir.join("../.."))
         .env("CCACHE_NOHASHDIR", "1")
         .stdout(log.try_clone().map_err(failed)?)
@@ -178,7 +178,7 @@ fn run_child(config: &Config, folder: &Path) -> Result<(), String> {
     Err(format!("building llama.cpp failed; the whole log is {}\n{}", log_path.display(), explanation(&text)))
 }
 
-/// The lines of the log that say why: the errors with a little of what is around them, or else the end.
+/// Returns the lines of the log that explain the failure: the errors with some context, or else the end.
 fn explanation(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     let is_error = |line: &str| {

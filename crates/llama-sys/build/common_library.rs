@@ -1,6 +1,6 @@
-//! llama.cpp's common library, as far as the shim needs it: chat templates, answers, JSON schemas. Built by itself, beside
-//! a native build that is the same with and without feature `common`, and without what only llama.cpp's programs use:
-//! command lines, downloads, an HTTP client, consoles.
+//! Builds the part of llama.cpp's common library that the shim needs: chat templates, answers, JSON schemas. It is
+//! built beside a native build that is the same with and without feature `common`, and leaves out the code for
+//! programs only: command lines, downloads, an HTTP client, consoles.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,11 @@ use crate::compiler;
 use crate::config::Config;
 use crate::source::Tree;
 
-/// The name that the library is linked by.
+/// The name under which the library is linked.
 pub(crate) const LIBRARY: &str = "llama-common";
 
-/// The sources in `common` that are left out: those of programs, the log, in place of which there is the shim's, and the
-/// parser of templates, which `jinja_nodes.cpp` of the shim contains.
+/// The sources in `common` that are left out: those of programs, the log, which the shim replaces, and the parser of
+/// templates, which the shim's `jinja_nodes.cpp` contains.
 const LEFT_OUT: &[&str] = &[
     "arg",
     "console",
@@ -30,13 +30,13 @@ const LEFT_OUT: &[&str] = &[
     "subproc",
 ];
 
-/// What stands in for the log and for what CMake writes about the build.
+/// The replacement for the log and for the file that CMake generates about the build.
 const OWN: &str = "common_log.cpp";
 
-/// What is included before each source.
+/// The header that is included before each source.
 const FIRST: &str = "common_time.h";
 
-/// Builds the library, or finds it built. The folder that it is in.
+/// Builds the library, or finds a complete build, and returns its folder.
 pub(crate) fn build(config: &Config, tree: &Tree) -> Result<PathBuf, String> {
     let shim = config.manifest_dir.join("shim");
     let read = |name: &str| {
@@ -85,7 +85,7 @@ fn compile(config: &Config, tree: &Tree, shim: &Path, folder: &Path) -> Result<(
     build.try_compile(LIBRARY).map_err(|error| format!("building llama.cpp's common library failed: {error}"))
 }
 
-/// The sources, sorted.
+/// Returns the sources, sorted.
 fn sources(common: &Path) -> Result<Vec<PathBuf>, String> {
     let mut sources = Vec::new();
     for folder in [common.to_owned(), common.join("jinja"), common.join("parsers")] {

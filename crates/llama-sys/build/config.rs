@@ -1,4 +1,4 @@
-//! What is to be built: cargo's features and environment, read once, contradictions refused.
+//! The configuration of the build: cargo's features and the environment, read once, with contradictions refused.
 
 use std::env;
 use std::ffi::OsString;
@@ -43,7 +43,7 @@ impl Target {
     }
 }
 
-/// Everything the build depends on.
+/// All inputs of the build.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) features: Features,
@@ -92,8 +92,8 @@ impl Config {
         Ok(config)
     }
 
-    /// Whether the build is tuned for the building machine: feature `native`, unless the result is meant for
-    /// other machines anyway.
+    /// Whether the build is tuned for the building machine: with feature `native`, unless the result is for other
+    /// machines.
     pub(crate) fn is_native(&self) -> bool {
         self.features.native && !self.features.dynamic_backends && self.host == self.target.triple
     }
@@ -102,7 +102,7 @@ impl Config {
         let features = &self.features;
         if features.metal && !self.target.is_apple() {
             return Err(format!(
-                "feature `metal` is for Apple targets and this one is {}: leave it out, for example with \
+                "feature `metal` needs an Apple target, but the target is {}: leave it out, for example with \
                  [target.'cfg(target_vendor = \"apple\")'.dependencies] in your Cargo.toml",
                 self.target.triple
             ));
@@ -122,7 +122,7 @@ impl Config {
         }
         if features.bindgen && self.lib_dir.is_some() && self.include_dir.is_none() {
             return Err(format!(
-                "feature `bindgen` with {} needs {} too: the bindings are made from those headers",
+                "feature `bindgen` with {} also needs {}: the bindings are generated from its headers",
                 vars::LIB_DIR,
                 vars::INCLUDE_DIR
             ));

@@ -41,14 +41,14 @@ impl Linker {
     }
 }
 
-/// Links the part of the common library that is built by itself. It depends on all others.
+/// Links the separately built part of the common library. It depends on all other libraries.
 pub(crate) fn link_common(folder: &Path) {
     let mut linker = Linker::default();
     linker.search(folder);
     linker.archive(common_library::LIBRARY);
 }
 
-/// Links static libraries from a build's `lib` folder, dependents before what they depend on.
+/// Links static libraries from a build's `lib` folder, dependents before their dependencies.
 pub(crate) fn link_static(config: &Config, lib_dir: &Path, cmake_cache: Option<&Path>) -> Result<(), String> {
     let mut linker = Linker::default();
     linker.search(lib_dir);
@@ -75,8 +75,8 @@ pub(crate) fn link_static(config: &Config, lib_dir: &Path, cmake_cache: Option<&
     Ok(())
 }
 
-/// Links shared libraries from a folder. `archive_dir` holds what goes with them: import libraries on Windows, and
-/// the part of `llama-common` that is always static.
+/// Links shared libraries from a folder. `archive_dir` holds the import libraries on Windows and the part of
+/// `llama-common` that is always static.
 pub(crate) fn link_shared(config: &Config, lib_dir: &Path, archive_dir: &Path) -> Result<(), String> {
     let mut linker = Linker::default();
     linker.search(lib_dir);
@@ -92,7 +92,7 @@ pub(crate) fn link_shared(config: &Config, lib_dir: &Path, archive_dir: &Path) -
     Ok(())
 }
 
-/// Links a library that somebody else built, shared when it is there as such.
+/// Links a prebuilt library, preferring a shared one.
 pub(crate) fn link_prebuilt(config: &Config, lib_dir: &Path) -> Result<(), String> {
     let names = ["libllama.so", "libllama.dylib", "llama.dll", "llama.lib"];
     let shared = names.iter().any(|name| lib_dir.join(name).is_file());
@@ -121,7 +121,7 @@ pub(crate) fn link_prebuilt(config: &Config, lib_dir: &Path) -> Result<(), Strin
     Ok(())
 }
 
-/// The whole common library, and, when it is static, what it consists of.
+/// Links the whole common library and, when it is static, its parts.
 fn link_prebuilt_common(lib_dir: &Path) {
     let mut linker = Linker::default();
     linker.search(lib_dir);
@@ -135,7 +135,7 @@ fn link_prebuilt_common(lib_dir: &Path) {
     }
 }
 
-/// What crates that depend on this one can read as `DEP_LLAMA_*` in their build scripts.
+/// Exports the metadata that build scripts of dependent crates read as `DEP_LLAMA_*`.
 pub(crate) fn export_metadata(config: &Config, version: &str, lib_dir: &Path, include_dirs: &[PathBuf]) {
     let includes = env::join_paths(include_dirs).unwrap_or_default();
     let backends: Vec<&str> = backend::enabled(config).iter().map(|backend| backend.feature).collect();
@@ -153,7 +153,7 @@ fn archive_path(lib_dir: &Path, library: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// The OpenMP runtime that CMake found, under the name that it found. MSVC's objects name their own.
+/// Links the OpenMP runtime that CMake found, by the name that CMake found. MSVC's objects name their own.
 fn link_openmp(config: &Config, linker: &mut Linker, cmake_cache: &Path) {
     if !config.features.openmp || config.target.is_msvc() {
         return;
@@ -180,7 +180,7 @@ fn link_openmp(config: &Config, linker: &mut Linker, cmake_cache: &Path) {
     }
 }
 
-/// The platform's libraries, and last the C++ runtime.
+/// Links the platform's libraries, and the C++ runtime last.
 fn link_system(config: &Config, linker: &mut Linker) {
     let target = &config.target;
     match target.os.as_str() {

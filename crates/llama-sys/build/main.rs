@@ -1,4 +1,4 @@
-//! Builds llama.cpp, or finds a built one, and tells cargo how to link it.
+//! Builds llama.cpp, or finds a built library, and tells cargo how to link it.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a build script talks to cargo by printing")]
 
@@ -54,12 +54,12 @@ fn run() -> Result<(), String> {
             let version = tree.version();
             if version != BOUND_VERSION && !config.features.bindgen {
                 println!(
-                    "cargo:warning=the llama.cpp tree is version {version} and the bindings are for {BOUND_VERSION}: \
+                    "cargo:warning=the llama.cpp tree has version {version}, but the bindings are for {BOUND_VERSION}: \
                      add feature `bindgen` to generate matching ones"
                 );
             }
             let built = cmake::build(&config, &tree)?;
-            // For programs that want the same native build, such as `cargo xtask bench`.
+            // For programs that use the same native build, such as `cargo xtask bench`.
             let marker = config.out_dir.join("native-dir");
             std::fs::write(&marker, built.build_dir().display().to_string())
                 .map_err(|error| format!("{}: {error}", marker.display()))?;
@@ -80,7 +80,7 @@ fn run() -> Result<(), String> {
     Ok(())
 }
 
-/// What every kind of library needs: the shim, bindings when asked for, metadata.
+/// Builds the parts that every kind of library needs: the shim, bindings if requested, and metadata.
 fn finish(
     config: &Config,
     version: &str,

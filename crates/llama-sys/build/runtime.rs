@@ -1,4 +1,4 @@
-//! Shared libraries and loadable backends: copied to where cargo looks for them when it runs a program.
+//! Copies shared libraries and loadable backends to the folder in which cargo looks for them when it runs a program.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use crate::cmake::Built;
 use crate::config::Config;
 
-/// Copies them into cargo's folder of this build and returns it. `cargo run` and `cargo test` search the folders under
-/// cargo's own that a build script names, and no others.
+/// Copies them into cargo's folder of this build and returns it. `cargo run` and `cargo test` search only folders
+/// inside cargo's own that a build script names.
 pub(crate) fn place(config: &Config, built: &Built) -> Result<PathBuf, String> {
     let from = built.runtime_dir();
     let to = config.out_dir.join("runtime");
@@ -19,7 +19,7 @@ pub(crate) fn place(config: &Config, built: &Built) -> Result<PathBuf, String> {
     for entry in fs::read_dir(&from).map_err(failed(&from))? {
         let path = entry.map_err(failed(&from))?.path();
         if let Some(name) = path.file_name().filter(|_| path.is_file()) {
-            // To a temporary name first: a program may run from the old one.
+            // Written under a temporary name first, because a program may run from the old file.
             let target = to.join(name);
             let partial = to.join(format!("{}.partial", name.to_string_lossy()));
             fs::copy(&path, &partial).map_err(failed(&path))?;

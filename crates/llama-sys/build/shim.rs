@@ -1,13 +1,13 @@
-//! Compiles the shim: our C++ between Rust and llama.cpp.
+//! Compiles the shim, the C++ between Rust and llama.cpp.
 
 use std::path::PathBuf;
 
 use crate::config::Config;
 
-/// What becomes of the common library's log.
+/// The destination of the common library's log.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CommonLog {
-    /// It goes where llama.cpp's goes.
+    /// It goes to llama.cpp's log.
     Own,
     /// It is silenced: a prebuilt library writes it to stderr.
     Silenced,
@@ -43,11 +43,11 @@ const COMMON: &[&str] = &[
 pub(crate) fn compile(config: &Config, include_dirs: &[PathBuf], log: CommonLog) {
     let folder = config.manifest_dir.join("shim");
     let mut build = cc::Build::new();
-    // The C++ runtime is named by `link`, after everything that needs it.
+    // `link` names the C++ runtime, after everything that needs it.
     build.cpp(true).std("c++17").cpp_link_stdlib(None).warnings(true).includes(include_dirs);
-    // The parser of templates asserts what templates do not keep to.
+    // The parser of templates asserts conditions that templates can violate.
     build.opt_level(2).define("NDEBUG", None);
-    // Where a tree has ggml's internal headers.
+    // Only if the tree has ggml's internal headers.
     build.includes(
         include_dirs.iter().filter(|dir| dir.ends_with("ggml/include")).map(|dir| dir.with_file_name("src")),
     );
@@ -56,13 +56,13 @@ pub(crate) fn compile(config: &Config, include_dirs: &[PathBuf], log: CommonLog)
     }
     if config.features.common {
         build.define("LLAMA_SHIM_COMMON", None);
-        // llama.cpp's own headers have some.
+        // llama.cpp's own headers contain unused functions.
         build.flag_if_supported("-Wno-unused-function");
         for file in COMMON {
             build.file(folder.join(file));
         }
     }
-    // A prebuilt library has a parser of its own.
+    // A prebuilt library contains its own parser.
     if config.features.common && log == CommonLog::Own {
         for file in ["jinja_budget.cpp", "jinja_builtins.cpp", "jinja_nodes.cpp"] {
             build.file(folder.join(file));

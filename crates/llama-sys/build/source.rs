@@ -1,5 +1,5 @@
-//! Where the library comes from, in order: a prebuilt one, a tree of the user's, the tree inside the published
-//! package, the workspace's tree.
+//! The source of the library, in order: a prebuilt library, a user's tree, the tree inside the published package, the
+//! workspace's tree.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,11 @@ use crate::vars;
 /// The version of llama.cpp that the committed bindings were made from.
 pub(crate) const BOUND_VERSION: &str = "0.8.0";
 
-/// What is linked.
+/// The source of the library.
 pub(crate) enum Source {
-    /// Nothing: only Rust is checked or documented.
+    /// No library: only Rust is checked or documented.
     Nothing,
-    /// A library that somebody else built.
+    /// A prebuilt library.
     Prebuilt { lib_dir: PathBuf, include_dir: PathBuf },
     /// A llama.cpp tree to build.
     Tree(Tree),
@@ -23,13 +23,13 @@ pub(crate) enum Source {
 /// A llama.cpp source tree.
 pub(crate) struct Tree {
     pub(crate) root: PathBuf,
-    /// What identifies the content: the stamp of a pinned tree. A user's own tree has none, since it may
-    /// change between two builds.
+    /// The stamp of a pinned tree, which identifies its content. A user's own tree has none, because it may change
+    /// between two builds.
     pub(crate) stamp: Option<String>,
 }
 
 impl Tree {
-    /// `major.minor.patch` as the tree's CMakeLists.txt says.
+    /// Returns the version in the tree's CMakeLists.txt as `major.minor.patch`.
     pub(crate) fn version(&self) -> String {
         let text = fs::read_to_string(self.root.join("CMakeLists.txt")).unwrap_or_default();
         let part = |name: &str| {
@@ -43,13 +43,13 @@ impl Tree {
         }
     }
 
-    /// The folders whose headers the bindings and the shim need.
+    /// Returns the folders with the headers for the bindings and the shim.
     pub(crate) fn include_dirs(&self) -> Vec<PathBuf> {
         ["include", "ggml/include", "common", "vendor", "src"].iter().map(|dir| self.root.join(dir)).collect()
     }
 }
 
-/// Finds the library or the tree, or says what to do.
+/// Finds the library or the tree. The error says how to get one.
 pub(crate) fn locate(config: &Config) -> Result<Source, String> {
     if config.no_build {
         return Ok(Source::Nothing);
@@ -67,7 +67,7 @@ pub(crate) fn locate(config: &Config) -> Result<Source, String> {
             return Ok(Source::Tree(pinned_tree(&root)));
         }
     }
-    // When setup brings the tree, the stamp appears, and with it the build runs again.
+    // When setup adds the tree, the stamp appears and the build runs again.
     println!("cargo:rerun-if-changed={}", config.manifest_dir.join("../../llama.cpp").display());
     Err(format!(
         "no llama.cpp sources found. In the workspace run `cargo xtask setup`; elsewhere point {} at a llama.cpp \

@@ -1,4 +1,4 @@
-//! cmake and ninja: on PATH, or where `cargo xtask setup` put them.
+//! Finds cmake and ninja on PATH, or in the folder that `cargo xtask setup` fills.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ const MINIMUM_CMAKE: (u32, u32) = (3, 18);
 /// The programs of a native build.
 pub(crate) struct Tools {
     pub(crate) cmake: PathBuf,
-    /// Without ninja CMake's own choice of generator is used.
+    /// Without ninja CMake chooses its default generator.
     pub(crate) ninja: Option<PathBuf>,
 }
 
-/// Finds the programs, or says how to get them.
+/// Finds the programs. The error says how to get them.
 pub(crate) fn find(config: &Config) -> Result<Tools, String> {
     let cmake = env::var_os(vars::CMAKE)
         .map(PathBuf::from)
@@ -37,7 +37,7 @@ pub(crate) fn find(config: &Config) -> Result<Tools, String> {
     Ok(Tools { cmake, ninja })
 }
 
-/// A program on PATH that runs: a broken launcher script of another Python counts as none.
+/// Returns a program on PATH that runs. A broken launcher script of another Python is skipped.
 fn working(name: &str, accepts: fn(&str) -> bool) -> Option<PathBuf> {
     let output = Command::new(name).arg("--version").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout);

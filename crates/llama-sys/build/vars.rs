@@ -1,6 +1,6 @@
-//! Every environment variable that the build reads. `docs/building.md` prints this table.
+//! All environment variables that the build reads. `docs/building.md` contains this table.
 
-/// An environment variable and what it does.
+/// An environment variable and its meaning.
 pub(crate) struct Variable {
     pub(crate) name: &'static str,
     #[allow(dead_code, reason = "read by xtask, which prints this table into docs/building.md")]
@@ -20,7 +20,7 @@ pub(crate) const CUDA_PATH: &str = "CUDA_PATH";
 pub(crate) const ROCM_PATH: &str = "ROCM_PATH";
 pub(crate) const VULKAN_SDK: &str = "VULKAN_SDK";
 
-/// The variables in the order in which the documentation shows them.
+/// The variables in the order of the documentation.
 pub(crate) const ALL: &[Variable] = &[
     Variable {
         name: LIB_DIR,

@@ -1,6 +1,6 @@
 #include "architecture.h"
 
-// A prebuilt library may come with the public headers only.
+// A prebuilt library may have only the public headers.
 #if __has_include("llama-ext.h")
 #include "llama-ext.h"
 

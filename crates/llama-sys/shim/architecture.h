@@ -1,5 +1,5 @@
-// What llama.cpp can do with an architecture. It says so in C++ (src/llama-ext.h), and where it is not asked it throws or
-// asserts half-way, with what it had begun lost.
+// Capabilities of llama.cpp for an architecture. llama.cpp declares them in C++ (src/llama-ext.h). A caller that does
+// not ask meets an exception or an assertion half-way, and the memory allocated so far is leaked.
 
 #pragma once
 
@@ -9,11 +9,12 @@
 extern "C" {
 #endif
 
-// Whether models of this architecture can be divided by tensors (LLAMA_SPLIT_MODE_TENSOR). True also for a name that
-// llama.cpp does not know and when the library came without the header. May throw; call it inside llama_shim_guard.
+// Returns whether models of this architecture can be divided by tensors (LLAMA_SPLIT_MODE_TENSOR). Also true for a
+// name that llama.cpp does not know, and when the library came without the header. May throw; call it inside
+// llama_shim_guard.
 bool llama_shim_architecture_splits_tensors(const char * name);
 
-// Whether models of this architecture can be written to a file; otherwise as above.
+// Returns whether models of this architecture can be written to a file, with the exceptions of the function above.
 bool llama_shim_architecture_can_be_saved(const char * name);
 
 #ifdef __cplusplus

@@ -1,4 +1,4 @@
-// What a context and its model take of each buffer type's memory. llama.cpp says it in a std::map
+// The memory that a context and its model use of each buffer type. llama.cpp returns it as a std::map
 // (src/llama-ext.h); here it is an array.
 
 #pragma once
@@ -14,7 +14,8 @@
 extern "C" {
 #endif
 
-// The bytes that are allocated from one buffer type; of a model without weights (no_alloc) those that would be.
+// The bytes allocated from one buffer type. For a model without weights (no_alloc), the bytes that would be
+// allocated.
 struct llama_shim_buffer_use {
     ggml_backend_buffer_type_t buffer_type;
     ggml_backend_dev_t device; // NULL: the CPU
@@ -24,10 +25,10 @@ struct llama_shim_buffer_use {
     uint64_t compute;          // intermediate results
 };
 
-// Whether the library that is linked came with the header that tells.
+// Returns whether the linked library came with the header that declares this.
 bool llama_shim_has_memory_breakdown(void);
 
-// Writes up to `capacity` entries and returns how many there are; 0 when the header was missing. May throw; call it
+// Writes up to `capacity` entries and returns their total number; 0 when the header was missing. May throw; call it
 // inside llama_shim_guard.
 size_t llama_shim_memory_breakdown(const struct llama_context * ctx, struct llama_shim_buffer_use * uses, size_t capacity);
 

@@ -1,4 +1,4 @@
-// The grammar that an answer is read by, as data: Rust interprets it while the answer streams.
+// The grammar for parsing an answer, as data: Rust interprets it while the answer streams.
 
 #include "chat_turn.h"
 #include "common_chat.h"
@@ -39,7 +39,7 @@ common_json parent(const char * kind, common_peg_parser_id child) {
     return json;
 }
 
-// One overload for each kind of parser: a kind that another version of the library adds does not compile.
+// One overload for each kind of parser. A kind that another version of the library adds does not compile.
 struct describe_parser {
     const common_peg_arena & arena;
 

@@ -7,7 +7,7 @@
 
 namespace {
 
-// Digits, which no template trims or escapes, and which nobody can guess.
+// Returns digits, which no template trims or escapes and which cannot be guessed.
 std::string unguessable() {
     std::random_device device;
     std::string digits;
@@ -47,7 +47,7 @@ common_chat_prompt render(const common_chat_templates * templates, common_chat_t
     return common_chat_templates_apply(templates, conversation).prompt;
 }
 
-// The parts before the marker. False when it is not there exactly once.
+// Cuts the prompt to the parts before the marker. Returns false unless the marker occurs exactly once.
 bool cut_at(common_chat_prompt & prompt, const std::string & marker) {
     const std::string text = prompt.str();
     const size_t at = text.find(marker);
@@ -65,7 +65,7 @@ bool cut_at(common_chat_prompt & prompt, const std::string & marker) {
     return true;
 }
 
-// Thoughts that the template does not show in a finished answer go where it has the model think.
+// Puts reasoning that the template does not show in a finished answer where the template makes the model reason.
 common_chat_prompt behind_the_beginning(
         const common_chat_prompt & begun, const std::string & before, const std::string & thoughts,
         const common_chat_params & params) {

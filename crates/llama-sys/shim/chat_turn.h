@@ -1,4 +1,4 @@
-// What a rendered conversation keeps for the functions that read its answer. C++ only.
+// The data that a rendered conversation keeps for the functions that parse its answer. C++ only.
 
 #pragma once
 

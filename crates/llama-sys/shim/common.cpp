@@ -14,8 +14,8 @@ bool is_data(const std::string & key) {
     return key == "const" || key == "enum" || key == "default" || key == "examples";
 }
 
-// For a pattern that it does not understand the common library writes a line to stderr and makes a grammar of any
-// string. Whoever asks for a pattern relies on it.
+// Refuses a pattern that the common library does not understand. The library would write a line to stderr and make a
+// grammar of any string, but the caller relies on the pattern.
 void check_pattern(const std::string & pattern) {
     const std::string reason = "the pattern " + pattern + " is not supported: ";
     if (pattern.size() < 2 || pattern.front() != '^' || pattern.back() != '$') {
@@ -27,7 +27,7 @@ void check_pattern(const std::string & pattern) {
     }
 }
 
-// The depth of the schema is limited where it is parsed.
+// The parser limits the depth of the schema.
 void check_patterns(const common_json & schema) {
     if (schema.is_array()) {
         for (const auto & item : schema) {

@@ -1,5 +1,5 @@
-// The parts of llama.cpp's common library that are reached from Rust: strings in, strings out. Built with
-// feature `common`. Every function may throw; call it inside llama_shim_guard.
+// Functions of llama.cpp's common library for Rust: strings in, strings out. Built with feature `common`. Every
+// function may throw; call it inside llama_shim_guard.
 
 #pragma once
 
@@ -9,8 +9,8 @@
 extern "C" {
 #endif
 
-// A GBNF grammar that accepts exactly the JSON documents of a JSON schema of `length` bytes. The result is
-// NUL-terminated and owned by the caller: give it back with llama_shim_string_free. Throws for a schema that is not
+// Returns a GBNF grammar that accepts exactly the JSON documents of a JSON schema of `length` bytes. The result is
+// NUL-terminated and owned by the caller, who frees it with llama_shim_string_free. Throws for a schema that is not
 // valid JSON, is nested more than 128 levels deep, or uses an unsupported keyword.
 char * llama_shim_json_schema_to_grammar(const char * schema, size_t length);
 

@@ -22,10 +22,10 @@ struct llama_shim_chat_templates {
 
 namespace {
 
-// Runs what executes templates within a budget.
+// Runs code that executes templates within a budget.
 #ifdef LLAMA_SHIM_SILENCE_COMMON_LOG
-// A prebuilt common library has a parser of its own, whose templates know no budget, and asks std::localtime for the
-// date, which has one buffer for all threads.
+// A prebuilt common library has its own parser, whose templates have no budget. It calls std::localtime for the date,
+// which has one buffer for all threads.
 template <typename F> auto within(llama_shim_template_budget *, F && body) {
     static std::mutex mutex;
     const std::lock_guard<std::mutex> lock(mutex);
@@ -72,7 +72,7 @@ std::string text(const common_json & object, const char * name) {
     return value.get<std::string>();
 }
 
-// Looks at all templates that the common library will parse: it reports where one is wrong to its log only.
+// Checks all templates that the common library will parse, because it reports errors only to its log.
 void check_templates(const llama_model * model, const std::string & given) {
     if (!given.empty()) {
         llama_shim::check_template(given);
@@ -88,7 +88,7 @@ void check_templates(const llama_model * model, const std::string & given) {
     }
 }
 
-// The variables that the common library sets, which those of the caller would replace.
+// Returns whether the common library sets the variable, which the caller's value would replace.
 bool is_reserved(const std::string & name) {
     return name == "messages" || name == "tools" || name == "bos_token" || name == "eos_token" ||
            name == "add_generation_prompt" || name == "enable_thinking";
@@ -128,7 +128,8 @@ common_chat_templates_inputs inputs(const common_json & request) {
         }
         inputs.chat_template_kwargs[name] = value.dump();
     }
-    // Templates may take it to be true where nothing is said, and the common library says nothing where it is false.
+    // Templates may assume true when the variable is missing, and the common library does not set it when it is
+    // false.
     inputs.chat_template_kwargs["add_generation_prompt"] = "false";
     return inputs;
 }
@@ -172,7 +173,7 @@ common_json describe(const common_chat_params & params) {
     });
 }
 
-// Templates cut texts at bytes, and models end in the middle of a character: what is no UTF-8 is replaced.
+// Templates cut texts at bytes, and models end in the middle of a character, so invalid UTF-8 is replaced.
 char * answer(const common_json & json) {
     return llama_shim::copy_string(json.dump_safe());
 }
@@ -227,7 +228,7 @@ extern "C" llama_shim_chat_turn * llama_shim_chat_templates_apply(
     auto turn = std::make_unique<llama_shim_chat_turn>();
     within(budget, [&] {
         turn->params = common_chat_templates_apply(templates->inner.get(), conversation);
-        // Answers are read as the common library continues them.
+        // Answers are parsed with the beginning that the common library continues.
         turn->parser = common_chat_parser_params(turn->params);
         if (conversation.continue_final_message != COMMON_CHAT_CONTINUATION_NONE) {
             llama_shim::continue_answer(templates->inner.get(), conversation, turn->params);

@@ -20,20 +20,20 @@
 #endif
 
 #if defined(__GNUC__)
-// From the OpenMP runtime, when there is one.
+// From the OpenMP runtime, if there is one.
 extern "C" __attribute__((weak)) int omp_in_parallel(void);
 #endif
 
 namespace {
 
-// A function that is running: where its code begins, and where its part of the stack ends.
+// A running function: the beginning of its code, and the end of its part of the stack.
 struct frame {
     uintptr_t function;
     uintptr_t stack;
 };
 
-// Shows the frames of this thread, from this function's caller outwards, to `visit(frame)` until that returns false.
-// Returns whether it did: false means that the stack could not be walked as far as that.
+// Passes the frames of this thread, from this function's caller outwards, to `visit(frame)` until that returns false.
+// Returns whether it did; the result false means that the stack could not be walked that far.
 template <typename Visit>
 bool walk(Visit && visit) {
 #if defined(_WIN32) && defined(_M_X64)
@@ -73,16 +73,16 @@ bool walk(Visit && visit) {
 #endif
 }
 
-// Where on the stack the calling function is. Not the address of a variable, which the address sanitizer may have put
-// elsewhere.
+// Returns the calling function's place on the stack. The address of a variable does not work, because the address
+// sanitizer may move the variable.
 #if defined(_MSC_VER) && !defined(__clang__)
 #define LLAMA_SHIM_HERE() reinterpret_cast<uintptr_t>(_AddressOfReturnAddress())
 #else
 #define LLAMA_SHIM_HERE() reinterpret_cast<uintptr_t>(__builtin_frame_address(0))
 #endif
 
-// The functions of the CPU backend that are running while it computes: one of them at least, whatever the compiler has
-// inlined and divided, is at every operation.
+// The functions of the CPU backend that run while it computes. At every operation at least one of them is running,
+// whatever the compiler has inlined or divided.
 constexpr size_t N_FUNCTIONS = 3;
 uintptr_t computing_functions[N_FUNCTIONS] = {};
 
@@ -95,7 +95,7 @@ bool is_computing_function(uintptr_t function) {
     return false;
 }
 
-// An abort callback that notes who called it.
+// An abort callback that records its callers.
 bool note_callers(void *) {
     const uintptr_t here = LLAMA_SHIM_HERE();
     size_t n = 0;
@@ -120,7 +120,7 @@ Function cpu_function(ggml_backend_dev_t cpu, const char * name) {
 
 enum class place { in_computation, elsewhere, unknown };
 
-// Where this thread is, inside its innermost guarded call.
+// Returns the place of this thread inside its innermost guarded call.
 place find_place() {
     if (computing_functions[0] == 0) {
         return place::unknown;
@@ -150,7 +150,7 @@ bool in_parallel_region() {
 bool llama_shim::leaves_threads_behind() noexcept {
     const computation * running = computation::innermost;
     switch (find_place()) {
-        // A call that a callback has made inside a computation is elsewhere, too: the exception ends in the callback.
+        // A call that a callback makes inside a computation is elsewhere too: its exception ends in the callback.
         case place::elsewhere: return false;
         case place::in_computation: return running == nullptr || !running->alone;
         case place::unknown: break;

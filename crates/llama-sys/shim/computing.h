@@ -1,5 +1,6 @@
-// Whether a thread is in the middle of a computation that other threads take part in. An exception that left it would
-// leave them behind: they wait for this thread at a barrier, and look at its stack. C++ only.
+// Detects whether a thread is in the middle of a computation in which other threads take part. An exception that left
+// the computation would leave those threads behind: they wait for this thread at a barrier, and use its stack. C++
+// only.
 
 #pragma once
 
@@ -7,7 +8,7 @@
 
 namespace llama_shim {
 
-// Made around the functions that compute, so that it is known how many threads they compute with.
+// Constructed around the functions that compute, to record the number of their threads.
 struct computation {
     explicit computation(llama_context * ctx) : outer(innermost), alone(has_one_thread(ctx)) { innermost = this; }
     ~computation() { innermost = outer; }
@@ -25,8 +26,8 @@ private:
     }
 };
 
-// Whether an exception that is thrown here, and caught by the innermost guarded call of this thread, would leave a
-// computation that other threads take part in. True where that cannot be known.
+// Returns whether an exception that is thrown here, and caught by the innermost guarded call of this thread, would
+// leave a computation in which other threads take part. Returns true when that cannot be known.
 bool leaves_threads_behind() noexcept;
 
 } // namespace llama_shim

@@ -1,4 +1,5 @@
-// C's FILE for a file that Rust has opened. Made here, so that it belongs to the C runtime that llama.cpp uses.
+// Makes a C FILE of a file that Rust has opened. It is made here so that it belongs to the C runtime that llama.cpp
+// uses.
 
 #pragma once
 
@@ -9,8 +10,8 @@
 extern "C" {
 #endif
 
-// Makes a stream for reading that stands at `offset`. `handle` is a file descriptor, or on Windows a HANDLE; it is
-// the stream's from now on, and closed when the result is NULL. errno says why.
+// Makes a stream for reading at `offset`. `handle` is a file descriptor, or on Windows a HANDLE. The stream owns it,
+// and it is closed when the result is NULL; errno then has the reason.
 FILE * llama_shim_file_open(intptr_t handle, uint64_t offset);
 
 // Closes the stream and the file.

@@ -5,7 +5,7 @@
 #include <atomic>
 #include <mutex>
 
-// A prebuilt library may come with the public headers only.
+// A prebuilt library may have only the public headers.
 #if __has_include("ggml-backend-impl.h")
 #include "ggml-backend-impl.h"
 #define LLAMA_SHIM_BACKEND_IMPL 1
@@ -17,16 +17,16 @@
 
 namespace {
 
-// A CPU device, with the functions that stood where ours stand now.
+// A CPU device with its original functions, which this file has replaced.
 struct watched_device {
     ggml_backend_dev_t device;
     ggml_backend_t (*init_backend)(ggml_backend_dev_t device, const char * params);
-    // Of the device's backends; they have the same functions.
+    // The function of the device's backends; all of them have the same functions.
     std::atomic<decltype(ggml_backend_i::graph_compute)> graph_compute;
     std::atomic<decltype(ggml_backend_i::graph_optimize)> graph_optimize;
 };
 
-// One of each module that makes a CPU backend; there is one in practice.
+// One for each module that makes a CPU backend; in practice there is one.
 constexpr int max_devices = 8;
 watched_device devices[max_devices];
 std::atomic<int> n_devices{0};
@@ -74,7 +74,8 @@ ggml_backend_t init_backend(ggml_backend_dev_t device, const char * params) {
     return backend;
 }
 
-// Puts our function in the place of each CPU device's that makes backends. Modules may have been loaded since.
+// Replaces the functions of each CPU device that makes backends. Repeated, because modules may have been loaded
+// since.
 void watch_devices() {
     static std::mutex mutex;
     std::lock_guard<std::mutex> lock(mutex);

@@ -13,8 +13,8 @@
 
 namespace {
 
-// Not derived from std::exception, so that no handler inside llama.cpp takes it for one of its own errors
-// and goes on with a half-finished computation.
+// Not derived from std::exception, so that no handler inside llama.cpp treats it as one of its own errors and
+// continues with a half-finished computation.
 struct assertion_failure {
     char message[LLAMA_SHIM_MESSAGE_SIZE];
 };

@@ -14,14 +14,14 @@ namespace {
 
 thread_local template_budget * active = nullptr;
 
-// As JINJA_RECURSIVE_LIMIT in the common library.
+// Equals JINJA_RECURSIVE_LIMIT in the common library.
 constexpr int MAX_VALUE_DEPTH = 128;
 
-// Between two looks at the clock.
+// The number of steps between two looks at the clock.
 constexpr uint64_t LOOK_EVERY = 64;
 
-// A value with its control block, a part of a text, an element of a list, an entry of a dict: a little more than what
-// they take with GCC.
+// A value with its control block, a part of a text, an element of a list, an entry of a dict: a little more than
+// their sizes with GCC.
 constexpr uint64_t VALUE_BYTES   = 272;
 constexpr uint64_t PART_BYTES    = 48;
 constexpr uint64_t ELEMENT_BYTES = 16;
@@ -29,7 +29,7 @@ constexpr uint64_t ENTRY_BYTES   = 160;
 
 constexpr uint64_t FIRST_SWEEP = 8 << 20;
 
-// Values that are visited in the time of a step.
+// The number of values that are visited in the time of one step.
 constexpr uint64_t VISITS_PER_STEP = 32;
 
 uint64_t text_bytes(const jinja::string & text) {
@@ -40,7 +40,8 @@ uint64_t text_bytes(const jinja::string & text) {
     return bytes;
 }
 
-// What a container takes for one of its values: all of it when it is the only one that has it.
+// Returns the bytes that a container takes for one of its values: all of the value's bytes when the container is its
+// only owner.
 uint64_t element_bytes(const jinja::value & value, long owners) {
     if (value == nullptr || is_container(value) || value.use_count() > owners) {
         return ELEMENT_BYTES;
@@ -53,14 +54,14 @@ uint64_t container_bytes(const jinja::value & value) {
     for (const auto & item : value->val_arr) {
         bytes += element_bytes(item, 1);
     }
-    // A dict has each key and value twice: in order, and by hash.
+    // A dict stores each key and value twice: in order, and by hash.
     for (const auto & entry : value->val_obj) {
         bytes += ENTRY_BYTES + element_bytes(entry.first, 2) + element_bytes(entry.second, 2);
     }
     return bytes;
 }
 
-// The function of `value` and what it is bound to.
+// Returns the function of `value` with its bound values.
 const jinja::value_func_t * function(const jinja::value & value) {
     return jinja::cast_val<jinja::value_func>(value);
 }
@@ -81,7 +82,7 @@ void for_each_child(const jinja::value & value, F && visit) {
     }
 }
 
-// Empties a container; what was in it goes to `contents`.
+// Empties a container and moves its contents to `contents`.
 void take_apart(const jinja::value & value, std::vector<jinja::value> & contents) {
     for (auto & item : value->val_arr) {
         contents.push_back(std::move(item));
@@ -93,7 +94,7 @@ void take_apart(const jinja::value & value, std::vector<jinja::value> & contents
     }
     value->val_obj.clear();
     if (auto * object = dynamic_cast<jinja::value_object_t *>(value.get())) {
-        // Clearing frees nodes and does not compare keys.
+        // Clearing frees nodes without comparing keys.
         object->unordered.clear();
     } else if (auto * bound = dynamic_cast<jinja::value_func_t *>(value.get())) {
         contents.push_back(std::move(bound->arg0));
@@ -105,7 +106,7 @@ void take_apart(const jinja::value & value, std::vector<jinja::value> & contents
 
 } // namespace
 
-// Asked of every value. Comparing types takes a tenth of the time of casting to one after the other.
+// Called for every value. Comparing types takes a tenth of the time of casting to one type after the other.
 bool is_container(const jinja::value & value) {
     const jinja::value_t & self = *value;
     const std::type_info & type = typeid(self);
@@ -118,7 +119,7 @@ template_budget::template_budget(llama_shim_template_budget * limits)
     : limits(limits), outer(active), sweep_at(std::min<uint64_t>(FIRST_SWEEP, limits->memory_bytes)) {
     limits->used_steps = limits->used_depth = limits->used_output_bytes = limits->used_memory_bytes = 0;
     limits->breach = LLAMA_SHIM_TEMPLATE_BREACH_NONE;
-    // A year is for ever, and does not overflow.
+    // A year is longer than any template runs, and does not overflow.
     const auto most = std::chrono::milliseconds(std::min<uint64_t>(limits->time_ms, 31536000000));
     deadline = std::chrono::steady_clock::now() + most;
     active = this;
@@ -132,7 +133,7 @@ template_budget::~template_budget() {
             take_apart(entry.container, contents);
         }
     }
-    // While `values` has the containers, no destructor goes deeper than one of them.
+    // While `values` owns the containers, no destructor recurses deeper than one of them.
     contents.clear();
 }
 
@@ -162,7 +163,7 @@ void template_budget::look_up() {
 }
 
 void template_budget::work(uint64_t steps) {
-    // Once ended, always ended, whoever caught it.
+    // An ended template stays ended, whoever caught the exception.
     if (limits->breach != LLAMA_SHIM_TEMPLATE_BREACH_NONE) {
         throw template_breach();
     }
@@ -255,7 +256,7 @@ void template_budget::keep_containers(const jinja::value & value) {
 }
 
 void template_budget::sweep() {
-    // Lists are freed from the outside in; which way that is among the values is not known.
+    // Lists are freed from the outside in; the order of the values does not tell which direction that is.
     bool newest_first = true;
     for (int turn = 0; turn < 8 && sweep_once(newest_first); ++turn) {
         newest_first = !newest_first;
@@ -266,7 +267,7 @@ void template_budget::sweep() {
     sweep_at = std::min<uint64_t>(std::max<uint64_t>(2 * alive, FIRST_SWEEP), limits->memory_bytes);
 }
 
-// Drops what nobody else has. Whether anything was.
+// Drops the values that have no other owner. Returns whether there were any.
 bool template_budget::sweep_once(bool newest_first) {
     if (newest_first) {
         std::reverse(values.begin(), values.end());

@@ -1,4 +1,4 @@
-// Counts what a chat template takes while it runs, and ends it at a limit.
+// Counts the resources of a running chat template, and ends it at a limit.
 
 #pragma once
 
@@ -15,22 +15,24 @@
 
 namespace llama_shim {
 
-// Ends a template at a limit. Not a std::exception: the common library catches those of templates and goes on.
+// Ends a template at a limit. Not a std::exception, because the common library catches those of templates and
+// continues.
 struct template_breach {};
 
-// What is reachable from a value when shared parts are counted each time, as the functions do that write values.
+// The total of everything reachable from a value, with shared parts counted each time, as functions that print values
+// visit them.
 struct extent {
     uint64_t nodes = 0;
     uint64_t bytes = 0;
-    // Of its texts.
+    // The number of parts of its texts.
     uint64_t parts = 0;
 };
 
-// The budget of one call. While it lives it is that of its thread.
+// The budget of one call. While it exists it is the budget of its thread.
 //
-// It also holds on to each list, dict and function that a template touches. The common library frees nested values by
-// recursion and never frees those that contain themselves; what only the budget holds is taken apart here, level by
-// level.
+// The budget also keeps every list, dict and function that a template touches. The common library frees nested values
+// by recursion and never frees those that contain themselves. Values that only the budget owns are taken apart here,
+// level by level.
 class template_budget {
   public:
     explicit template_budget(llama_shim_template_budget * limits);
@@ -39,10 +41,10 @@ class template_budget {
     template_budget(const template_budget &) = delete;
     template_budget & operator=(const template_budget &) = delete;
 
-    // That of this thread, NULL when there is none.
+    // Returns the budget of this thread, or NULL if there is none.
     static template_budget * current();
 
-    // Another trial conversation begins: its text is counted anew.
+    // Begins another trial conversation, whose text is counted from zero.
     void begin_render();
 
     void work(uint64_t steps);
@@ -50,13 +52,13 @@ class template_budget {
     void leave() { --depth; }
     void output(uint64_t bytes);
 
-    // Refuses what would take so many bytes at once.
+    // Refuses an operation that would allocate so many bytes at once.
     void reserve(uint64_t bytes);
 
-    // Counts a value that was made, once however often it is named, and holds on to it if it can contain others.
+    // Counts a new value, once however often it is named, and keeps it if it can contain others.
     void keep(const jinja::value & value);
 
-    // Counts the text that a block makes of a value that it shows, each time, for as long as the value is in use.
+    // Counts the text that a block makes of each value that it shows, for as long as the value is in use.
     void keep_copy(const jinja::value & value, const extent & all);
 
     // Throws std::runtime_error for a value that is nested too deeply or contains itself.
@@ -67,7 +69,7 @@ class template_budget {
         std::weak_ptr<jinja::value_t> text;
         jinja::value                  container;
         uint64_t                      bytes;
-        // In `texts`; NULL for containers and copies.
+        // The key in `texts`; NULL for containers and copies.
         const jinja::value_t *        address;
     };
 
@@ -89,11 +91,11 @@ class template_budget {
     uint64_t                                        sweep_at;
     std::vector<kept>                               values;
     std::unordered_set<const jinja::value_t *>      containers;
-    // An address is not used again while `values` refers to it: mk_val makes a value and its owners' count in one piece.
+    // An address is not reused while `values` refers to it: mk_val allocates a value together with its owner count.
     std::unordered_set<const jinja::value_t *>      texts;
 };
 
-// Whether a value is one that can contain others: a list, a dict, a function with what it is bound to, a named argument.
+// Returns whether a value can contain others: a list, a dict, a function with bound values, a named argument.
 bool is_container(const jinja::value & value);
 
 } // namespace llama_shim

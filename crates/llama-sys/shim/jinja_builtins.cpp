@@ -14,11 +14,11 @@ namespace {
 using jinja::value;
 using values = std::vector<value>;
 
-// Bytes that are copied in the time of a step, and values that are visited.
+// The number of bytes copied, and of values visited, in the time of one step.
 constexpr uint64_t BYTES_PER_STEP  = 16384;
 constexpr uint64_t VALUES_PER_STEP = 16;
 
-// The most that one operation may take: nothing can end it before it is done.
+// The most steps of one operation, because an operation cannot be ended before it is done.
 constexpr uint64_t MOST_AT_ONCE = 500000;
 
 constexpr uint64_t VALUE_BYTES = 272;
@@ -36,7 +36,7 @@ uint64_t size(const value & v) {
     return is_text(v) ? length(v) : v->val_arr.size() + v->val_obj.size();
 }
 
-// A product that stays at the largest number.
+// Returns a product that saturates at the largest number.
 uint64_t times(uint64_t a, uint64_t b) {
     return b != 0 && a > UINT64_MAX / b ? UINT64_MAX : a * b;
 }
@@ -49,7 +49,7 @@ void spend(template_budget & budget, uint64_t steps) {
     budget.work(steps);
 }
 
-// The argument of that name or at that place, NULL when there is none.
+// Returns the argument with that name or at that place, or NULL if there is none.
 value argument(const values & args, const char * name, size_t place) {
     for (const auto & arg : args) {
         const auto * named = jinja::cast_val<jinja::value_kwarg>(arg);
@@ -61,7 +61,8 @@ value argument(const values & args, const char * name, size_t place) {
     return there ? args[place] : nullptr;
 }
 
-// The functions that look at no more than the elements of a list or dict. The others may go through all that is in it.
+// Returns whether the function visits only the elements of a list or dict. Other functions may visit everything
+// inside it.
 bool is_shallow(const std::string & name) {
     static const std::set<std::string> names = {
         "append", "default", "first", "get", "items", "keys", "last", "length", "list", "map", "max", "min", "pop",
@@ -73,7 +74,7 @@ bool is_shallow(const std::string & name) {
     return names.count(name) != 0;
 }
 
-// A search may compare all of the needle at each place.
+// A search may compare the whole needle at each place.
 uint64_t search_steps(uint64_t haystack, uint64_t needle) {
     return times(haystack, needle) / BYTES_PER_STEP / 4;
 }
@@ -86,7 +87,7 @@ uint64_t occurrences(const std::string & text, const std::string & what) {
     return found;
 }
 
-// llama.cpp divides without looking: by 0, or the least number by -1, ends the process.
+// llama.cpp divides without a check: a division by 0, or of the least number by -1, ends the process.
 void check_divisor(values & args, size_t place) {
     if (place >= args.size() || !is_int(args[place])) {
         return;
@@ -121,7 +122,7 @@ void check_range(template_budget & budget, const values & args) {
     spend(budget, count / VALUES_PER_STEP);
 }
 
-// Larger numbers mean the same and overflow in llama.cpp's sums.
+// Larger numbers have the same effect but overflow in llama.cpp's sums.
 void clamp_slice(values & args) {
     constexpr int64_t most = int64_t(1) << 40;
     for (auto & arg : args) {
@@ -131,7 +132,7 @@ void clamp_slice(values & args) {
     }
 }
 
-// As get_attribute in value.cpp.
+// Equals get_attribute in value.cpp.
 value attribute_of(const value & item, const value & name) {
     value missing = jinja::mk_val<jinja::value_undefined>();
     if (name == nullptr || name->is_undefined()) {
@@ -266,16 +267,16 @@ void check_tojson(template_budget & budget, const values & args, const extent & 
             throw std::runtime_error("tojson is asked for an indent of " + std::to_string(indent->as_int()) +
                                      ", and 256 is the most");
         }
-        // Each level is indented once more.
+        // Each level is indented by one more step.
         each += 128 * uint64_t(std::max<int64_t>(indent->as_int(), 0));
     }
     const uint64_t bytes = times(all.nodes, each) + all.bytes;
-    // Few values are nested as deeply as that.
+    // Few values are nested that deeply.
     budget.reserve(bytes / 16);
     spend(budget, bytes / 16 / BYTES_PER_STEP);
 }
 
-// `select` and its kin call a test for each element.
+// `select` and similar filters call a test for each element.
 void check_selection(template_budget & budget, values & args, size_t test) {
     if (test >= args.size() || !is_text(args[test])) {
         return;
@@ -308,7 +309,7 @@ void check_member(template_budget & budget, const value & needle, const value & 
     }
 }
 
-// Dicts find their keys by a hash for which anybody can find keys that collide.
+// Dicts find their keys by a hash for which anybody can construct collisions.
 void check_keys(template_budget & budget, uint64_t count) {
     spend(budget, times(count, count) / 512);
 }

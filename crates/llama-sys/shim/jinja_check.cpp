@@ -9,15 +9,17 @@
 
 namespace {
 
-// `a + b + c`, `a|b|c` and `a.b.c` make syntax trees as deep as they are long, and the common library, which limits
-// every other nesting to 128, walks them with recursion. The longest in use have some dozens of links.
+// `a + b + c`, `a
+// b
+// c` and `a.b.c` make syntax trees as deep as they are long. The common library limits every other nesting to 128 but
+// walks these trees by recursion. The longest chains in use have some dozens of links.
 constexpr size_t MAX_LINKS = 256;
 
-// The longest in use have 60 KiB. The lexer takes the square of the length for line ends of Windows.
+// The longest templates in use have 60 KiB. The lexer takes quadratic time for Windows line ends.
 constexpr size_t MAX_SOURCE = 256 << 10;
 
-// The links of the expressions that are open at a place of a template: those of an argument hang below those of what
-// is called.
+// The links of the open expressions at a place of a template. The links of an argument are nested below those of the
+// called expression.
 class open_links {
   public:
     void restart() {

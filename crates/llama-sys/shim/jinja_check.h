@@ -1,4 +1,4 @@
-// Looks at a chat template before the common library does. C++ only.
+// Checks a chat template before the common library parses it. C++ only.
 
 #pragma once
 
@@ -6,8 +6,8 @@
 
 namespace llama_shim {
 
-// Throws std::exception, with the place, for a text that is no Jinja template, and for one with longer chains of
-// operators than the recursion over them can be trusted with.
+// Throws std::exception, with the place, for a text that is not a Jinja template, and for a template with chains of
+// operators too long for recursion.
 void check_template(const std::string & source);
 
 } // namespace llama_shim

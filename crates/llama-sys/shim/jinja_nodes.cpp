@@ -1,8 +1,9 @@
-// The parser of the common library with syntax trees that keep to a budget.
+// The common library's parser, with syntax trees that keep to a budget.
 //
-// The parser makes a node of each part of a template by its type's name. Here the names of those that do work stand for
-// types of our own, derived from them. They evaluate the parts of an operation, have it checked, and let the common
-// library carry it out on the values. What a template means is left to the common library, whose files are not changed.
+// The parser creates a node for each part of a template by its type's name. In this file, the names of the nodes that
+// do work stand for our own types, derived from them. They evaluate the parts of an operation, check it, and let the
+// common library carry it out on the values. The common library alone defines the meaning of a template, and its
+// files are not changed.
 
 #include "jinja_budget.h"
 #include "jinja_builtins.h"
@@ -23,7 +24,7 @@ namespace {
 
 using namespace jinja;
 
-// The names that a template gives to variables: each scope that it enters copies them.
+// The number of variables that a template has named: each scope that it enters copies them.
 thread_local std::shared_ptr<size_t> names_of_template;
 
 std::shared_ptr<size_t> counted_names(const statement_ptr & assignee) {
@@ -62,7 +63,7 @@ class step {
     template_budget * budget;
 };
 
-// A value in the place of an expression.
+// A value in place of an expression.
 struct held_value : expression {
     value held;
     explicit held_value(value held) : held(std::move(held)) { pos = 0; }
@@ -73,14 +74,14 @@ statement_ptr hold(value v) {
     return std::make_unique<held_value>(std::move(v));
 }
 
-// A statement of another node, which keeps it.
+// A statement that another node owns.
 struct borrowed : statement {
     const statement & lender;
     explicit borrowed(const statement & lender) : lender(lender) { pos = lender.pos; }
     value execute_impl(context & ctx) const override { return lender.execute(ctx); }
 };
 
-// What a block shows. A list becomes a text with all that is in it.
+// The value that a block shows. A list becomes a text with everything inside it.
 struct shown : statement {
     statement_ptr inner;
     bool          is_outermost;
@@ -106,7 +107,7 @@ struct shown : statement {
         if (is_outermost) {
             step->output(is_text || is_list ? all.bytes : 0);
         }
-        // The text of a block is made when the block ends, of all that it has shown.
+        // The text of a block is made at the end of the block, from all values that it has shown.
         if (is_text || is_list) {
             step->keep_copy(result, all);
         }
@@ -128,7 +129,8 @@ struct render_begins : statement {
         if (auto * budget = template_budget::current()) {
             budget->begin_render();
         }
-        // Templates may take it to be true where nothing is said, and the common library says nothing where it is false.
+        // Templates may assume true when the variable is missing, and the common library does not set it when it is
+        // false.
         if (ctx.get_val("add_generation_prompt")->is_undefined()) {
             ctx.set_val("add_generation_prompt", mk_val<value_bool>(false));
         }
@@ -136,7 +138,7 @@ struct render_begins : statement {
     }
 };
 
-// A value that is given a name.
+// A value that receives a name.
 struct kept : expression {
     statement_ptr inner;
     explicit kept(statement_ptr && inner) : inner(std::move(inner)) { pos = this->inner->pos; }
@@ -182,7 +184,7 @@ value made(const step & step, value result) {
     return result;
 }
 
-// The name that the common library finds a filter by.
+// Returns the name by which the common library finds a filter.
 std::string filter_name(const std::string & name) {
     return name == "count" ? "length" : name == "d" ? "default" : name == "trim" ? "strip" : name;
 }
@@ -205,7 +207,7 @@ value apply_filter(const step & step, context & ctx, const statement_ptr & filte
     return made(step, filter_expression(hold(values[0]), std::move(with)).execute_impl(ctx));
 }
 
-// Whether a function is one of the common library and no macro, whatever it is named.
+// Returns whether a function belongs to the common library and is not a macro, whatever its name.
 bool is_builtin(const value_func_t & function) {
     if (function.arg0 != nullptr) {
         return true;
@@ -223,7 +225,7 @@ struct guarded_if : if_statement {
     }
 };
 
-// What a loop goes over. The common library makes a scope for each element, and lists of all of them.
+// The items of a loop. The common library makes a scope for each element, and lists of all of them.
 struct loop_items : expression {
     statement_ptr           inner;
     std::shared_ptr<size_t> names;
@@ -477,7 +479,7 @@ struct guarded_object : object_literal {
     }
 
   private:
-    // A key that is a tuple is hashed with all that is in it.
+    // A key that is a tuple is hashed with everything inside it.
     struct checked_key : expression {
         statement_ptr inner;
         explicit checked_key(statement_ptr && inner) : inner(std::move(inner)) { pos = this->inner->pos; }
@@ -505,7 +507,7 @@ struct guarded_object : object_literal {
 
 } // namespace llama_shim
 
-// The parser's names, from here to the end of its file.
+// Renames the parser's types from here to the end of its file.
 #define if_statement        ::llama_shim::guarded_if
 #define for_statement       ::llama_shim::guarded_for
 #define set_statement       ::llama_shim::guarded_set

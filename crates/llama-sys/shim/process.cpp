@@ -15,7 +15,7 @@ extern "C" bool llama_shim_batch_fill(llama_batch_ext * batch, const llama_shim_
         }
         seq_id += entries->n_seq_ids[i];
         const llama_pos pos = entries->positions[i];
-        // As many as there are dimensions at most.
+        // There are at most four dimensions.
         const llama_pos in_all_dimensions[] = { pos, pos, pos, pos };
         llama_batch_ext_set_pos(batch, index, in_all_dimensions);
         if (entries->outputs[i] != 0) {

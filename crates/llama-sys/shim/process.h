@@ -1,5 +1,5 @@
-// A batch on its way into a context, in one call: the entries from arrays, and the computation. Every function may
-// throw; Rust calls them with a guard (calls.cpp).
+// Fills a batch from arrays and computes it, in one call. Every function may throw; Rust calls them with a guard
+// (calls.cpp).
 
 #pragma once
 
@@ -13,8 +13,8 @@
 extern "C" {
 #endif
 
-// The entries of a batch. The arrays have `n_entries` elements, `seq_ids` as many as the counts say together; each
-// entry has one at least.
+// The entries of a batch. The arrays have `n_entries` elements, except `seq_ids`, whose length is the sum of the
+// counts. Each entry has at least one sequence id.
 struct llama_shim_entries {
     const llama_token * tokens; // LLAMA_TOKEN_NULL for an entry that is an embedding
     const llama_pos * positions;
@@ -24,15 +24,14 @@ struct llama_shim_entries {
     size_t n_entries;
 };
 
-// What llama_shim_process returns for entries that llama.cpp refuses.
+// The result of llama_shim_process for entries that llama.cpp refuses.
 #define LLAMA_SHIM_ENTRIES_REFUSED INT32_MIN
 
-// Replaces the entries of `batch`. An entry with embeddings gets the one position in all dimensions. Returns whether
-// llama.cpp took all of them.
+// Replaces the entries of `batch`. An entry with embeddings gets its one position in all dimensions. Returns whether
+// llama.cpp accepted all entries.
 bool llama_shim_batch_fill(struct llama_batch_ext * batch, const struct llama_shim_entries * entries);
 
-// Computes a batch as llama_process does, after filling it with `entries`, which may be NULL for a batch that is filled
-// already.
+// Fills a batch with `entries` and computes it as llama_process does. `entries` may be NULL for a filled batch.
 int32_t llama_shim_process(
     struct llama_context * ctx,
     enum llama_process_type type,

@@ -3,7 +3,7 @@
 #include <regex>
 
 extern "C" void llama_shim_check_regex(const char * pattern) {
-    // As llama-model-loader.cpp makes its own.
+    // Constructed as in llama-model-loader.cpp.
     const std::regex checked(pattern);
     (void) checked;
 }

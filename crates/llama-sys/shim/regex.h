@@ -1,5 +1,4 @@
-// The regular expressions that llama.cpp matches tensor names with are those of C++; only C++ can say whether a text
-// is one.
+// llama.cpp matches tensor names with C++ regular expressions, and only C++ can decide whether a text is one.
 
 #pragma once
 

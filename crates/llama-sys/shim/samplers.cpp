@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <vector>
 
-// Takes all samplers from a place on out of a chain.
+// Removes all samplers from an index on from a chain and returns them.
 static std::vector<llama_sampler *> take_from(llama_sampler * chain, int32_t index) {
     std::vector<llama_sampler *> taken;
-    // Past the end there is NULL.
+    // Past the end the result is NULL.
     while (llama_sampler * sampler = llama_sampler_chain_remove(chain, index)) {
         taken.push_back(sampler);
     }

@@ -12,14 +12,14 @@
 
 namespace {
 
-// What the common library copies for an object grows with the cube of its optional properties. A unit takes a tenth of a
-// nanosecond, so that this is a third of a second.
+// The common library's copies for an object grow with the cube of its optional properties. A unit takes a tenth of a
+// nanosecond, so the limit is a third of a second.
 constexpr uint64_t MOST_WORK = 3000000000;
 
-// Rules that a grammar may have, roughly.
+// The approximate number of rules that a grammar may have.
 constexpr uint64_t MOST_PARTS = 100000;
 
-// As MAX_REPETITION_THRESHOLD in llama-grammar.cpp, which refuses grammars that repeat more.
+// Equals MAX_REPETITION_THRESHOLD in llama-grammar.cpp, which refuses grammars with more repetitions.
 constexpr int64_t MOST_REPETITIONS = 2000;
 
 constexpr int MAX_DEPTH = 128;
@@ -41,7 +41,7 @@ struct size {
     }
 };
 
-// The properties of an object, also when they come from the parts of an allOf.
+// The properties of an object, including those from the parts of an allOf.
 struct properties {
     uint64_t                        optional = 0;
     uint64_t                        all      = 0;
@@ -55,7 +55,7 @@ struct properties {
         ++rules[gbnf_format_rule_name(name)];
     }
 
-    // Rules of the same name are told apart by trying one number after the other.
+    // Rules of the same name are distinguished by trying one number after the other.
     uint64_t work() const {
         uint64_t work = product(product(optional + 1, optional + 1), bytes);
         for (const auto & [name, count] : rules) {
@@ -187,8 +187,8 @@ class measurer {
         }
     }
 
-    // A part of an allOf is written out at each place, what a reference leads to as well. All its properties count as
-    // optional, which those of an "anyOf" in it are.
+    // A part of an allOf is written out at each place, including the target of a reference. All its properties count
+    // as optional, as those of an "anyOf" in it are.
     void add_merged(const common_json & part, properties & own, size & total, int depth) {
         const common_json * schema = &part;
         for (int hop = 0; schema != nullptr && schema->is_object() && schema->contains("$ref") &&
@@ -221,7 +221,7 @@ class measurer {
         if (found != merged.end()) {
             return found->second;
         }
-        // What contains itself has no end.
+        // A schema that contains itself is infinite.
         merged[&schema] = { UINT64_MAX, UINT64_MAX };
         return merged[&schema] = of(schema, depth + 1);
     }

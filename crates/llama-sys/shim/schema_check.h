@@ -1,4 +1,4 @@
-// Looks at a JSON schema before a grammar is made of it.
+// Checks a JSON schema before it is turned into a grammar.
 
 #pragma once
 
@@ -6,11 +6,11 @@
 
 namespace llama_shim {
 
-// Throws std::invalid_argument for a schema that takes the common library too long, or of which comes a grammar that
-// llama.cpp does not take.
+// Throws std::invalid_argument for a schema that takes the common library too long, or whose grammar llama.cpp
+// refuses.
 void check_schema_size(const common_json & schema);
 
-// The same for each tool of a list as OpenAI's API has it, together.
+// Checks the tools of a list in the format of OpenAI's API, all together.
 void check_tools_size(const common_json & tools);
 
 } // namespace llama_shim

@@ -1,4 +1,4 @@
-// The limits of a chat template that runs, and what it took. Built with feature `common`.
+// The limits of a running chat template, and the amounts that it used. Built with feature `common`.
 
 #pragma once
 
@@ -21,28 +21,28 @@ typedef enum llama_shim_template_breach {
     LLAMA_SHIM_TEMPLATE_BREACH_SOURCE    = 7,
 } llama_shim_template_breach;
 
-// Limits of one call, which may render a template several times, and what the call took of them.
+// Limits of one call, which may render a template several times, and the amounts that the call used.
 typedef struct llama_shim_template_budget {
-    // Nodes of the syntax tree that are executed, and as much work again where one node does more.
+    // Executed nodes of the syntax tree; a node that does more work counts as several.
     uint64_t steps;
-    // Nodes that are executed inside of each other.
+    // Nesting of executed nodes.
     uint64_t depth;
     // Bytes of one rendered text.
     uint64_t output_bytes;
-    // Bytes of the values that are alive at once, the conversation included; a good estimate.
+    // Bytes of the values that are alive at once, including the conversation; an estimate.
     uint64_t memory_bytes;
     // Milliseconds.
     uint64_t time_ms;
-    // Asked every few steps; true ends the template. May be NULL. Must not throw.
+    // Called every few steps; true ends the template. May be NULL. Must not throw.
     bool (*cancelled)(void * data);
     void * cancelled_data;
 
-    // What the call took, also when it failed.
+    // The amounts that the call used, also when it failed.
     uint64_t used_steps;
     uint64_t used_depth;
     uint64_t used_output_bytes;
     uint64_t used_memory_bytes;
-    // The limit that ended it.
+    // The limit that ended the template.
     llama_shim_template_breach breach;
 } llama_shim_template_budget;
 

@@ -9,7 +9,7 @@
 
 namespace {
 
-// As JINJA_RECURSIVE_LIMIT and COMMON_RECURSIVE_LIMIT in the common library.
+// Equals JINJA_RECURSIVE_LIMIT and COMMON_RECURSIVE_LIMIT in the common library.
 constexpr size_t MAX_DEPTH = 128;
 
 size_t nesting(const char * text, size_t length) {
@@ -47,7 +47,7 @@ common_json llama_shim::parse_json(const char * text, size_t length) {
 }
 
 char * llama_shim::copy_string(const std::string & string) {
-    // malloc and not new[]: the caller's side of the boundary knows only one way to free.
+    // malloc instead of new[], because the caller's side of the boundary can only use free.
     char * copy = static_cast<char *>(std::malloc(string.size() + 1));
     if (copy == nullptr) {
         throw std::bad_alloc();
@@ -58,7 +58,7 @@ char * llama_shim::copy_string(const std::string & string) {
 
 void llama_shim::silence_log() {
 #ifdef LLAMA_SHIM_SILENCE_COMMON_LOG
-    // Below every level. The log's thread starts with the first line that passes.
+    // A level below all messages. The log's thread starts with the first line that passes.
     static const bool done = [] {
         common_log_set_verbosity_thold(LOG_LEVEL_OUTPUT - 1);
         return true;

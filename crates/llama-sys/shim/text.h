@@ -1,4 +1,4 @@
-// What the functions over llama.cpp's common library share: JSON that comes in, texts that go out, silence. C++ only.
+// Shared by the functions over llama.cpp's common library: JSON input, text output, silencing the log. C++ only.
 
 #pragma once
 
@@ -9,14 +9,14 @@
 
 namespace llama_shim {
 
-// Reads a JSON document of `length` bytes. Throws std::exception for what is none, and for one that is nested deeper
-// than llama.cpp's own limit: what is done with a document afterwards is recursive.
+// Parses a JSON document of `length` bytes. Throws std::exception for invalid JSON, and for a document nested deeper
+// than llama.cpp's own limit, because later processing is recursive.
 common_json parse_json(const char * text, size_t length);
 
-// A copy for the caller of the C function: from malloc, NUL-terminated.
+// Returns a NUL-terminated copy from malloc for the caller of the C function.
 char * copy_string(const std::string & string);
 
-// Keeps the log of a prebuilt common library, which goes to stderr from a thread of its own, from starting.
+// Prevents the log of a prebuilt common library, which writes to stderr from a thread of its own, from starting.
 void silence_log();
 
 } // namespace llama_shim

@@ -1,4 +1,4 @@
-//! The C types that are written by hand, because they differ between platforms.
+//! C types that are written by hand because they differ between platforms.
 
 #[cfg(target_env = "msvc")]
 use core::ffi::c_int as EnumInteger;
@@ -6,11 +6,11 @@ use core::ffi::c_int as EnumInteger;
 use core::ffi::c_uint as EnumInteger;
 use core::marker::{PhantomData, PhantomPinned};
 
-/// The integer inside an enum that has no negative value: C's `int` with MSVC, `unsigned int` with every other
-/// compiler. Enums with a negative value hold a `c_int` everywhere.
+/// The integer of an enum without negative values: `int` with MSVC, `unsigned int` with every other compiler. Enums
+/// with a negative value hold a `c_int` everywhere.
 pub type CEnum = EnumInteger;
 
-/// C's `FILE`, known by its address only.
+/// C's `FILE`, an opaque type used by address.
 #[repr(C)]
 pub struct FILE {
     opaque: [u8; 0],

@@ -1,9 +1,9 @@
 //! Raw bindings to [llama.cpp](https://github.com/ggml-org/llama.cpp), and the build that compiles and links it.
 //!
-//! This crate is for those who write their own wrapper. A sound and typed API over it is `llama-core`, and text
-//! generation is `llama-gen`.
+//! Use this crate to write your own wrapper. `llama-core` is a sound and typed API over it, and `llama-gen` generates
+//! text.
 //!
-//! # What is bound
+//! # Bindings
 //!
 //! | header | module |
 //! |---|---|
@@ -27,25 +27,25 @@
 //! | this crate's `shim/common_chat.h` | `shim_common_chat`, with feature `common` |
 //! | this crate's `shim/template_budget.h` | `shim_template_budget`, with feature `common` |
 //!
-//! Every item is at the root of the crate too, and there alone with feature `bindgen`, which generates the
-//! bindings while building. The headers are the documentation. Functions that llama.cpp has deprecated are left
-//! out, as are the headers of single backends: [`ggml_backend_reg_by_name`] reaches each of those.
+//! Every item is also at the root of the crate, and only there with feature `bindgen`, which generates the bindings
+//! during the build. llama.cpp's headers document the items. Deprecated functions are left out, as are the headers of
+//! single backends: [`ggml_backend_reg_by_name`] finds each backend.
 //!
-//! - **Enums** are structs around an integer, with associated constants: `llama_pooling_type::LLAMA_POOLING_TYPE_MEAN`
-//!   is a `llama_pooling_type`, and its number is its field `0`. C may return values that this version does not
-//!   know, which in a Rust enum would be undefined behaviour. The integer is [`CEnum`], or `c_int` where a value
-//!   is negative.
-//! - **Names** are those of C. A function that has the name of an enum ends in `_fn`, as [`llama_pooling_type_fn`].
-//! - **The ABI** of functions and callbacks is `C-unwind`: C++ exceptions pass through the functions (see below). A Rust
-//!   panic must not pass from a callback into C.
-//! - **Layouts** are checked while compiling, where pointers have 64 bits.
+//! - **Enums** are structs around an integer, with associated constants:
+//!   `llama_pooling_type::LLAMA_POOLING_TYPE_MEAN` is a `llama_pooling_type`, and its number is its field `0`. C may
+//!   return values that this version does not know, which would be undefined behaviour in a Rust enum. The integer is
+//!   [`CEnum`], or `c_int` for enums with negative values.
+//! - **Names** are C's. A function with the name of an enum ends in `_fn`, as [`llama_pooling_type_fn`] does.
+//! - **The ABI** of functions and callbacks is `C-unwind`, because C++ exceptions pass through the functions (see
+//!   below). A Rust panic must not pass from a callback into C.
+//! - **Layouts** are checked at compile time on targets with 64-bit pointers.
 //!
 //! # Failures
 //!
-//! llama.cpp answers a wrong argument with `GGML_ASSERT`, which aborts the process, and a few functions throw C++
-//! exceptions, which Rust cannot catch. The functions of [`call`] make a call in C++, where both are caught, and report
-//! them as a value, once [`llama_shim_install_abort_callback`] was called. No exception passes through a frame of Rust, so
-//! that this works with `panic = "abort"` too:
+//! On a wrong argument llama.cpp fails a `GGML_ASSERT`, which aborts the process, and a few functions throw C++
+//! exceptions, which Rust cannot catch. The functions of [`call`] make a call in C++, catch both, and report them as
+//! a value after [`llama_shim_install_abort_callback`] was called. No exception passes through a Rust frame, so this
+//! works with `panic = "abort"` too:
 //!
 //! ```
 //! use core::ffi::{CStr, c_char};
@@ -53,9 +53,9 @@
 //! use llama_sys::llama_shim_outcome;
 //!
 //! let mut message: [c_char; llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize] = [0; _];
-//! // What fails here is a function for tests: as a GGML_ASSERT does.
+//! // A function for tests, which fails as a GGML_ASSERT does.
 //! let (how, text) = (llama_shim_outcome::LLAMA_SHIM_OUTCOME_ASSERTION, c"no such layer");
-//! // SAFETY: no other thread uses ggml yet; the text is NUL-terminated; the buffer has the size that is asked for.
+//! // SAFETY: no other thread uses ggml yet; the text is NUL-terminated; the buffer has the required size.
 //! let outcome = unsafe {
 //!     llama_sys::llama_shim_install_abort_callback();
 //!     llama_sys::call::llama_shim_fail(message.as_mut_ptr(), &mut (), how, text.as_ptr())
@@ -66,11 +66,11 @@
 //! assert_eq!(message.to_str(), Ok("shim/guard.cpp:1: no such layer"));
 //! ```
 //!
-//! There is such a function for every C function that `llama-core` needs one for. Where there is none, the process ends
-//! with a failure of the C function: an exception that reaches a caller without a handler ends it too.
+//! `call` has a function for every C function that `llama-core` calls with a guard. A failure in any other C function
+//! ends the process, also by an exception that reaches a caller without a handler.
 //!
-//! After a contained failure the objects that took part are in an unknown state: free them, and use them for nothing
-//! else. What fails while several threads compute cannot be contained.
+//! After a contained failure the objects involved are in an unknown state: free them, and do nothing else with them.
+//! A failure while several threads compute cannot be contained.
 
 #![cfg_attr(
     llama_sys_generated_at_build,
@@ -100,10 +100,10 @@ mod bindings {
 pub use bindings::*;
 pub use c::{CEnum, FILE};
 
-/// The version of llama.cpp's sources that were built; of a prebuilt library, the version that the committed bindings
-/// are for. The library itself answers [`llama_version`].
+/// The version of llama.cpp's sources that were built. With a prebuilt library it is the version of the committed
+/// bindings; [`llama_version`] returns the version of the library itself.
 pub const LLAMA_CPP_VERSION: &str = env!("LLAMA_CPP_VERSION");
 
-/// With feature `dynamic-backends`, the folder on the building machine that holds the backends. A program that goes to
-/// other machines has them beside its executable, where [`ggml_backend_load_all`] finds them.
+/// The folder on the building machine that holds the backends, with feature `dynamic-backends`. A program for other
+/// machines ships them beside its executable, where [`ggml_backend_load_all`] finds them.
 pub const BACKEND_DIR: Option<&str> = option_env!("LLAMA_SYS_BACKEND_DIR");

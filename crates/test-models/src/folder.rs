@@ -1,4 +1,4 @@
-//! Where models are kept.
+//! The folders of the models.
 
 use std::env;
 use std::fs;
@@ -17,7 +17,7 @@ pub(crate) fn workspace_root() -> &'static Path {
     here.ancestors().nth(2).expect("this package is in crates/ of the workspace")
 }
 
-/// The folder of the downloaded models.
+/// Returns the folder of the downloaded models.
 pub(crate) fn downloaded() -> PathBuf {
     match env::var_os(FOLDER_VARIABLE) {
         Some(folder) => PathBuf::from(folder),
@@ -25,25 +25,25 @@ pub(crate) fn downloaded() -> PathBuf {
     }
 }
 
-/// The folder of the generated models, in cargo's target folder wherever that is.
+/// Returns the folder of the generated models, in cargo's target folder.
 fn generated() -> PathBuf {
     let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     workspace_root().join(target).join("models/tiny")
 }
 
-/// The path of a generated file, which is written if it is not there.
+/// Returns the path of a generated file, after writing it if it does not exist.
 ///
-/// Safe in several threads and processes at once: whoever is second replaces the file by an equal one.
+/// Safe to call from several threads and processes at once: a second writer replaces the file by an equal one.
 ///
 /// # Panics
 /// If the file cannot be written.
 pub(crate) fn written(name: &str, writer: impl FnOnce() -> Writer<'static>) -> PathBuf {
-    // Threads of one process wait for each other rather than write the same bytes many times.
+    // Threads of one process wait for each other instead of writing the same bytes many times.
     static WRITING: Mutex<()> = Mutex::new(());
     let folder = generated();
     let path = folder.join(format!("{name}-v{GENERATOR_VERSION}.gguf"));
     if !path.exists() {
-        // A panic of another thread while it held the lock left nothing half-done.
+        // A panic of another thread while it held the lock left no half-written file.
         let _guard = WRITING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !path.exists() {
             fs::create_dir_all(&folder)

@@ -1,13 +1,13 @@
-//! The models that the tests of this workspace run on.
+//! The models for the tests of this workspace.
 //!
-//! [`Tiny`] are seeded random models of several architectures, a few hundred kilobytes each, written on first
-//! use. Their text is nonsense, but it is the same nonsense every time: weights depend on nothing but the
-//! names of model and tensor, and are computed with operations that IEEE 754 rounds exactly.
+//! [`Tiny`] are seeded random models of several architectures, a few hundred kilobytes each, written on first use.
+//! Their text is nonsense, but always the same nonsense: weights depend only on the names of model and tensor, and
+//! are computed with operations that IEEE 754 rounds exactly.
 //!
-//! [`Tuned`] are files around fine-tuning: adapters for the `llama` among them, the same model with the adapters
-//! merged, a control vector.
+//! [`Tuned`] are files for fine-tuning: adapters for the tiny `llama`, this model with the adapters merged, and a
+//! control vector.
 //!
-//! [`TinyVocab`] are vocabularies of further kinds, without weights.
+//! [`TinyVocab`] are vocabularies of further kinds without weights.
 //!
 //! [`rewritten`] makes model files that differ from the tiny models in a few places. [`child`] runs test cases in processes
 //! of their own, and [`resident_bytes`] tells how much memory a process takes.

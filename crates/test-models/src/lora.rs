@@ -6,22 +6,22 @@ use crate::model::{HEAD, Model, N_EMBD, N_FF, N_HEAD, N_HEAD_KV};
 use crate::quantize::encode;
 use crate::rng::Rng;
 
-/// A LoRA: for each of its targets a matrix `a` from `n_in` to `rank` and a matrix `b` from `rank` to `n_out`.
+/// A LoRA. Each of its targets has a matrix `a` from `n_in` to `rank` and a matrix `b` from `rank` to `n_out`.
 #[derive(Clone, Copy)]
 pub(crate) struct Lora {
     name: &'static str,
-    /// What the weights are drawn from: adapters of one seed and rank have the same.
+    /// The seed of the weights: adapters of one seed and rank have equal weights.
     seed: &'static str,
     arch: &'static str,
     rank: u64,
-    /// 0 where the file has none: then an adapter is not divided by its rank.
+    /// The alpha, or 0 when the file has none: then an adapter is not divided by its rank.
     alpha: f32,
     targets: &'static [Target],
-    /// Tokens of an activated LoRA.
+    /// The invocation tokens of an activated LoRA.
     invocation: &'static [u32],
 }
 
-/// A matrix of both layers.
+/// An adapted matrix, present in both layers.
 #[derive(Clone, Copy)]
 struct Target {
     name: &'static str,
@@ -34,7 +34,7 @@ const VALUE: Target = Target { name: "attn_v", n_in: N_EMBD, n_out: HEAD * N_HEA
 const DOWN: Target = Target { name: "ffn_down", n_in: N_FF, n_out: N_EMBD };
 const LAYERS: u64 = 2;
 
-/// Rank 4 on the queries and the end of the feed-forward layers.
+/// A LoRA of rank 4 on the queries and the end of the feed-forward layers.
 pub(crate) const FIRST: Lora = Lora {
     name: "lora",
     seed: "lora",
@@ -45,14 +45,14 @@ pub(crate) const FIRST: Lora = Lora {
     invocation: &[],
 };
 
-/// Rank 2 on the queries and the values, without an alpha.
+/// A LoRA of rank 2 on the queries and the values, without an alpha.
 pub(crate) const SECOND: Lora =
     Lora { name: "lora-second", seed: "lora-second", rank: 2, alpha: 0.0, targets: &[QUERY, VALUE], ..FIRST };
 
-/// An activated LoRA: the first with invocation tokens.
+/// An activated LoRA: [`FIRST`] with invocation tokens.
 pub(crate) const ACTIVATED: Lora = Lora { name: "alora", invocation: &[1, 260, 261], ..FIRST };
 
-/// The first, but for another architecture.
+/// [`FIRST`], declared for another architecture.
 pub(crate) const OF_QWEN2: Lora = Lora { name: "lora-qwen2", arch: "qwen2", ..FIRST };
 
 impl Lora {
@@ -83,7 +83,7 @@ impl Lora {
         writer
     }
 
-    /// Adds what the adapter does at this scale to the matrices of a model.
+    /// Adds the adapter's changes at this scale to the matrices of a model.
     pub(crate) fn merge(self, model: &mut Model, scale: f32) {
         let rank = u16::try_from(self.rank).expect("ranks are small");
         let scale = if self.alpha == 0.0 { scale } else { scale * self.alpha / f32::from(rank) };
@@ -105,14 +105,15 @@ impl Lora {
         }
     }
 
-    /// The names of the matrices that are adapted.
+    /// Returns the names of the adapted matrices.
     fn matrices(self) -> impl Iterator<Item = (String, Target)> {
         (0..LAYERS).flat_map(move |layer| {
             self.targets.iter().map(move |target| (format!("blk.{layer}.{}.weight", target.name), *target))
         })
     }
 
-    /// Both matrices, of a size that together they change a model of matrices around `1 / sqrt(n_in)` by a part.
+    /// Draws both matrices. Their product is a fraction of a model's matrices, whose values are around `1 /
+    /// sqrt(n_in)`.
     fn draw(self, name: &str, target: Target) -> (Vec<f32>, Vec<f32>) {
         let n_in = u16::try_from(target.n_in).expect("tiny models are small");
         let draw = |part: &str, count: u64, deviation: f32| -> Vec<f32> {
@@ -126,7 +127,7 @@ impl Lora {
     }
 }
 
-/// A control vector for the `llama` model: a direction for its second layer, the first that can have one.
+/// Returns a control vector for the `llama` model: a direction for its second layer, the first that can have one.
 pub(crate) fn control_vector() -> Writer<'static> {
     let mut writer = Writer::new();
     writer

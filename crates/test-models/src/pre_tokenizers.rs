@@ -1,17 +1,18 @@
-//! The pre-tokenizers that the pinned llama.cpp knows, and a vocabulary for each.
+//! The pre-tokenizers of the pinned llama.cpp, and a vocabulary for each.
 
 use llama_gguf::Writer;
 
 use crate::folder::workspace_root;
 use crate::vocab::Vocab;
 
-/// What stands before each name.
+/// The text before each name in the source.
 const COMPARISON: &str = "tokenizer_pre == \"";
 
-/// Every value of `tokenizer.ggml.pre` that the pinned llama.cpp knows, in alphabetical order, read from its source.
+/// Returns every value of `tokenizer.ggml.pre` that the pinned llama.cpp knows, in alphabetical order, read from its
+/// source.
 ///
 /// # Panics
-/// If the source is not there, with a sentence that says how to get it.
+/// If the source is missing, with a sentence that says how to get it.
 #[must_use]
 pub fn pre_tokenizers() -> Vec<String> {
     let path = workspace_root().join("llama.cpp/upstream/src/llama-vocab.cpp");
@@ -24,7 +25,7 @@ pub fn pre_tokenizers() -> Vec<String> {
     names
 }
 
-/// The bytes of a GGUF file with a byte-pair vocabulary of that pre-tokenizer and no weights. It has every byte in both
+/// Returns a GGUF file with a byte-pair vocabulary for that pre-tokenizer and no weights. It has every byte in both
 /// spellings, merges of letters, digits, spaces, signs and across the borders between them, and user-defined tokens
 /// `<user>`, `\n\n` and `\n\n\n`.
 ///

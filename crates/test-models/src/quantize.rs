@@ -1,12 +1,12 @@
-//! Floats as they are stored in tensors.
+//! Encodes floats as tensors store them.
 
 use half::f16;
 use llama_gguf::TensorType;
 
-/// Elements in a block of Q8_0.
+/// The number of elements in a block of Q8_0.
 const BLOCK: usize = 32;
 
-/// The bytes of these values as F32, F16 or Q8_0.
+/// Encodes values as F32, F16 or Q8_0.
 pub(crate) fn encode(values: &[f32], tensor_type: TensorType) -> Vec<u8> {
     match tensor_type {
         TensorType::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
@@ -16,7 +16,7 @@ pub(crate) fn encode(values: &[f32], tensor_type: TensorType) -> Vec<u8> {
     }
 }
 
-/// A scale, then 32 integers that are multiplied with it.
+/// Encodes a block: a scale, then 32 integers that are multiplied with it.
 fn q8_0_block(values: &[f32]) -> Vec<u8> {
     let largest = values.iter().fold(0f32, |largest, x| largest.max(x.abs()));
     let scale = largest / 127.0;

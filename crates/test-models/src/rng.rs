@@ -1,12 +1,12 @@
-//! Random numbers that are the same on every machine.
+//! Random numbers that are equal on every machine.
 
-/// `SplitMix64`, seeded from names.
+/// A `SplitMix64` generator seeded from names.
 pub(crate) struct Rng(u64);
 
 impl Rng {
     /// Seeds from names, so that a tensor keeps its weights when others are added.
     pub(crate) fn from_names(names: &[&str]) -> Self {
-        // FNV-1a, with a separator that is in no name.
+        // FNV-1a, with a separator that occurs in no name.
         let bytes = names.iter().flat_map(|name| name.bytes().chain([0]));
         Self(bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -21,9 +21,9 @@ impl Rng {
         mixed ^ (mixed >> 31)
     }
 
-    /// Evenly spread with mean 0 and standard deviation 1, that is between -sqrt(3) and sqrt(3).
+    /// Returns a uniformly distributed number with mean 0 and standard deviation 1, between -sqrt(3) and sqrt(3).
     pub(crate) fn unit(&mut self) -> f32 {
-        // 16 bits are exact in an f32; no library function is involved, so that all platforms agree.
+        // 16 bits are exact in an f32, and no library function is involved, so all platforms agree.
         let bits = u16::try_from(self.next() >> 48).expect("16 bits are left");
         (f32::from(bits) / 32768.0 - 1.0) * 3f32.sqrt()
     }

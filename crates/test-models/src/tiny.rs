@@ -6,10 +6,10 @@ use llama_gguf::Writer;
 
 use crate::{arch, folder};
 
-/// Part of the file names. Raise it with every change that changes a file, so that no stale one is used.
+/// A part of the file names. Increase it with every change that alters a file, so that no old file is used.
 pub const GENERATOR_VERSION: u32 = 1;
 
-/// Declares the models, so that none can miss its name or its place in `ALL`.
+/// Declares the models, so that each has a name and a place in `ALL`.
 macro_rules! tiny_models {
     ($($(#[$doc:meta])* $variant:ident, $name:literal, $write:expr;)*) => {
         /// A tiny model of random weights.
@@ -19,10 +19,10 @@ macro_rules! tiny_models {
         }
 
         impl Tiny {
-            /// Every model.
+            /// All models.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The name, as in the file name.
+            /// Returns the name, as in the file name.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
@@ -39,7 +39,7 @@ macro_rules! tiny_models {
 tiny_models! {
     /// `llama` in F16: two layers, grouped-query attention, SPM vocabulary, ChatML template.
     Llama, "llama", arch::llama::f16;
-    /// The same with its matrices in Q8_0, for the quantised kernels.
+    /// `llama` with its matrices in Q8_0, for the quantised kernels.
     LlamaQ8, "llama-q8_0", arch::llama::q8_0;
     /// `qwen2` in F16: biases on query, key and value; BPE vocabulary, ChatML template.
     Qwen2, "qwen2", arch::qwen2::f16;
@@ -60,9 +60,9 @@ tiny_models! {
 }
 
 impl Tiny {
-    /// The path of the file, which is written if it is not there.
+    /// Returns the path of the file, after writing it if it does not exist.
     ///
-    /// Safe in several threads and processes at once: whoever is second replaces the file by an equal one.
+    /// Safe to call from several threads and processes at once: a second writer replaces the file by an equal one.
     ///
     /// # Panics
     /// If the file cannot be written.
@@ -71,7 +71,7 @@ impl Tiny {
         folder::written(self.name(), || self.writer())
     }
 
-    /// The bytes of the file, without writing it.
+    /// Returns the bytes of the file without writing it.
     ///
     /// # Panics
     /// Never, unless memory runs out.

@@ -1,4 +1,4 @@
-//! The generated files around fine-tuning.
+//! The generated files for fine-tuning.
 
 use std::path::PathBuf;
 
@@ -6,18 +6,19 @@ use llama_gguf::Writer;
 
 use crate::{arch, folder, lora};
 
-/// Adapters for the tiny `llama`, and what they are compared with.
+/// Adapters for the tiny `llama`, and files to compare them with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tuned {
-    /// The `llama` model in F32, for close comparisons with the merged ones. Its weights are its own.
+    /// The `llama` model in F32, for close comparisons with the merged models. Its weights differ from
+    /// [`Tiny::Llama`](crate::Tiny::Llama).
     Base,
     /// A LoRA of rank 4 and alpha 8 on `attn_q` and `ffn_down`, in F32.
     Lora,
     /// Another LoRA: rank 2, no alpha, on `attn_q` and `attn_v`.
     SecondLora,
-    /// The first as an activated LoRA, with the invocation tokens 1, 260 and 261.
+    /// [`Lora`](Self::Lora) as an activated LoRA, with the invocation tokens 1, 260 and 261.
     ActivatedLora,
-    /// The first, declared to be for `qwen2`.
+    /// [`Lora`](Self::Lora), declared for `qwen2`.
     WrongArchitecture,
     /// [`Base`](Self::Base) with [`Lora`](Self::Lora) merged at scale 1.
     Merged,
@@ -28,7 +29,7 @@ pub enum Tuned {
 }
 
 impl Tuned {
-    /// Every file.
+    /// All files.
     pub const ALL: &'static [Self] = &[
         Self::Base,
         Self::Lora,
@@ -40,7 +41,7 @@ impl Tuned {
         Self::ControlVector,
     ];
 
-    /// The name, as in the file name.
+    /// Returns the name, as in the file name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -68,7 +69,7 @@ impl Tuned {
         }
     }
 
-    /// The path of the file, which is written if it is not there; see [`Tiny::path`](crate::Tiny::path).
+    /// Returns the path of the file, after writing it if it does not exist; see [`Tiny::path`](crate::Tiny::path).
     ///
     /// # Panics
     /// If the file cannot be written.
@@ -77,7 +78,7 @@ impl Tuned {
         folder::written(self.name(), || self.writer())
     }
 
-    /// The bytes of the file, without writing it.
+    /// Returns the bytes of the file without writing it.
     ///
     /// # Panics
     /// Never, unless memory runs out.

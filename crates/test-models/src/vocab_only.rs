@@ -1,4 +1,4 @@
-//! Files with a vocabulary and no weights, for the kinds of tokenizers that none of the generated models has.
+//! Files with a vocabulary and no weights, for kinds of tokenizers that no generated model has.
 
 use std::path::PathBuf;
 
@@ -7,26 +7,26 @@ use llama_gguf::Writer;
 use crate::folder::written;
 use crate::vocab::Vocab;
 
-/// A vocabulary without a model: to be loaded as such.
+/// A vocabulary without a model, to be loaded with `vocab_only`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TinyVocab {
     /// RWKV's greedy tokenizer over bytes.
     Rwkv,
-    /// PLaMo 2's, with bytes as the last resort.
+    /// PLaMo 2's tokenizer, with bytes as the last resort.
     Plamo2,
-    /// PLaMo 3's, which cuts the text first.
+    /// PLaMo 3's tokenizer, which cuts the text first.
     Plamo3,
-    /// No tokenizer at all, but a number of tokens: 32.
+    /// No tokenizer, but a number of tokens: 32.
     None,
     /// No tokenizer, by its other name, and no number of tokens.
     Nothing,
 }
 
 impl TinyVocab {
-    /// Every vocabulary.
+    /// All vocabularies.
     pub const ALL: &'static [Self] = &[Self::Rwkv, Self::Plamo2, Self::Plamo3, Self::None, Self::Nothing];
 
-    /// The name, as in the file name.
+    /// Returns the name, as in the file name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -38,7 +38,7 @@ impl TinyVocab {
         }
     }
 
-    /// The path of the file, which is written if it is not there. See [`Tiny::path`](crate::Tiny::path).
+    /// Returns the path of the file, after writing it if it does not exist. See [`Tiny::path`](crate::Tiny::path).
     ///
     /// # Panics
     /// If the file cannot be written.
@@ -47,7 +47,7 @@ impl TinyVocab {
         written(self.name(), || self.writer())
     }
 
-    /// The bytes of the file, without writing it.
+    /// Returns the bytes of the file without writing it.
     ///
     /// # Panics
     /// Never, unless memory runs out.

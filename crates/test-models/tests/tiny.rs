@@ -1,4 +1,4 @@
-//! The generated models are valid, small, and the same every time.
+//! The generated models are valid, small, and always equal.
 
 use std::fs;
 use std::thread;
@@ -6,7 +6,7 @@ use std::thread;
 use llama_gguf::{TensorType, validate_file};
 use test_models::{Tiny, Tuned};
 
-/// FNV-1a of each file: raise `GENERATOR_VERSION` when one changes.
+/// FNV-1a hashes of the files. Increase `GENERATOR_VERSION` when one changes.
 const FINGERPRINTS: &[(Tiny, u64)] = &[
     (Tiny::Llama, 0x9095_ca86_a258_e9eb),
     (Tiny::LlamaQ8, 0xbbdc_3db4_8923_f855),
@@ -20,7 +20,7 @@ const FINGERPRINTS: &[(Tiny, u64)] = &[
     (Tiny::T5, 0x2434_69ca_25a0_fe23),
 ];
 
-/// The same of the files around fine-tuning.
+/// FNV-1a hashes of the files for fine-tuning.
 const TUNED_FINGERPRINTS: &[(Tuned, u64)] = &[
     (Tuned::Base, 0x3904_ec03_b0e7_8826),
     (Tuned::Lora, 0x3fda_af21_9ed1_9358),
@@ -68,7 +68,7 @@ fn tuned_files_are_valid_and_the_same_on_every_machine() {
     }
 }
 
-/// Row 3 of the first layer's queries, times what the adapters say of it, by hand.
+/// Compares row 3 of the first layer's queries with a computation by hand.
 #[test]
 fn merged_models_differ_by_the_product_of_the_adapters() {
     let floats = |tuned: Tuned, name: &str| -> Vec<f32> {
@@ -91,7 +91,7 @@ fn merged_models_differ_by_the_product_of_the_adapters() {
         assert!((merged[at] - base[at] - first).abs() < 1e-6, "{column}");
         assert!((both[at] - base[at] - first - second).abs() < 1e-6, "{column}");
     }
-    // What has no adapter is the same.
+    // Matrices without an adapter are unchanged.
     let others = |tuned| ["output.weight", "blk.1.ffn_up.weight"].map(|name| floats(tuned, name));
     assert_eq!(others(Tuned::Base), others(Tuned::MergedBoth));
 }

@@ -1,4 +1,4 @@
-//! Both programs, from one native build: the same objects, so the very same library is compared.
+//! Builds both programs from one native build, so that the same objects are compared.
 
 use std::env::consts::EXE_SUFFIX;
 use std::fs::{self, File};
@@ -53,7 +53,7 @@ fn llama_bench(native: &Path) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// The lock that the build script of llama-sys holds while it builds in this folder.
+/// Opens the lock that the build script of llama-sys holds while it builds in this folder.
 fn lock(native: &Path) -> Result<File> {
     let slot = native.parent().unwrap_or(native).with_extension("lock");
     let failed = || format!("could not lock {}: is the folder writable?", slot.display());
@@ -72,7 +72,7 @@ fn find(native: &Path) -> Result<PathBuf> {
         .with_context(|| format!("no {name} in {}", bin.display()))
 }
 
-/// What cargo tells of a build in its JSON messages.
+/// The parts of cargo's JSON messages about a build that are needed.
 #[derive(Default)]
 struct Built {
     decode: Option<PathBuf>,
@@ -106,7 +106,7 @@ impl Built {
     }
 }
 
-/// Whether a package id is that of a package: `path+file:///w/crates/llama-sys#0.1.0`, or, where the folder has
+/// Whether a package id belongs to a package: `path+file:///w/crates/llama-sys#0.1.0`, or, when the folder has
 /// another name, `path+file:///w/benches#llama-benches@0.1.0`.
 fn is(id: &str, name: &str, folder: &str) -> bool {
     id.contains(&format!("#{name}@")) || id.contains(&format!("/{folder}#"))

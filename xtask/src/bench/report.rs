@@ -1,4 +1,4 @@
-//! The table: medians, ranges, and the ratio of each round.
+//! The table of results: medians, ranges, and the ratio of each round.
 
 use std::fmt;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-/// Tokens per second.
+/// Speeds in tokens per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Speeds {
     pub(super) prompt: f64,
@@ -14,14 +14,14 @@ pub(super) struct Speeds {
 }
 
 impl Speeds {
-    /// Both ratios, for a line of progress.
+    /// Formats both ratios for a line of progress.
     pub(super) fn relative_to(self, other: Self) -> String {
         let Self { prompt, generation } = other;
         format!("prompt {:.3}, generation {:.3}", self.prompt / prompt, self.generation / generation)
     }
 }
 
-/// All rounds of one run.
+/// The rounds of one run.
 pub(super) struct Report {
     threads: usize,
     pin: String,
@@ -90,7 +90,7 @@ pub(super) fn median(sorted: &[f64]) -> f64 {
     }
 }
 
-/// Replaces what is between the markers that name a command in a document. A document that is not there is begun.
+/// Replaces the text between a command's markers in a document. A missing document is created.
 pub(super) fn put_into(file: &Path, command: &str, table: &str) -> Result<()> {
     let (begin, end) = markers(command);
     let old = match fs::read_to_string(file) {
@@ -105,7 +105,7 @@ pub(super) fn put_into(file: &Path, command: &str, table: &str) -> Result<()> {
     fs::write(file, new).with_context(|| format!("could not write {}", file.display()))
 }
 
-/// What encloses the table of a command in a document.
+/// Returns the markers around the table of a command in a document.
 fn markers(command: &str) -> (String, String) {
     (format!("<!-- begin: {command} -->"), format!("<!-- end: {command} -->"))
 }

@@ -1,4 +1,5 @@
-//! `cargo xtask bench sample`: selecting a token, by llama-core's sampler for rows and by `llama_sampler_sample`.
+//! `cargo xtask bench sample`: compares selecting a token by llama-core's sampler for rows and by
+//! `llama_sampler_sample`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,18 +11,18 @@ use super::report::{median, put_into, spread};
 use crate::setup::{self, Item};
 use crate::{native, workspace};
 
-/// Compares them, round by round, in one program, call by call in turns.
+/// Compares both, round by round, in one program, with alternating calls.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How often everything is measured.
+    /// The number of rounds.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Put the table into this file, between its markers.
+    /// Write the table into this file, between its markers.
     #[arg(long, num_args = 0..=1, value_name = "FILE", default_missing_value = "docs/benchmarks.md")]
     write: Option<PathBuf>,
 }
 
-/// A line of the program: the median of a round, in seconds.
+/// A line of the program's output: the median of a round, in seconds.
 #[derive(Clone, Debug, Deserialize)]
 struct Measured {
     chain: String,
@@ -62,7 +63,7 @@ struct Table {
 }
 
 impl Table {
-    /// Chains and vocabularies in the order in which they were measured, each with its rounds.
+    /// Returns chains and vocabularies in the order of measurement, each with its rounds.
     fn rows(&self) -> Vec<Vec<&Measured>> {
         let mut rows: Vec<Vec<&Measured>> = Vec::new();
         for measured in &self.measured {

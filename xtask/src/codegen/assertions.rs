@@ -1,7 +1,8 @@
-//! docs/graph-assertions.md: every assertion of ggml's CPU backend, and what of llama-core keeps it from failing.
+//! Generates docs/graph-assertions.md: every assertion of ggml's CPU backend, and the part of llama-core that keeps
+//! it from failing.
 //!
-//! The conditions in crates/llama-core/src/graph/conditions name the assertions that they cover. One that nobody covers, for
-//! example of another version of llama.cpp, needs a condition, or a reason here.
+//! The conditions in crates/llama-core/src/graph/conditions name the assertions that they cover. An assertion without
+//! a condition, for example of another version of llama.cpp, needs a condition, or a reason in this file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,15 +11,15 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use proc_macro2::{TokenStream, TokenTree};
 
-/// Where the assertions are, below the tree.
+/// The folder of the assertions, below the tree.
 const SOURCES: &str = "ggml/src/ggml-cpu";
 
 const FILES: [&str; 4] = ["ops.cpp", "binary-ops.cpp", "unary-ops.cpp", "ggml-cpu.c"];
 
-/// Where the conditions are.
+/// The folder of the conditions.
 const CONDITIONS: &str = "crates/llama-core/src/graph/conditions";
 
-/// Assertions that no graph makes fail: functions, expressions (`*` for all) and the reason.
+/// Assertions that no graph can make fail: functions, expressions (`*` for all) and the reason.
 const REASONS: &[(&str, &str, &str)] = &[
     ("ggml_compute_forward_get_rows_*", "i01 >= 0 && i01 < ne01", INDEX),
     ("ggml_compute_forward_get_rows_back_*", "r >= 0 && r < dst->ne[1]", INDEX),
@@ -27,7 +28,7 @@ const REASONS: &[(&str, &str, &str)] = &[
     (
         "ggml_compute_forward_rms_norm_mul_fused",
         "*",
-        "called for a product of the norm alone (ggml-cpu.c, ggml_cpu_try_fuse_ops)",
+        "called only for a product of the norm (ggml-cpu.c, ggml_cpu_try_fuse_ops)",
     ),
     ("ggml_compute_forward_conv_*", "patches_per_batch > 0 && batch_size >= 1", WORK),
     (
@@ -40,20 +41,20 @@ const REASONS: &[(&str, &str, &str)] = &[
     (
         "ggml_compute_forward_pool_2d_back",
         "params->ith == 0",
-        "it has one thread (ggml-cpu.c, ggml_get_n_tasks)",
+        "runs on one thread (ggml-cpu.c, ggml_get_n_tasks)",
     ),
     (
         "ggml_compute_forward_flash_attn_ext_f16_one_chunk",
         "(q_to_vec_dot) && \"fattn: unsupported K-type\"",
-        "every type that a type of keys is multiplied by can be written (ggml-cpu.c, type_traits_cpu)",
+        "every type that keys are multiplied with has a conversion from floats (ggml-cpu.c, type_traits_cpu)",
     ),
     (
         "ggml_compute_forward_flash_attn_ext_tiled",
         "k->type == v->type",
         "called for keys and values of one type (ggml_compute_forward_flash_attn_ext_f16)",
     ),
-    ("ggml_compute_forward_flash_attn_ext_tiled", "tile_rows > 0", "a tile has a row at least"),
-    ("ggml_compute_forward", "*", "operations and their variants are those of ggml.c, which makes no others"),
+    ("ggml_compute_forward_flash_attn_ext_tiled", "tile_rows > 0", "a tile has at least one row"),
+    ("ggml_compute_forward", "*", "ggml.c makes no other operations and variants"),
     ("ggml_get_n_tasks", "*", CALLER),
     ("ggml_graph_plan", "*", CALLER),
     ("ggml_graph_compute", "*", CALLER),
@@ -64,12 +65,12 @@ const REASONS: &[(&str, &str, &str)] = &[
     ("ggml_get_*", "*", UNUSED),
 ];
 
-const INDEX: &str = "an index in a tensor, which a table of types and shapes does not see: the graph's own, or checked in batches";
-const WORK: &str = "ggml makes the room for it itself (ggml-cpu.c, ggml_graph_plan)";
-const CALLER: &str = "on the thread that computes, before others do: contained by the guard";
-const UNUSED: &str = "of functions that no graph calls";
+const INDEX: &str = "an index inside a tensor: the graph computes it, or batches are checked for it";
+const WORK: &str = "ggml allocates the room itself (ggml-cpu.c, ggml_graph_plan)";
+const CALLER: &str = "fails on the computing thread before other threads start, so the guard contains it";
+const UNUSED: &str = "in a function that no graph calls";
 
-/// An assertion: file, function and expression, or the text of an abort in quotes.
+/// An assertion: file, function and expression, or an abort's text in quotes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Assertion {
     file: &'static str,
@@ -77,11 +78,11 @@ struct Assertion {
     expression: String,
 }
 
-/// The text of docs/graph-assertions.md.
+/// Renders docs/graph-assertions.md.
 ///
 /// # Errors
 ///
-/// An assertion has neither a condition nor a reason, or a condition covers none.
+/// An assertion has neither a condition nor a reason, or a condition covers no assertion.
 pub(super) fn render(root: &Path, tree: &Path) -> anyhow::Result<String> {
     let mut assertions = Vec::new();
     for file in FILES {
@@ -114,12 +115,12 @@ pub(super) fn render(root: &Path, tree: &Path) -> anyhow::Result<String> {
         }
     }
     let idle = covers.iter().filter(|(_, cover)| !used.contains(cover));
-    open.extend(
-        idle.map(|(file, cover)| format!("  {CONDITIONS}/{file}.rs covers what is not there: {cover}")),
-    );
+    open.extend(idle.map(|(file, cover)| {
+        format!("  {CONDITIONS}/{file}.rs covers an assertion that does not exist: {cover}")
+    }));
     if !open.is_empty() {
         bail!(
-            "assertions of ggml's CPU backend and the conditions of llama-core do not fit together:\n{}\nAdd a condition \
+            "assertions of ggml's CPU backend and the conditions of llama-core do not match:\n{}\nAdd a condition \
              to {CONDITIONS}, or a reason to xtask/src/codegen/assertions.rs.",
             open.join("\n")
         );
@@ -130,10 +131,10 @@ pub(super) fn render(root: &Path, tree: &Path) -> anyhow::Result<String> {
 fn table(n: usize, rows: &BTreeMap<&Assertion, String>) -> String {
     let by_condition = rows.values().filter(|answer| answer.starts_with('[')).count();
     let mut text = format!(
-        "<!-- @generated by `cargo xtask codegen`; do not edit. -->\n\n# Assertions of ggml's CPU backend\n\nBefore anything of a \
-         graph is computed, `llama-core` compares each operation with a table of conditions. Of the {n} places where \
-         ggml's CPU backend asserts or aborts, {} different ones, {by_condition} cannot be reached by what the table \
-         accepts; the others have the reason why no graph reaches them.\n",
+        "<!-- @generated by `cargo xtask codegen`; do not edit. -->\n\n# Assertions of ggml's CPU backend\n\nBefore any part of a \
+         graph is computed, `llama-core` compares each operation with a table of conditions. ggml's CPU \
+         backend asserts or aborts in {n} places, with {} different assertions. The table covers {by_condition} of \
+         them: no accepted graph can make them fail. The others have the reason why no graph reaches them.\n",
         rows.len()
     );
     for file in FILES {
@@ -146,7 +147,7 @@ fn table(n: usize, rows: &BTreeMap<&Assertion, String>) -> String {
     text
 }
 
-/// All assertions of a C or C++ file, in their order.
+/// Returns all assertions of a C or C++ file, in order.
 fn scan(file: &'static str, text: &str) -> Vec<Assertion> {
     let mut found = Vec::new();
     let mut function = String::new();
@@ -167,7 +168,8 @@ fn scan(file: &'static str, text: &str) -> Vec<Assertion> {
     found
 }
 
-/// The place behind the parenthesis of the next assertion of a line, and whether it is one, not an abort.
+/// Returns the position after the parenthesis of the next assertion in a line, and whether it is an assertion rather
+/// than an abort.
 fn next_assertion(line: &str, from: usize) -> Option<(usize, bool)> {
     if line.trim_start().starts_with("//") {
         return None;
@@ -181,7 +183,8 @@ fn next_assertion(line: &str, from: usize) -> Option<(usize, bool)> {
     }
 }
 
-/// The name of the function that begins in a line: what is before the first parenthesis of a line that is not indented.
+/// Returns the name of the function that begins in a line: the word before the first parenthesis of an unindented
+/// line.
 fn function_of(line: &str) -> Option<&str> {
     let starts = line.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
     if !starts || line.trim_end().ends_with(';') || line.starts_with("template") {
@@ -192,7 +195,7 @@ fn function_of(line: &str) -> Option<&str> {
     (!name.is_empty() && before.contains(' ')).then_some(name)
 }
 
-/// What is between a parenthesis, with which the text begins, and the one that closes it.
+/// Returns the text between the parenthesis at the beginning and the one that closes it.
 fn argument(text: &str) -> Option<&str> {
     let (mut depth, mut in_string, mut escaped) = (0_u32, false, false);
     for (at, c) in text.char_indices() {
@@ -213,7 +216,7 @@ fn argument(text: &str) -> Option<&str> {
     None
 }
 
-/// The format of an abort, in its quotes.
+/// Returns the format of an abort, in its quotes.
 fn quoted(argument: &str) -> String {
     let mut escaped = false;
     let end = argument.char_indices().skip(1).find(|(_, c)| {
@@ -224,7 +227,7 @@ fn quoted(argument: &str) -> String {
     end.map_or(argument, |(end, _)| &argument[..=end]).to_owned()
 }
 
-/// Without the spaces that align columns.
+/// Removes the spaces that align columns.
 fn normal(expression: &str) -> String {
     let words: Vec<&str> = expression.split_whitespace().collect();
     words.join(" ").replace("( ", "(").replace(" )", ")")
@@ -236,12 +239,12 @@ fn is_of(cover: &str, assertion: &Assertion) -> bool {
     matches(function, &assertion.function) && matches(&normal(expression), &assertion.expression)
 }
 
-/// Whether a text is that of a pattern, which may end in `*`.
+/// Whether a text matches a pattern, which may end in `*`.
 fn matches(pattern: &str, text: &str) -> bool {
     pattern.strip_suffix('*').map_or(pattern == text, |start| text.starts_with(start))
 }
 
-/// The entries of `covers` of all conditions, with the name of their file.
+/// Returns the entries of `covers` of all conditions, with the name of their file.
 fn covers(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     let entries = fs::read_dir(folder).with_context(|| format!("could not read {}", folder.display()))?;
@@ -257,7 +260,7 @@ fn covers(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
     Ok(found)
 }
 
-/// Calls for each text in the arrays that follow the word `covers`.
+/// Calls `found` for each text in the arrays that follow the word `covers`.
 fn collect(tokens: TokenStream, found: &mut impl FnMut(String)) {
     let mut is_next = false;
     for token in tokens {

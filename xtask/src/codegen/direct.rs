@@ -1,4 +1,4 @@
-//! How llama-core calls C: by `guarded!`, or directly where nothing can be thrown.
+//! Checks how llama-core calls C: by `guarded!`, or directly when the function cannot throw.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -11,14 +11,14 @@ use super::functions::Headers;
 use super::scan;
 use super::unguarded::UNGUARDED;
 
-/// The macro of llama-core that makes a call with a guard.
+/// The macro of llama-core for guarded calls.
 const MACRO: &str = "guarded";
 
 /// The C functions that a crate's sources name.
 pub(super) struct Uses {
-    /// Those that are called with a guard.
+    /// The functions that are called with a guard.
     pub(super) guarded: HashSet<String>,
-    /// Those that are named in any other way, each with a file where that is.
+    /// The functions that are named in any other way, each with a file.
     direct: BTreeMap<String, String>,
 }
 
@@ -27,7 +27,7 @@ impl Uses {
     pub(super) fn scan(headers: &Headers, folder: &Path) -> anyhow::Result<Self> {
         let known: HashSet<&str> = headers.all().map(|function| &*function.rust_name).collect();
         let mut uses = Self { guarded: HashSet::new(), direct: BTreeMap::new() };
-        // Folders of unit tests call what they compare with.
+        // Unit tests call functions to compare with.
         let is_test = |path: &Path| {
             let path = path.strip_prefix(folder).unwrap_or(path);
             path.components().any(|part| part.as_os_str() == "tests")
@@ -59,17 +59,17 @@ impl Uses {
         }
     }
 
-    /// Notes the function that stands first among the tokens, and returns the others.
+    /// Records the function at the beginning of the tokens, and returns the others.
     fn guarded_call(&mut self, tokens: TokenStream) -> TokenStream {
         let mut tokens = tokens.into_iter().peekable();
-        // A macro's own variable is no function.
+        // A variable of a macro is not a function.
         if let Some(TokenTree::Ident(name)) = tokens.next_if(|token| matches!(token, TokenTree::Ident(_))) {
             self.guarded.insert(name.to_string());
         }
         tokens.collect()
     }
 
-    /// Refuses functions that are called directly and are not known to throw nothing.
+    /// Refuses functions that are called directly and are not listed as unguarded.
     pub(super) fn check(&self) -> anyhow::Result<()> {
         let listed = |name: &str| UNGUARDED.iter().any(|(_, names)| names.contains(&name));
         let wrong: Vec<_> = self
@@ -80,8 +80,8 @@ impl Uses {
             .collect();
         if !wrong.is_empty() {
             bail!(
-                "these functions are called without a guard:\n{}\nCall them by `guarded!(function(arguments))`. One that \
-                 can neither throw nor assert, which its source shows, goes into xtask/src/codegen/unguarded.rs.",
+                "these functions are called without a guard:\n{}\nCall them by `guarded!(function(arguments))`. If the \
+                 source shows that one can neither throw nor assert, list it in xtask/src/codegen/unguarded.rs.",
                 wrong.join("\n")
             );
         }
@@ -92,7 +92,10 @@ impl Uses {
             .copied()
             .collect();
         if !unused.is_empty() {
-            bail!("xtask/src/codegen/unguarded.rs lists what is not called directly: {}", unused.join(", "));
+            bail!(
+                "xtask/src/codegen/unguarded.rs lists functions that are not called directly: {}",
+                unused.join(", ")
+            );
         }
         Ok(())
     }

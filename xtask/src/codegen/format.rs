@@ -1,4 +1,4 @@
-//! Formatting of what is generated, by the workspace's own rustfmt configuration.
+//! Formats generated code with the workspace's rustfmt configuration.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -16,7 +16,7 @@ pub(super) fn rust(root: &Path, code: &str) -> anyhow::Result<String> {
         .spawn()
         .context("rustfmt could not be run; `rustup component add rustfmt` installs it")?;
     let mut stdin = rustfmt.stdin.take().context("rustfmt has no standard input")?;
-    // On a thread of its own: rustfmt may fill its output pipe before it has read all of its input.
+    // On a separate thread, because rustfmt may fill its output pipe before it has read all of its input.
     let code = code.to_owned();
     let writer = std::thread::spawn(move || stdin.write_all(code.as_bytes()));
     let output = rustfmt.wait_with_output().context("rustfmt did not finish")?;

@@ -1,4 +1,4 @@
-//! What each header declares, bound or not.
+//! The functions that each header declares, bound or not.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,18 +9,18 @@ use super::split;
 
 /// The declarations of all headers.
 pub(super) struct Headers {
-    /// Each header's functions, in its order.
+    /// The functions of each header, in the header's order.
     pub(super) functions: Vec<(&'static Header, Vec<Function>)>,
-    /// The module of every item, by its name in Rust.
+    /// The module of every item, by its Rust name.
     pub(super) owner: HashMap<String, &'static str>,
 }
 
 /// A C function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Function {
-    /// Its name in C.
+    /// The name in C.
     pub(super) c_name: String,
-    /// Its name in the bindings, when they have it.
+    /// The name in the bindings, if the function is bound.
     pub(super) rust_name: String,
     pub(super) status: Status,
 }
@@ -30,12 +30,12 @@ pub(super) struct Function {
 pub(super) enum Status {
     Bound,
     Deprecated,
-    /// Declared, and defined nowhere.
+    /// Declared but not defined.
     Undefined,
 }
 
 impl Headers {
-    /// Parses every header by itself.
+    /// Parses each header separately.
     pub(super) fn read(dirs: &Dirs) -> anyhow::Result<Self> {
         let mut headers = Self { functions: Vec::new(), owner: HashMap::new() };
         for header in HEADERS {
@@ -47,17 +47,17 @@ impl Headers {
             let deprecated: HashSet<String> = bindings::deprecated_functions(&text).into_iter().collect();
             let functions: Vec<_> = parsed.functions().map(|name| Function::new(name, &deprecated)).collect();
             if let Some(name) = deprecated.iter().find(|name| functions.iter().all(|f| f.c_name != **name)) {
-                bail!("{} marks {name} as deprecated, which is none of its functions", header.file);
+                bail!("{} marks {name} as deprecated, but does not declare it", header.file);
             }
             headers.functions.push((header, functions));
         }
         if let Some(name) = UNDEFINED.iter().find(|name| headers.all().all(|f| f.c_name != **name)) {
-            bail!("{name} is listed as undefined in build/bindings.rs, and no header declares it");
+            bail!("{name} is listed as undefined in build/bindings.rs, but no header declares it");
         }
         Ok(headers)
     }
 
-    /// The functions of all headers.
+    /// Returns the functions of all headers.
     pub(super) fn all(&self) -> impl Iterator<Item = &Function> {
         self.functions.iter().flat_map(|(_, functions)| functions)
     }

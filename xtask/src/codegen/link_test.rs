@@ -2,7 +2,7 @@
 
 use super::functions::{Headers, Status};
 
-/// `tests/link.rs` of llama-sys, before formatting.
+/// Renders `tests/link.rs` of llama-sys, unformatted.
 pub(super) fn render(headers: &Headers) -> String {
     let mut code = String::from(
         "//! Every bound function is in the library: a symbol that is missing fails the link of this test.\n\n\

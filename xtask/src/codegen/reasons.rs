@@ -1,4 +1,4 @@
-//! Why a C function has no Rust item. A function that neither has an item nor is named here is "not yet".
+//! The reasons why C functions have no Rust item. A function with neither an item nor a reason is "not yet".
 
 use std::collections::HashMap;
 
@@ -6,13 +6,13 @@ use anyhow::bail;
 
 use super::functions::{Headers, Status};
 
-/// A reason and the functions it is about.
+/// A reason and its functions.
 pub(super) struct Reason {
     /// The header that declares them.
     header: &'static str,
-    /// Their name, or the start of their names and a `*`.
+    /// Their name, or the beginning of their names and a `*`.
     functions: &'static str,
-    /// The reason, as it stands in the table.
+    /// The reason as printed in the table.
     why: &'static str,
 }
 
@@ -20,27 +20,27 @@ const fn reason(header: &'static str, functions: &'static str, why: &'static str
     Reason { header, functions, why }
 }
 
-const TOGETHER: &str = "several calls inside `llama_core`, made as one";
+const TOGETHER: &str = "`llama_core` uses it internally to make several calls as one";
 const GRAPHS: &str = "graph building is not wrapped: llama.cpp builds the graphs of its models";
-const SCHEDULING: &str = "graphs, their buffers and their scheduling are llama.cpp's own affair";
-const BACKENDS: &str = "llama.cpp creates its backends itself and drives them";
+const SCHEDULING: &str = "llama.cpp manages graphs, their buffers and their scheduling itself";
+const BACKENDS: &str = "llama.cpp creates and drives its backends itself";
 const DROPPED: &str = "done when the Rust value is dropped";
 const NAMES: &str = "the variants of the Rust enum have names";
 const PAUSING: &str =
-    "not in the CPU backend's registry; ggml pauses a pool when a context computes with another";
+    "not in the CPU backend's registry; ggml pauses a pool when a context computes with another pool";
 const FEATURES: &str =
-    "`BackendReg::features` names them, of the CPU module in use too when backends are loaded at run time";
+    "`BackendReg::features` returns them, also for a CPU module that was loaded at run time";
 const LOADING: &str =
-    "running a library's code is not safe: modules are found next to the program, as `init` says";
-const DEFAULTS: &str = "where the Rust parameters start from";
+    "loading a library runs its code, which is not safe; `init` finds modules next to the program";
+const DEFAULTS: &str = "the Rust parameters start from these defaults";
 const GGUF: &str = "GGUF files are read and written by `llama_gguf`, in Rust";
 const TRAINING: &str = "planned: training has its own issue";
 const QUANTISING: &str = "planned: quantising has its own issue";
 const PRINTING: &str = "prints to stderr; the same figures are available as values";
-const FLOATS: &str = "conversion of floats is the `half` crate's subject";
+const FLOATS: &str = "the `half` crate converts floats";
 
-/// Where several match a function, the longest `functions` wins. Deprecated functions and those that
-/// `build/bindings.rs` lists as undefined need none.
+/// When several match a function, the longest `functions` wins. Deprecated functions, and functions that
+/// `build/bindings.rs` lists as undefined, need no reason.
 pub(super) const REASONS: &[Reason] = &[
     reason(
         "llama.h",
@@ -57,7 +57,7 @@ pub(super) const REASONS: &[Reason] = &[
     reason("llama.h", "llama_sampler_free", DROPPED),
     reason("llama.h", "llama_context_default_params", DEFAULTS),
     reason("llama.h", "llama_sampler_chain_default_params", DEFAULTS),
-    reason("llama.h", "llama_log_get", "the callback is `llama_core`'s own"),
+    reason("llama.h", "llama_log_get", "`llama_core` sets the callback itself"),
     reason("llama.h", "llama_time_us", "`std::time::Instant` is Rust's clock"),
     reason("llama.h", "llama_model_quantize*", QUANTISING),
     reason("llama.h", "llama_opt_*", TRAINING),
@@ -68,7 +68,7 @@ pub(super) const REASONS: &[Reason] = &[
     reason("ggml.h", "ggml_set_abort_callback", "the shim's guard owns this callback"),
     reason("ggml.h", "ggml_log_*", "`llama_log_set` sets ggml's log callback too"),
     reason("ggml.h", "ggml_threadpool_params_*", DEFAULTS),
-    reason("ggml.h", "ggml_fopen", "`std::fs::File` is Rust's own"),
+    reason("ggml.h", "ggml_fopen", "use `std::fs::File`"),
     reason("ggml.h", "ggml_print_object*", PRINTING),
     reason("ggml.h", "ggml_time_*", "`std::time::Instant` is Rust's clock"),
     reason("ggml.h", "ggml_cycles*", "`std::time::Instant` is Rust's clock"),
@@ -133,11 +133,11 @@ pub(super) const REASONS: &[Reason] = &[
     reason("common_chat.h", "llama_shim_chat_turn_free", DROPPED),
 ];
 
-/// The reason for each bound function that has no item, as far as there is one.
+/// Returns the reason for each bound function without an item, if there is one.
 ///
 /// # Errors
 ///
-/// A reason names no function, or every function that it names has an item.
+/// A reason matches no function, or every function that it matches has an item.
 pub(super) fn assign<'a>(
     headers: &Headers,
     reasons: &'a [Reason],
@@ -177,15 +177,15 @@ impl Reason {
             }
     }
 
-    /// What is wrong with a reason that is nobody's.
+    /// Returns the error for a reason that matches no function.
     fn complaint(&self, headers: &Headers) -> String {
         let names_one = headers.functions.iter().any(|(header, functions)| {
             functions.iter().any(|function| self.fits(header.file, &function.c_name))
         });
         let wrong =
-            if names_one { "each of them has a Rust item or another reason" } else { "there is none" };
+            if names_one { "each of them has a Rust item or another reason" } else { "it does not exist" };
         format!(
-            "xtask/src/codegen/reasons.rs has a reason for `{}` of {}, and {wrong}: remove it",
+            "xtask/src/codegen/reasons.rs has a reason for `{}` of {}, but {wrong}: remove it",
             self.functions, self.header
         )
     }
@@ -234,7 +234,7 @@ mod tests {
     fn a_reason_for_no_function_is_an_error() {
         for reason in [reason("llama.h", "llama_fre", "x"), reason("ggml.h", "llama_free", "x")] {
             let error = assign(&headers(), &[reason], |_| false).unwrap_err().to_string();
-            assert!(error.contains("there is none: remove it"), "{error}");
+            assert!(error.contains("it does not exist: remove it"), "{error}");
         }
     }
 
@@ -242,7 +242,7 @@ mod tests {
     fn a_reason_for_a_function_with_an_item_is_an_error() {
         let reasons = [reason("llama.h", "llama_free", "x")];
         let error = assign(&headers(), &reasons, |name| name == "llama_free").unwrap_err().to_string();
-        assert!(error.contains("`llama_free` of llama.h, and each of them has a Rust item"), "{error}");
+        assert!(error.contains("`llama_free` of llama.h, but each of them has a Rust item"), "{error}");
         let reasons = [reason("llama.h", "llama_old", "x")];
         assert!(assign(&headers(), &reasons, |_| false).is_err(), "a deprecated function has its reason");
     }

@@ -1,4 +1,4 @@
-//! Which Rust item corresponds to which C function: a search for "Corresponds to `c_function`" in doc comments.
+//! Finds the Rust item for each C function by searching doc comments for "Corresponds to `c_function`".
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,15 +13,15 @@ use syn::{Attribute, Item, Visibility};
 pub(super) struct Mention {
     /// The name in C.
     pub(super) c_name: String,
-    /// The path of the item that is documented.
+    /// The path of the documented item.
     pub(super) item: String,
     /// Whether users of the crate can reach it.
     pub(super) public: bool,
-    /// The file it is in, from the workspace's root.
+    /// Its file, relative to the workspace's root.
     pub(super) file: PathBuf,
 }
 
-/// All mentions in the crate `name`, whose sources are in `folder`, in the order of files and lines.
+/// Returns all mentions in the crate `name`, whose sources are in `folder`, in the order of files and lines.
 pub(super) fn scan(root: &Path, name: &str, folder: &Path) -> anyhow::Result<Vec<Mention>> {
     let mut mentions = Vec::new();
     for file in rust_files(&root.join(folder))? {
@@ -40,7 +40,7 @@ pub(super) fn scan(root: &Path, name: &str, folder: &Path) -> anyhow::Result<Vec
     Ok(mentions)
 }
 
-/// The Rust files in a folder and those inside of it, sorted.
+/// Returns the Rust files in a folder and its subfolders, sorted.
 pub(super) fn rust_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("could not read {}", folder.display()))? {
@@ -55,7 +55,7 @@ pub(super) fn rust_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// `llama_core::sampler::chain` for `sampler/chain.rs`.
+/// Returns `llama_core::sampler::chain` for `sampler/chain.rs`.
 fn module_path(krate: &str, file: &Path) -> String {
     let mut path = krate.to_owned();
     for part in file.with_extension("").iter().map(|part| part.to_string_lossy()) {
@@ -67,7 +67,7 @@ fn module_path(krate: &str, file: &Path) -> String {
     path
 }
 
-/// C name, item path and publicness of each mention in a file.
+/// Returns C name, item path and publicness of each mention in a file.
 fn scan_text(module: &str, text: &str) -> syn::Result<Vec<(String, String, bool)>> {
     let file = syn::parse_file(text)?;
     let mut scanner = Scanner::default();
@@ -79,12 +79,12 @@ fn scan_text(module: &str, text: &str) -> syn::Result<Vec<(String, String, bool)
 #[derive(Default)]
 struct Scanner {
     found: Vec<(String, String, bool)>,
-    /// The macros defined so far that write an `impl`, and its type.
+    /// The macros defined so far that write an `impl`, with its type.
     impl_of_macro: HashMap<String, String>,
 }
 
 impl Scanner {
-    /// Records what the documentation among `attributes` says about `item`.
+    /// Records the mentions in the documentation among `attributes`, for `item`.
     fn note(&mut self, attributes: &[Attribute], item: &str, public: bool) {
         self.note_text(&documentation(attributes), item, public);
     }
@@ -140,7 +140,7 @@ impl Scanner {
                 }
             }
             Item::Macro(item) => match &item.ident {
-                // The definition of a macro documents nothing by itself; a use of one may.
+                // The definition of a macro documents no item; a use of one may.
                 Some(name) => {
                     let ty = first_impl(item.mac.tokens.clone());
                     self.impl_of_macro.extend(ty.map(|ty| (name.to_string(), ty)));
@@ -171,8 +171,8 @@ impl Scanner {
         }
     }
 
-    /// Documentation inside a macro's arguments belongs to the next name, and to a type when the macro wraps the
-    /// arguments into an `impl` of one.
+    /// Records documentation inside a macro's arguments. It belongs to the next name, and to a type when the macro
+    /// wraps the arguments into an `impl` of one.
     fn macro_use(&mut self, path: &str, call: &syn::Macro) {
         let name = call.path.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default();
         match self.impl_of_macro.get(&name) {
@@ -207,10 +207,10 @@ impl Scanner {
     }
 }
 
-/// What may stand between documentation and the name it is about.
+/// Words that may stand between documentation and its name.
 const KEYWORDS: &[&str] = &["fn", "struct", "enum", "trait", "type", "static", "const", "unsafe"];
 
-/// The type of the first `impl` among tokens, at any depth.
+/// Returns the type of the first `impl` among the tokens, at any depth.
 fn first_impl(tokens: TokenStream) -> Option<String> {
     let mut tokens = tokens.into_iter().peekable();
     while let Some(token) = tokens.next() {
@@ -227,7 +227,7 @@ fn first_impl(tokens: TokenStream) -> Option<String> {
     None
 }
 
-/// The type that follows `impl` and, where there are any, its generic parameters.
+/// Returns the type that follows `impl` and its generic parameters.
 fn first_type(tokens: impl Iterator<Item = TokenTree>) -> Option<String> {
     let mut depth = 0;
     for token in tokens {
@@ -236,14 +236,14 @@ fn first_type(tokens: impl Iterator<Item = TokenTree>) -> Option<String> {
             TokenTree::Punct(punct) if punct.as_char() == '>' => depth -= 1,
             TokenTree::Ident(name) if depth == 0 => return Some(name.to_string()),
             TokenTree::Punct(_) | TokenTree::Ident(_) if depth > 0 => {}
-            // A macro's variable, or something else that says nothing.
+            // A variable of a macro, or another token that names no type.
             _ => return None,
         }
     }
     None
 }
 
-/// The text of a `[doc = "…"]` group.
+/// Returns the text of a `[doc = "…"]` group.
 fn doc_attribute(group: &proc_macro2::Group) -> Option<String> {
     if group.delimiter() != Delimiter::Bracket {
         return None;
@@ -272,7 +272,7 @@ fn type_name(ty: &syn::Type) -> Option<String> {
     path.path.segments.last().map(|segment| segment.ident.to_string())
 }
 
-/// The names in "Corresponds to `a`, `b` and `c`", wherever it stands in a text.
+/// Returns the names in "Corresponds to `a`, `b` and `c`", anywhere in a text.
 fn c_names(documentation: &str) -> Vec<String> {
     let mut names = Vec::new();
     for sentence in documentation.split("orresponds to").skip(1) {
@@ -288,7 +288,7 @@ fn c_names(documentation: &str) -> Vec<String> {
     names
 }
 
-/// The text between backticks at the start, also as the text of a link, and what follows it.
+/// Returns the text between backticks at the beginning, also inside a link, and the rest after it.
 fn quoted(text: &str) -> Option<(&str, &str)> {
     let is_link = text.starts_with('[');
     let (name, mut after) = text.strip_prefix('[').unwrap_or(text).strip_prefix('`')?.split_once('`')?;
@@ -301,7 +301,7 @@ fn quoted(text: &str) -> Option<(&str, &str)> {
     Some((name, after))
 }
 
-/// The identifier alone: of `llama_sys::llama_decode()`, `enum llama_ftype` and `llama_batch::pos`.
+/// Returns the bare identifier of `llama_sys::llama_decode()`, `enum llama_ftype` or `llama_batch::pos`.
 fn bare(name: &str) -> &str {
     let name = name.strip_prefix("llama_sys::").unwrap_or(name);
     let name = name.strip_prefix("enum ").or_else(|| name.strip_prefix("struct ")).unwrap_or(name);

@@ -1,4 +1,4 @@
-//! From bindgen's one file to a module per header, readable and right on every platform.
+//! Splits bindgen's single file into a module per header that is readable and correct on every platform.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -8,16 +8,16 @@ use syn::visit_mut::VisitMut;
 
 use super::bindings::FUNCTION_SUFFIX;
 
-/// Constants whose value is another one where pointers have 32 bits, and what they are defined as.
+/// Constants whose value differs with 32-bit pointers, and their definitions.
 const POINTER_SIZED: &[(&str, &str)] = &[
     ("GGML_MEM_ALIGN", "if cfg!(target_pointer_width = \"32\") { 4 } else { 16 }"),
     ("GGML_TENSOR_SIZE", "size_of::<ggml_tensor>()"),
 ];
 
-/// The types of the bindings that llama-sys writes by hand, in its module `c`.
+/// The types that llama-sys writes by hand in its module `c`.
 const BY_HAND: &[&str] = &["CEnum", "FILE"];
 
-/// What bindgen made of one or more headers.
+/// bindgen's output for one or more headers.
 pub(super) struct Parsed {
     items: Vec<syn::Item>,
 }
@@ -27,19 +27,19 @@ impl Parsed {
         Ok(Self { items: syn::parse_file(bindings).context("bindgen's output is not Rust")?.items })
     }
 
-    /// The names of all items.
+    /// Returns the names of all items.
     pub(super) fn names(&self) -> impl Iterator<Item = String> {
         self.items.iter().flat_map(names)
     }
 
-    /// The names of the functions, in the order of the header.
+    /// Returns the names of the functions, in the order of the header.
     pub(super) fn functions(&self) -> impl Iterator<Item = String> {
         self.items.iter().filter(|item| matches!(item, syn::Item::ForeignMod(_))).flat_map(names)
     }
 }
 
 /// Distributes the items of `bindings` over the modules that `owner` names, and prints each module. `attribute`
-/// gives the attribute that the functions of a module carry.
+/// returns the attribute for the functions of a module.
 pub(super) fn split(
     bindings: &str,
     owner: &HashMap<String, &'static str>,
@@ -52,7 +52,7 @@ pub(super) fn split(
     for item in &mut items {
         let module = match names(item).first() {
             Some(name) => *owner.get(name).with_context(|| format!("no header declares {name}"))?,
-            // A layout check stands after the type that it is about.
+            // A layout check follows its type.
             None => last.context("a layout check without a type before it")?,
         };
         last = Some(module);
@@ -62,7 +62,7 @@ pub(super) fn split(
     Ok(modules.into_iter().map(|(name, module)| (name, module.print(attribute(name)))).collect())
 }
 
-/// The names that an item declares or, for an `impl`, belongs to. Empty for a layout check.
+/// Returns the names that an item declares or, for an `impl`, belongs to. Empty for a layout check.
 fn names(item: &syn::Item) -> Vec<String> {
     match item {
         syn::Item::Const(item) if item.ident == "_" => Vec::new(),
@@ -84,7 +84,7 @@ fn foreign_name(item: &syn::ForeignItem) -> Option<String> {
     }
 }
 
-/// The enums with a negative value, which are `int` for every C compiler.
+/// Returns the enums with a negative value, which are `int` for every C compiler.
 fn signed_enums(items: &[syn::Item]) -> anyhow::Result<BTreeSet<String>> {
     let mut signed = BTreeSet::new();
     for item in items {
@@ -104,10 +104,10 @@ fn signed_enums(items: &[syn::Item]) -> anyhow::Result<BTreeSet<String>> {
     Ok(signed)
 }
 
-/// Replaces what the generating machine decided and other machines decide differently.
+/// Replaces values of the generating machine that differ on other machines.
 fn adapt(item: &mut syn::Item, signed: &BTreeSet<String>) -> anyhow::Result<()> {
     match item {
-        // MSVC gives every enum the type int; other compilers take unsigned int when no value is negative.
+        // MSVC gives every enum the type int; other compilers use unsigned int when no value is negative.
         syn::Item::Struct(newtype) if is_newtype(newtype) => {
             let is_signed = signed.contains(&newtype.ident.to_string());
             for field in &mut newtype.fields {
@@ -139,7 +139,7 @@ pub(super) fn is_newtype(item: &syn::ItemStruct) -> bool {
     item.attrs.iter().any(|attribute| attribute.to_token_stream().to_string().contains("transparent"))
 }
 
-/// `assert!(a == b)` for each `["what"][a - b]` of a layout check. The numbers are those of 64-bit targets.
+/// Replaces each `["what"][a - b]` of a layout check by `assert!(a == b)`. The numbers are those of 64-bit targets.
 fn layout_check(check: &syn::ItemConst) -> anyhow::Result<syn::ItemConst> {
     let syn::Expr::Block(block) = &*check.expr else { bail!("a layout check is not a block") };
     let mut asserts = Vec::<syn::Stmt>::new();
@@ -155,8 +155,8 @@ fn layout_check(check: &syn::ItemConst) -> anyhow::Result<syn::ItemConst> {
     ))
 }
 
-/// bindgen writes the symbol of a renamed function as this platform's linker knows it, and switches off rustc's
-/// own mangling. The C name is right on every platform.
+/// Replaces the link name of a renamed function by its C name, which is correct on every platform. bindgen writes the
+/// symbol as this platform's linker knows it, and turns off rustc's own mangling.
 fn plain_link_name(function: &mut syn::ForeignItemFn) {
     let rust_name = function.sig.ident.to_string();
     let Some(c_name) = rust_name.strip_suffix(FUNCTION_SUFFIX) else { return };
@@ -167,8 +167,8 @@ fn plain_link_name(function: &mut syn::ForeignItemFn) {
     }
 }
 
-/// bindgen sees that `ggml_abort` does not return in the headers as they are for MSVC alone. (Its detection of the
-/// attribute that other compilers have must stay off: it takes `ggml_format_name` to be such a function too.)
+/// Removes the never type of `ggml_abort`. bindgen detects only in the headers for MSVC that it does not return.
+/// Detection by the attribute of other compilers must stay off: it would include `ggml_format_name`.
 fn plain_return(function: &mut syn::ForeignItemFn) {
     if matches!(&function.sig.output, syn::ReturnType::Type(_, ty) if matches!(**ty, syn::Type::Never(_))) {
         function.sig.output = syn::ReturnType::Default;
@@ -220,8 +220,8 @@ impl Module {
     }
 }
 
-/// Shortens what bindgen writes, `::core::ffi::c_int` to `c_int` and `4usize` to `4`, and notes which names a
-/// module needs from elsewhere.
+/// Shortens bindgen's paths and numbers, `::core::ffi::c_int` to `c_int` and `4usize` to `4`, and records the names
+/// that a module needs from other modules.
 #[derive(Default)]
 struct Names {
     core_ffi: BTreeSet<String>,
@@ -230,7 +230,7 @@ struct Names {
 }
 
 impl Names {
-    /// The `use` declarations of a module that defines `own`.
+    /// Returns the `use` declarations of a module that defines `own`.
     fn imports(&self, own: &BTreeSet<String>) -> String {
         let list = |names: &[&str]| names.join(", ");
         let mut imports = String::new();

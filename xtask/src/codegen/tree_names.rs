@@ -1,17 +1,17 @@
-//! The names that llama.cpp knows: of architectures, and of the keys of their hyperparameters.
+//! Reads llama.cpp's names of architectures and of their hyperparameter keys.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 
-/// The source file with the tables of names, below the tree's root.
+/// The source file with the tables of names, relative to the tree's root.
 const SOURCE: &str = "src/llama-arch.cpp";
-/// What the table of architectures begins with, and the names in it that no model file has.
+/// The beginning of the table of architectures, and the names in it that no model file has.
 const ARCHITECTURES: (&str, &[&str]) = ("LLM_ARCH_NAMES = {", &["(unknown)"]);
-/// What the table of keys begins with.
+/// The beginning of the table of keys.
 const KEYS: &str = "LLM_KV_NAMES = {";
-/// Stands in a key for the name of the architecture.
+/// The placeholder in a key for the name of the architecture.
 const PREFIX: &str = "%s.";
 
 /// Renders the Rust module with both lists, sorted.
@@ -36,7 +36,7 @@ pub(super) fn render(tree: &Path) -> anyhow::Result<String> {
     ))
 }
 
-/// The second texts of the pairs in a table of C++ that begins with `start`.
+/// Returns the second texts of the pairs in a C++ table that begins with `start`.
 fn table(source: &str, start: &str) -> anyhow::Result<Vec<String>> {
     let (_, rest) = source.split_once(start).with_context(|| format!("{SOURCE} has no `{start}`"))?;
     let (body, _) = rest.split_once("\n};").with_context(|| format!("`{start}` in {SOURCE} has no end"))?;
@@ -45,7 +45,7 @@ fn table(source: &str, start: &str) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The text in a line such as `{ LLM_ARCH_LLAMA, "llama" },`.
+/// Returns the text in a line such as `{ LLM_ARCH_LLAMA, "llama" },`.
 fn second_text(line: &str) -> Option<String> {
     let pair = line.trim_start().strip_prefix('{')?;
     pair.split('"').nth(1).map(str::to_owned)

@@ -1,6 +1,6 @@
 //! The C functions that llama-core calls without a guard.
 
-/// Functions that neither throw nor assert when they are called as llama-core calls them, in groups with what shows that.
+/// Functions that neither throw nor assert in llama-core's calls, grouped by the evidence.
 pub(super) const UNGUARDED: &[(&str, &[&str])] = &[
     (
         "returns a constant or a literal (llama.cpp, ggml.c, ggml-backend.cpp)",

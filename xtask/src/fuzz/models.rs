@@ -1,15 +1,15 @@
-//! Hostile models, which a test program of `llama-core` makes and tries in child processes.
+//! Runs hostile models, which a test program of `llama-core` makes and tries in child processes.
 
 use anyhow::{Context as _, Result};
 
 use super::Args;
 use crate::{setup, workspace};
 
-/// The test program, and its test that tries models.
+/// The test program with the test that tries models.
 const PROGRAM: &str = "fuzz_models";
 const TEST: &str = "no_model_ends_the_process";
 
-/// Tries so many models and prints a table of what became of them, by architecture.
+/// Tries the requested number of models and prints a table of outcomes by architecture.
 pub(super) fn run(args: &Args) -> Result<()> {
     setup::ensure(setup::ALL)?;
     let mut command = workspace::cargo();
@@ -32,7 +32,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
             .env("LLAMA_FUZZ_CASES", args.cases.to_string());
     }
     workspace::run_inheriting(&mut command).context(
-        "a model ended the process, or would have on several threads; each is named above by a number, and \
+        "a model ended the process, or would have ended it with several threads. The numbers are listed above; \
          `cargo xtask fuzz models --cases 1 --first <number>` tries it alone",
     )
 }

@@ -1,4 +1,4 @@
-//! The targets in `fuzz/`, which libFuzzer finds inputs for.
+//! Runs the targets in `fuzz/`, for which libFuzzer generates inputs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,9 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{progress, setup, workspace};
 
-/// What libFuzzer needs to see which code an input reaches: LLVM's own instrumentation, as cargo-fuzz asks for it. These
-/// are stable flags; an address sanitizer, which is not, has nothing to look for in targets without `unsafe`.
+/// The flags that let libFuzzer see which code an input reaches: LLVM's own instrumentation, as cargo-fuzz sets it.
+/// These flags are stable. An address sanitizer needs an unstable flag and would find no errors in targets without
+/// `unsafe`.
 const FLAGS: [&str; 6] = [
     "--cfg=fuzzing",
     "-Cpasses=sancov-module",
@@ -20,19 +21,17 @@ const FLAGS: [&str; 6] = [
     "-Ccodegen-units=1",
 ];
 
-/// Runs the named targets, each for so many seconds.
+/// Runs the named targets, each for this many seconds.
 pub(super) fn run(targets: &[String], seconds: u32) -> Result<()> {
     if cfg!(windows) {
-        bail!(
-            "libFuzzer is not part of the compilers for Windows that Rust works with: run this on Linux or macOS"
-        );
+        bail!("Rust's compilers for Windows do not contain libFuzzer: run this on Linux or macOS");
     }
     setup::ensure(setup::ALL)?;
     let built = build()?;
     targets.iter().try_for_each(|target| fuzz(&built, target, seconds))
 }
 
-/// The names of all targets.
+/// Returns the names of all targets.
 pub(super) fn all() -> Result<Vec<String>> {
     names(&folder().join("fuzz_targets"))
 }
@@ -41,7 +40,7 @@ fn folder() -> PathBuf {
     workspace::root().join("fuzz")
 }
 
-/// A target has a file of its name.
+/// Returns the names of the targets in a folder: each has a file of its name.
 fn names(folder: &Path) -> Result<Vec<String>> {
     let could_not_read = || format!("could not read {}", folder.display());
     let mut names = Vec::new();
@@ -58,7 +57,7 @@ fn names(folder: &Path) -> Result<Vec<String>> {
 /// Builds all targets and returns the folder of the programs.
 fn build() -> Result<PathBuf> {
     let target = workspace::target().join("fuzz/build");
-    // With a target named, the flags are for what runs and not for build scripts and macros.
+    // With a named target the flags apply only to the programs, not to build scripts and macros.
     let host = workspace::capture(Command::new("rustc").arg("--print=host-tuple"))?;
     let host = host.trim();
     let mut command = workspace::cargo();

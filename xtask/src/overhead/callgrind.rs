@@ -1,16 +1,16 @@
-//! What callgrind counted, function by function.
+//! Reads callgrind's counts by function.
 
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context as _, Result};
 
-/// The instructions of each function by itself, without those that it calls.
+/// The instructions of each function itself, without the functions that it calls.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Profile(BTreeMap<String, f64>);
 
 impl Profile {
-    /// Reads callgrind's output: `fn=(1) name` begins a function, and names it the first time; a line of two numbers is
-    /// a place and its cost; the one after `calls=` is of what was called.
+    /// Parses callgrind's output: `fn=(1) name` begins a function, and names it the first time. A line of two numbers
+    /// is a place and its cost. The line after `calls=` is the cost of the called function.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let mut names = HashMap::new();
         let mut profile = Self::default();
@@ -49,7 +49,7 @@ impl Profile {
         self
     }
 
-    /// The functions with the most instructions, and those.
+    /// Returns the functions with the most instructions, and their counts.
     pub(super) fn largest(&self, count: usize) -> Vec<(&str, f64)> {
         let mut all: Vec<_> = self.0.iter().map(|(function, cost)| (function.as_str(), *cost)).collect();
         all.sort_by(|one, other| other.1.total_cmp(&one.1));
@@ -58,7 +58,7 @@ impl Profile {
     }
 }
 
-/// The name that a reference such as `(12) main` gives, or `(12)` was given before.
+/// Returns the name of a reference such as `(12) main`, or the name that `(12)` was given before.
 fn name<'t>(reference: &'t str, names: &mut HashMap<&'t str, &'t str>) -> Result<String> {
     let (number, name) = reference.split_once(' ').unwrap_or((reference, ""));
     if !number.starts_with('(') {

@@ -1,24 +1,24 @@
-//! The figures, and where the instructions are.
+//! The figures, with the functions that take the instructions.
 
 use std::fmt::Write as _;
 
 use super::callgrind::Profile;
 
-/// The steps of one run of the command.
+/// The profiles of one run of the command.
 pub(super) struct Report {
-    /// Through the C API, with a batch object that is used again.
+    /// Through the C API, with a reused batch object.
     pub(super) sys: Profile,
     /// Through the C API, with `llama_decode`.
     pub(super) arrays: Profile,
     pub(super) core: Profile,
-    /// What `Logits::argmax` takes.
+    /// The instructions of `Logits::argmax`.
     pub(super) argmax: f64,
-    /// The logits that it chooses from.
+    /// The number of logits that it chooses from.
     pub(super) n_vocab: u32,
 }
 
 impl Report {
-    /// What the safe layer adds to what most programs over the C API do.
+    /// Returns the instructions of the safe layer beyond those of a typical program over the C API.
     pub(super) fn overhead(&self) -> f64 {
         self.core.total() - self.arrays.total()
     }
@@ -27,7 +27,7 @@ impl Report {
         let mut text =
             String::from("| one step through | instructions | `llama-core`'s are |\n|---|---:|---:|\n");
         let core = self.core.total();
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "| `llama-core` | {core:.0} | |");
         for (name, profile) in [
             ("`llama-sys`, `llama_decode`", &self.arrays),
@@ -59,7 +59,7 @@ impl Report {
     }
 }
 
-/// A name that fits into a table.
+/// Shortens a function's name to fit into a table.
 fn shortened(function: &str) -> String {
     const LONGEST: usize = 80;
     let name = function.replace("llama_core::", "").replace('|', "\\|");

@@ -1,4 +1,4 @@
-//! The compilers of an instrumented build: rustc, and a clang whose instrumentation its runtime understands.
+//! The compilers of an instrumented build: rustc, and a clang whose instrumentation its runtime supports.
 
 use std::env;
 use std::fs;
@@ -9,15 +9,15 @@ use anyhow::{Context as _, Result};
 
 use crate::workspace;
 
-/// What there is to know of the Rust compiler.
+/// Properties of the Rust compiler.
 pub(super) struct Rustc {
-    /// The target that it compiles for by itself.
+    /// Its default target.
     pub(super) host: String,
     /// The major version of its LLVM.
     pub(super) llvm: u32,
-    /// What `rustc -vV` says.
+    /// The output of `rustc -vV`.
     pub(super) version: String,
-    /// Where its libraries are.
+    /// The folder of its libraries.
     pub(super) sysroot: PathBuf,
 }
 
@@ -34,7 +34,7 @@ impl Rustc {
             .with_context(|| format!("`rustc -vV` printed\n{version}"))
     }
 
-    /// Whether the source of the standard library is there, to compile it with the program.
+    /// Whether the source of the standard library is installed, to compile it with the program.
     pub(super) fn has_std_source(&self) -> bool {
         self.sysroot.join("lib/rustlib/src/rust/library/Cargo.lock").is_file()
     }
@@ -55,7 +55,7 @@ pub(super) struct Clang {
 }
 
 impl Clang {
-    /// The clang of rustc's LLVM, or else the one that is called `clang`; the error says what to install.
+    /// Finds the clang of rustc's LLVM version, or else the one named `clang`. The error says what to install.
     pub(super) fn find(llvm: u32, sanitizer: &str) -> Result<Self, String> {
         let suffixes = [format!("-{llvm}"), String::new()];
         let found = suffixes.iter().find_map(|suffix| {
@@ -79,8 +79,8 @@ impl Clang {
         }
     }
 
-    /// CMake tries the compiler with the flags of the build, and so needs a runtime to link, although the tests get
-    /// rustc's.
+    /// Compiles and links a test program. CMake tests the compiler with the flags of the build, which needs a runtime
+    /// to link, although the tests use rustc's.
     fn try_out(&self, sanitizer: &str) -> Result<(), String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let (source, program) = (folder.path().join("program.cpp"), folder.path().join("program"));
@@ -98,13 +98,13 @@ impl Clang {
     }
 }
 
-/// The major version of a clang on PATH.
+/// Returns the major version of a clang on PATH.
 fn version(program: &str) -> Option<u32> {
     let output = Command::new(program).arg("-dumpversion").output().ok().filter(|it| it.status.success())?;
     String::from_utf8_lossy(&output.stdout).trim().split('.').next()?.parse().ok()
 }
 
-/// A program of an LLVM.
+/// Returns the path of a program of an LLVM.
 pub(super) fn llvm_tool(name: &str, llvm: u32) -> Option<PathBuf> {
     let on_path = env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = env::split_paths(&on_path).collect();

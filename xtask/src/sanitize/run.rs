@@ -1,4 +1,4 @@
-//! One test program under a tool: run within a time, and its reports counted.
+//! Runs one test program under a tool within a time limit, and counts its reports.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -13,23 +13,23 @@ use super::tool::{Plan, Tool};
 use super::topics;
 use crate::workspace;
 
-/// How often a running program is looked at.
+/// The interval between two looks at a running program.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// How a suite ended.
+/// The outcome of a suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// All tests passed and the tool has nothing to say.
+    /// All tests passed and the tool reports nothing.
     Clean,
-    /// The tool has something to say.
+    /// The tool reports findings.
     Findings,
     /// Tests failed.
     Failed,
-    /// It took too long, or could not be built.
+    /// It exceeded its time, or could not be built.
     Broken,
     /// It did not run.
     Skipped,
-    /// It ran, and this has to be said of it.
+    /// It ran, with a remark.
     Remark,
 }
 
@@ -50,20 +50,20 @@ impl Verdict {
     }
 }
 
-/// How a suite ended, and what there is to say of it.
+/// The outcome of a suite, with a text about it.
 pub(super) struct Ending {
     pub(super) verdict: Verdict,
     pub(super) note: String,
 }
 
-/// Where a suite's output and the tool's reports go.
+/// The files of a suite's output and of the tool's reports.
 struct Files {
     output: PathBuf,
-    /// What the names of the reports begin with; the number of the process follows.
+    /// The beginning of the reports' names; the process id follows.
     reports: PathBuf,
 }
 
-/// Runs a suite to its end, or to the end of its time.
+/// Runs a suite to its end or its time limit.
 pub(super) fn run(plan: &Plan, suite: &Suite, skips: &[&'static Skip], limit: Duration) -> Result<Ending> {
     let Some(arguments) = topics::arguments(suite, skips) else {
         return Ok(Ending { verdict: Verdict::Skipped, note: "all of its tests are left out".to_owned() });
@@ -81,10 +81,10 @@ pub(super) fn run(plan: &Plan, suite: &Suite, skips: &[&'static Skip], limit: Du
     Ok(judge(status, findings, &output).naming(&files.output, &reports))
 }
 
-/// As cargo runs tests.
+/// Sets the folder and variables with which cargo runs tests.
 fn inside_its_package<'c>(command: &'c mut Command, suite: &Suite) -> &'c mut Command {
     command.current_dir(&suite.folder).env("CARGO_MANIFEST_DIR", &suite.folder);
-    // What llama-core/hostile takes for a hanging step: hundreds of threads take long under these tools.
+    // The time after which llama-core/hostile reports a hanging step. Hundreds of threads are slow under these tools.
     command.env("LLAMA_HOSTILE_PATIENCE", "1200");
     if let Some(models) = workspace::folder_from_env("LLAMA_TEST_MODELS") {
         command.env("LLAMA_TEST_MODELS", models);
@@ -92,7 +92,7 @@ fn inside_its_package<'c>(command: &'c mut Command, suite: &Suite) -> &'c mut Co
     command
 }
 
-/// Runs a command with its output in a file. `None` when it was stopped after its time.
+/// Runs a command with its output in a file. Returns `None` when it was stopped after its time limit.
 fn to_its_end(command: &mut Command, output: &Path, limit: Duration) -> Result<Option<ExitStatus>> {
     let failed = || format!("could not write {}", output.display());
     let file = File::create(output).with_context(failed)?;
@@ -116,7 +116,7 @@ fn stop(child: &mut Child) -> Result<()> {
 }
 
 impl Files {
-    /// Removes what an earlier run has left.
+    /// Removes the files of an earlier run.
     fn prepare(folder: &Path, title: &str) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
         let name = title.replace('/', "-");
@@ -151,14 +151,14 @@ fn read(path: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The findings in a report.
+/// Returns the number of findings in a report.
 fn count(tool: Tool, report: &str) -> usize {
     if tool == Tool::Valgrind {
         let summaries = report.lines().filter_map(|line| line.split_once("ERROR SUMMARY: "));
         // "3 errors from 2 contexts (suppressed: 0 from 0)"
         return summaries.filter_map(|(_, it)| it.split(' ').nth(3)?.parse::<usize>().ok()).sum();
     }
-    // An allocation that is refused, as the tests provoke it, is no finding; the program hears of it.
+    // A refused allocation, which the tests provoke, is not a finding; the program receives the error.
     let begins_finding = |line: &&str| {
         (line.contains("ERROR: ") || line.contains("WARNING: ") && !line.contains(" failed to allocate "))
             && ["AddressSanitizer", "LeakSanitizer", "ThreadSanitizer"].iter().any(|name| line.contains(name))
@@ -173,7 +173,7 @@ fn judge(status: Option<ExitStatus>, findings: usize, output: &str) -> Ending {
         _ if findings > 0 => (Verdict::Findings, format!("{findings} reports")),
         None => (Verdict::Broken, "stopped after its time: give it more with --minutes".to_owned()),
         Some(status) if status.success() && !output.contains("test result: ok") => {
-            (Verdict::Broken, "it did not say how its tests ended".to_owned())
+            (Verdict::Broken, "its output has no test result".to_owned())
         }
         Some(status) if status.success() && passed == 0 => (Verdict::Skipped, "it has no tests".to_owned()),
         Some(status) if status.success() => (Verdict::Clean, format!("{passed} tests")),
@@ -183,7 +183,7 @@ fn judge(status: Option<ExitStatus>, findings: usize, output: &str) -> Ending {
     Ending { verdict, note }
 }
 
-/// The number before a word in libtest's last line: `test result: ok. 3 passed; 0 failed; …`.
+/// Returns the number before a word in libtest's last line: `test result: ok. 3 passed; 0 failed; …`.
 fn tests(output: &str, word: &str) -> usize {
     let line = output.lines().rev().find(|line| line.starts_with("test result: "));
     let number = line.and_then(|line| line.split([';', '.']).find_map(|part| part.strip_suffix(word)));
@@ -191,7 +191,7 @@ fn tests(output: &str, word: &str) -> usize {
 }
 
 impl Ending {
-    /// Adds where to look.
+    /// Adds the names of the files to look into.
     fn naming(mut self, output: &Path, reports: &[PathBuf]) -> Self {
         if self.verdict.is_bad() {
             let first = reports.first().filter(|_| self.verdict == Verdict::Findings);

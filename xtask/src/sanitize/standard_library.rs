@@ -1,6 +1,6 @@
-//! Rust's standard library for the thread sanitizer. As it is shipped it is not instrumented, so that its locks and
-//! channels order nothing in the sanitizer's eyes, and every use of them is an alarm. What is shipped has LLVM's bitcode in
-//! it, though, for link-time optimisation: that is instrumented here, in a copy.
+//! Instruments Rust's standard library for the thread sanitizer. The shipped library is not instrumented, so the
+//! sanitizer sees no ordering by its locks and channels and reports every use of them. But it contains LLVM bitcode
+//! for link-time optimisation, which is instrumented here in a copy.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use anyhow::{Context as _, Result, ensure};
 use super::compiler::{Rustc, llvm_tool};
 use crate::workspace;
 
-/// The section with the bitcode.
+/// The section that contains the bitcode.
 const BITCODE: &str = ".llvmbc";
 
-/// Crates that stay as they are: the runtime's own needs, without locks.
+/// Crates that are copied unchanged: parts of the runtime without locks.
 const AS_THEY_ARE: [&str; 2] = ["libcompiler_builtins-", "libprofiler_builtins-"];
 
-/// The programs of LLVM that do it.
+/// The LLVM programs for the instrumentation.
 pub(super) struct Instrumenter {
     objcopy: PathBuf,
     opt: PathBuf,
@@ -26,7 +26,7 @@ pub(super) struct Instrumenter {
 }
 
 impl Instrumenter {
-    /// The programs of rustc's LLVM, or the name of the first that is missing.
+    /// Finds the programs of rustc's LLVM, or returns the name of the first missing one.
     pub(super) fn find(rustc: &Rustc) -> Result<Self, &'static str> {
         let tool = |name| llvm_tool(name, rustc.llvm).ok_or(name);
         Ok(Self {
@@ -37,7 +37,7 @@ impl Instrumenter {
         })
     }
 
-    /// Makes a folder that rustc takes as `--sysroot`, or finds it made by the same compiler.
+    /// Creates a folder for rustc's `--sysroot`, or reuses one made for the same compiler.
     pub(super) fn sysroot(&self, rustc: &Rustc, folder: &Path) -> Result<()> {
         let stamp = folder.join("complete");
         if fs::read_to_string(&stamp).is_ok_and(|text| text == rustc.version) {
@@ -65,7 +65,7 @@ impl Instrumenter {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.ends_with(".rlib") && !AS_THEY_ARE.iter().any(|begin| name.starts_with(begin)) {
                 self.instrument(&target).with_context(|| format!("could not instrument {name}"))?;
-                // Of the small crates some have no code.
+                // Some of the small crates contain no code.
                 let is_done = !name.starts_with("libstd-") || calls_the_sanitizer(&target)?;
                 ensure!(is_done, "{name} came out of `opt` without calls of the sanitizer");
             }

@@ -1,4 +1,4 @@
-//! The test programs: built, found among cargo's messages, and chosen from.
+//! Builds the test programs, finds them in cargo's messages, and selects among them.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,11 @@ use super::tool::{Plan, Tool};
 use super::topics;
 use crate::{native, workspace};
 
-/// What calls llama.cpp, and is tested.
+/// The packages that call llama.cpp and have tests.
 const PACKAGES: [&str; 3] = ["llama-sys", "llama-core", "llama-gen"];
 
-/// What is beyond plain computing on the CPU, without what the tools do not know: OpenMP and the machine's own instructions.
+/// The features to test beyond plain computing on the CPU. OpenMP and `native` are left out, because the tools do not
+/// support them.
 const FEATURES: &str = "llama-gen/chat,llama-gen/tokenizers,llama-core/serde";
 
 /// A test program, or one topic of a program with many.
@@ -23,11 +24,11 @@ pub(super) struct Suite {
     /// The names of the topic's tests; none when the suite is the whole program.
     pub(super) tests: Vec<String>,
     pub(super) program: PathBuf,
-    /// The package's folder, in which cargo would run it.
+    /// The package's folder, in which cargo would run the program.
     pub(super) folder: PathBuf,
 }
 
-/// What becomes of a suite.
+/// The decision about a suite.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Choice {
     /// It runs, without these tests.
@@ -36,7 +37,7 @@ pub(super) enum Choice {
     Skip(&'static str),
 }
 
-/// Something that does not run, and why.
+/// A test that does not run, with the reason.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Skip {
     tools: &'static [Tool],
@@ -53,19 +54,19 @@ const fn skip(tools: &'static [Tool], suite: &'static str, test: &'static str, r
 const EVERY: &[Tool] = &Tool::ALL;
 const INSTRUMENTED: &[Tool] = &[Tool::Address, Tool::Thread];
 const SLOW: &[Tool] = &[Tool::Thread, Tool::Valgrind];
-const HAS_OWN_MEMORY: &str = "it measures the memory of the process, much of which is the tool's own";
-const NO_ADDRESS_SPACE: &str = "it limits the address space of a process, of which the tool alone takes more";
+const HAS_OWN_MEMORY: &str = "measures the memory of the process, which includes the tool's own";
+const NO_ADDRESS_SPACE: &str = "limits the address space of a process below the tool's own needs";
 const ROUNDING: &str =
-    "it expects the same text of a prompt in one part and in two, which rounding without AVX-512 decides";
-const ELSEWHERE: &str = "`address` looks for its leaks too, and much sooner";
+    "expects the same text for a prompt in one part and in two, but without AVX-512 rounding differs";
+const ELSEWHERE: &str = "`address` finds its leaks too, and much faster";
 const CYCLE: &str =
-    "llama.cpp counts the references to the values of templates and never frees one that holds itself";
-const REGEX: &str = "it has C++ match regular expressions for minutes; `address` looks at the same calls";
-const REAL_MODEL: &str = "SmolLM2 takes minutes under this tool; the tiny models go the same ways";
+    "llama.cpp counts references to template values and never frees a value that contains itself";
+const REGEX: &str = "matches regular expressions in C++ for minutes; `address` checks the same calls";
+const REAL_MODEL: &str = "SmolLM2 takes minutes under this tool; the tiny models run the same code";
 
-/// What does not run. Everything else does, also what is added later.
+/// The tests that do not run. All others run, including those added later.
 const SKIPPED: &[Skip] = &[
-    skip(EVERY, "llama-core/compile_fail", "", "it runs the compiler, and not llama.cpp"),
+    skip(EVERY, "llama-core/compile_fail", "", "runs the compiler, not llama.cpp"),
     skip(INSTRUMENTED, "llama-core/leak", "", HAS_OWN_MEMORY),
     skip(&[Tool::Leak], "llama-core/hostile", "", ELSEWHERE),
     skip(EVERY, "llama-core/plan", "limited::", NO_ADDRESS_SPACE),
@@ -93,14 +94,14 @@ const SKIPPED: &[Skip] = &[
     skip(INSTRUMENTED, "llama-gen/stream", "probabilities_are_those_of_the_model", REAL_MODEL),
 ];
 
-/// Under valgrind fifty times slower than without, and so the ones that do the most different things.
+/// The suites that run under valgrind, which is fifty times slower: those that do the most different things.
 const UNDER_VALGRIND: [&str; 4] =
     ["llama-core/bad_input", "llama-core/decode", "llama-core/memory", "llama-core/sampler"];
 
 impl Suite {
     pub(super) fn choice(&self, tool: Tool) -> Choice {
         if tool == Tool::Valgrind && !UNDER_VALGRIND.contains(&self.title.as_str()) {
-            return Choice::Skip("valgrind has a selection only, being fifty times slower");
+            return Choice::Skip("valgrind is fifty times slower and runs only a selection");
         }
         let applies =
             |skip: &&Skip| skip.tools.contains(&tool) && (skip.suite.is_empty() || skip.suite == self.title);

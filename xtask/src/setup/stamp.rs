@@ -1,4 +1,4 @@
-//! What was verified, so that a hundred megabytes are not hashed again at every run.
+//! Records of verified files, so that a hundred megabytes are not hashed again in every run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,13 +12,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::progress::Step;
 
-/// The file that holds the records of a folder.
+/// The name of the file with the records of a folder.
 const NAME: &str = ".verified.json";
 
-/// The size from which hashing takes long enough to show it.
+/// The size from which hashing takes long enough to show progress.
 const WORTH_A_BAR: u64 = 4 << 20;
 
-/// The files of one folder whose content was verified, and what they looked like then.
+/// The verified files of one folder, with their sizes and times at that moment.
 pub(crate) struct Verified {
     folder: PathBuf,
     records: PathBuf,
@@ -33,12 +33,12 @@ struct Record {
 }
 
 impl Verified {
-    /// Reads the records of a folder, which are in it.
+    /// Reads the records of a folder from a file inside it.
     pub(crate) fn open(folder: &Path) -> Self {
         Self::open_with(folder, folder.join(NAME))
     }
 
-    /// Reads the records of a folder from elsewhere. A file of records that cannot be read holds none.
+    /// Reads the records of a folder from another file. An unreadable file counts as empty.
     pub(crate) fn open_with(folder: &Path, records: PathBuf) -> Self {
         let text = fs::read(&records).unwrap_or_default();
         Self {
@@ -48,8 +48,8 @@ impl Verified {
         }
     }
 
-    /// Whether the file is there with the content that has this checksum. It is hashed only when it does not
-    /// look as it did when it was verified.
+    /// Whether the file exists with the content of this checksum. It is hashed only when its size or time has changed
+    /// since it was verified.
     pub(crate) fn check(&mut self, file: &str, sha256: &str) -> Result<bool> {
         let path = self.folder.join(file);
         let Some(now) = Record::of(&path, sha256) else { return Ok(false) };
@@ -72,7 +72,7 @@ impl Verified {
         Ok(matches)
     }
 
-    /// Records that the file, as it is now, has the content with this checksum.
+    /// Records that the file's current content has this checksum.
     pub(crate) fn record(&mut self, file: &str, sha256: &str) -> Result<()> {
         let path = self.folder.join(file);
         let record = Record::of(&path, sha256).with_context(|| format!("{} is gone", path.display()))?;
@@ -89,16 +89,16 @@ impl Record {
     }
 }
 
-/// The checksum of a file, in hexadecimal.
+/// Returns the checksum of a file in hexadecimal.
 pub(crate) fn sha256_of(path: &Path, step: &Step) -> Result<String> {
     let mut file = fs::File::open(path).with_context(|| format!("could not open {}", path.display()))?;
     copy_hashed(&mut file, &mut std::io::sink(), step)
         .with_context(|| format!("could not read {}", path.display()))
 }
 
-/// Writes what `source` yields to `path`, by way of a temporary name, if its checksum is the expected one.
+/// Writes the content of `source` to `path` through a temporary file, if its checksum is the expected one.
 ///
-/// The temporary name is the same each time, so that interrupted runs do not fill the disk.
+/// The temporary name is always the same, so that interrupted runs do not fill the disk.
 pub(crate) fn place(source: &mut impl Read, path: &Path, sha256: &str, step: &Step) -> Result<()> {
     let partial = partial_name(path);
     let could_not = || format!("could not write {}: is the disk full?", partial.display());
@@ -112,7 +112,7 @@ pub(crate) fn place(source: &mut impl Read, path: &Path, sha256: &str, step: &St
     let found = match written.and_then(|found| synced.map(|()| found)) {
         Ok(found) if found == sha256 => found,
         other => {
-            // Its error, if any, would hide the one that matters; the next run overwrites the file anyway.
+            // Ignored, because its error would hide the relevant one; the next run overwrites the file anyway.
             let _ = fs::remove_file(&partial);
             bail!("{} would have the sha256 {}, not the expected {sha256}", path.display(), other?);
         }

@@ -13,16 +13,16 @@ use crate::progress;
 /// The oldest CMake that configures llama.cpp with every backend.
 const MINIMUM_CMAKE: (u32, u32) = (3, 18);
 
-/// Names a CMake to use instead of the one on PATH; `llama-sys` reads it too.
+/// The variable for a CMake to use instead of the one on PATH; `llama-sys` reads it too.
 const CMAKE: &str = "CMAKE";
 
 const LIBCLANG: &str = "libclang==18.1.1";
 
-/// A program of the native build and the package that brings it.
+/// A program of the native build, and the package that contains it.
 struct Tool {
     name: &'static str,
     requirement: &'static str,
-    /// Whether a version, as the program says it, will do.
+    /// Whether a version, as the program prints it, is new enough.
     accepts: fn(&str) -> bool,
 }
 
@@ -31,7 +31,7 @@ const TOOLS: [Tool; 2] = [
     Tool { name: "ninja", requirement: "ninja==1.13.2", accepts: |_| true },
 ];
 
-/// Installs the tools that the system has not.
+/// Installs the tools that the system lacks.
 pub(crate) fn ensure() -> Result<()> {
     let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| !tool.is_on_path()).collect();
     let unusable: Vec<&Tool> = missing.iter().copied().filter(|tool| !tool.is_installed()).collect();
@@ -45,7 +45,7 @@ pub(crate) fn ensure() -> Result<()> {
 }
 
 fn install(tools: &[&Tool]) -> Result<()> {
-    // Recorded as installed and yet not running: the folder was moved, or its Python is gone.
+    // Recorded as installed but not running: the folder was moved, or its Python is gone.
     if tools.iter().any(|tool| Venv::has(tool.requirement)) {
         Venv::discard()?;
         return install_into_fresh();
@@ -76,7 +76,7 @@ fn check(tools: &[&Tool]) -> Result<()> {
     Ok(())
 }
 
-/// The CMake that the build uses.
+/// Returns the CMake that the build uses.
 pub(crate) fn cmake() -> PathBuf {
     let [cmake, _] = &TOOLS;
     match env::var_os(CMAKE) {
@@ -86,7 +86,7 @@ pub(crate) fn cmake() -> PathBuf {
     }
 }
 
-/// The folder of libclang for bindgen: `LIBCLANG_PATH`, or the wheel, installed when it is missing.
+/// Returns the folder of libclang for bindgen: `LIBCLANG_PATH`, or the wheel, which is installed when missing.
 pub(crate) fn libclang() -> Result<PathBuf> {
     if let Some(path) = env::var_os("LIBCLANG_PATH").filter(|path| !path.is_empty()).map(PathBuf::from) {
         if !path.exists() {
@@ -116,7 +116,7 @@ impl Tool {
         Venv::has(self.requirement) && version(&Venv::program(self.name)).is_some()
     }
 
-    /// Where the build will find the tool.
+    /// Describes where the build will find the tool.
     fn found(&self) -> String {
         if self.name == "cmake"
             && let Some(given) = env::var_os(CMAKE)
@@ -131,8 +131,8 @@ impl Tool {
     }
 }
 
-/// The version that a program prints, or `None` when it does not run: a launcher left behind by another Python
-/// is on PATH and still no program.
+/// Returns the version that a program prints, or `None` when it does not run. A launcher left behind by another
+/// Python is on PATH but does not run.
 fn version(program: &Path) -> Option<String> {
     let output =
         Command::new(program).arg("--version").output().ok().filter(|output| output.status.success())?;
@@ -145,7 +145,7 @@ fn is_new_enough(version: &str) -> bool {
     matches!((parts.next(), parts.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= MINIMUM_CMAKE)
 }
 
-/// The folder inside a virtual environment into which the wheel puts its library.
+/// Returns the folder inside a virtual environment into which the wheel installs its library.
 fn libclang_in(venv: &Path) -> Option<PathBuf> {
     let pythons = fs::read_dir(venv.join("lib")).into_iter().flatten().flatten();
     let unix = pythons.map(|python| python.path().join("site-packages"));

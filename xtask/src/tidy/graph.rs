@@ -1,4 +1,4 @@
-//! Which crate may depend on which.
+//! Checks which crate depends on which.
 
 use std::path::{Path, PathBuf};
 
@@ -16,21 +16,21 @@ pub(super) struct Package {
     pub(super) description: Option<String>,
     pub(super) features: std::collections::BTreeMap<String, Vec<String>>,
     dependencies: Vec<Dependency>,
-    /// The registries it may be published on: none is an empty list, any is no list.
+    /// The registries that it may be published on. An empty list means none, and no list means all.
     publish: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
 struct Dependency {
     name: String,
-    /// `dev`, `build`, or nothing for an ordinary one.
+    /// `dev`, `build`, or nothing for an ordinary dependency.
     kind: Option<String>,
-    /// Set for the packages of this workspace.
+    /// Set for packages of this workspace.
     path: Option<PathBuf>,
 }
 
 impl Package {
-    /// The members of this workspace.
+    /// Returns the members of this workspace.
     pub(super) fn all() -> Result<Vec<Self>> {
         #[derive(Deserialize)]
         struct Metadata {
@@ -48,12 +48,12 @@ impl Package {
         self.publish.as_ref().is_none_or(|registries| !registries.is_empty())
     }
 
-    /// The manifest as a path relative to the workspace.
+    /// Returns the manifest as a path relative to the workspace.
     pub(super) fn manifest(&self, root: &Path) -> PathBuf {
         self.manifest_path.strip_prefix(root).unwrap_or(&self.manifest_path).to_path_buf()
     }
 
-    /// What it is built from, without what only its tests need.
+    /// Returns the dependencies of the package itself, without those of its tests.
     fn built_from(&self) -> impl Iterator<Item = &Dependency> {
         self.dependencies
             .iter()
@@ -76,7 +76,7 @@ pub(super) fn check(root: &Path, packages: &[Package]) -> Vec<Finding> {
     findings
 }
 
-/// What speaks against this dependency, if anything does.
+/// Returns the objection to this dependency, if there is one.
 fn objection(package: &Package, target: &str, target_is_published: bool) -> Option<String> {
     let name = package.name.as_str();
     if name == "xtask" && ["llama-sys", "llama-core", "llama-gen"].contains(&target) {
@@ -101,7 +101,7 @@ fn objection(package: &Package, target: &str, target_is_published: bool) -> Opti
     None
 }
 
-/// The height of a published crate. What has no name here is a leaf.
+/// Returns the height of a published crate in the layers. Unlisted crates are leaves.
 fn layer(name: &str) -> u8 {
     match name {
         "llama-sys" | "llama-gguf" | "test-models" => 0,

@@ -1,4 +1,5 @@
-//! Every safe public function of llama-core has a case in the walk with hostile arguments, and every case a function.
+//! Checks that every safe public function of llama-core has a case in the walk with hostile arguments, and every case
+//! a function.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +14,7 @@ use super::Finding;
 const SOURCES: &str = "crates/llama-core/src";
 const WALK: &str = "crates/llama-core/tests/hostile";
 
-/// Where something is: a file, and a line counted from 1.
+/// The place of each name: a file, and a line counted from 1.
 type Places = BTreeMap<String, (PathBuf, usize)>;
 
 /// Compares the functions with the cases.
@@ -31,7 +32,7 @@ fn compare(functions: &Places, cases: &Places) -> Vec<Finding> {
         });
     let without_function =
         cases.iter().filter(|(name, _)| !functions.contains_key(*name)).map(|(name, place)| {
-            let sentence = format!("`{name}` is no safe public function of llama-core: remove the case");
+            let sentence = format!("`{name}` is not a safe public function of llama-core: remove the case");
             Finding::new(&place.0, place.1, sentence)
         });
     without_case.chain(without_function).collect()
@@ -60,12 +61,13 @@ fn collect(
     Ok(places)
 }
 
-/// The names in each `const CASES: &[Case] = &[("Type::function", function), …]`, also in modules of the file.
+/// Returns the names in each `const CASES: &[Case] = &[("Type::function", function), …]`, also in modules of the
+/// file.
 fn cases_of(file: &syn::File) -> Vec<(String, usize)> {
     lists(&file.items).into_iter().flat_map(|array| &array.elems).filter_map(case_name).collect()
 }
 
-/// The arrays of cases, whatever they are called.
+/// Returns the arrays of cases, whatever their names.
 fn lists(items: &[Item]) -> Vec<&syn::ExprArray> {
     let arrays = items.iter().flat_map(|item| match item {
         Item::Const(item) if is_cases(&item.ty) => match &*item.expr {
@@ -81,7 +83,7 @@ fn lists(items: &[Item]) -> Vec<&syn::ExprArray> {
     arrays.collect()
 }
 
-/// Whether it is `&[Case]`.
+/// Whether the type is `&[Case]`.
 fn is_cases(ty: &syn::Type) -> bool {
     let syn::Type::Reference(reference) = ty else { return false };
     let syn::Type::Slice(slice) = &*reference.elem else { return false };
@@ -95,7 +97,8 @@ fn case_name(element: &Expr) -> Option<(String, usize)> {
     Some((name.value(), name.span().start().line))
 }
 
-/// `function` and `Type::function` for each safe function that is `pub`, also of impls that a macro of the file writes.
+/// Returns `function` and `Type::function` for each safe `pub` function, also of impls that a macro of the file
+/// writes.
 fn functions_of(file: &syn::File) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     let mut macros = BTreeMap::new();
@@ -147,7 +150,7 @@ fn methods(block: &syn::ItemImpl) -> impl Iterator<Item = (String, usize)> {
     })
 }
 
-/// A name in the text of a macro: itself, or what the macro is given.
+/// A name in the text of a macro: a literal name, or an argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Name {
     Literal(String),
@@ -176,7 +179,7 @@ impl Written {
     }
 }
 
-/// The impls in the text of a macro, at any depth.
+/// Returns the impls in the text of a macro, at any depth.
 fn written(tokens: TokenStream) -> Vec<Written> {
     let mut found = Vec::new();
     let mut tokens = tokens.into_iter();
@@ -190,7 +193,7 @@ fn written(tokens: TokenStream) -> Vec<Written> {
     found
 }
 
-/// What follows `impl`, unless it is of a trait.
+/// Reads an impl after the word `impl`, unless it implements a trait.
 fn written_impl(tokens: &mut impl Iterator<Item = TokenTree>) -> Option<Written> {
     let (mut ty, mut depth, mut of_trait) = (None, 0, false);
     for token in tokens {
@@ -212,7 +215,7 @@ fn written_impl(tokens: &mut impl Iterator<Item = TokenTree>) -> Option<Written>
     None
 }
 
-/// The names after `pub fn`, at any depth.
+/// Returns the names after `pub fn`, at any depth.
 fn public_functions(tokens: TokenStream) -> Vec<Name> {
     let mut found = Vec::new();
     let mut public = false;
@@ -239,7 +242,7 @@ fn public_functions(tokens: TokenStream) -> Vec<Name> {
     found
 }
 
-/// The names that follow documentation in a macro's arguments.
+/// Returns the names that follow documentation in a macro's arguments.
 fn documented(tokens: TokenStream) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     let mut documented = false;
@@ -340,7 +343,7 @@ mod tests {
         let sentences: Vec<_> = found.iter().map(|finding| finding.sentence.as_str()).collect();
         assert_eq!(sentences.len(), 2);
         assert!(sentences[0].starts_with("`A::a` has no case"), "{sentences:?}");
-        assert!(sentences[1].starts_with("`A::c` is no safe public function"), "{sentences:?}");
+        assert!(sentences[1].starts_with("`A::c` is not a safe public function"), "{sentences:?}");
         assert_eq!(compare(&places(&["A::a"]), &places(&["A::a"])), []);
     }
 }

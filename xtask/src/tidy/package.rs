@@ -1,4 +1,4 @@
-//! What a published crate must have.
+//! Checks the contents of published crates.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::Finding;
 use super::graph::Package;
 
-/// Where every feature of the native build is explained.
+/// The document that explains every feature of the native build.
 const BUILDING: &str = "docs/building.md";
 
 pub(super) fn check(root: &Path, packages: &[Package]) -> Vec<Finding> {
@@ -45,7 +45,7 @@ fn missing_files(root: &Path, package: &Package) -> Vec<Finding> {
     findings
 }
 
-/// The features that the text does not name in backticks.
+/// Returns the features that the text does not name in backticks.
 fn unexplained<'a>(features: impl Iterator<Item = &'a str>, text: &str) -> Vec<Finding> {
     let unnamed = features.filter(|feature| *feature != "default" && !text.contains(&format!("`{feature}`")));
     unnamed

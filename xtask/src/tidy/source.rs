@@ -1,26 +1,26 @@
-//! What each source file must hold to.
+//! Rules that each source file keeps to.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::Finding;
 use super::code::{Parts, lines_with_word};
+use super::{Finding, language, modules};
 
-/// A file longer than this is asking to be split.
+/// The most lines that a file may have.
 const LONGEST: usize = 600;
 
-/// What may contain `unsafe`: two crates, and the use of the C API that one of them is compared with.
+/// The paths that may contain `unsafe`: two crates, and the C API loop that llama-core is compared with.
 const MAY_BE_UNSAFE: [&str; 3] = ["crates/llama-sys/", "crates/llama-core/", "benches/step/through_sys.rs"];
 
-/// Names that say nothing about what is inside.
+/// File names that do not tell the content.
 const SAY_NOTHING: [&str; 4] = ["utils", "helpers", "common", "manager"];
 
-/// Notes to oneself: what they ask for belongs into an error or an issue.
+/// Notes to oneself. Their content belongs in an error or an issue.
 const NOTES: [&str; 3] = ["TODO", "FIXME", "XXX"];
 
-/// Folders without sources of ours.
+/// Folders that hold no sources of this workspace.
 const NOT_OURS: [&str; 4] = ["target", "llama.cpp/upstream", "crates/llama-sys/llama.cpp", "docs/book"];
 
 /// Checks every source file of the workspace.
@@ -32,7 +32,7 @@ pub(super) fn check(root: &Path) -> Result<Vec<Finding>> {
     for path in files {
         let bytes =
             fs::read(root.join(&path)).with_context(|| format!("could not read {}", path.display()))?;
-        findings.extend(check_file(&path, &String::from_utf8_lossy(&bytes)));
+        findings.extend(check_file(&path, &String::from_utf8_lossy(&bytes))?);
     }
     Ok(findings)
 }
@@ -55,30 +55,33 @@ fn collect(root: &Path, folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn check_file(path: &Path, text: &str) -> Vec<Finding> {
+fn check_file(path: &Path, text: &str) -> Result<Vec<Finding>> {
     let name = slashed(path);
     if name.starts_with("crates/llama-sys/src/bindings/") || is_generated(text) {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     if has_extension(path, &["toml"]) {
-        return notes(path, text);
+        return Ok(notes(path, text));
     }
-    let Parts { code, comments } = Parts::of(text);
-    let mut findings = notes(path, &comments);
+    let parts = Parts::of(text);
+    let code = &parts.code;
+    let mut findings = notes(path, &parts.comments);
     findings.extend(size_and_name(path, text));
+    findings.extend(language::check(path, &name, &parts));
     if has_extension(path, &["rs"]) {
-        findings.extend(unfinished(path, &code));
+        findings.extend(unfinished(path, code));
+        findings.extend(modules::check(path, &name, text, &parts)?);
         if !MAY_BE_UNSAFE.iter().any(|prefix| name.starts_with(prefix)) {
-            let sentence = "`unsafe` belongs into llama-sys and llama-core only";
-            findings.extend(lines_with_word(&code, "unsafe").map(|line| Finding::new(path, line, sentence)));
+            let sentence = "`unsafe` is allowed only in llama-sys and llama-core";
+            findings.extend(lines_with_word(code, "unsafe").map(|line| Finding::new(path, line, sentence)));
         }
         if name.starts_with("crates/llama-gen/") {
             let sentence = "llama-gen never names a llama_sys item: add what is missing to llama-core";
             findings
-                .extend(lines_with_word(&code, "llama_sys").map(|line| Finding::new(path, line, sentence)));
+                .extend(lines_with_word(code, "llama_sys").map(|line| Finding::new(path, line, sentence)));
         }
     }
-    findings
+    Ok(findings)
 }
 
 fn size_and_name(path: &Path, text: &str) -> Vec<Finding> {
@@ -106,7 +109,7 @@ fn notes(path: &Path, comments: &str) -> Vec<Finding> {
     NOTES.into_iter().flat_map(found).collect()
 }
 
-/// What passes for code and is none, or for a test and does not run.
+/// Finds macros that stand in for code, and tests that do not run.
 fn unfinished(path: &Path, code: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, line) in code.lines().enumerate() {
@@ -119,17 +122,13 @@ fn unfinished(path: &Path, code: &str) -> Vec<Finding> {
         let ignored = line.trim_start().starts_with("#[ignore")
             || line.contains("cfg_attr(") && line.contains(", ignore");
         if ignored {
-            findings.push(Finding::new(
-                path,
-                index + 1,
-                "an ignored test never fails: make it run, or remove it",
-            ));
+            findings.push(Finding::new(path, index + 1, "an ignored test never fails: run it or remove it"));
         }
     }
     findings
 }
 
-/// Files that a program writes say so at the top.
+/// Whether the file says at its top that a program wrote it.
 fn is_generated(text: &str) -> bool {
     text.lines().take(3).any(|line| line.starts_with("//") && line.contains("@generated"))
 }
@@ -138,7 +137,7 @@ fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     path.extension().is_some_and(|extension| extensions.iter().any(|known| extension == *known))
 }
 
-/// The path with the separators that git shows, on every system.
+/// Returns the path with `/` between its parts, as git shows it.
 fn slashed(path: &Path) -> String {
     path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }
@@ -148,7 +147,7 @@ mod tests {
     use super::*;
 
     fn lines(path: &str, text: &str) -> Vec<usize> {
-        check_file(Path::new(path), text).iter().map(|finding| finding.line).collect()
+        check_file(Path::new(path), text).unwrap().iter().map(|finding| finding.line).collect()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What must not be committed.
+//! Checks that no file is committed that must not be.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::Finding;
 use crate::{progress, workspace};
 
-/// Looks at the list of committed files. A folder that is no git checkout has none.
+/// Checks the list of committed files. A folder that is not a git checkout has none.
 pub(super) fn check() -> Result<Vec<Finding>> {
     if !workspace::root().join(".git").exists() {
         progress::note("tidy", "no git checkout: committed files are not checked");
@@ -18,7 +18,7 @@ pub(super) fn check() -> Result<Vec<Finding>> {
     Ok(forbidden(&workspace::capture(&mut git)?))
 }
 
-/// The findings in a NUL-separated list of paths.
+/// Returns the findings in a NUL-separated list of paths.
 fn forbidden(list: &str) -> Vec<Finding> {
     let objection = |path: &str| {
         let is_tree =

@@ -1,4 +1,4 @@
-//! Batches that cannot be computed: refused, and the context is as good as before.
+//! Batches that cannot be computed are refused and leave the context unchanged.
 
 use llama_core::{Batch, Context, ContextParams, DecodeError, Error, ErrorKind, Model, Pos, SeqId, Token};
 use test_models::Tiny;
@@ -8,7 +8,7 @@ use crate::{assert_llama_cpp_says, assert_says};
 
 const N_CTX: usize = 256;
 
-/// A context with a prompt in memory, and what the next token must give.
+/// A context with a prompt in memory, and the expected logits of the next token.
 struct Ready {
     context: Context,
     next: Token,
@@ -36,7 +36,7 @@ impl Ready {
         error
     }
 
-    /// Asserts that the memory is what it was, and the next token gives the very same logits.
+    /// Asserts that the memory is unchanged, and that the next token gives exactly the expected logits.
     #[track_caller]
     fn assert_untouched(mut self) {
         let last = self.context.memory().seq_pos_max(SEQ).unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! Files that are no models.
+//! Files that are not models.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ fn refused(path: impl AsRef<Path>) -> Error {
     Model::load(path, &ModelParams::default()).unwrap_err()
 }
 
-/// Loads a file of these bytes.
+/// Returns the error of loading a file of these bytes.
 fn refused_bytes(bytes: &[u8]) -> Error {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("model.gguf");
@@ -22,7 +22,7 @@ fn refused_bytes(bytes: &[u8]) -> Error {
     refused(path)
 }
 
-/// Asserts the kind of errors that come before llama.cpp sees the file.
+/// Asserts an error that is returned before llama.cpp sees the file.
 #[track_caller]
 fn assert_file_error(error: &Error, words: &[&str]) {
     assert!(matches!(error.kind(), ErrorKind::File { .. }), "{error:?}");
@@ -30,7 +30,7 @@ fn assert_file_error(error: &Error, words: &[&str]) {
     assert_says(error, words);
 }
 
-/// Asserts the kind of errors that come from llama.cpp's loader.
+/// Asserts an error of llama.cpp's loader.
 #[track_caller]
 fn assert_load_error(error: &Error, words: &str) {
     assert!(matches!(error.kind(), ErrorKind::Load { .. }), "{error:?}");
@@ -38,12 +38,12 @@ fn assert_load_error(error: &Error, words: &str) {
     assert_llama_cpp_says(error, words);
 }
 
-/// The place after a key in the bytes of a tiny model.
+/// Returns the offset after a key in the bytes of a tiny model.
 fn after(bytes: &[u8], key: &str) -> usize {
     bytes.windows(key.len()).position(|window| window == key.as_bytes()).unwrap() + key.len()
 }
 
-/// A tiny model with the bytes at a place replaced.
+/// Returns a tiny model with the bytes at an offset replaced.
 fn patched(tiny: Tiny, key: &str, skip: usize, new: &[u8]) -> Vec<u8> {
     let mut bytes = tiny.bytes();
     let at = after(&bytes, key) + skip;
@@ -51,7 +51,7 @@ fn patched(tiny: Tiny, key: &str, skip: usize, new: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A tiny model with a number of its metadata replaced: the type stands between key and value.
+/// Returns a tiny model with a number of its metadata replaced. The type is stored between key and value.
 fn with_number(key: &str, value: u32) -> Vec<u8> {
     patched(Tiny::Llama, key, 4, &value.to_le_bytes())
 }

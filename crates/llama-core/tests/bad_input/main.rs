@@ -1,4 +1,4 @@
-//! Bad input gives an error that names the value and the limit, and nothing else happens.
+//! Bad input gives an error with the value and the limit, and has no other effect.
 
 #[path = "../greedy/mod.rs"]
 mod greedy;
@@ -9,7 +9,7 @@ mod parameters;
 
 use llama_core::Error;
 
-/// Asserts that the first line of an error, which is not llama.cpp's, has all these words.
+/// Asserts that the first line of an error, which is not llama.cpp's, contains all these words.
 #[track_caller]
 fn assert_says(error: &Error, words: &[&str]) {
     let text = error.to_string();
@@ -19,7 +19,7 @@ fn assert_says(error: &Error, words: &[&str]) {
     }
 }
 
-/// Asserts that llama.cpp's own words are on an error.
+/// Asserts that an error contains llama.cpp's own words.
 #[track_caller]
 fn assert_llama_cpp_says(error: &Error, words: &str) {
     assert!(error.log().iter().any(|line| line.contains(words)), "{words:?} is not in: {:?}", error.log());

@@ -10,7 +10,7 @@ fn refused(params: &ContextParams) -> Error {
     Context::new(&load(Tiny::Llama), params).unwrap_err()
 }
 
-/// Asserts that a parameter is refused by its name and value, with these words for the range.
+/// Asserts that a parameter is refused with its name and value, and with these words for the range.
 #[track_caller]
 fn assert_invalid(params: &ContextParams, parameter: &str, value: &str, range: &str) {
     let error = refused(params);

@@ -1,4 +1,4 @@
-//! Cases that run in child processes, since they may hang or end their process.
+//! Cases that run in child processes, because they may hang or end the process.
 
 use std::env;
 use std::io::Read as _;
@@ -6,23 +6,23 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Names the case that a child runs.
+/// The variable with the case that a child runs.
 const CASE: &str = "LLAMA_CHILD_CASE";
 
-/// A child that takes longer hangs. Far more than any case takes, but for those under tools that make it many times slower.
+/// The time after which a child counts as hanging: far more than any case takes, also under tools that slow it down.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A name and what it does.
+/// A name, and the function of the case.
 pub(crate) type Case = (&'static str, fn());
 
-/// Runs the case that this process is told to run; nothing in the parent. To be called by a test named `child`.
+/// Runs the case that this process was started for; does nothing in the parent. Call it in a test named `child`.
 pub(crate) fn run(cases: &[Case]) {
     let Ok(wanted) = env::var(CASE) else { return };
     let (_, case) = cases.iter().find(|(name, _)| *name == wanted).unwrap();
     case();
 }
 
-/// Runs every case in a child of its own, and says which of them hang, panic or end the process.
+/// Runs every case in its own child, and reports the ones that hang, panic or end the process.
 #[track_caller]
 pub(crate) fn assert_all_end_well(cases: &[Case]) {
     let failed: Vec<String> = cases.iter().filter_map(|(name, _)| failure(name)).collect();

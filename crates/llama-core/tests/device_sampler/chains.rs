@@ -1,4 +1,4 @@
-//! What chains do on the device, beside what they do on the CPU.
+//! Chains on the device, compared with chains on the CPU.
 
 use std::cell::RefCell;
 
@@ -87,14 +87,14 @@ fn what_is_left_is_read_back() {
     assert_eq!(context.sample(prompt.len() - 1).unwrap(), token);
 }
 
-/// What a chain on the CPU leaves of a row.
+/// Returns the candidates that a chain on the CPU leaves of a row.
 fn applied(builder: SamplerChainBuilder, row: &[f32]) -> Vec<(Token, f32)> {
     let mut candidates = Candidates::from_logits(row);
     built(builder).apply(&mut candidates).unwrap();
     left(candidates.as_slice().iter().copied())
 }
 
-/// The candidates that are not masked, by token.
+/// Returns the unmasked candidates by token.
 fn left(candidates: impl Iterator<Item = Candidate>) -> Vec<(Token, f32)> {
     let mut left: Vec<_> = candidates
         .filter(|candidate| candidate.logit > f32::NEG_INFINITY)
@@ -142,7 +142,7 @@ fn samplers_without_a_device_go_on_where_the_others_ended() {
     }
 }
 
-/// A sampler that a device could run, with values of all kinds.
+/// Generates a sampler that a device could run, with values of all kinds.
 fn any_sampler(model: Model) -> impl Strategy<Value = Sampler> {
     let p = prop_oneof![Just(0.0_f32), Just(1.0), 0.0_f32..1.0];
     let keep = prop_oneof![9 => Just(1_usize), 1 => 0_usize..20];
@@ -171,7 +171,7 @@ fn any_sampler(model: Model) -> impl Strategy<Value = Sampler> {
     ]
 }
 
-/// Whatever the chain, it leaves on the device what it leaves on the CPU, and nothing asserts.
+/// Any chain leaves the same candidates on the device as on the CPU, without an assertion.
 #[test]
 fn random_chains_leave_what_they_leave_on_the_cpu() {
     let model = load(Tiny::Llama);
@@ -222,8 +222,8 @@ fn random_chains_leave_what_they_leave_on_the_cpu() {
     result.unwrap();
 }
 
-/// The same tokens, but for one at the edge of what is kept, and the same logits but for rounding, which a low temperature
-/// makes large.
+/// Asserts equal tokens, except for one at the edge of the kept ones, and equal logits except for rounding, which a
+/// low temperature magnifies.
 #[track_caller]
 fn assert_alike(found: &[(Token, f32)], expected: &[(Token, f32)]) {
     let logit_of = |all: &[(Token, f32)], token| all.iter().find(|it| it.0 == token).map(|it| it.1);

@@ -1,5 +1,5 @@
-//! Samplers that a context runs on the device of its output: what they select, what they leave, and what is refused.
-//! The device is the CPU here, through the same graphs.
+//! Samplers that a context runs on the device of its output: selected tokens, remaining candidates, and refusals. The
+//! device is the CPU here, with the same graphs.
 
 #[path = "../greedy/mod.rs"]
 mod greedy;
@@ -25,19 +25,19 @@ fn built(builder: SamplerChainBuilder) -> SamplerChain {
     builder.build().unwrap()
 }
 
-/// A context whose first sequence is sampled by a chain.
+/// Returns a context whose first sequence is sampled by a chain.
 fn sampling(model: &Model, builder: SamplerChainBuilder) -> Context {
     let mut context = Context::new(model, &params()).unwrap();
     assert!(context.set_sampler(SEQ, built(builder)).unwrap().is_none());
     context
 }
 
-/// The tokens that a context's own sampler goes on with after the prompt.
+/// Returns the tokens that a context's own sampler generates after the prompt.
 fn sampled_text(context: &mut Context, n: usize) -> Vec<Token> {
     generate(context, n, |context, index| context.sample(index).unwrap())
 }
 
-/// The tokens that a chain on the CPU goes on with after the prompt.
+/// Returns the tokens that a chain on the CPU generates after the prompt.
 fn cpu_text(model: &Model, builder: SamplerChainBuilder, n: usize) -> Vec<Token> {
     let mut chain = built(builder);
     let mut context = Context::new(model, &params()).unwrap();

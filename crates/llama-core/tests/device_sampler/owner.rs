@@ -1,4 +1,4 @@
-//! Who owns a sampler, and in which state it comes back.
+//! The ownership of samplers, and the state in which they are returned.
 
 use llama_core::{CandidatesMut, CustomSampler, LazyTriggers};
 
@@ -67,7 +67,7 @@ fn sampler_is_told_of_tokens_reset_and_replaced() {
     assert_eq!(context.sampler_mut(SEQ).unwrap().names(), ["+greedy"]);
 }
 
-/// Chains come and go between batches, at addresses that are used again.
+/// Sets and removes chains between batches, at reused addresses.
 #[test]
 fn context_outlives_chains_and_chains_models() {
     let model = load(Tiny::Llama);
@@ -141,7 +141,7 @@ fn panic_of_a_custom_sampler_leaves_the_context_usable() {
     assert_eq!(sampled_text(&mut context, 3), expected);
 }
 
-/// Its second sampler finds on the CPU that what follows the trigger does not fit.
+/// Uses a chain whose second sampler finds on the CPU that the text after the trigger does not fit.
 #[test]
 fn sampler_that_cannot_go_on_is_reset_replaced_or_dropped() {
     let model = load(Tiny::Llama);

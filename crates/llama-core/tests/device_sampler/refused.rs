@@ -1,10 +1,10 @@
-//! Several sequences, what a batch may ask for, and what is refused.
+//! Several sequences, the limits of batches, and refusals.
 
 use llama_core::PoolingType;
 
 use super::*;
 
-/// Prompts of different lengths, whose outputs a recurrent model computes in another order than that of the batch.
+/// Returns prompts of different lengths, whose outputs a recurrent model computes in another order than the batch's.
 fn batch_of_three(model: &Model) -> (Batch, Vec<(usize, i32)>) {
     let mut batch = Batch::new();
     let mut outputs = Vec::new();
@@ -45,7 +45,7 @@ fn sequences_have_their_own_samplers_or_none() {
     }
 }
 
-/// C keeps a note of the order of its rows, which it applies later, to arrays that there are only with samplers.
+/// Changes samplers while C still has to reorder its rows, in arrays that exist only with samplers.
 #[test]
 fn samplers_change_while_rows_wait_to_be_put_in_order() {
     let model = load(Tiny::Mamba);
@@ -97,7 +97,7 @@ fn several_results_of_a_sequence_are_sampled_in_order() {
     assert_eq!(all.n_samplers_for_device(&chain), 1);
 }
 
-/// As many as there can be, of everything: inputs of the graph, nodes, sequences.
+/// Uses the largest possible numbers of inputs of the graph, nodes and sequences.
 #[test]
 fn many_samplers_and_results_fit_into_the_graph() {
     let model = load(Tiny::Llama);

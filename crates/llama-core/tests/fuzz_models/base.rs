@@ -1,11 +1,11 @@
-//! Metadata of a small model of every architecture, before anything is changed.
+//! Metadata of a small unchanged model of every architecture.
 //!
-//! One table has a plausible value for each key that some architecture reads; keys that an architecture does not read do
-//! no harm. A second table has what some architectures need otherwise.
+//! One table has a plausible value for each key that some architecture reads; keys that an architecture does not read
+//! are harmless. A second table has different values for some architectures.
 
 use llama_gguf::{Metadata, Value};
 
-/// Tokens of the vocabulary, which has no texts.
+/// The number of tokens of the vocabulary, which has no texts.
 pub(crate) const N_VOCAB: u32 = 96;
 const N_EMBD: u32 = 64;
 const N_LAYER: u32 = 4;
@@ -14,7 +14,7 @@ const N_HEAD: u32 = 2;
 const HEAD: u32 = 32;
 const LAYERS: usize = N_LAYER as usize;
 
-/// Metadata that llama.cpp can make a model of the architecture of.
+/// Returns metadata from which llama.cpp can make a model of the architecture.
 pub(crate) fn metadata(architecture: &str) -> Metadata {
     let mut metadata = Metadata::new();
     metadata.set("general.architecture", architecture).set("tokenizer.ggml.model", "no_vocab");
@@ -175,7 +175,7 @@ fn lists() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Names of architectures, and their keys with other values than the tables above; `None` leaves a key out.
+/// Names of architectures with the keys whose values differ from the tables above; `None` leaves a key out.
 type Exception = (&'static [&'static str], Vec<(&'static str, Option<Value>)>);
 
 fn exceptions() -> Vec<Exception> {

@@ -1,4 +1,4 @@
-//! Numbered cases: each number is an architecture, a way to make the model, and what is wrong with it.
+//! Numbered cases: each number selects an architecture, a way to make the model, and its errors.
 
 use core::fmt;
 use std::path::Path;
@@ -11,45 +11,45 @@ use crate::tensors::{Tensor, data};
 use crate::tree_names::ARCHITECTURES;
 use crate::{base, metadata_changes, tensor_changes, tensors};
 
-/// How a model is made.
+/// The way in which a model is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// By `Model::from_metadata`: llama.cpp chooses names and shapes of the tensors.
+    /// `Model::from_metadata`: llama.cpp chooses names and shapes of the tensors.
     Metadata,
-    /// As a file, with the tensors that llama.cpp would choose, or some of them.
+    /// A file, with the tensors that llama.cpp would choose, or some of them.
     File,
 }
 
-/// A model that is to be tried.
+/// A model to try.
 pub(crate) struct Case {
     pub(crate) architecture: &'static str,
     pub(crate) source: Source,
     pub(crate) metadata: Metadata,
     pub(crate) tensors: Vec<Tensor>,
     pub(crate) loads_mtp: bool,
-    /// What differs from a model that should work.
+    /// The differences from a model that should work.
     pub(crate) changes: Vec<String>,
 }
 
-/// The first cases are models with nothing changed, made in both ways.
+/// Whether the case is an unchanged model. The first cases are, made in both ways.
 pub(crate) fn is_plain(number: u64) -> bool {
     number < 2 * ARCHITECTURES.len() as u64
 }
 
-/// What a case is of, without the work of making the rest.
+/// The description of a case, without the work of making its model.
 #[derive(Clone, Copy)]
 pub(crate) struct Named {
     pub(crate) architecture: &'static str,
     pub(crate) source: Source,
 }
 
-/// From this number on, each case leaves out one tensor of an unchanged model: of all layers, whatever its name.
+/// The first number of the cases that leave out one tensor of an unchanged model, in all layers.
 pub(crate) const WITHOUT: u64 = 1 << 32;
-/// More than the names of tensors that an architecture has, in both forms of fused ones.
+/// An upper bound for the number of tensor names of an architecture, in both forms of fused ones.
 pub(crate) const MAX_NAMES: u64 = 256;
 
 impl Named {
-    /// Neighbouring numbers are of different architectures.
+    /// Selects a case. Neighbouring numbers have different architectures.
     pub(crate) fn new(number: u64) -> Self {
         if let Some(number) = number.checked_sub(WITHOUT) {
             let index = usize::try_from(number / MAX_NAMES).unwrap();

@@ -1,4 +1,4 @@
-//! Child processes that try cases, and the journal that tells their parent how far they came.
+//! Child processes that try cases, and the journal that tells their parent about the progress.
 
 use core::ops::Range;
 use std::env;
@@ -13,20 +13,20 @@ use crate::case::{Case, is_plain};
 use crate::random::Random;
 use crate::trial::{self, Outcome};
 
-/// The cases of a child: the first one and the one after the last.
+/// The variable with the cases of a child: the first one and the one after the last.
 const CASES: &str = "LLAMA_FUZZ_CHILD";
-/// What each line of the journal begins with. The test harness writes lines as well.
+/// The beginning of each line of the journal, because the test harness writes lines too.
 const MARK: char = '\u{1e}';
-/// A child that says nothing for so long hangs. A case takes milliseconds.
+/// The silence after which a child counts as hanging. A case takes milliseconds.
 const SILENCE: Duration = Duration::from_secs(60);
-/// The most address space of a child in KiB, so that hostile sizes cannot take the machine's memory.
+/// The largest address space of a child in KiB, so that hostile sizes cannot exhaust the machine's memory.
 #[cfg(unix)]
 const ADDRESS_SPACE: u64 = 6 << 20;
 
-/// What became of a case.
+/// The outcome of a case.
 pub(crate) enum Ending {
     Outcome(Outcome, String),
-    /// The process ended, or said nothing any more; in which stage, and how.
+    /// The process ended or went silent, with the stage and the reason.
     Lost {
         hangs: bool,
         stage: String,
@@ -34,14 +34,14 @@ pub(crate) enum Ending {
     },
 }
 
-/// The cases that this process is to try, if it is a child.
+/// Returns the cases for this process if it is a child.
 pub(crate) fn cases() -> Option<Range<u64>> {
     let cases = env::var(CASES).ok()?;
     let (first, end) = cases.split_once("..").unwrap();
     Some(first.parse().unwrap()..end.parse().unwrap())
 }
 
-/// What a child does.
+/// Runs cases in a child process.
 pub(crate) fn run(cases: Range<u64>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
@@ -62,8 +62,8 @@ fn tell(number: u64, word: &str, text: &str) {
     out.flush().unwrap();
 }
 
-/// Tries the cases in a child and tells `each` what they are and what became of them. Returns the first case that was not tried: the one
-/// after the last, or after the one that ended the child.
+/// Tries the cases in a child and passes their descriptions and outcomes to `each`. Returns the first case that was
+/// not tried: the one after the last, or after the one that ended the child.
 pub(crate) fn try_all(cases: &Range<u64>, mut each: impl FnMut(u64, &str, Ending)) -> u64 {
     let mut errors = tempfile::tempfile().unwrap();
     let mut child = start(cases, &errors);
@@ -120,7 +120,7 @@ fn start(cases: &Range<u64>, errors: &File) -> Child {
     command.spawn().unwrap()
 }
 
-/// The lines that a child writes.
+/// Returns the lines that a child writes.
 fn journal(child: &mut Child) -> Receiver<String> {
     let output = BufReader::new(child.stdout.take().unwrap());
     let (sender, lines) = mpsc::channel();
@@ -137,7 +137,7 @@ fn parsed(line: &str) -> Option<(u64, &str, &str)> {
     Some((number.parse().ok()?, word, text))
 }
 
-/// The end of what a child wrote to its standard error.
+/// Returns the end of a child's standard error.
 fn tail(errors: &mut File) -> String {
     let mut text = Vec::new();
     errors.seek(SeekFrom::Start(0)).unwrap();

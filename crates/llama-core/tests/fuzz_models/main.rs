@@ -1,8 +1,8 @@
-//! Hostile models of every architecture: made of metadata, and as files, with numbers, types, shapes and tensors that are
-//! wrong. Each is loaded and computed with in a child process, which must not end.
+//! Hostile models of every architecture, made of metadata and as files, with wrong numbers, types, shapes and
+//! tensors. A child process loads each and computes with it, and must not end.
 //!
-//! `cargo xtask fuzz models` tries more of them. Every case has a number: `cargo xtask fuzz models --cases 1 --first number`
-//! tries one alone.
+//! `cargo xtask fuzz models` tries more of them. Every case has a number: `cargo xtask fuzz models --cases 1 --first
+//! number` tries it alone.
 
 mod base;
 mod case;
@@ -26,17 +26,17 @@ use std::time::{Duration, Instant};
 use report::Report;
 use tree_names::ARCHITECTURES;
 
-/// How many cases are tried, and by which number they begin.
+/// The variable with the number of cases, and its default.
 const COUNT: (&str, u64) = ("LLAMA_FUZZ_CASES", 2000);
 const FIRST: (&str, u64) = ("LLAMA_FUZZ_FIRST", 0);
-/// Try models that lack one tensor instead.
+/// The variable that selects models that lack one tensor instead.
 const MISSING: &str = "LLAMA_FUZZ_MISSING";
-/// How many children run at once; as many as processors by default.
+/// The variable with the number of concurrent children, by default the number of processors.
 const JOBS: &str = "LLAMA_FUZZ_JOBS";
-/// Cases of one child.
+/// The number of cases of one child.
 const SHARE: u64 = 1000;
 
-/// What a child does; nothing in the parent.
+/// Runs the work of a child; does nothing in the parent.
 #[test]
 fn child() {
     if let Some(cases) = child::cases() {
@@ -105,7 +105,7 @@ fn try_in_children(cases: &Range<u64>) -> Report {
     report.into_inner().unwrap()
 }
 
-/// A line every few seconds.
+/// Prints a line every few seconds.
 struct Progress {
     cases: u64,
     last: Mutex<Instant>,

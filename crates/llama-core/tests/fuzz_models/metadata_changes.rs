@@ -1,11 +1,11 @@
-//! What can be wrong with metadata.
+//! Makes metadata wrong.
 
 use llama_gguf::{Array, Metadata, Value};
 
 use crate::random::Random;
 use crate::tree_names::KEYS;
 
-/// Numbers around which something changes: sizes, limits of llama.cpp's arrays, the ends of the integers.
+/// Numbers at which behaviour changes: sizes, limits of llama.cpp's arrays, the ends of the integers.
 const NUMBERS: [u32; 34] = [
     0,
     1,
@@ -45,7 +45,7 @@ const NUMBERS: [u32; 34] = [
 const FLOATS: [f32; 12] =
     [0.0, -0.0, 1.0, -1.0, 1e-30, 1e30, -1e30, 0.5, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX];
 
-/// Changes something and says what.
+/// Changes metadata and describes the change.
 pub(crate) fn apply(random: &mut Random, architecture: &str, metadata: &mut Metadata) -> String {
     let key = key(random, architecture, metadata);
     let old = metadata.value(&key).cloned();
@@ -62,7 +62,7 @@ pub(crate) fn apply(random: &mut Random, architecture: &str, metadata: &mut Meta
     change
 }
 
-/// A key that the model has, mostly, or another that llama.cpp knows.
+/// Returns mostly a key of the model, or another that llama.cpp knows.
 fn key(random: &mut Random, architecture: &str, metadata: &Metadata) -> String {
     let prefix = format!("{architecture}.");
     let names = ["general.architecture", "tokenizer.ggml.model"];
@@ -82,7 +82,7 @@ fn number(random: &mut Random) -> u32 {
     }
 }
 
-/// A value like the old one.
+/// Returns a value similar to the old one.
 fn changed(random: &mut Random, old: &Value) -> Value {
     match old {
         Value::U32(old) => near(random, *old).into(),
@@ -105,7 +105,7 @@ fn near(random: &mut Random, old: u32) -> u32 {
     }
 }
 
-/// A list of another length, or with other elements.
+/// Returns a list of another length, or with other elements.
 fn list<T: Copy>(random: &mut Random, old: &[T], mut element: impl FnMut(&mut Random) -> T) -> Vec<T> {
     let mut list = old.to_vec();
     match random.below(6) {
@@ -125,7 +125,7 @@ fn list<T: Copy>(random: &mut Random, old: &[T], mut element: impl FnMut(&mut Ra
     list
 }
 
-/// A value of any type.
+/// Returns a value of any type.
 fn any(random: &mut Random) -> Value {
     let number = number(random);
     let length = random.pick(&[0, 1, 2, 3, 4, 4, 4, 5, 8, 512, 513]);

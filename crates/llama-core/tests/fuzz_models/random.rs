@@ -1,4 +1,4 @@
-//! Random choices that are the same for the same number.
+//! Random choices that depend only on a number.
 
 use rand_mt::Mt64;
 
@@ -10,7 +10,7 @@ impl Random {
         Self(Mt64::new(seed))
     }
 
-    /// A number below `end`, which is not 0.
+    /// Returns a number below `end`, which is not 0.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.0.next_u64() % end as u64).unwrap()
     }
@@ -19,7 +19,7 @@ impl Random {
         from[self.below(from.len())]
     }
 
-    /// Whether one of `times` comes true.
+    /// Returns true once in `times` calls on average.
     pub(crate) fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }

@@ -1,4 +1,4 @@
-//! What became of all cases, by architecture.
+//! Reports the outcomes of all cases by architecture.
 
 use core::fmt::Write as _;
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use crate::case::{Named, is_plain};
 use crate::child::Ending;
 use crate::trial::Outcome;
 
-/// How often each ending occurred.
+/// The number of occurrences of each outcome.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Counts {
     pub(crate) decoded: u64,
@@ -15,16 +15,16 @@ pub(crate) struct Counts {
     pub(crate) asserted: u64,
     pub(crate) signals: u64,
     pub(crate) hangs: u64,
-    /// Unchanged models that computed something.
+    /// The number of unchanged models that computed.
     pub(crate) plain: u64,
 }
 
-/// Counts, and descriptions of what must not happen.
+/// Counts, and descriptions of outcomes that must not happen.
 #[derive(Default)]
 pub(crate) struct Report {
     by_architecture: BTreeMap<&'static str, Counts>,
     pub(crate) faults: BTreeMap<u64, String>,
-    /// Why unchanged models were refused.
+    /// The reasons why unchanged models were refused.
     pub(crate) refused_plain: BTreeMap<u64, String>,
 }
 
@@ -68,12 +68,12 @@ impl Report {
         total
     }
 
-    /// The number of architectures of which an unchanged model computed something.
+    /// Returns the number of architectures whose unchanged model computed.
     pub(crate) fn plain_architectures(&self) -> usize {
         self.by_architecture.values().filter(|counts| counts.plain > 0).count()
     }
 
-    /// A table with a line for each architecture and one for all.
+    /// Returns a table with a line for each architecture and one for all.
     pub(crate) fn table(&self) -> String {
         let mut table =
             format!("{:18}  decoded  refused  asserted  signals  hangs  unchanged\n", "architecture");

@@ -1,4 +1,4 @@
-//! What can be wrong with tensors.
+//! Makes tensors wrong.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::random::Random;
 use crate::tensors::{Filling, Tensor};
 use crate::tree_names::ARCHITECTURES;
 
-/// Changes one of the tensors, which are not none, or those of its name in all layers, and says what.
+/// Changes one of the tensors, or those of its name in all layers, and describes the change. There must be a tensor.
 pub(crate) fn apply(random: &mut Random, source: Source, tensors: &mut Vec<Tensor>) -> String {
     let name = tensors[random.below(tensors.len())].name.clone();
     let everywhere = random.once_in(3);
@@ -46,7 +46,7 @@ pub(crate) fn apply(random: &mut Random, source: Source, tensors: &mut Vec<Tenso
     }
 }
 
-/// Leaves out all tensors of a kind, by the number of the kind, and says which.
+/// Leaves out all tensors of a kind, selected by number, and describes them.
 pub(crate) fn leave_out(tensors: &mut Vec<Tensor>, index: usize) -> String {
     let kinds: BTreeSet<String> = tensors.iter().map(|tensor| without_layer(&tensor.name)).collect();
     match kinds.iter().nth(index) {
@@ -61,7 +61,7 @@ pub(crate) fn leave_out(tensors: &mut Vec<Tensor>, index: usize) -> String {
     }
 }
 
-/// A name with the layer's number left out.
+/// Returns a name without the layer's number.
 fn without_layer(name: &str) -> String {
     let parts = name.split('.').map(|part| if part.parse::<u32>().is_ok() { "*" } else { part });
     parts.collect::<Vec<_>>().join(".")
@@ -82,7 +82,7 @@ fn reshaped(random: &mut Random, old: &[u64]) -> Vec<u64> {
     shape
 }
 
-/// Adds a tensor that another architecture has.
+/// Adds a tensor of another architecture.
 fn extra(random: &mut Random, tensors: &mut Vec<Tensor>) -> String {
     let other = crate::tensors::of(random.pick(ARCHITECTURES), 1);
     if other.is_empty() {

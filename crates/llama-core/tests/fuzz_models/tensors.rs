@@ -8,7 +8,7 @@ use llama_core::{Error, Model, ModelParams, TensorType};
 
 use crate::base;
 
-/// A tensor of a model that is to be written.
+/// A tensor to write.
 #[derive(Clone, Debug)]
 pub(crate) struct Tensor {
     pub(crate) name: String,
@@ -17,7 +17,7 @@ pub(crate) struct Tensor {
     pub(crate) filling: Filling,
 }
 
-/// What is in a tensor.
+/// The contents of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Filling {
     /// Small numbers around 0, or around 1 in norms.
@@ -30,12 +30,12 @@ pub(crate) enum Filling {
 }
 
 thread_local! {
-    /// The tensors of each architecture that was asked for.
+    /// The tensors of each requested architecture.
     static KNOWN: RefCell<HashMap<&'static str, Vec<Tensor>>> = RefCell::default();
 }
 
-/// The tensors of an architecture as llama.cpp makes them of unchanged metadata. In some rounds factors that few
-/// files have are left out, and the parts of fused tensors are there instead of these.
+/// Returns the tensors that llama.cpp makes of an architecture's unchanged metadata. In some rounds rare factors are
+/// left out, and fused tensors are replaced by their parts.
 pub(crate) fn of(architecture: &'static str, round: u64) -> Vec<Tensor> {
     let mut tensors = KNOWN
         .with_borrow_mut(|known| known.entry(architecture).or_insert_with(|| make(architecture)).clone());
@@ -66,7 +66,7 @@ fn make(architecture: &str) -> Vec<Tensor> {
     tensors
 }
 
-/// The parts of a fused tensor, or the tensor itself.
+/// Returns the parts of a fused tensor, or the tensor itself.
 fn divided(tensor: Tensor) -> Vec<Tensor> {
     let parts: &[&str] = if tensor.name.contains(".attn_qkv.") {
         &[".attn_q.", ".attn_k.", ".attn_v."]
@@ -122,7 +122,7 @@ fn numbers(name: &str, bytes: &mut [u8]) {
     }
 }
 
-/// Numbers around 0, and around 1.
+/// The patterns: numbers around 0, and around 1.
 static PATTERNS: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
     [0.0, 1.0].map(|mean| {
         let spread = |at: u16| f32::from(at.wrapping_mul(40_503) >> 8) / 128.0 - 1.0;

@@ -1,4 +1,4 @@
-//! What is done with a model, and how it ended.
+//! Tries a model and records the outcome.
 
 use std::path::Path;
 
@@ -9,14 +9,14 @@ use llama_core::{
 
 use crate::random::Random;
 
-/// How far a model came.
+/// The stage that a model reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It was loaded and computed something.
+    /// It was loaded and computed.
     Decoded,
     /// It was refused with an error.
     Refused,
-    /// An assertion failed while something was computed: contained on one thread, the end of the process on several.
+    /// An assertion failed during a computation: contained on one thread, the end of the process on several.
     Asserted,
 }
 
@@ -32,7 +32,7 @@ impl Outcome {
     }
 }
 
-/// Uses a model, telling `stage` what comes next. Returns the outcome and what there is to say about it.
+/// Uses a model and reports each stage to `stage`. Returns the outcome and a text about it.
 pub(crate) fn run(
     random: &mut Random,
     plain: bool,
@@ -63,7 +63,7 @@ fn save(model: &Model, folder: &Path) -> Result<(), Error> {
     model.save(folder.join("saved.gguf"))
 }
 
-/// Small contexts on one thread, where failed assertions are errors. Plain ones have nothing unusual.
+/// Returns the parameters of a small context on one thread, where failed assertions are errors. Plain ones are usual.
 fn params(random: &mut Random, plain: bool, model: &Model) -> Result<ContextParams, Error> {
     let mut params = ContextParams::default().n_ctx(64).n_batch(32).n_ubatch(32).n_threads(1);
     if model.kind()? == ModelKind::Encoder {
@@ -124,7 +124,7 @@ fn refused(stage: &str, error: &Error) -> (Outcome, String) {
     (outcome, describe(stage, error))
 }
 
-/// Whether a source file is one of those whose code runs on ggml's threads.
+/// Whether the code of a source file runs on ggml's threads.
 fn computes(file: &str) -> bool {
     file.replace('\\', "/").contains("/ggml-cpu/")
 }

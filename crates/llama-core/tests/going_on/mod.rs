@@ -1,4 +1,4 @@
-//! Contexts that have read something, and what they say next.
+//! Contexts that have read a text, and their continuations.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 use llama_core::{Batch, Context, ContextParams, FlashAttention, Model, Pos, SeqId, Token};
@@ -8,7 +8,7 @@ use crate::greedy::{SEQ, decode, difference, go_on, ids, logits_after, params, t
 
 const PROMPT: &str = "The quick brown fox jumps over the lazy dog and runs away from here";
 
-/// Every tiny model that generates.
+/// The tiny models that generate.
 pub(crate) const GENERATIVE: [Tiny; 8] = [
     Tiny::Llama,
     Tiny::LlamaQ8,
@@ -20,7 +20,7 @@ pub(crate) const GENERATIVE: [Tiny; 8] = [
     Tiny::T5,
 ];
 
-/// A context that has read a prompt of at most `length` tokens, and the tokens in its memory.
+/// Creates a context that has read a prompt of at most `length` tokens, and returns it with the tokens in its memory.
 pub(crate) fn started(model: &Model, params: &ContextParams, length: usize) -> (Context, Vec<Token>) {
     let mut context = Context::new(model, params).unwrap();
     let mut prompt = read_input(&mut context);
@@ -29,7 +29,7 @@ pub(crate) fn started(model: &Model, params: &ContextParams, length: usize) -> (
     (context, prompt)
 }
 
-/// What is decoded; encoders have read something before.
+/// Decodes the input and returns its tokens. Encoders have read a text before.
 pub(crate) fn read_input(context: &mut Context) -> Vec<Token> {
     let model = context.model().clone();
     let prompt = tokens(&model, PROMPT);
@@ -42,14 +42,14 @@ pub(crate) fn read_input(context: &mut Context) -> Vec<Token> {
     vec![start, prompt[0], prompt[1], prompt[2]]
 }
 
-/// A context as fresh as can be: an encoder's output is no part of a state.
+/// Creates a new context. An encoder's output is not part of a state.
 pub(crate) fn fresh(model: &Model, params: &ContextParams) -> Context {
     let mut context = Context::new(model, params).unwrap();
     read_input(&mut context);
     context
 }
 
-/// What a context says next: the logits after one more token, and the greedy text from there.
+/// The continuation of a context: the logits after one more token, and the greedy text from there.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Future {
     pub(crate) logits: Vec<f32>,
@@ -63,7 +63,7 @@ impl Future {
         Self { logits, text: ids(&go_on(context, seq_id, at + 1, next, 12)) }
     }
 
-    /// The same text, and logits as close as sums in another order are.
+    /// Asserts equal texts, and logits as close as sums in another order are.
     #[track_caller]
     pub(crate) fn assert_close(&self, other: &Self, what: impl std::fmt::Display) {
         assert_eq!(self.text, other.text, "{what}");
@@ -72,7 +72,7 @@ impl Future {
     }
 }
 
-/// Ways to lay the memory out.
+/// Returns the possible layouts of the memory.
 pub(crate) fn shapes(tiny: Tiny) -> Vec<ContextParams> {
     let mut shapes = vec![
         params(),

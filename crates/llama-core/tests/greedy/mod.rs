@@ -1,4 +1,4 @@
-//! Greedy decoding: the text of a model that takes its likeliest token every time.
+//! Greedy decoding: the text of a model that always takes its most likely token.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 use llama_core::{
@@ -16,7 +16,7 @@ pub(crate) fn load_smollm2() -> Model {
     Model::load(test_models::smollm2(), &ModelParams::default()).unwrap()
 }
 
-/// Parameters of a small context with one thread: tests run side by side.
+/// Returns the parameters of a small context with one thread, because tests run concurrently.
 pub(crate) fn params() -> ContextParams {
     ContextParams::default().n_ctx(256).n_threads(1)
 }
@@ -36,13 +36,13 @@ pub(crate) fn decode(context: &mut Context, tokens: &[Token], seq_id: SeqId, fir
     context.decode(&batch).unwrap();
 }
 
-/// The logits after tokens of one sequence.
+/// Computes the logits after tokens of one sequence.
 pub(crate) fn logits_after(context: &mut Context, tokens: &[Token], seq_id: SeqId, first: usize) -> Vec<f32> {
     decode(context, tokens, seq_id, first);
     context.logits(tokens.len() - 1).unwrap().to_vec()
 }
 
-/// The likeliest continuation of what was decoded up to `next`, of which `token` is the first.
+/// Returns the most likely continuation of the tokens decoded up to `next`. `token` is its first.
 pub(crate) fn go_on(
     context: &mut Context,
     seq_id: SeqId,
@@ -60,24 +60,24 @@ pub(crate) fn go_on(
     found
 }
 
-/// The `n` likeliest tokens after a prompt, in a sequence that has nothing in memory.
+/// Returns the `n` most likely tokens after a prompt, in an empty sequence.
 pub(crate) fn continuation(context: &mut Context, prompt: &[Token], seq_id: SeqId, n: usize) -> Vec<Token> {
     decode(context, prompt, seq_id, 0);
     let first = context.logits(prompt.len() - 1).unwrap().argmax();
     go_on(context, seq_id, prompt.len(), first, n)
 }
 
-/// The `n` likeliest tokens after a prompt, in a context of their own.
+/// Returns the `n` most likely tokens after a prompt, in a new context.
 pub(crate) fn fresh_continuation(model: &Model, prompt: &[Token], n: usize) -> Vec<Token> {
     continuation(&mut Context::new(model, &params()).unwrap(), prompt, SEQ, n)
 }
 
-/// The numbers of tokens.
+/// Returns the ids of tokens.
 pub(crate) fn ids(tokens: &[Token]) -> Vec<i32> {
     tokens.iter().map(|token| token.get()).collect()
 }
 
-/// The largest difference of two rows, in parts of the largest value of the first.
+/// Returns the largest difference of two rows, relative to the largest value of the first.
 pub(crate) fn difference(left: &[f32], right: &[f32]) -> f32 {
     assert_eq!(left.len(), right.len());
     assert!(left.iter().chain(right).all(|value| value.is_finite()));

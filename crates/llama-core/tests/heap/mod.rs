@@ -1,6 +1,6 @@
-//! The memory that the process has allocated and not freed, to the byte.
+//! The memory that the process has allocated and not freed, in bytes.
 //!
-//! Where the C library does not tell it nothing is compared: `resident` serves there, for large losses.
+//! Where the C library does not report it, nothing is compared; `resident` detects large leaks there.
 
 #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
 fn allocated_bytes() -> Option<usize> {
@@ -23,8 +23,8 @@ fn allocated_bytes() -> Option<usize> {
     None
 }
 
-/// Runs `round` so often, and asserts that in the end no more is allocated than before, but for `allowed` bytes in all.
-/// What allocators keep for later fills up in the first rounds; what is lost is lost in every try.
+/// Runs `round` this many times, and asserts that at the end no more is allocated than before, except for `allowed`
+/// bytes in total. The caches of allocators fill up in the first rounds; a real leak repeats in every try.
 #[track_caller]
 pub(crate) fn assert_returned(rounds: usize, allowed: usize, mut round: impl FnMut()) {
     let mut lost = 0;

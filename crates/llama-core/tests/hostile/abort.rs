@@ -41,7 +41,7 @@ fn set_flag(walk: &mut Walk, subjects: &mut Subjects) {
     });
 }
 
-/// That stop, and that panic, at every one of the first times that they are asked.
+/// Sets callbacks that stop or panic at each of their first calls.
 fn set_callback(walk: &mut Walk, subjects: &mut Subjects) {
     each_context(walk, subjects, |walk, context| {
         for after in [0, 1, 2, 7, 40, u32::MAX] {
@@ -72,7 +72,7 @@ fn set_callback(walk: &mut Walk, subjects: &mut Subjects) {
     });
 }
 
-/// Batches that may be stopped in their middle, and results of those that were.
+/// Computes batches that may be stopped, and reads their results.
 fn batches(walk: &mut Walk, context: &mut Context) {
     for _ in 0..2 {
         // It is the walk that fails with what is found, and not the thread.

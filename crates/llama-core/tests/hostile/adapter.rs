@@ -1,4 +1,4 @@
-//! LoRA adapters: files that are none, and contexts of other models.
+//! LoRA adapters: invalid files, and contexts of other models.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,14 +63,14 @@ fn llama(subjects: &mut Subjects) -> Model {
     subjects.models()[0].it.clone()
 }
 
-/// The adapters that can be loaded for the first model.
+/// Returns the adapters that can be loaded for the first model.
 fn all(subjects: &mut Subjects) -> Vec<LoraAdapter> {
     let model = llama(subjects);
     let files = [Tuned::Lora, Tuned::SecondLora, Tuned::ActivatedLora].map(Tuned::path);
     files.iter().map(|path| LoraAdapter::load(&model, path).unwrap()).collect()
 }
 
-/// Anything at any place of any file, by path or open.
+/// Loads from any offset of any file, by path or open.
 fn load_inside(
     walk: &mut Walk,
     subjects: &mut Subjects,
@@ -122,7 +122,7 @@ fn load(walk: &mut Walk, subjects: &mut Subjects) {
     }
 }
 
-/// Of this model and of others, with scales that are none, dropped while they are attached.
+/// Sets adapters of this model and of others, with invalid scales, dropped while they are attached.
 fn set(walk: &mut Walk, subjects: &mut Subjects) {
     let adapters = all(subjects);
     let [first, second, third] = &adapters[..] else { unreachable!() };

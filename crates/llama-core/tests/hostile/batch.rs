@@ -26,7 +26,7 @@ fn each_batch(walk: &mut Walk, mut with: impl FnMut(&mut Batch)) {
     }
 }
 
-/// Batches, most of which no context takes.
+/// Returns batches, most of which no context accepts.
 pub(crate) fn batches() -> Vec<(String, Batch)> {
     let mut cleared = three();
     cleared.clear();

@@ -38,7 +38,7 @@ pub(crate) const CASES: &[Case] = &[
     }),
 ];
 
-/// At every place, with every sampler, most of which do not fit there.
+/// Edits at every place, with every sampler, most of which do not fit there.
 fn edit(
     walk: &mut Walk,
     subjects: &mut Subjects,

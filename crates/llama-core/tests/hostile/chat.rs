@@ -1,4 +1,4 @@
-//! Chat templates of the common library, what they render and read, and JSON schemas.
+//! Chat templates of the common library, their prompts and answers, and JSON schemas.
 
 use std::time::Duration;
 
@@ -91,7 +91,6 @@ pub(crate) const CASES: &[Case] = &[
     }),
 ];
 
-/// Nothing, everything, and little of each. What stack the depth takes is reserved, not used.
 /// Renders a conversation within limits.
 fn render(walk: &mut Walk, limits: &TemplateLimits) {
     let options = json!({ "template": "{{ messages|tojson }}" }).to_string();
@@ -102,6 +101,7 @@ fn render(walk: &mut Walk, limits: &TemplateLimits) {
     });
 }
 
+/// Returns limits with the least and the most of each amount. The stack for the depth is reserved, not used.
 fn limits() -> Vec<TemplateLimits> {
     let all = || TemplateLimits::default();
     vec![
@@ -118,7 +118,7 @@ fn limits() -> Vec<TemplateLimits> {
     ]
 }
 
-/// JSON of every wrong kind, and what is none.
+/// Returns JSON of every wrong kind, and invalid JSON.
 fn all() -> Vec<String> {
     let mut all = texts();
     let json = [
@@ -153,7 +153,7 @@ const TEMPLATES: [&str; 5] = [
     "{{ raise_exception('no') }}",
 ];
 
-/// Requests that hold what nobody expects in each of their fields.
+/// Returns requests with unexpected values in each of their fields.
 fn requests() -> Vec<String> {
     let values = || {
         let texts = texts().into_iter().map(|text| json!(text));
@@ -270,7 +270,7 @@ fn each_turn(walk: &mut Walk, run: impl Fn(&mut Walk, &ChatTurn)) {
     });
 }
 
-/// The beginning of a text, for a step.
+/// Returns the beginning of a text, for a step.
 fn short(text: &str) -> String {
     format!("{text:.60}").escape_debug().to_string()
 }

@@ -1,4 +1,4 @@
-//! Child processes that run cases, and what their parent learns of them.
+//! Child processes that run cases, and their reports to the parent.
 
 use std::env;
 use std::fs::File;
@@ -8,33 +8,33 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Names the cases to run, one after the other with commas.
+/// The variable with the cases to run, separated by commas.
 const CASES: &str = "LLAMA_HOSTILE_CASES";
-/// What each line of a child to its parent begins with.
+/// The beginning of each line from a child to its parent.
 pub(crate) const MARK: char = '\u{1e}';
-/// The line at the end, with the number of steps.
+/// The last line, with the number of steps.
 pub(crate) const DONE: &str = "done";
-/// A child that says nothing for so long hangs. Far more than any step takes, but for those under tools that make it many
-/// times slower: these set a number of seconds.
+/// The silence after which a child counts as hanging: far more than any step takes. Tools that make steps many times
+/// slower set another number of seconds.
 const SILENCE: Duration = Duration::from_secs(120);
 const PATIENCE: &str = "LLAMA_HOSTILE_PATIENCE";
 
-/// How a child ended.
+/// The end of a child.
 pub(crate) enum Ending {
     Complete,
     Early { case: String, how: String },
 }
 
-/// What a child did.
+/// The report of a child.
 pub(crate) struct Report {
     pub(crate) ending: Ending,
     pub(crate) steps: u64,
     pub(crate) last_step: String,
-    /// What each case took.
+    /// The time of each case.
     pub(crate) times: Vec<(Duration, String)>,
 }
 
-/// The cases that this process is to run, if it is a child.
+/// Returns the cases for this process if it is a child.
 pub(crate) fn names() -> Option<Vec<String>> {
     let names = env::var(CASES).ok()?;
     Some(names.split(',').map(str::to_owned).collect())
@@ -60,7 +60,7 @@ pub(crate) fn run(names: &[&str]) -> Report {
     report
 }
 
-/// Reads what the child says until it ends, or kills it when it hangs.
+/// Reads the child's output until it ends, or kills it when it hangs.
 fn listen(child: &mut Child, first: &str) -> Report {
     let output = BufReader::new(child.stdout.take().unwrap());
     let (sender, lines) = mpsc::channel();
@@ -101,7 +101,7 @@ fn listen(child: &mut Child, first: &str) -> Report {
     Report { ending, steps, last_step, times }
 }
 
-/// The end of what the child wrote to its standard error.
+/// Returns the end of the child's standard error.
 fn tail(errors: &mut File) -> String {
     let mut text = Vec::new();
     errors.rewind().unwrap();

@@ -1,4 +1,4 @@
-//! Contexts made of contexts, and what is asked of one as a whole.
+//! Contexts made from contexts, and functions of a whole context.
 
 use llama_core::{AbortFlag, Context};
 
@@ -28,7 +28,7 @@ fn try_clone(walk: &mut Walk, subjects: &mut Subjects) {
     });
 }
 
-/// In use and not, twice, and stopped.
+/// Warms up contexts in use and new ones, twice, and stopped.
 fn warm_up(walk: &mut Walk, subjects: &mut Subjects) {
     each_context(walk, subjects, |walk, context| {
         let warm_up = |walk: &mut Walk, what, context: &mut Context| {

@@ -1,4 +1,4 @@
-//! Contexts, and what is read from them.
+//! Contexts and their results.
 
 use llama_core::{
     AttentionType, CacheType, Context, ContextParams, FlashAttention, PoolingType, SeqId, Token,
@@ -54,7 +54,7 @@ pub(crate) const CASES: &[Case] = &[
     ("Context::is_poisoned", |walk, subjects| plain(walk, subjects, |context| _ = format!("{context:?}"))),
 ];
 
-/// A function that cannot fail, also on a poisoned context.
+/// Calls a function that cannot fail, also on a poisoned context.
 pub(crate) fn plain(walk: &mut Walk, subjects: &mut Subjects, run: impl Fn(&mut Context)) {
     each_context(walk, subjects, |walk, context| walk.run("", || run(context)));
 }
@@ -63,7 +63,7 @@ fn small() -> ContextParams {
     ContextParams::default().n_ctx(256).n_threads(1)
 }
 
-/// Parameters that no model, or only some, can have.
+/// Returns parameters that no model, or only some, can have.
 pub(crate) fn odd_params() -> Vec<(String, ContextParams)> {
     let mut all = Vec::new();
     let mut add = |name: String, params: ContextParams| all.push((name, params));
@@ -90,7 +90,7 @@ pub(crate) fn odd_params() -> Vec<(String, ContextParams)> {
     all
 }
 
-/// Every type of keys and of values, and every combination of poolings with kinds of attention.
+/// Returns every type of keys and of values, and every combination of poolings with kinds of attention.
 fn odd_kinds() -> Vec<(String, ContextParams)> {
     let types = [
         CacheType::F32,
@@ -127,7 +127,7 @@ fn odd_kinds() -> Vec<(String, ContextParams)> {
     all
 }
 
-/// Threads wait for each other by spinning: more of them than processors would take minutes.
+/// Whether the context has at most as many threads as there are processors. More would spin for minutes.
 pub(crate) fn is_quick(context: &Context) -> bool {
     context.n_threads().max(context.n_threads_batch()) <= 2
 }
@@ -179,7 +179,7 @@ fn logits(walk: &mut Walk, subjects: &mut Subjects) {
     });
 }
 
-/// A row of logits, where there is one.
+/// Calls a function with a row of logits, if there is one.
 fn rows(walk: &mut Walk, subjects: &mut Subjects, with: impl Fn(&mut Walk, llama_core::Logits<'_>)) {
     each_context(walk, subjects, |walk, context| {
         if !walk.is_poisoned()
@@ -263,7 +263,7 @@ fn set_causal_attention(walk: &mut Walk, subjects: &mut Subjects) {
     });
 }
 
-/// Before a batch and after it.
+/// Reads everything before a batch and after it.
 fn read_everything(walk: &mut Walk, context: &mut Context) {
     if walk.is_poisoned() {
         return;

@@ -1,4 +1,4 @@
-//! Control vectors: files that are none, and contexts of other models.
+//! Control vectors: invalid files, and contexts of other models.
 
 use core::ops::Bound;
 use std::fs;
@@ -36,7 +36,7 @@ pub(crate) const CASES: &[Case] = &[
     }),
 ];
 
-/// Narrow and wide, short and long, of the tiny models' width and not.
+/// Returns narrow and wide, short and long vectors, some of the tiny models' width.
 fn all() -> Vec<ControlVector> {
     let of = |n_embd: u32, layers: usize, value| {
         ControlVector::from_slice(n_embd, &vec![value; n_embd as usize * layers]).unwrap()

@@ -1,5 +1,5 @@
-//! Samplers of one's own that do what they must not: leave what is no candidate, select what is not there, and panic in
-//! each of their functions.
+//! Custom samplers that misbehave: they leave an invalid candidate, select a missing one, and panic in each of their
+//! functions.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -70,7 +70,7 @@ pub(crate) const CASES: &[Case] = &[
     }),
 ];
 
-/// Does what it is given to candidates.
+/// Applies a function to the candidates.
 #[derive(Clone)]
 struct Applies<F>(F, bool);
 
@@ -88,7 +88,7 @@ impl<F: FnMut(&mut CandidatesMut<'_>) + Clone + Send + 'static> CustomSampler fo
     }
 }
 
-/// Rows, and what is sampled from them.
+/// Samples from rows.
 fn sample(walk: &mut Walk, what: &str, chain: &mut SamplerChain) {
     for row in [vec![0.0; 9], vec![0.5], F32.to_vec(), vec![f32::NEG_INFINITY; 3]] {
         let what = format!("{what}, {} of {}", row.len(), row[0]);
@@ -98,13 +98,13 @@ fn sample(walk: &mut Walk, what: &str, chain: &mut SamplerChain) {
     }
 }
 
-/// A call that may go on with a panic of the sampler.
+/// Makes a call that may resume a panic of the sampler.
 fn calls<T>(walk: &mut Walk, what: &str, call: impl FnOnce() -> Result<T, Error>) -> Option<T> {
     let result = walk.run(what, || catch_unwind(AssertUnwindSafe(call))).ok()?;
     walk.call(what, || result)
 }
 
-/// Alone, and before and after others.
+/// Tries the sampler alone, and before and after others.
 fn each(walk: &mut Walk, apply: impl FnMut(&mut CandidatesMut<'_>) + Clone + Send + 'static) {
     let alone = SamplerChain::builder().custom(Applies(apply.clone(), true));
     let first = SamplerChain::builder().custom(Applies(apply.clone(), false)).top_k(2).min_p(0.1).dist(1);
@@ -115,7 +115,7 @@ fn each(walk: &mut Walk, apply: impl FnMut(&mut CandidatesMut<'_>) + Clone + Sen
     }
 }
 
-/// Where a sampler panics.
+/// The function in which a sampler panics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum When {
     Apply,
@@ -127,10 +127,10 @@ enum When {
     IsSelecting,
 }
 
-/// Panics, and calls itself what C cannot write, and says something else each time that it is asked.
+/// Panics, has a name that C cannot write, and answers differently each time.
 struct Unruly {
     when: When,
-    /// How often it does not, of all clones together.
+    /// The number of calls before the panic, for all clones together.
     left: Arc<AtomicU32>,
     name: &'static str,
 }

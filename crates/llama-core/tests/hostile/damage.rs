@@ -1,9 +1,10 @@
-//! Bytes in the ways in which files and states go wrong.
+//! Damaged bytes of files and states.
 
-/// What numbers are replaced by.
+/// The replacements for numbers.
 const WORDS: [u32; 6] = [0, 1, i32::MAX as u32, 1 << 31, u32::MAX, u32::MAX - 1];
 
-/// Copies of what was good: cut off, longer, of zeros, and with every `step`th number of the first `front` bytes replaced.
+/// Returns changed copies of good bytes: cut off, longer, of zeros, and with every `step`th number of the first
+/// `front` bytes replaced.
 pub(crate) fn damaged(
     good: &[u8],
     front: usize,

@@ -1,4 +1,4 @@
-//! Samplers that contexts run: chains that should not be there, and sequences and results that are not.
+//! Samplers that contexts run: invalid chains, and missing sequences and results.
 
 use llama_core::{
     Context, ContextParams, DynamicTemperature, Penalties, Sampled, Sampler, SamplerChain,
@@ -108,7 +108,7 @@ fn indices() -> impl Iterator<Item = Option<usize>> {
     USIZE.into_iter().map(Some).chain([None])
 }
 
-/// Chains with values at the ends of what is allowed, in orders that a graph is not made with.
+/// Returns chains with values at the ends of their ranges, in orders from which no graph is made.
 fn builders() -> Vec<SamplerChainBuilder> {
     let penalties =
         |last_n, repeat| Sampler::Penalties(Penalties { last_n, repeat, frequency: -1e4, presence: 1e4 });
@@ -142,7 +142,7 @@ fn builders() -> Vec<SamplerChainBuilder> {
     builders.into_iter().enumerate().map(ended).collect()
 }
 
-/// Computes a batch from the beginning and samples from it, if the context does.
+/// Computes a batch from the beginning and samples from it, if the context samples.
 fn again(walk: &mut Walk, context: &mut Context) {
     if context.has_memory() {
         walk.call("clear", || context.memory().clear(false));
@@ -166,7 +166,7 @@ fn chain(nth: usize) -> SamplerChain {
     builder.dist(1).build().unwrap()
 }
 
-/// Every context, where that is possible with a sampler of its first sequence, and results of it.
+/// Calls a function with every context, with a sampler of its first sequence if possible, and its results.
 fn each_sampled(walk: &mut Walk, subjects: &mut Subjects, mut with: impl FnMut(&mut Walk, &mut Context)) {
     let mut nth = 0;
     each_context(walk, subjects, |walk, context| {
@@ -178,7 +178,7 @@ fn each_sampled(walk: &mut Walk, subjects: &mut Subjects, mut with: impl FnMut(&
     });
 }
 
-/// Two contexts whose first sequence has a sampler, for what does not depend on the model.
+/// Calls a function with two contexts whose first sequence has a sampler, for checks independent of the model.
 fn each_result(walk: &mut Walk, subjects: &mut Subjects, mut with: impl FnMut(&mut Walk, &mut Context)) {
     let Named { name, it } = &subjects.models()[0];
     walk.on(name, false);

@@ -21,7 +21,8 @@ pub(crate) const CASES: &[Case] = &[
     ("DeviceState::end", |walk, subjects| states(walk, subjects, |state| _ = state.end())),
 ];
 
-/// Of this context and of others, of sequences that are there and that are not, before and after others were kept.
+/// Restores states of this context and of others, of existing and missing sequences, before and after others were
+/// kept.
 fn restore(walk: &mut Walk, subjects: &mut Subjects) {
     let mut others: Vec<DeviceState> = Vec::new();
     each_context(walk, subjects, |walk, context| {

@@ -17,7 +17,7 @@ pub(crate) const CASES: &[Case] = &[
 const WIDTHS: [usize; 6] = [0, 1, 63, 64, 128, 100_000];
 const FIRST: [SeqId; 1] = [SeqId::new(0)];
 
-/// Decodes or encodes it, whatever is possible, after what is in memory or anew.
+/// Decodes or encodes the batch, whichever is possible, after the tokens in memory or from the beginning.
 fn compute(walk: &mut Walk, context: &mut Context, what: &str, batch: &Batch) {
     walk.call(format!("{what}, decoded"), || context.decode(batch));
     walk.call(format!("{what}, encoded"), || context.encode(batch));

@@ -1,4 +1,4 @@
-//! Models made in memory, of metadata and tensors that are none.
+//! Models made in memory from invalid metadata and tensors.
 
 use core::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +20,7 @@ pub(crate) const CASES: &[Case] = &[
     ("TensorView::elements", |walk, _| views(walk, |view| _ = view.elements())),
 ];
 
-/// What goes wrong in a tensor's bytes.
+/// An error in a tensor's bytes.
 #[derive(Debug)]
 struct Odd;
 
@@ -32,7 +32,7 @@ impl core::fmt::Display for Odd {
 
 impl core::error::Error for Odd {}
 
-/// Makes a model whose tensors are those of a file, as far as they have the size.
+/// Makes a model with a file's tensors, as far as their sizes match.
 fn make(
     parts: &Parts,
     metadata: &Metadata,
@@ -53,7 +53,7 @@ fn types(parts: &Parts) -> Vec<(String, TensorType)> {
     parts.tensors.iter().map(|tensor| (tensor.name.clone(), tensor.kind)).collect()
 }
 
-/// What could be made must work.
+/// Uses a model that could be made, which must work.
 fn use_it(walk: &mut Walk, what: &str, model: Option<Model>) {
     let Some(model) = model else { return };
     walk.call(format!("{what}, text"), || model.vocab().tokenize("<s> a \0", Default::default()));
@@ -115,7 +115,7 @@ fn odd_types(walk: &mut Walk, parts: &Parts) {
     }
 }
 
-/// Errors and panics at every tensor, and values that are no numbers.
+/// Tries errors and panics at every tensor, and values that are not numbers.
 fn odd_bytes(walk: &mut Walk, parts: &Parts) {
     let params = ModelParams::default();
     for after in 0..4 {

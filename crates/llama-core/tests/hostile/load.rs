@@ -1,4 +1,4 @@
-//! Models that are parts of files, and in several; and what writes them.
+//! Models inside files and in several files, and writing models.
 
 use std::fs::{self, File, OpenOptions};
 use std::path::PathBuf;
@@ -71,7 +71,7 @@ fn numbers(walk: &mut Walk, mut with: impl FnMut(&mut Walk, &str, u32, u32)) {
     }
 }
 
-/// What could be loaded must work.
+/// Uses a model that could be loaded, which must work.
 fn use_it(walk: &mut Walk, what: &str, model: Option<Model>) {
     let Some(model) = model else { return };
     let params = ContextParams::default().n_ctx(256).n_threads(1);
@@ -80,7 +80,7 @@ fn use_it(walk: &mut Walk, what: &str, model: Option<Model>) {
     }
 }
 
-/// At offsets where no model begins, and where one does with something behind it.
+/// Loads at offsets where no model begins, and where one is followed by other bytes.
 fn embedded(walk: &mut Walk, load: impl Fn(PathBuf, u64, &ModelParams) -> llama_core::Result<Model>) {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("larger");
@@ -145,7 +145,7 @@ fn load_splits(walk: &mut Walk, _: &mut Subjects) {
     damaged_splits(walk);
 }
 
-/// Parts that say other things of themselves.
+/// Loads parts that contradict their files.
 fn damaged_splits(walk: &mut Walk) {
     use llama_gguf::{Split, Value};
     let values = [Value::U16(0), Value::U16(7), Value::U16(u16::MAX), Value::I32(-1), Value::U32(3)];
@@ -168,7 +168,7 @@ fn damaged_splits(walk: &mut Walk) {
     }
 }
 
-/// To where nothing can be written, and models that cannot be.
+/// Saves to places that cannot be written, and models that cannot be saved.
 fn save(walk: &mut Walk, subjects: &mut Subjects) {
     let folder = TempDir::new().unwrap();
     let target = folder.path().join("saved");

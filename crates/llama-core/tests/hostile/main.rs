@@ -1,26 +1,27 @@
-//! Walks every safe public function of llama-core with hostile arguments: negative, huge, empty, NaN, NUL bytes, the wrong
-//! kind of model, objects whose earlier call failed. Nothing may end the process, hang, panic, or reach an assertion
-//! inside llama.cpp.
+//! Walks every safe public function of llama-core with hostile arguments: negative, huge, empty, NaN, NUL bytes, the
+//! wrong kind of model, objects whose earlier call failed. No call may end the process, hang, panic, or reach an
+//! assertion inside llama.cpp.
 //!
-//! The cases run in child processes: this very program, told by a variable which cases to run. A child says what it is
-//! about to do, so that the last word of one that ends early, or says nothing for long, is what it ended of.
+//! The cases run in child processes: this program, with a variable that lists the cases. A child announces each step,
+//! so that the last line of a child that ends early or hangs names the step that caused it.
 //!
 //! # Adding a case
 //!
-//! `cargo xtask tidy` compares the lists of cases, `CASES` in each file, with the functions of the crate. A new function
-//! needs a new line in the list of its file: its name, as `Type::function`, and what tries it. Most are one of these:
+//! `cargo xtask tidy` compares the lists of cases, `CASES` in each file, with the functions of the crate. A new
+//! function needs a line in the list of its file: its name, as `Type::function`, and the function that tries it. Most
+//! use one of these:
 //!
-//! - [`subjects::each_context`] or [`subjects::each_model`] hands over contexts and models of every kind, some of which are
-//!   poisoned; the arguments are those of `values.rs`, `damage.rs` (bytes cut off and changed) and `parts.rs` (GGUF files
+//! - [`subjects::each_context`] or [`subjects::each_model`] passes contexts and models of every kind, some of them
+//!   poisoned. Arguments come from `values.rs`, `damage.rs` (bytes cut off and changed) and `parts.rs` (GGUF files
 //!   with other metadata and tensors).
-//! - What may fail goes through [`walk::Walk::call`], which refuses errors that a check in Rust should have come before,
-//!   and calls that work on what is poisoned; what may not goes through [`walk::Walk::run`]. Say in the first argument
-//!   what is tried: it is what a failure is reported with.
-//! - What was made, loaded or restored of hostile arguments is used: decode a batch with it.
-//! - Leave a context as it was (settings, adapters, callbacks), for the cases after it.
+//! - Use [`walk::Walk::call`] for a call that may fail. It refuses errors that a check in Rust should have prevented,
+//!   and calls that succeed on a poisoned object. Use [`walk::Walk::run`] for a call that may not fail. Describe the
+//!   call in the first argument; a failure is reported with it.
+//! - Use every object that was made, loaded or restored from hostile arguments: decode a batch with it.
+//! - Restore the context (settings, adapters, callbacks) for the cases after it.
 //!
-//! One case alone, in this process: `LLAMA_HOSTILE_CASES=Model::load cargo test -p llama-core --test hostile -- child
-//! --exact --nocapture`. The whole walk should stay below a minute on one core; it prints what took longest.
+//! To run one case alone, in this process: `LLAMA_HOSTILE_CASES=Model::load cargo test -p llama-core --test hostile
+//! -- child --exact --nocapture`. The whole walk should stay below a minute on one core; it prints the slowest cases.
 
 mod abort;
 mod adapter;
@@ -69,7 +70,7 @@ use child::Ending;
 use subjects::Subjects;
 use walk::Walk;
 
-/// A function's name, and what tries it.
+/// A function's name, and the function that tries it.
 type Case = (&'static str, fn(&mut Walk, &mut Subjects));
 
 fn cases() -> Vec<Case> {
@@ -116,7 +117,7 @@ fn no_function_is_named_twice() {
     assert_eq!(names.len(), cases.len());
 }
 
-/// What a child does; nothing in the parent.
+/// Runs the work of a child; does nothing in the parent.
 #[test]
 fn child() {
     let Some(names) = child::names() else { return };

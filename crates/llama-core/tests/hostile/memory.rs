@@ -33,7 +33,7 @@ pub(crate) const CASES: &[Case] = &[
     }),
 ];
 
-/// A few sequences: one that is there, one that may be, and ones that are not.
+/// Sequence ids: one that exists, one that may exist, and ones that do not.
 const SEQUENCES: [i32; 5] = [0, 3, -1, 256, i32::MAX];
 
 fn clear(walk: &mut Walk, subjects: &mut Subjects) {
@@ -107,7 +107,7 @@ fn seq_div(walk: &mut Walk, subjects: &mut Subjects) {
     });
 }
 
-/// What was changed is applied with the next batch.
+/// Decodes a batch, which applies the changes.
 pub(crate) fn go_on(walk: &mut Walk, context: &mut llama_core::Context) {
     if walk.is_poisoned() {
         return;

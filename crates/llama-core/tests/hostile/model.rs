@@ -1,4 +1,4 @@
-//! Models: files that are none, and what is read from those that are.
+//! Models: invalid files, and the properties of valid ones.
 
 use core::ops::ControlFlow;
 use std::path::PathBuf;
@@ -89,12 +89,12 @@ pub(crate) const CASES: &[Case] = &[
     ("Model::is_diffusion", |walk, subjects| plain(walk, subjects, |model| _ = model.is_diffusion())),
 ];
 
-/// A function that cannot fail, also on a vocabulary without weights.
+/// Calls a function that cannot fail, also on a vocabulary without weights.
 fn plain(walk: &mut Walk, subjects: &mut Subjects, run: impl Fn(&Model)) {
     each_model(walk, subjects, |walk, model| walk.run("", || run(model)));
 }
 
-/// Paths to what is no model: nothing, folders, devices, other files, models with a part missing or changed.
+/// Returns paths without a model: missing, folders, devices, other files, models with a part missing or changed.
 fn paths(folder: &TempDir) -> Vec<PathBuf> {
     let mut paths = values::paths();
     let mut write = |bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! Model parameters beyond numbers and switches, which are checked when a model is loaded.
+//! Model parameters other than numbers and switches, which are checked when a model is loaded.
 
 use llama_core::{
     Context, ContextParams, KvValue, LazyMode, LoadMode, Model, ModelParams, TensorPlace, devices,
@@ -57,7 +57,7 @@ pub(crate) const CASES: &[Case] = &[
 
 const SOME: [Tiny; 3] = [Tiny::Qwen3Moe, Tiny::Jamba, Tiny::Bert];
 
-/// What could be loaded must work.
+/// Uses a model that could be loaded, which must work.
 fn use_it(walk: &mut Walk, what: &str, tiny: Tiny, params: &ModelParams) {
     let Some(model) = walk.call(what, || Model::load(tiny.path(), params)) else { return };
     walk.call(format!("{what}, text"), || model.vocab().tokenize("<s> a \0", Default::default()));
@@ -113,7 +113,7 @@ fn tensor_override(walk: &mut Walk, _: &mut Subjects) {
     load(walk, "many", &many);
 }
 
-/// Every number of a model set to what it cannot be, and keys and texts that C has no room for.
+/// Sets every number of a model to invalid values, and keys and texts that are too long for C.
 fn kv_override(walk: &mut Walk, _: &mut Subjects) {
     for text in texts() {
         let what = format!("{:?} of {}", text.chars().next(), text.len());
@@ -150,7 +150,7 @@ fn kv_override(walk: &mut Walk, _: &mut Subjects) {
     }
 }
 
-/// Numbers that most architectures may have.
+/// Numbers that most architectures can have.
 const NUMBERS: [&str; 8] = [
     "rope.dimension_count",
     "rope.dimension_count_swa",
@@ -162,7 +162,7 @@ const NUMBERS: [&str; 8] = [
     "pooling_type",
 ];
 
-/// Of the type that the key has, so that llama.cpp takes them.
+/// Returns odd values of the key's own type, so that llama.cpp accepts them.
 fn odd_values(value: &llama_gguf::Value) -> Vec<KvValue> {
     use llama_gguf::Value;
     match value {

@@ -1,4 +1,4 @@
-//! Observers: that read everything, stop at every moment, and panic.
+//! Observers that read everything, stop at every moment, and panic.
 
 use core::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,7 +36,7 @@ fn small() -> ContextParams {
     ContextParams::default().n_ctx(256).n_threads(1)
 }
 
-/// Makes contexts that are observed, and computes a batch in each.
+/// Creates observed contexts and computes a batch in each.
 fn observed<O: Observer>(walk: &mut Walk, subjects: &mut Subjects, what: &str, make: impl Fn() -> O) {
     let models: Vec<(String, Model)> =
         subjects.whole_models().map(|model| (model.name.clone(), model.it.clone())).collect();
@@ -51,7 +51,7 @@ fn observed<O: Observer>(walk: &mut Walk, subjects: &mut Subjects, what: &str, m
     }
 }
 
-/// Batches that may be stopped, and results of those that were.
+/// Computes batches that may be stopped, and reads their results.
 fn batches(walk: &mut Walk, context: &mut Context) {
     for _ in 0..2 {
         let filled = walk.run("a batch", || catch_unwind(AssertUnwindSafe(|| try_fill(context))));
@@ -60,7 +60,7 @@ fn batches(walk: &mut Walk, context: &mut Context) {
     }
 }
 
-/// Looks at what is known before the computation.
+/// Reads the information that is known before the computation.
 struct Infos(fn(&TensorInfo<'_>));
 
 impl Observer for Infos {
@@ -87,7 +87,7 @@ fn datas(walk: &mut Walk, subjects: &mut Subjects, with: fn(&TensorData<'_>)) {
     });
 }
 
-/// Counts what it is asked and shown over all computations, and stops or panics at a number.
+/// Counts its calls over all computations, and stops or panics at a number.
 #[derive(Clone)]
 struct Until {
     wants: u32,

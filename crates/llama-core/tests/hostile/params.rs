@@ -113,7 +113,7 @@ const LOAD_MODES: [LoadMode; 6] = [
     LoadMode::DirectIo,
 ];
 
-/// Sets it, twice, makes contexts, and computes with those that can be made.
+/// Sets a parameter twice, creates contexts, and computes with those that can be created.
 fn each<T: Copy + core::fmt::Debug>(
     walk: &mut Walk,
     subjects: &mut Subjects,
@@ -134,7 +134,7 @@ fn each<T: Copy + core::fmt::Debug>(
     }
 }
 
-/// With the scaling that it is for.
+/// Sets a parameter together with its scaling.
 fn yarn(walk: &mut Walk, subjects: &mut Subjects, set: fn(ContextParams, f32) -> ContextParams) {
     // Of models of their own, since such a context changes what the model says of itself.
     for tiny in [Tiny::Llama, Tiny::Jamba, Tiny::Gemma3] {
@@ -156,7 +156,7 @@ fn yarn(walk: &mut Walk, subjects: &mut Subjects, set: fn(ContextParams, f32) ->
     each(walk, subjects, &F32, set);
 }
 
-/// Without those that would really take the memory.
+/// Leaves out the numbers that would really take the memory.
 fn numbers(walk: &mut Walk, subjects: &mut Subjects, set: fn(ContextParams, u32) -> ContextParams) {
     let good = |value: &u32| *value < 1 << 20 || *value > i32::MAX as u32;
     let values: Vec<u32> = U32.into_iter().filter(good).collect();

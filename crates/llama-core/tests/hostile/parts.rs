@@ -2,14 +2,14 @@
 
 use llama_gguf::{Array, Gguf, Metadata, TensorType, Value, Writer};
 
-/// A file taken apart.
+/// The parts of a file.
 #[derive(Clone)]
 pub(crate) struct Parts {
     pub(crate) metadata: Metadata,
     pub(crate) tensors: Vec<Tensor>,
 }
 
-/// A tensor of it.
+/// A tensor of the file.
 #[derive(Clone)]
 pub(crate) struct Tensor {
     pub(crate) name: String,
@@ -29,7 +29,7 @@ impl Parts {
         Self { metadata: gguf.metadata().clone(), tensors: tensors.collect() }
     }
 
-    /// The file, if there can be one.
+    /// Returns the file, if it can be written.
     fn bytes(self) -> Option<Vec<u8>> {
         let mut writer = Writer::new();
         *writer.metadata_mut() = self.metadata;
@@ -42,7 +42,7 @@ impl Parts {
     }
 }
 
-/// Values of every type, none of which is the right one.
+/// Returns values of every type, all of them wrong.
 pub(crate) fn odd_values() -> Vec<Value> {
     vec![
         Value::U32(0),
@@ -60,7 +60,7 @@ pub(crate) fn odd_values() -> Vec<Value> {
     ]
 }
 
-/// The file with each piece of metadata gone, and with other values.
+/// Returns the file without each piece of metadata, and with other values.
 pub(crate) fn metadata_changed(parts: &Parts) -> impl Iterator<Item = (String, Metadata)> + '_ {
     let keys = parts.metadata.iter().map(|(key, _)| key.clone());
     keys.flat_map(move |key| {
@@ -79,7 +79,7 @@ pub(crate) fn metadata_changed(parts: &Parts) -> impl Iterator<Item = (String, M
     })
 }
 
-/// The file with each tensor gone, doubled, and of other names, types, shapes and values.
+/// Returns the file without each tensor, with duplicates, and with other names, types, shapes and values.
 pub(crate) fn tensors_changed(parts: &Parts) -> Vec<(String, Parts)> {
     let mut all = Vec::new();
     for index in 0..parts.tensors.len() {
@@ -137,7 +137,7 @@ pub(crate) fn tensors_changed(parts: &Parts) -> Vec<(String, Parts)> {
     all
 }
 
-/// All files that a file can be changed into.
+/// Returns all changed versions of a file.
 pub(crate) fn changed(good: &[u8]) -> Vec<(String, Vec<u8>)> {
     let parts = Parts::of(good);
     let metadata = metadata_changed(&parts)

@@ -1,4 +1,4 @@
-//! Plans: of sources that are no models, and of parameters that nothing can have.
+//! Plans of invalid sources and of impossible parameters.
 
 use llama_core::{ContextParams, LoadPlan, Model, ModelParams, ModelSource};
 use test_models::{Tiny, Tuned};
@@ -43,7 +43,7 @@ pub(crate) const CASES: &[Case] = &[
     }),
 ];
 
-/// Contexts of sizes that can only be planned.
+/// Returns contexts of sizes that can only be planned.
 fn sizes() -> Vec<ContextParams> {
     U32.into_iter()
         .flat_map(|n| {

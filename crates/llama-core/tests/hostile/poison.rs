@@ -1,7 +1,6 @@
 //! Makes a call of safe code fail inside llama.cpp, which safe code alone cannot do.
 //!
-//! llama.cpp logs what it does from inside its calls, by way of a function that anybody can set: one that fails an
-//! assertion.
+//! llama.cpp logs from inside its calls, through a function that anybody can set: this one fails an assertion.
 
 use core::cell::Cell;
 use core::ffi::{c_char, c_void};
@@ -15,10 +14,10 @@ thread_local! {
     static ARMED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// llama-core's own function and what it is given.
+/// llama-core's own function with its argument.
 struct Original(llama_sys::ggml_log_callback, *mut c_void);
 
-// SAFETY: the pointer is that of llama-core, which gives none, and is only handed on.
+// SAFETY: the pointer is llama-core's, which passes none, and it is only handed on.
 unsafe impl Send for Original {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for Original {}
@@ -50,9 +49,9 @@ fn install() {
     });
 }
 
-/// Leaves the context as an assertion that fails in the middle of a batch leaves it.
+/// Leaves the context as a failed assertion in the middle of a batch leaves it.
 ///
-/// After a change of what is computed, llama.cpp lays out its buffers anew in the next batch, and logs that
+/// After the computation has changed, llama.cpp lays out its buffers again in the next batch, and logs it
 /// (llama-context.cpp, `sched_reserve`).
 pub(crate) fn poison(context: &mut Context) {
     install();
@@ -65,9 +64,9 @@ pub(crate) fn poison(context: &mut Context) {
     assert!(context.is_poisoned());
 }
 
-/// Leaves a chain as an assertion that fails while it accepts a token leaves it.
+/// Leaves a chain as a failed assertion leaves it while it accepts a token.
 ///
-/// The token is the trigger of a lazy grammar, of which llama.cpp logs that it was found (llama-grammar.cpp,
+/// The token is the trigger of a lazy grammar, and llama.cpp logs that it was found (llama-grammar.cpp,
 /// `llama_grammar_accept_impl`).
 pub(crate) fn poison_chain(chain: &mut SamplerChain, trigger: Token) {
     install();

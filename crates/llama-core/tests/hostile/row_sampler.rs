@@ -1,4 +1,4 @@
-//! Samplers for rows that cannot be, and on rows that cannot be sampled from.
+//! Impossible samplers for rows, and rows that cannot be sampled from.
 
 use llama_core::{
     AnySampler, Choice, ParameterRange, Penalties, RowSampler, RowSamplerPool, Sampler, SamplerChain,
@@ -152,7 +152,7 @@ pub(crate) const CASES: &[Case] = &[
     }),
 ];
 
-/// Rows of every kind, and some that are long enough not to be made an array of at once.
+/// Returns rows of every kind, some of them too long for one array.
 fn all_rows() -> Vec<Vec<f32>> {
     let mut all = rows();
     for value in F32 {

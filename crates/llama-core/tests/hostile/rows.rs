@@ -1,4 +1,4 @@
-//! All rows of a batch's results, and what is computed of them.
+//! All rows of a batch's results, and computations on them.
 
 use llama_core::{
     Batch, Context, Logits, LogitsProcessor, LogitsProcessors, Pos, SamplerChain, SeqId, Token, normalize_l2,
@@ -112,7 +112,7 @@ pub(crate) const CASES: &[Case] = &[
     }),
 ];
 
-/// The results of every token, which batches do not give otherwise.
+/// Computes the results of every token, which batches do not give otherwise.
 fn fill_all(context: &mut Context, positions: [i32; 3]) {
     let mut batch = Batch::new();
     for pos in positions {
@@ -121,7 +121,7 @@ fn fill_all(context: &mut Context, positions: [i32; 3]) {
     let _ = context.decode(&batch);
 }
 
-/// Samples from what a processor has left.
+/// Samples from the row that a processor has changed.
 fn sample(walk: &mut Walk, context: &mut Context) {
     let mut chain = SamplerChain::builder().top_k(200).top_p(0.9).dist(1).build().unwrap();
     for index in 0..3 {

@@ -1,4 +1,4 @@
-//! Samplers: chains that cannot be, and chains on rows that cannot be sampled from.
+//! Samplers: impossible chains, and chains on rows that cannot be sampled from.
 
 use llama_core::{
     AdaptiveP, Candidates, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Model,
@@ -142,7 +142,7 @@ pub(crate) const CASES: &[Case] = &[
     ("Candidates::selected", |walk, _| each_candidates(walk, |it| assert!(it.selected().is_none()))),
 ];
 
-/// Builds a chain; when that works, it samples from rows of every kind.
+/// Builds a chain, and if it can be built, samples from rows of every kind.
 fn check(
     walk: &mut Walk,
     what: impl core::fmt::Display,
@@ -167,7 +167,7 @@ fn triples(mut with: impl FnMut(f32, f32, f32)) {
     }
 }
 
-/// Rows of logits: none, few, as many as the tiny models have, and such that are no numbers.
+/// Returns rows of logits: empty, short, as long as the tiny models' vocabularies, and without numbers.
 pub(crate) fn rows() -> Vec<Vec<f32>> {
     let mut rows = vec![vec![], F32.to_vec()];
     for n in [1, 2, 404, 507] {
@@ -197,7 +197,7 @@ fn push(walk: &mut Walk, subjects: &mut Subjects) {
     }
 }
 
-/// One of each sampler, with values at their limits.
+/// Returns one of each sampler, with values at their limits.
 pub(crate) fn samplers(model: &Model) -> Vec<Sampler> {
     let model = model.clone();
     let grammar = "root ::= [a-z]+".to_owned();
@@ -287,7 +287,7 @@ fn logit_bias(walk: &mut Walk, subjects: &mut Subjects) {
     });
 }
 
-/// Grammars that are none, and ones that take long or lead nowhere.
+/// Returns invalid grammars, and ones that take long or lead nowhere.
 fn grammars() -> Vec<String> {
     let mut grammars = texts();
     grammars.extend(
@@ -341,7 +341,7 @@ fn grammar_lazy(walk: &mut Walk, subjects: &mut Subjects) {
     }
 }
 
-/// Chains of every selecting sampler, some that know their vocabulary, one that is poisoned.
+/// Returns chains of every selecting sampler, some that know their vocabulary, one of them poisoned.
 fn chains(subjects: &mut Subjects) -> Vec<Named<SamplerChain>> {
     let model = subjects.models()[0].it.clone();
     let build = |name: &str, builder: SamplerChainBuilder| Named {
@@ -389,7 +389,7 @@ pub(crate) fn each_chain(
     }
 }
 
-/// A function that cannot fail, also on a poisoned chain.
+/// Calls a function that cannot fail, also on a poisoned chain.
 fn plain(walk: &mut Walk, subjects: &mut Subjects, run: impl Fn(&mut SamplerChain)) {
     each_chain(walk, subjects, |walk, chain| walk.run("", || run(chain)));
 }
@@ -424,7 +424,7 @@ fn sample_logits(walk: &mut Walk, subjects: &mut Subjects) {
     });
 }
 
-/// Candidates that cannot be chosen from, among others.
+/// Returns candidates, some of which cannot be chosen from.
 fn candidates() -> Vec<Candidates> {
     let mut all: Vec<Candidates> = rows().iter().map(|row| Candidates::from_logits(row)).collect();
     for id in I32 {

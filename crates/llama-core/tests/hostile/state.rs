@@ -1,4 +1,4 @@
-//! States in memory: of all sequences, and of one.
+//! States in memory, of all sequences and of one.
 
 use llama_core::{Context, SeqId, StatePart};
 
@@ -35,7 +35,7 @@ pub(crate) const CASES: &[Case] = &[
 
 pub(crate) const PARTS: [StatePart; 2] = [StatePart::All, StatePart::Partial];
 
-/// Every part of every sequence, most of which there is none of.
+/// Calls a function with every part of every sequence, most of which do not exist.
 pub(crate) fn each_sequence(
     walk: &mut Walk,
     subjects: &mut Subjects,
@@ -62,7 +62,7 @@ fn state_data(walk: &mut Walk, subjects: &mut Subjects) {
     });
 }
 
-/// Tries something while llama.cpp has yet to move positions and to copy sequences.
+/// Calls a function while llama.cpp has yet to move positions and to copy sequences.
 fn moved(walk: &mut Walk, context: &mut Context, with: impl FnOnce(&mut Walk, &mut Context)) {
     if walk.is_poisoned() || !context.has_memory() {
         return;
@@ -73,7 +73,7 @@ fn moved(walk: &mut Walk, context: &mut Context, with: impl FnOnce(&mut Walk, &m
     go_on(walk, context);
 }
 
-/// The state of a context, none of one that is poisoned.
+/// Returns the state of a context, empty for a poisoned one.
 fn own_state(context: &mut Context) -> Vec<u8> {
     let mut own = Vec::new();
     let _ = context.state_data(&mut own);

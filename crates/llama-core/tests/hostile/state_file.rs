@@ -1,4 +1,4 @@
-//! States in files: those of this crate, and llama.cpp's own.
+//! State files of this crate, and llama.cpp's own.
 
 use std::fs;
 use std::path::Path;
@@ -82,8 +82,8 @@ pub(crate) const CASES: &[Case] = &[
     ("StateInfo::state_size", |walk, subjects| infos(walk, subjects, |info| _ = info.state_size())),
 ];
 
-/// Whether it is the first context of its model that can be used: files are written for one of each only, since each is
-/// waited for until it is on the disk.
+/// Whether it is the first usable context of its model. Files are written for one context of each model, because each
+/// write waits for the disk.
 fn is_first(context: &Context, last: &mut Option<Model>) -> bool {
     let is_first = last.as_ref().is_none_or(|last| !last.is_same(context.model()));
     if context.is_poisoned() || !is_first {
@@ -93,7 +93,7 @@ fn is_first(context: &Context, last: &mut Option<Model>) -> bool {
     true
 }
 
-/// To where nothing can be written, and with tokens that are none.
+/// Saves to places that cannot be written, and with invalid tokens.
 fn save(
     walk: &mut Walk,
     subjects: &mut Subjects,
@@ -119,7 +119,7 @@ fn save(
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "something was left behind");
 }
 
-/// From files of other kinds, of other contexts, and damaged ones.
+/// Loads files of other kinds, of other contexts, and damaged ones.
 fn load(
     walk: &mut Walk,
     subjects: &mut Subjects,
@@ -157,7 +157,7 @@ fn load(
     });
 }
 
-/// A file of this crate with checksums of what is in it now, so that a change is not seen by them.
+/// Returns a file of this crate with the checksums of its changed content, so that they do not reveal the change.
 fn with_right_checksums(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = bytes.to_vec();
     if !bytes.starts_with(b"\x93LCSTATE") {
@@ -175,7 +175,7 @@ fn with_right_checksums(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// What files say of themselves: good ones, others, and damaged ones.
+/// Tries the descriptions of good, foreign and damaged files.
 fn infos(walk: &mut Walk, subjects: &mut Subjects, with: impl Fn(&StateInfo)) {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("state");

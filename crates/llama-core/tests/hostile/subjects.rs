@@ -1,4 +1,4 @@
-//! What the functions are tried on: models of every kind, and contexts of every shape, some of them poisoned.
+//! The subjects of the functions: models of every kind, and contexts of every shape, some of them poisoned.
 
 use llama_core::{
     AttentionType, Batch, CacheType, Context, ContextParams, Error, Model, ModelParams, PoolingType, Pos,
@@ -9,13 +9,13 @@ use test_models::{Tiny, TinyVocab};
 use crate::poison::poison;
 use crate::walk::Walk;
 
-/// Something with a name to say what went wrong on.
+/// An object with a name for error reports.
 pub(crate) struct Named<T> {
     pub(crate) name: String,
     pub(crate) it: T,
 }
 
-/// Made when they are first asked for, and kept for all cases of a child.
+/// Objects that are made on first use, and kept for all cases of a child.
 #[derive(Default)]
 pub(crate) struct Subjects {
     models: Vec<Named<Model>>,
@@ -23,7 +23,8 @@ pub(crate) struct Subjects {
 }
 
 impl Subjects {
-    /// Models with weights of every architecture, vocabularies without weights, and models without a vocabulary.
+    /// Returns models with weights of every architecture, vocabularies without weights, and models without a
+    /// vocabulary.
     pub(crate) fn models(&mut self) -> &[Named<Model>] {
         if self.models.is_empty() {
             self.models = models();
@@ -31,7 +32,7 @@ impl Subjects {
         &self.models
     }
 
-    /// The models that contexts can be made of.
+    /// Returns the models from which contexts can be made.
     pub(crate) fn whole_models(&mut self) -> impl Iterator<Item = &Named<Model>> {
         self.models().iter().filter(|model| !model.it.params().is_vocab_only())
     }
@@ -59,7 +60,7 @@ fn models() -> Vec<Named<Model>> {
     whole.chain(bare).chain(vocabularies).collect()
 }
 
-/// Contexts of a model, each with something in its memory, and one that is poisoned.
+/// Creates contexts of a model with tokens in memory, one of them poisoned.
 fn contexts(model: &Named<Model>) -> Vec<Named<Context>> {
     let params = ContextParams::default().n_ctx(256).n_threads(1);
     let four = params.clone().n_seq_max(4);
@@ -93,7 +94,7 @@ fn contexts(model: &Named<Model>) -> Vec<Named<Context>> {
     contexts
 }
 
-/// A batch of three tokens of sequence 0 from the beginning, with results of the last.
+/// Returns a batch of the first three tokens of sequence 0, with results of the last.
 pub(crate) fn three() -> Batch {
     let mut batch = Batch::new();
     batch.push_prompt(&[5, 6, 7].map(Token::new), SeqId::new(0), Pos::new(0)).unwrap();
@@ -105,7 +106,7 @@ pub(crate) fn fill(context: &mut Context) {
     try_fill(context).unwrap();
 }
 
-/// As `fill`, for contexts that may be too small.
+/// Fills a context as `fill` does, and returns an error when it is too small.
 pub(crate) fn try_fill(context: &mut Context) -> Result<(), Error> {
     if context.has_memory() {
         context.memory().clear(false)?;
@@ -116,7 +117,7 @@ pub(crate) fn try_fill(context: &mut Context) -> Result<(), Error> {
     context.decode(&three())
 }
 
-/// Tries something on every context: with tokens in memory and results, with nothing, and poisoned.
+/// Calls a function with every context: with tokens in memory and results, empty, and poisoned.
 pub(crate) fn each_context(
     walk: &mut Walk,
     subjects: &mut Subjects,

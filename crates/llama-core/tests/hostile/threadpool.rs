@@ -61,7 +61,7 @@ pub(crate) const CASES: &[Case] = &[
     }),
 ];
 
-/// Without spinning: other programs run at the same time.
+/// Returns parameters without spinning, because other programs run at the same time.
 fn small() -> ThreadpoolParams {
     ThreadpoolParams::new(2).poll(0)
 }
@@ -70,13 +70,13 @@ fn pool(n_threads: u32) -> Threadpool {
     Threadpool::new(&ThreadpoolParams::new(n_threads).poll(0)).unwrap()
 }
 
-/// Starts a pool, if there can be one, and ends it.
+/// Starts a pool, if possible, and ends it.
 fn start(walk: &mut Walk, params: &ThreadpoolParams) {
     walk.call(format!("{params:.80?}"), || Threadpool::new(params));
 }
 
-/// Pools that are too small, the same ones, others after each batch and without one between, and shared with another
-/// context.
+/// Attaches pools that are too small, equal ones, different ones after each batch and without one between, and pools
+/// shared with another context.
 fn attach(walk: &mut Walk, subjects: &mut Subjects) {
     let shared = pool(1);
     each_context(walk, subjects, |walk, context| {
@@ -100,7 +100,7 @@ fn attach(walk: &mut Walk, subjects: &mut Subjects) {
     });
 }
 
-/// More threads than the pool has.
+/// Uses more threads than the pool has.
 fn threads(walk: &mut Walk, context: &mut Context) {
     for n in U32 {
         walk.call(format!("{n} threads"), || context.set_n_threads(n, n));

@@ -1,4 +1,4 @@
-//! Arguments that nobody would give.
+//! Hostile arguments.
 
 use core::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub(crate) const F32: [f32; 14] = [
 ];
 pub(crate) const BOOLS: [bool; 2] = [false, true];
 
-/// Texts with everything that is not expected in one.
+/// Returns texts with everything unexpected.
 pub(crate) fn texts() -> Vec<String> {
     let mut texts: Vec<String> = [
         "",
@@ -48,7 +48,7 @@ pub(crate) fn texts() -> Vec<String> {
     texts
 }
 
-/// Ranges with both ends of every kind, forwards and backwards.
+/// Returns ranges with both ends of every kind, forwards and backwards.
 pub(crate) fn ranges() -> Vec<(Bound<i32>, Bound<i32>)> {
     let ends = [-1, 0, 1, 3, i32::MAX, i32::MIN];
     let mut bounds = vec![Bound::Unbounded];
@@ -56,7 +56,7 @@ pub(crate) fn ranges() -> Vec<(Bound<i32>, Bound<i32>)> {
     bounds.iter().flat_map(|start| bounds.iter().map(|end| (*start, *end))).collect()
 }
 
-/// Paths that nothing can be read from, or that is nothing that this crate reads.
+/// Returns paths that cannot be read, or hold no file of this crate.
 pub(crate) fn paths() -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> =
         ["", ".", "/", "/nowhere", "a\0b", "/dev/null", "/dev/zero", "/proc/self/mem"]
@@ -67,7 +67,7 @@ pub(crate) fn paths() -> Vec<PathBuf> {
     paths
 }
 
-/// Paths that nothing can be written to. No devices: what is saved takes the place of what is there.
+/// Returns paths that cannot be written. Devices are left out, because a saved file would replace them.
 pub(crate) fn targets(folder: &Path) -> Vec<PathBuf> {
     let file = folder.join("a file");
     std::fs::write(&file, "in place of a folder").unwrap();
@@ -76,7 +76,7 @@ pub(crate) fn targets(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// The beginning of a path, for a step.
+/// Returns the beginning of a path, for a step.
 pub(crate) fn short(path: &Path) -> String {
     format!("{:.80}", path.to_string_lossy().escape_debug().to_string())
 }

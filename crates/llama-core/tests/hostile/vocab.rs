@@ -1,4 +1,4 @@
-//! Vocabularies, and text to tokens and back.
+//! Vocabularies, tokenising and detokenising.
 #![allow(
     clippy::redundant_closure_for_method_calls,
     reason = "a path to the method is good for one lifetime only"
@@ -143,7 +143,7 @@ fn options(walk: &mut Walk, subjects: &mut Subjects, set: fn(TokenizeOptions, bo
     });
 }
 
-/// Runs of tokens, most of them none.
+/// Returns sequences of tokens, most of them invalid.
 fn runs(model: &Model) -> Vec<Vec<Token>> {
     let n_tokens = i32::try_from(model.vocab().n_tokens()).unwrap();
     let mut runs: Vec<Vec<i32>> = I32.iter().map(|id| vec![*id]).collect();

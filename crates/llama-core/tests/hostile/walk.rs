@@ -1,4 +1,4 @@
-//! The one who walks: says what it is about to do, does it, and looks at what came of it.
+//! The walk: it announces a step, does it, and checks the outcome.
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -7,10 +7,10 @@ use llama_core::{Error, ErrorKind};
 
 use crate::child::{DONE, MARK};
 
-/// See the module.
+/// The state of the walk; see the module.
 pub(crate) struct Walk {
     case: &'static str,
-    /// What the steps are made on.
+    /// The subject of the steps.
     subject: String,
     /// Whether an earlier call on it failed inside llama.cpp.
     is_poisoned: bool,
@@ -28,7 +28,7 @@ impl Walk {
         self.on("", false);
     }
 
-    /// Goes on to another object.
+    /// Continues with another object.
     pub(crate) fn on(&mut self, subject: impl Display, is_poisoned: bool) {
         self.subject = subject.to_string();
         self.is_poisoned = is_poisoned;
@@ -39,7 +39,7 @@ impl Walk {
         self.is_poisoned
     }
 
-    /// Does something that cannot fail.
+    /// Makes a call that cannot fail.
     pub(crate) fn run<T>(&mut self, what: impl Display, run: impl FnOnce() -> T) -> T {
         self.steps += 1;
         let line = format!("{MARK}{}\t{} {what}", self.case, self.subject);
@@ -47,7 +47,7 @@ impl Walk {
         run()
     }
 
-    /// Does something that may fail, but not inside llama.cpp.
+    /// Makes a call that may fail, but not inside llama.cpp.
     pub(crate) fn call<T>(
         &mut self,
         what: impl Display,
@@ -60,9 +60,9 @@ impl Walk {
         result.map_err(|error| self.look_at(&error)).ok()
     }
 
-    /// Does something of which an assertion in llama.cpp may be the answer: makes a context of a model whose numbers were
-    /// changed. The graph of each architecture asserts that they fit each other, in hundreds of places, when it is first
-    /// built: before anything is computed, on the calling thread, and there is no context then.
+    /// Makes a call that an assertion in llama.cpp may answer: creating a context of a model whose numbers were
+    /// changed. The graph of each architecture asserts in hundreds of places that they fit each other when it is
+    /// first built: before anything is computed, on the calling thread, and before a context exists.
     pub(crate) fn call_contained<T>(
         &mut self,
         what: impl Display,
@@ -79,7 +79,7 @@ impl Walk {
             .ok()
     }
 
-    /// An error must be one of ours, and have something to say.
+    /// Asserts that an error is one of this crate's and has a text.
     fn look_at(&self, error: &Error) {
         let text = format!("{error} {error:?}");
         let missed = match error.kind() {
@@ -95,7 +95,7 @@ impl Walk {
     }
 }
 
-/// One line to the parent, at once.
+/// Writes one line to the parent, immediately.
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()).unwrap();

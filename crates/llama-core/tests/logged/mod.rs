@@ -1,8 +1,8 @@
-//! What is logged to `tracing`, as text.
+//! Collects the log in `tracing` as text.
 
 use std::sync::{Arc, Mutex};
 
-/// What llama.cpp logs while `body` runs on this thread.
+/// Returns llama.cpp's log while `body` runs on this thread.
 pub(crate) fn log_of<R>(body: impl FnOnce() -> R) -> (R, String) {
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);

@@ -1,8 +1,8 @@
-//! Random operations, and a model of the cells that says what they do.
+//! Random operations, compared with a model of the cells.
 
 use super::*;
 
-/// One operation on sequences of numbers that the test takes modulo what is there.
+/// An operation on sequences. The test takes its numbers modulo the existing ones.
 #[derive(Clone, Debug)]
 enum Operation {
     Decode(i32, usize),
@@ -29,14 +29,14 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// A place in the cache: a position, and the sequences that see it.
+/// A cell of the cache: a position, and the sequences that see it.
 #[derive(Clone, Debug)]
 struct Cell {
     pos: i32,
     sequences: BTreeSet<i32>,
 }
 
-/// The cache as it should be.
+/// The expected cache.
 #[derive(Debug, Default)]
 struct Cells {
     cells: Vec<Cell>,
@@ -131,7 +131,7 @@ fn run(operation: &Operation, context: &mut Context, cells: &mut Cells, token: T
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Positions are those of the plain model after any operations, and what is refused changes nothing.
+    /// After any operations the positions equal the plain model's, and a refused operation changes nothing.
     #[test]
     fn cache_does_what_the_plain_model_does(
         operations in proptest::collection::vec(operation(), 1..40),

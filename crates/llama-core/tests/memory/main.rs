@@ -1,4 +1,4 @@
-//! The memory of sequences: each operation does what a plain model of cells says, for each kind of memory.
+//! The memory of sequences: each operation is compared with a plain model of cells, for each kind of memory.
 
 #[path = "../greedy/mod.rs"]
 mod greedy;
@@ -16,10 +16,10 @@ const A: SeqId = SeqId::new(0);
 const B: SeqId = SeqId::new(1);
 const C: SeqId = SeqId::new(2);
 
-/// What logits may differ by when the same tokens were computed in other batches; see tests/decode.rs.
+/// The largest difference of logits when the same tokens were computed in other batches; see tests/decode.rs.
 const TOLERANCE: f32 = 5e-3;
 
-/// A cache, the window of a sliding-window model beside it, a recurrent state, and both.
+/// The kinds of memory: a cache, the window of a sliding-window model beside it, a recurrent state, and both.
 const KINDS: [Tiny; 4] = [Tiny::Llama, Tiny::Gemma3, Tiny::Mamba, Tiny::Jamba];
 
 fn is_recurrent(tiny: Tiny) -> bool {
@@ -30,12 +30,12 @@ fn four_sequences(unified: bool) -> ContextParams {
     params().n_ctx(1024).n_seq_max(4).kv_unified(unified)
 }
 
-/// Contexts of four sequences with a buffer in common and with one each.
+/// Creates contexts of four sequences with a common buffer and with one each.
 fn contexts(model: &Model) -> [Context; 2] {
     [true, false].map(|unified| Context::new(model, &four_sequences(unified)).unwrap())
 }
 
-/// The logits after tokens in a context of their own.
+/// Computes the logits after tokens in a new context.
 fn fresh(model: &Model, tokens: &[Token]) -> Vec<f32> {
     logits_after(&mut Context::new(model, &params()).unwrap(), tokens, A, 0)
 }
@@ -46,7 +46,7 @@ fn assert_close(found: &[f32], expected: &[f32], tolerance: f32) {
     assert!(difference < tolerance, "off by {difference}");
 }
 
-/// First and last position of a sequence.
+/// Returns the first and last position of a sequence.
 fn span(context: &mut Context, seq_id: SeqId) -> Option<(i32, i32)> {
     let first = context.memory().seq_pos_min(seq_id).unwrap();
     let last = context.memory().seq_pos_max(seq_id).unwrap();
@@ -418,7 +418,7 @@ fn models_without_memory_say_so() {
     assert!(!context.is_poisoned());
 }
 
-/// Longer than the window of 16 tokens by far.
+/// Returns a prompt far longer than the window of 16 tokens.
 fn long_prompt(model: &Model) -> Vec<Token> {
     tokens(model, "Hello world, here it is").into_iter().cycle().take(600).collect()
 }

@@ -1,7 +1,7 @@
-//! The memory of this process, to see that it does not grow.
+//! The memory of this process, to check that it does not grow.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
-/// The resident memory in bytes, where the system says it in a file.
+/// Returns the resident memory in bytes, where the system reports it in a file.
 #[cfg(target_os = "linux")]
 pub(crate) fn resident_bytes() -> Option<u64> {
     let pages: u64 = std::fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok()?;
@@ -13,8 +13,8 @@ pub(crate) fn resident_bytes() -> Option<u64> {
     None
 }
 
-/// Runs `round` so often, and asserts that memory has not grown by a tenth of what it would have grown if each
-/// round had lost `lost_each` bytes. Allocators spread out at first; what is lost is lost in every try.
+/// Runs `round` this many times, and asserts that memory has grown by less than a tenth of the growth that a leak of
+/// `lost_each` bytes per round would cause. Allocators spread out at first; a real leak repeats in every try.
 #[track_caller]
 pub(crate) fn assert_flat(rounds: u64, lost_each: u64, mut round: impl FnMut()) {
     let limit = rounds * lost_each / 10;

@@ -7,7 +7,7 @@ use llama_gguf::{Gguf, Metadata, Split, Writer};
 use tempfile::TempDir;
 use test_models::Tiny;
 
-/// A copy of a tiny model with other metadata.
+/// Returns a copy of a tiny model with other metadata.
 pub(crate) fn with_metadata(tiny: Tiny, change: impl FnOnce(&mut Metadata)) -> Vec<u8> {
     let bytes = tiny.bytes();
     let gguf = Gguf::from_bytes(&bytes).unwrap();
@@ -17,7 +17,7 @@ pub(crate) fn with_metadata(tiny: Tiny, change: impl FnOnce(&mut Metadata)) -> V
     write(&bytes, &gguf, metadata, &names)
 }
 
-/// A folder with one model file.
+/// Returns a folder with one model file.
 pub(crate) fn saved(bytes: &[u8]) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
@@ -25,7 +25,8 @@ pub(crate) fn saved(bytes: &[u8]) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// The parts of a tiny model, the metadata in the first. `change` is given the number of each part and its metadata.
+/// Returns the parts of a tiny model, the metadata in the first. `change` is given the number of each part and its
+/// metadata.
 pub(crate) fn parts(tiny: Tiny, count: u16, mut change: impl FnMut(u16, &mut Metadata)) -> Vec<Vec<u8>> {
     let bytes = tiny.bytes();
     let gguf = Gguf::from_bytes(&bytes).unwrap();

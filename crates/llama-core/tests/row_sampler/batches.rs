@@ -1,4 +1,4 @@
-//! Several rows at once: the same results as one after the other, whatever the threads and the order.
+//! Several rows at once give the same results as one after the other, for any number of threads and any order.
 
 use super::*;
 use llama_core::RowSamplerPool;

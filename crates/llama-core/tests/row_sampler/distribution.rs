@@ -1,10 +1,11 @@
-//! The tokens that are drawn have the probabilities that they should have.
+//! Drawn tokens have the expected probabilities.
 
 use super::*;
 
 const DRAWS: usize = 100_000;
 
-/// Pearson's chi-squared of counts, and the degrees of freedom. What is expected less than ten times is one class.
+/// Returns Pearson's chi-squared of counts, and the degrees of freedom. Tokens expected less than ten times form one
+/// class.
 fn chi_squared(counts: &[usize], probabilities: &[f64]) -> (f64, f64) {
     let draws = counts.iter().sum::<usize>() as f64;
     let (mut statistic, mut classes) = (0.0, 0.0);
@@ -26,8 +27,8 @@ fn chi_squared(counts: &[usize], probabilities: &[f64]) -> (f64, f64) {
     (statistic, classes - 1.0)
 }
 
-/// Draws, and compares with the probabilities of the chain's candidates. The seeds are fixed: nothing here is left to
-/// chance from run to run.
+/// Draws tokens, and compares them with the probabilities of the chain's candidates. The seeds are fixed, so that
+/// every run gives the same result.
 #[track_caller]
 fn check(builder: SamplerChainBuilder, row: &[f32], draws: usize) {
     let mut candidates = Candidates::from_logits(row);

@@ -13,7 +13,7 @@ pub(crate) fn penalties() -> Penalties {
     Penalties { last_n: 16, repeat: 1.2, frequency: 0.1, presence: 0.3 }
 }
 
-/// What people set, and single samplers on the whole row.
+/// Returns the usual chains, and single samplers on the whole row.
 fn usual(temperature: f32, seed: u32) -> Vec<SamplerChainBuilder> {
     let new = SamplerChain::builder;
     vec![

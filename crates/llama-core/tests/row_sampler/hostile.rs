@@ -1,4 +1,4 @@
-//! Rows that no model should give.
+//! Rows that no model should produce.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The sampler for rows: the same tokens as llama.cpp's chain, never one that is masked, and nothing allocated.
+//! The sampler for rows chooses the same tokens as llama.cpp's chain, never a masked one, and allocates nothing.
 //!
 //! `LLAMA_TEST_THOROUGH=1` runs the comparisons on twenty times as many rows; in a release build this takes minutes.
 
@@ -22,12 +22,12 @@ use llama_core::{
 };
 use llama_gguf::{Metadata, TensorType};
 
-/// How many times as many rows as usual are compared.
+/// Returns the factor by which more rows than usual are compared.
 fn effort() -> usize {
     if std::env::var_os("LLAMA_TEST_THOROUGH").is_some_and(|value| value != "0") { 20 } else { 1 }
 }
 
-/// A model of so many tokens without text, and of nothing else.
+/// Loads a model of this many tokens without text, and nothing else.
 fn vocabulary(n_tokens: usize) -> Model {
     static MADE: LazyLock<Mutex<BTreeMap<usize, Model>>> = LazyLock::new(Mutex::default);
     MADE.lock().unwrap().entry(n_tokens).or_insert_with(|| make_vocabulary(n_tokens)).clone()
@@ -58,7 +58,7 @@ fn builder(samplers: &[Sampler]) -> SamplerChainBuilder {
     samplers.iter().cloned().fold(SamplerChain::builder(), SamplerChainBuilder::push)
 }
 
-/// A chain and a row sampler of the same samplers, side by side.
+/// A chain and a row sampler of the same samplers.
 struct Pair {
     samplers: Vec<Sampler>,
     chain: SamplerChain,
@@ -86,8 +86,8 @@ impl Pair {
         }
     }
 
-    /// Samples from the row with both, and compares the tokens and their probabilities. `None`: both have an error, and
-    /// begin again.
+    /// Samples from the row with both, and compares the tokens and their probabilities. Returns `None` when both have
+    /// an error and start again.
     #[track_caller]
     fn check(&mut self, row: &[f32]) -> Option<Token> {
         self.candidates.set_logits(row);
@@ -129,7 +129,7 @@ fn index(token: Token) -> usize {
     usize::try_from(token.get()).unwrap()
 }
 
-/// The reason of an error of the sampler for rows.
+/// Returns the reason of an error of the sampler for rows.
 #[track_caller]
 fn reason<T: std::fmt::Debug>(result: Result<T, llama_core::Error>) -> String {
     match result.unwrap_err().kind() {

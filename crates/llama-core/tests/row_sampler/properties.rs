@@ -1,9 +1,9 @@
-//! What must hold for any row.
+//! Properties that hold for any row.
 
 use super::*;
 use proptest::prelude::*;
 
-/// Logits, some of them masked, some equal.
+/// Generates logits, some of them masked, some equal.
 fn logit() -> impl Strategy<Value = f32> {
     prop_oneof![
         6 => -20.0_f32..20.0,
@@ -13,7 +13,7 @@ fn logit() -> impl Strategy<Value = f32> {
     ]
 }
 
-/// Long enough for both ways of working.
+/// Generates rows long enough for both methods.
 fn row() -> impl Strategy<Value = Vec<f32>> {
     let lengths = prop_oneof![1_usize..40, 1000_usize..3000];
     let row =
@@ -38,7 +38,7 @@ fn step() -> impl Strategy<Value = Sampler> {
     ]
 }
 
-/// The logits from the largest on.
+/// Returns the logits in falling order.
 fn falling(row: &[f32]) -> Vec<f32> {
     let mut sorted = row.to_vec();
     sorted.sort_by(|left, right| right.total_cmp(left));

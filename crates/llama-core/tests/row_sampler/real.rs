@@ -6,7 +6,7 @@ use llama_core::{Batch, Context, ContextParams, Pos, SeqId, TokenizeOptions};
 const TEXT: &str = "The capital of France is Paris. fn main() { println!(\"Hello, world!\"); } Once upon a time there \
                     was a sampler that looked at each of its 49152 tokens, one after the other, and";
 
-/// The context after the text, with a row for each of its tokens, and their number.
+/// Returns the context after the text, with a row for each of its tokens, and their number.
 fn decoded(model: &Model) -> (Context, usize) {
     let params = ContextParams::default().n_ctx(256).n_batch(256).n_threads(1);
     let mut context = Context::new(model, &params).unwrap();

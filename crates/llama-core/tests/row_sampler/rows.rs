@@ -1,6 +1,6 @@
 //! Rows to sample from.
 
-/// Numbers without pattern, the same for the same seed.
+/// A generator of numbers without pattern, equal for the same seed.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -19,12 +19,12 @@ impl Random {
         usize::try_from(self.next() >> 11).unwrap() % limit
     }
 
-    /// From 0 to below 1.
+    /// Returns a number from 0 to below 1.
     pub(crate) fn uniform(&mut self) -> f32 {
         (self.next() >> 40) as f32 / 16_777_216.0
     }
 
-    /// Nearly normal, of deviation 1.
+    /// Returns a nearly normally distributed number with deviation 1.
     pub(crate) fn normal(&mut self) -> f32 {
         let bits = self.next();
         let parts = (0..4).map(|part| ((bits >> (part * 16)) & 0xffff) as f32 / 65_536.0);
@@ -32,13 +32,13 @@ impl Random {
     }
 }
 
-/// Logits around a mean.
+/// Returns logits around a mean.
 pub(crate) fn normal(length: usize, mean: f32, deviation: f32, seed: u64) -> Vec<f32> {
     let mut random = Random::new(seed);
     (0..length).map(|_| mean + deviation * random.normal()).collect()
 }
 
-/// As models have them: most are unlikely, some stand out.
+/// Returns a row like a model's: most tokens are unlikely, some stand out.
 pub(crate) fn peaked(length: usize, seed: u64) -> Vec<f32> {
     let mut row = normal(length, -2.0, 2.2, seed);
     let mut random = Random::new(seed + 1);
@@ -51,7 +51,7 @@ pub(crate) fn peaked(length: usize, seed: u64) -> Vec<f32> {
     row
 }
 
-/// All but some are masked.
+/// Returns a row in which all but some logits are masked.
 pub(crate) fn masked(length: usize, unmasked: usize, seed: u64) -> Vec<f32> {
     let mut row = vec![f32::NEG_INFINITY; length];
     let mut random = Random::new(seed);
@@ -62,7 +62,7 @@ pub(crate) fn masked(length: usize, unmasked: usize, seed: u64) -> Vec<f32> {
     row
 }
 
-/// One row of each kind that has no equal logits among its largest, but for chance.
+/// Returns one row of each kind whose largest logits are usually different.
 pub(crate) fn kinds(length: usize, seed: u64) -> Vec<Vec<f32>> {
     vec![
         peaked(length, seed),

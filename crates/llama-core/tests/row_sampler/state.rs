@@ -1,4 +1,4 @@
-//! Copies, resets, seeds, what is accepted, what is told, and what is refused.
+//! Copies, resets, seeds, accepted tokens, reported values, and refusals.
 
 use super::*;
 use llama_core::{AdaptiveP, Dry, DynamicTemperature, MirostatV2, Penalties, Xtc};

@@ -5,7 +5,7 @@ use super::rows::Random;
 use super::*;
 use llama_core::Xtc;
 
-/// All samplers that do not select, in the order of llama.cpp's own programs.
+/// Returns all samplers that do not select, in the order of llama.cpp's own programs.
 fn samplers(model: &Model, random: &mut Random) -> [Sampler; 8] {
     let n_vocab = model.vocab().n_tokens();
     let mut biases: BTreeMap<Token, f32> = BTreeMap::new();
@@ -38,7 +38,7 @@ fn subset(samplers: &[Sampler], number: usize) -> Vec<Sampler> {
     chosen
 }
 
-/// Some rows for the subset, not those that the last one had.
+/// Checks the subset on some rows, other ones than the last subset had.
 fn check(samplers: &[Sampler], rows: &[Vec<f32>], random: &mut Random, count: usize) {
     let mut pair = Pair::new(samplers);
     pair.bias_may_come_late = true;

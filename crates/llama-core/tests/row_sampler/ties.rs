@@ -1,10 +1,10 @@
-//! Equal logits: their order decides, and is that of GCC's C++ library.
+//! Equal logits: their order decides, and equals that of GCC's C++ library.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
 use super::rows::Random;
 use super::*;
 
-/// Rows in which many logits are equal.
+/// Returns rows in which many logits are equal.
 fn tied(length: usize, seed: u64) -> Vec<Vec<f32>> {
     let mut random = Random::new(seed);
     let mut steps = |count: usize, width: f32| -> Vec<f32> {
@@ -27,7 +27,7 @@ fn tied(length: usize, seed: u64) -> Vec<Vec<f32>> {
     rows
 }
 
-/// As logits of half precision are.
+/// Returns a row like logits of half precision.
 fn rounded(length: usize, mean: f32, seed: u64) -> Vec<f32> {
     rows::normal(length, mean, 2.5, seed).iter().map(|logit| (logit * 64.0).round() / 64.0).collect()
 }

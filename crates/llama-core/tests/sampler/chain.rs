@@ -1,4 +1,4 @@
-//! Chains: what they are made of, what they refuse, copies, names and failures.
+//! Chains: construction, refusals, copies, names and failures.
 
 use super::*;
 
@@ -127,7 +127,7 @@ fn vocabularies_must_agree() {
     assert!(matches!(chain.apply(&mut outside).unwrap_err().kind(), ErrorKind::InvalidToken { .. }));
 }
 
-/// A context that has decoded one token, with logits for it.
+/// Returns a context that has decoded one token, with logits for it.
 fn decoded(model: &Model, text: &str) -> Context {
     let tokens = model.vocab().tokenize(text, TokenizeOptions::default()).unwrap();
     let mut context = Context::new(model, &ContextParams::default().n_ctx(64)).unwrap();

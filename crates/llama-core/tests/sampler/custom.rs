@@ -1,4 +1,4 @@
-//! Samplers that are written in Rust, well-behaved and otherwise.
+//! Samplers written in Rust, well-behaved and misbehaving.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use llama_core::{CandidatesMut, Custom, CustomSampler};
 
 use super::*;
 
-/// Where a sampler misbehaves.
+/// The function in which a sampler panics.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Panics {
     Never,
@@ -19,7 +19,7 @@ enum Panics {
     Drop,
 }
 
-/// Forbids what was accepted last, and counts its living copies.
+/// Forbids the last accepted token, and counts its living copies.
 struct Probe {
     last: Option<Token>,
     panics: Panics,
@@ -85,7 +85,7 @@ fn probing(panics: Panics) -> (SamplerChain, Arc<AtomicUsize>) {
     (chain, alive)
 }
 
-/// What a call panicked with.
+/// Returns the message with which a call panicked.
 fn panic_of<R>(call: impl FnOnce() -> R) -> String {
     let payload = catch_unwind(AssertUnwindSafe(call)).err().expect("a panic");
     payload.downcast_ref::<String>().unwrap().clone()
@@ -155,7 +155,7 @@ fn panics_of_copying_and_dropping_stay_contained() {
     assert_eq!(panic_of(|| drop(value)), "panic in Drop");
 }
 
-/// Does to the candidates what a function does.
+/// Applies a function to the candidates.
 #[derive(Clone)]
 struct Does(fn(&mut CandidatesMut<'_>), bool);
 
@@ -245,7 +245,7 @@ fn what_other_samplers_cannot_take_is_masked_and_an_error() {
     }
 }
 
-/// Grammars and other samplers look tokens up, which throws for those that there are not.
+/// Tokens outside the vocabulary do not reach grammars and other samplers, which look tokens up and would throw.
 #[test]
 fn tokens_outside_the_vocabulary_do_not_reach_other_samplers() {
     let model = tiny();
@@ -274,7 +274,7 @@ fn tokens_outside_the_vocabulary_do_not_reach_other_samplers() {
     }
 }
 
-/// Through the grammar's thread with a large stack too.
+/// Uses a custom sampler also on the grammar's thread with a large stack.
 #[test]
 fn custom_sampler_beside_a_lazy_grammar() {
     let model = tiny();

@@ -1,4 +1,4 @@
-//! Chains that are changed, and states that are copied, after they were made.
+//! Changing chains, and copying their states.
 
 use llama_core::{AdaptiveP, GrammarState, Xtc};
 

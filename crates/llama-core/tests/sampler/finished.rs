@@ -1,8 +1,8 @@
-//! Whether a grammar allows anything more.
+//! Whether a grammar allows another token.
 
 use super::*;
 
-/// Whether the chain is finished before the text and after each of its letters.
+/// Returns whether the chain is finished before the text and after each of its letters.
 fn states(grammar: &str, triggers: Option<LazyTriggers>, text: &str) -> Vec<bool> {
     let model = tiny();
     let builder = SamplerChain::builder().top_k(40);

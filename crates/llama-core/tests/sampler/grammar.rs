@@ -1,4 +1,4 @@
-//! Grammars: what they allow, where they end, what is refused.
+//! Grammars: allowed tokens, ends, and refusals.
 
 use llama_core::{GrammarPosition, GrammarState};
 
@@ -28,7 +28,7 @@ fn grammar_allows_nothing_else_and_then_the_end() {
     }
 }
 
-/// The three ends that a grammar can come to: each is a type of its own.
+/// The three ends of a grammar have distinct types: finished, a dead end, and unreadable.
 #[test]
 fn finished_dead_end_and_unreadable_are_told_apart() {
     let model = tiny();
@@ -211,7 +211,8 @@ fn lazy_grammar_holds_from_the_trigger_on() {
     }
 }
 
-/// llama.cpp finds out by throwing, when a part of the chain has accepted the token.
+/// A token that does not fit after a trigger is a dead end until a reset. llama.cpp finds out by throwing, when a
+/// part of the chain has accepted the token.
 #[test]
 fn misfit_after_a_trigger_is_a_dead_end_until_the_chain_is_reset() {
     let model = tiny();
@@ -279,7 +280,8 @@ fn lazy_triggers_are_checked() {
     }
 }
 
-/// On a thread with a small stack `std::regex` would overflow it after a few hundred of these bytes.
+/// Waiting for a pattern does not overflow a thread's small stack, as `std::regex` would after a few hundred of these
+/// bytes.
 #[test]
 fn waiting_for_a_pattern_does_not_overflow_the_stack() {
     let model = tiny();

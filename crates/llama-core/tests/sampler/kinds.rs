@@ -1,4 +1,4 @@
-//! What each sampler does to rows with known results.
+//! The effect of each sampler on rows with known results.
 
 use super::*;
 

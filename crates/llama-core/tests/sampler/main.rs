@@ -1,5 +1,4 @@
-//! Sampler chains: what each sampler does to rows with known results, what is refused, and what happens when
-//! llama.cpp fails.
+//! Sampler chains: the effect of each sampler on rows with known results, refusals, and failures of llama.cpp.
 
 use llama_core::{
     Batch, Candidates, Context, ContextParams, Dry, ErrorKind, Grammar, LazyTriggers, Mirostat, Model,
@@ -26,7 +25,7 @@ fn index(id: i32) -> usize {
     usize::try_from(id).unwrap()
 }
 
-/// Logits of these probabilities.
+/// Returns logits for these probabilities.
 fn logits(probabilities: &[f32]) -> Vec<f32> {
     probabilities.iter().map(|p| p.ln()).collect()
 }
@@ -45,7 +44,7 @@ fn selected(candidates: &Candidates) -> i32 {
     candidates.selected().unwrap().token.get()
 }
 
-/// The token of a text that is one token.
+/// Returns the token of a text that is one token.
 fn one(model: &Model, text: &str) -> Token {
     let options = TokenizeOptions::default().add_special(false).parse_special(true);
     match model.vocab().tokenize(text, options).unwrap().as_slice() {
@@ -54,7 +53,7 @@ fn one(model: &Model, text: &str) -> Token {
     }
 }
 
-/// The token of a letter or mark, without a space before it.
+/// Returns the token of a letter or mark, without a space before it.
 fn letter(model: &Model, text: &str) -> Token {
     let vocab = model.vocab();
     let all = (0..i32::try_from(vocab.n_tokens()).unwrap()).rev().map(Token::new);
@@ -68,7 +67,7 @@ fn text_of(model: &Model, tokens: &[Token]) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// A row for the model in which these tokens stand out, the first of them most.
+/// Returns a row for the model in which these tokens stand out, the first of them most.
 fn row_for(model: &Model, tokens: &[Token]) -> Vec<f32> {
     let mut row = vec![0.0; model.vocab().n_tokens()];
     for (rank, token) in tokens.iter().enumerate() {

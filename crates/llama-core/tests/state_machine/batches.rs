@@ -1,10 +1,10 @@
-//! Which batches are good: the rules of sequences and positions, in plain words.
+//! The rules of sequences and positions for valid batches.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::memory::{Memory, Tokens};
 
-/// A token of a batch, as it was pushed.
+/// A token as it was pushed into a batch.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) token: i32,
@@ -13,19 +13,19 @@ pub(crate) struct Entry {
     pub(crate) output: bool,
 }
 
-/// The tokens of a checked batch: sequences are bits.
+/// Returns the tokens of a checked batch, with sequences as bits.
 pub(crate) fn tokens(entries: &[Entry]) -> Vec<(i64, u32)> {
     let bits = |seqs: &[i32]| seqs.iter().fold(0, |bits, seq| bits | 1 << seq);
     entries.iter().map(|entry| (i64::from(entry.pos), bits(&entry.seqs))).collect()
 }
 
-/// The sequences of a set of bits.
+/// Returns the sequences in a set of bits.
 pub(crate) fn sequences(bits: u32) -> impl Iterator<Item = u32> {
     (0..32).filter(move |seq| bits & (1 << seq) != 0)
 }
 
-/// Whether the sequences of a batch go on where they end in memory, without gaps and never backwards, and whether
-/// tokens that are in several sequences are so consistently.
+/// Whether the sequences of a batch continue where they end in memory, without gaps and never backwards, and whether
+/// tokens in several sequences are consistent.
 pub(crate) fn is_consistent(tokens: &Tokens, memory: &Memory) -> bool {
     let mut positions: BTreeMap<u32, Vec<i64>> = BTreeMap::new();
     for &(pos, seqs) in tokens {
@@ -44,7 +44,7 @@ fn follow(seq: u32, positions: &[i64], memory: &Memory) -> bool {
         && memory.extent(seq).is_none_or(|extent| *first == extent.last + 1)
 }
 
-/// Sequences that have a token in common must begin and end alike.
+/// Whether sequences with a common token begin and end alike, as they must.
 fn are_alike(seqs: u32, memory: &Memory) -> bool {
     let ends = |seq| memory.extent(seq).map(|extent| (*extent.first.start(), extent.last));
     let mut extents = sequences(seqs).map(ends);

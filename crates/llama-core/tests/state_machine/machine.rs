@@ -19,7 +19,7 @@ use crate::outcome::{
 use crate::plan::{Call, Id, Place, Plan, Range, Row, Seq, Shape};
 use crate::traits;
 
-/// Runs the plan; panics where the context and the model differ.
+/// Runs the plan, and panics where the context and the model differ.
 pub(crate) fn run(plan: &Plan) {
     let mut machine = Machine::new(plan.tiny);
     machine.anew(&plan.shape);
@@ -29,17 +29,17 @@ pub(crate) fn run(plan: &Plan) {
     }
 }
 
-/// What the last batch gave.
+/// The results of the last batch.
 #[derive(Debug)]
 struct Results {
     outputs: Vec<bool>,
-    /// The sequences that were in it.
+    /// The sequences in that batch.
     seqs: u32,
     logits: bool,
     embeddings: bool,
 }
 
-/// A real context with what is known about it.
+/// A real context, and the facts known about it.
 struct Machine {
     tiny: Tiny,
     model: Model,
@@ -109,7 +109,7 @@ impl Machine {
         self.context = Some(context);
     }
 
-    /// The sequence that a number of the plan means.
+    /// Returns the sequence that a number of the plan selects.
     fn seq(&self, seq: Seq) -> i32 {
         match seq {
             Seq::Of(seq) => i32::try_from(seq % self.shape.n_seq_max).unwrap(),
@@ -121,7 +121,7 @@ impl Machine {
         u32::try_from(seq).ok().filter(|seq| *seq < self.shape.n_seq_max)
     }
 
-    /// The position after the last of a sequence, in the batch or else in memory.
+    /// Returns the position after the last of a sequence, in the batch or else in memory.
     fn next(&self, seq: i32) -> i64 {
         let in_batch = self.entries.iter().rev().find(|entry| entry.seqs.contains(&seq));
         let last = match in_batch {
@@ -503,7 +503,7 @@ impl Machine {
     }
 }
 
-/// The end of a range, as a number.
+/// Returns the end of a range as a number.
 fn bound(end: Option<i32>) -> i64 {
     end.map_or(i64::MAX, i64::from)
 }

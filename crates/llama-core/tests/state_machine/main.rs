@@ -1,9 +1,9 @@
-//! Random sequences of safe calls over every tiny model, beside a plain model that says what each call must do: which
-//! calls succeed, which are refused and why, and which positions are in memory after each.
+//! Random sequences of safe calls over every tiny model, beside a plain model that predicts which calls succeed,
+//! which are refused and why, and which positions are in memory after each.
 //!
-//! 500 sequences in a normal run. `LLAMA_SEQUENCES` sets another number, which `cargo xtask test --long` does, and
-//! `LLAMA_SEED` makes other sequences. For those that take the process with them, `LLAMA_SEQUENCE_TRACE` prints each
-//! before it runs, and `LLAMA_FIRST_SEQUENCE` leaves out those before.
+//! A normal run has 500 sequences. `LLAMA_SEQUENCES` sets another number, as `cargo xtask test --long` does, and
+//! `LLAMA_SEED` makes other sequences. To find a sequence that ends the process, `LLAMA_SEQUENCE_TRACE` prints each
+//! before it runs, and `LLAMA_FIRST_SEQUENCE` skips those before it.
 #![allow(clippy::print_stdout, reason = "what was tried is the result of a long run")]
 
 #[path = "../resident/mod.rs"]
@@ -23,10 +23,10 @@ use std::env;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use resident::resident_bytes;
 
-/// The sequences of a normal run.
+/// The number of sequences in a normal run.
 const SEQUENCES: u32 = 500;
-/// What the process may grow by after the first fifth of the sequences: less than a few contexts, of which each
-/// sequence makes one and more. Allocators and thread stacks take their time to fill.
+/// The bytes by which the process may grow after the first fifth of the sequences: less than a few contexts, of which
+/// each sequence makes at least one. Allocators and thread stacks take their time to fill.
 const GROWTH: u64 = 24 << 20;
 
 fn number(variable: &str) -> Option<u32> {

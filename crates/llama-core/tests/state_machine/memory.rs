@@ -1,8 +1,9 @@
-//! What a context's memory should hold: a plain model of the positions of each sequence, for each kind of memory.
+//! The expected contents of a context's memory: a plain model of the positions of each sequence, for each kind of
+//! memory.
 
 use std::ops::RangeInclusive;
 
-/// A place of a cache: a position, and the sequences that see it, one bit each.
+/// A cell of a cache: a position, and the sequences that see it, one bit each.
 #[derive(Clone, Copy, Debug)]
 struct Cell {
     pos: i64,
@@ -13,20 +14,20 @@ struct Cell {
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
     buffers: Vec<Vec<Cell>>,
-    /// Places in each buffer.
+    /// The number of cells in each buffer.
     size: usize,
 }
 
-/// The state of a recurrent model: one position for each group of sequences that have the state in common.
+/// The state of a recurrent model: one position for each group of sequences that share the state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
     cells: Vec<Cell>,
 }
 
-/// The memory of a model of each kind.
+/// The memory of each kind of model.
 #[derive(Clone, Debug)]
 pub(crate) enum Memory {
-    /// None at all.
+    /// No memory.
     Nothing,
     Cache(Cache),
     /// Layers that see everything, and layers that see a window: the second cache may lose what is outside of it.
@@ -42,14 +43,14 @@ pub(crate) enum Memory {
     },
 }
 
-/// Where a sequence begins and ends. The beginning is not known exactly while a window may have lost some of it.
+/// The first and last position of a sequence. The first is not exact when a window may have lost some positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
     pub(crate) first: RangeInclusive<i64>,
     pub(crate) last: i64,
 }
 
-/// Whether a batch finds a place.
+/// Whether a batch fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Room {
     Enough,
@@ -58,7 +59,7 @@ pub(crate) enum Room {
     Unknown,
 }
 
-/// The tokens of a batch, as memory sees them.
+/// The tokens of a batch from the memory's view.
 pub(crate) type Tokens = [(i64, u32)];
 
 fn bit(seq: u32) -> u32 {
@@ -191,12 +192,12 @@ impl Memory {
         !matches!(self, Self::Nothing)
     }
 
-    /// Whether it sums up what it has read, and so has no parts.
+    /// Whether the memory is a summary of the text, and so has no parts.
     pub(crate) fn is_summed_up(&self) -> bool {
         matches!(self, Self::State(_) | Self::Both { .. })
     }
 
-    /// The width of the window of a memory that has one.
+    /// Returns the width of the window of a memory that has one.
     pub(crate) fn window(&self) -> Option<i64> {
         match self {
             Self::Window { width, .. } => Some(*width),
@@ -221,7 +222,7 @@ impl Memory {
         }
     }
 
-    /// Where a sequence begins and ends, `None` when it is not there.
+    /// Returns the extent of a sequence, or `None` when it does not exist.
     pub(crate) fn extent(&self, seq: u32) -> Option<Extent> {
         match self {
             Self::Nothing => None,
@@ -241,7 +242,7 @@ impl Memory {
         }
     }
 
-    /// Takes over where a sequence really begins: a window has lost what is before.
+    /// Records where a sequence really begins; a window has lost the positions before it.
     pub(crate) fn observe(&mut self, seq: u32, first: Option<i64>) {
         if let Self::Window { window, .. } = self {
             window.remove(seq, i64::MIN, first.unwrap_or(i64::MAX));
@@ -302,7 +303,7 @@ impl Memory {
         }
     }
 
-    /// Whether any position of a range is there for which something holds.
+    /// Whether a condition holds for any existing position of a range.
     pub(crate) fn any(&self, seq: u32, start: i64, end: i64, holds: impl Fn(i64) -> bool) -> bool {
         let holds = |pos: i64| (start..end).contains(&pos) && holds(pos);
         match self {

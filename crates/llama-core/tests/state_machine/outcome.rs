@@ -1,4 +1,4 @@
-//! What a call comes to, and what it must come to.
+//! The outcome of a call, and the expected outcome.
 
 use std::fmt::Debug;
 
@@ -6,16 +6,16 @@ use llama_core::{DecodeError, Error, ErrorKind};
 
 use crate::tally;
 
-/// What a call must come to: nothing wrong, or an error of a kind.
+/// The expected outcome of a call: success, or an error of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
     Fine,
     Refused(&'static str),
-    /// Either.
+    /// Success, or an error of a kind.
     FineOr(&'static str),
 }
 
-/// Compares what a call came to with what it must come to.
+/// Compares the outcome of a call with the expected one.
 #[track_caller]
 pub(crate) fn check<T>(name: &'static str, call: &dyn Debug, result: &Result<T, Error>, expected: Expected) {
     let found = match result {

@@ -1,13 +1,14 @@
-//! What a sequence of calls is made of: a model, the parameters of a context, and calls with values of every kind.
+//! The parts of a sequence of calls: a model, the parameters of a context, and calls with values of every kind.
 //!
-//! Values are numbers to be read against what is there when the call is made (the next position, a sequence that the
-//! context has), so that most calls are good ones, and a plan stays meaningful when proptest takes calls out of it.
+//! Values are numbers that are interpreted by the context's state at the time of the call (the next position, a
+//! sequence that the context has). Most calls are therefore valid, and a plan stays meaningful when proptest removes
+//! calls from it.
 
 use llama_core::{AttentionType, CacheType, ContextParams, FlashAttention, PoolingType};
 use proptest::prelude::*;
 use test_models::Tiny;
 
-/// A whole run: a context, and what is done with it.
+/// A whole run: a context, and the calls on it.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) tiny: Tiny,
@@ -62,7 +63,7 @@ pub(crate) enum Seq {
     Wild(i32),
 }
 
-/// A position: so many after the sequence's next one (0 is right), or any number.
+/// A position: an offset from the sequence's next one (0 is right), or any number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Place {
     After(i32),
@@ -89,7 +90,7 @@ pub(crate) enum Range {
     All,
     From(i32),
     Part(i32, i32),
-    /// The last so many positions of the sequence.
+    /// The last positions of the sequence, this many.
     Last(i32),
 }
 
@@ -104,7 +105,7 @@ pub(crate) enum Samplers {
     Grammar,
 }
 
-/// One call of a safe function, or a few that belong together.
+/// One call of a safe function, or a few related ones.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
     Clear,
@@ -125,17 +126,17 @@ pub(crate) enum Call {
     },
     Decode,
     Encode,
-    /// A batch of its own: so many tokens of one sequence, at its next positions.
+    /// A separate batch: this many tokens of one sequence, at its next positions.
     Continue {
         n: usize,
         seq: u32,
     },
-    /// The same for several sequences at once, their tokens in turn.
+    /// Several sequences at once, with alternating tokens.
     Together {
         n: usize,
         seqs: u32,
     },
-    /// The same with each token in two sequences.
+    /// Two sequences that share each token.
     Shared {
         n: usize,
         first: u32,
@@ -152,12 +153,12 @@ pub(crate) enum Call {
     Embeddings(Row),
     EmbeddingsSeq(Seq),
     Sample(Row),
-    /// Makes another chain.
+    /// Replaces the chain.
     Chain(Samplers),
     Accept(Id),
     AcceptPrompt(Vec<Id>),
     ResetChain,
-    /// Goes on with a copy of the chain.
+    /// Continues with a copy of the chain.
     CloneChain,
     SetEmbeddings(bool),
     SetCausal(bool),
@@ -165,11 +166,11 @@ pub(crate) enum Call {
     Synchronize,
     Perf,
     PerfReset,
-    /// Drops the context and makes another.
+    /// Replaces the context.
     Anew(Box<Shape>),
 }
 
-/// Numbers that C code has trouble with.
+/// Generates numbers that C code often handles wrongly.
 fn wild() -> BoxedStrategy<i32> {
     prop_oneof![
         Just(-1),

@@ -1,4 +1,4 @@
-//! How often each call came to what, to see that the test is not empty.
+//! Counts the outcomes of each call, to check that the test covers them.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ pub(crate) fn count(name: &'static str, outcome: &'static str) {
     TALLY.with_borrow_mut(|tally| *tally.entry(name).or_default().entry(outcome).or_default() += 1);
 }
 
-/// A line for each call.
+/// Returns a line for each call.
 pub(crate) fn text() -> String {
     let mut text = String::new();
     TALLY.with_borrow(|tally| {
@@ -25,7 +25,7 @@ pub(crate) fn text() -> String {
     text
 }
 
-/// The calls that never succeeded.
+/// Returns the calls that never succeeded.
 pub(crate) fn never_fine() -> Vec<&'static str> {
     TALLY.with_borrow(|tally| {
         let refused = tally.iter().filter(|(_, outcomes)| !outcomes.contains_key("fine"));

@@ -1,4 +1,4 @@
-//! What each tiny model is, as far as its calls depend on it.
+//! The properties of each tiny model that its calls depend on.
 
 use llama_core::{AttentionType, CacheType, Context, PoolingType};
 use test_models::Tiny;
@@ -6,9 +6,9 @@ use test_models::Tiny;
 use crate::memory::{Cache, Memory, State};
 use crate::plan::Shape;
 
-/// The width of the sliding window of the one model that has it.
+/// The width of the sliding window of the one model with a window.
 const WINDOW: u32 = 16;
-/// The positions of the models that look them up in a table.
+/// The number of positions of the models that look them up in a table.
 pub(crate) const LEARNED_POSITIONS: i32 = 512;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,29 +32,29 @@ fn kind(tiny: Tiny) -> Kind {
     }
 }
 
-/// Whether it has an encoder in front of its decoder.
+/// Whether the model has an encoder before its decoder.
 pub(crate) fn has_encoder(tiny: Tiny) -> bool {
     kind(tiny) == Kind::EncoderDecoder
 }
 
-/// Whether it gives logits at all.
+/// Whether the model gives logits.
 pub(crate) fn has_logits(tiny: Tiny) -> bool {
     kind(tiny) != Kind::Encoder
 }
 
-/// Whether it has learned an embedding for each position.
+/// Whether the model has a learned embedding for each position.
 pub(crate) fn has_learned_positions(tiny: Tiny) -> bool {
     kind(tiny) == Kind::Encoder
 }
 
-/// Whether cached keys can be turned to other positions; those of models without `RoPE` need not be. The heads of all
-/// models are too short for quantised ones.
+/// Whether cached keys can be rotated to other positions; those of models without `RoPE` need no rotation. The heads
+/// of all models are too short for quantised keys.
 pub(crate) fn can_rotate(tiny: Tiny, shape: &Shape) -> bool {
     matches!(shape.types.0, CacheType::F16 | CacheType::F32)
         || !matches!(kind(tiny), Kind::Decoder | Kind::Window)
 }
 
-/// How a context of this shape pools.
+/// Returns the pooling of a context of this shape.
 pub(crate) fn pooling(tiny: Tiny, shape: &Shape) -> PoolingType {
     shape.pooling.unwrap_or(match tiny {
         Tiny::Bert => PoolingType::Mean,
@@ -63,7 +63,7 @@ pub(crate) fn pooling(tiny: Tiny, shape: &Shape) -> PoolingType {
     })
 }
 
-/// Whether tokens of a context of this shape see only those before them.
+/// Whether tokens of a context of this shape see only the tokens before them.
 pub(crate) fn is_causal(tiny: Tiny, shape: &Shape) -> bool {
     match shape.attention {
         Some(attention) => attention == AttentionType::Causal,
@@ -71,7 +71,7 @@ pub(crate) fn is_causal(tiny: Tiny, shape: &Shape) -> bool {
     }
 }
 
-/// The memory of a new context.
+/// Returns the memory of a new context.
 pub(crate) fn memory(tiny: Tiny, shape: &Shape, context: &Context) -> Memory {
     let n_seq_max = shape.n_seq_max;
     let unified = shape.unified || n_seq_max == 1 || has_encoder(tiny);

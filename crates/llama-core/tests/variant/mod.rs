@@ -1,4 +1,4 @@
-//! Tiny models made into models of other architectures, of the same tensors.
+//! Tiny models turned into other architectures with the same tensors.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 use llama_core::{Model, ModelParams, TensorType};
@@ -6,7 +6,7 @@ use llama_gguf::{Gguf, Value, Writer};
 use tempfile::TempDir;
 use test_models::Tiny;
 
-/// A tensor of a file that is yet to be written.
+/// A tensor to write.
 #[derive(Clone)]
 pub(crate) struct Tensor {
     pub(crate) name: String,
@@ -16,7 +16,7 @@ pub(crate) struct Tensor {
 }
 
 impl Tensor {
-    /// The same under another name.
+    /// Returns the variant under another name.
     pub(crate) fn named(&self, name: impl Into<String>) -> Self {
         Self { name: name.into(), ..self.clone() }
     }
@@ -29,7 +29,7 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Takes a model apart, with another name for its architecture.
+    /// Splits a model into parts, with another name for its architecture.
     pub(crate) fn new(tiny: Tiny, architecture: &str) -> Self {
         let bytes = tiny.bytes();
         let gguf = Gguf::from_bytes(&bytes).unwrap();

@@ -57,7 +57,7 @@ impl core::fmt::Debug for Events {
 
 impl EventStream {
     pub(crate) fn start(mut builder: GenerationBuilder) -> Result<Self> {
-        builder.request.validate()?;
+        builder.request.params.validate()?;
         let dropped = CancelToken::new();
         builder.request.interrupt.dropped = Some(dropped.clone());
         let (sender, receiver) = flume::bounded(AHEAD);

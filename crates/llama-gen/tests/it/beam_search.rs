@@ -1,4 +1,5 @@
-//! Beam search against greedy, exhaustive, and a plain search that computes every beginning anew.
+//! Beam search, compared with greedy, exhaustive, and a plain search that computes every candidate from the
+//! beginning.
 
 use std::cmp::Ordering;
 
@@ -10,7 +11,7 @@ use llama_gen::{
 };
 use test_models::Tiny;
 
-/// With a memory of 32 bits, since rounding depends on how many tokens are computed at once.
+/// Returns parameters with a memory of 32 bits, because rounding depends on how many tokens are computed at once.
 fn exact() -> ContextParams {
     let params = ContextParams::default().type_k(CacheType::F32).type_v(CacheType::F32);
     params.flash_attention(FlashAttention::Disabled).n_threads(1)
@@ -22,7 +23,7 @@ fn load(tiny: Tiny) -> Llama {
 
 const PROMPT: &str = "hello world";
 
-/// The log-probabilities after a beginning, of these tokens only when there are some.
+/// The log-probabilities after a beginning, limited to these tokens if there are any.
 struct Oracle<'l> {
     llm: &'l Llama,
     context: Context,
@@ -63,7 +64,7 @@ fn better(left: &Text, right: &Text) -> Ordering {
     right.1.partial_cmp(&left.1).unwrap()
 }
 
-/// Every text of up to so many tokens, the likeliest first.
+/// Returns every text of up to this many tokens, the most likely first.
 fn exhaustive(oracle: &mut Oracle<'_>, most: usize) -> Vec<Text> {
     let mut open: Vec<Text> = vec![(Vec::new(), 0.0)];
     let mut ended = Vec::new();
@@ -78,7 +79,8 @@ fn exhaustive(oracle: &mut Oracle<'_>, most: usize) -> Vec<Text> {
     ended
 }
 
-/// The same search as it is described, without sharing anything; compared by sums, until nothing can become better.
+/// Runs the documented search without sharing any computation. Texts are compared by sums, until none can become
+/// better.
 fn plain(oracle: &mut Oracle<'_>, width: usize, most: usize) -> Vec<Text> {
     let mut live: Vec<Text> = vec![(Vec::new(), 0.0)];
     let mut ended: Vec<Text> = Vec::new();
@@ -134,7 +136,7 @@ fn only(llm: &Llama, allowed: &[Token]) -> SamplingParams {
     SamplingParams::default().logit_bias(others.map(LogitBias::forbid).collect())
 }
 
-/// Three words and the end.
+/// Returns three words and the end.
 fn words(llm: &Llama) -> Vec<Token> {
     let options = TokenizeOptions::default().add_special(false);
     let vocab = llm.model().vocab();

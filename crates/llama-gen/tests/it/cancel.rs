@@ -1,4 +1,4 @@
-//! Ending a generation from outside: at once, also in the middle of a prompt, and with a memory that can be used again.
+//! Ending a generation from outside: immediately, also in the middle of a prompt, and with a reusable memory.
 
 #![allow(clippy::print_stdout, reason = "the measured times are shown with --nocapture")]
 
@@ -11,7 +11,7 @@ use llama_core::{Token, TokenizeOptions};
 use llama_gen::{CancelToken, Event, Finish, FinishReason, GenerationBuilder, Llama};
 use test_models::{Tiny, rewritten, smollm2};
 
-/// A prompt of 4,000 tokens, and a model that reads it in some seconds.
+/// Returns a prompt of 4,000 tokens, and a model that reads it in some seconds.
 fn long_prompt() -> (Llama, Vec<Token>) {
     let llm = Llama::builder(smollm2()).n_ctx(4352).n_threads(1).load().unwrap();
     let text = "The river rose all night, and in the morning the bridge was gone. ".repeat(300);
@@ -86,7 +86,7 @@ fn a_deadline_ends_a_long_prompt() {
     assert!(finish.usage.evaluated_tokens < 4000, "{:?}", finish.usage);
 }
 
-/// A vocabulary whose pre-tokenizer is slow, in a model that can generate.
+/// Returns a model that can generate and whose pre-tokenizer is slow.
 fn slow_tokenizer() -> Llama {
     let bytes = rewritten::with_metadata(Tiny::Qwen2, |metadata| {
         _ = metadata.set("tokenizer.ggml.pre", "deepseek-llm");

@@ -1,4 +1,4 @@
-//! Several answers to one prompt: each is what it would be alone.
+//! Several answers to one prompt: each equals the answer of a single generation.
 
 use llama_core::{CacheType, ContextParams, FlashAttention};
 use llama_gen::{
@@ -6,7 +6,7 @@ use llama_gen::{
 };
 use test_models::{Tiny, Tuned};
 
-/// With a memory of 32 bits, since rounding depends on how many tokens are computed at once.
+/// Loads a model with a memory of 32 bits, because rounding depends on how many tokens are computed at once.
 fn load(path: std::path::PathBuf, n_ctx: u32) -> Llama {
     let params = ContextParams::default().type_k(CacheType::F32).type_v(CacheType::F32);
     let params = params.flash_attention(FlashAttention::Disabled);

@@ -1,4 +1,4 @@
-//! Generation on the real model and the tiny ones: text, ends, limits, and what is refused.
+//! Generation on the real model and the tiny ones: text, ends, limits, and refusals.
 
 use llama_gen::{CancelToken, ErrorKind, Event, FinishReason, Llama};
 use test_models::{Tiny, smollm2};
@@ -11,7 +11,7 @@ fn tiny() -> Llama {
     Llama::builder(Tiny::Llama.path()).n_ctx(256).n_threads(1).load().unwrap()
 }
 
-/// The texts of a stream, one by one, and how it ended.
+/// Returns the texts of a stream, and the reason for its end.
 fn collect(events: impl Iterator<Item = llama_gen::Result<Event>>) -> (Vec<String>, llama_gen::Finish) {
     let mut texts = Vec::new();
     for event in events {

@@ -1,10 +1,10 @@
-//! Filling in the middle: the prompt is as llama.cpp writes it, and models without the tokens are refused.
+//! Filling in the middle: the prompt equals llama.cpp's, and models without the tokens are refused.
 
 use llama_core::{ContextParams, ModelParams, Token, TokenizeOptions};
 use llama_gen::{ErrorKind, Infill, InfillOrder, Llama};
 use test_models::Tiny;
 
-/// The tiny llama with tokens for it: letters that are rare.
+/// Returns the tiny llama with rare letters as the tokens for it.
 fn with_tokens(keys: &[(&str, i64)]) -> Llama {
     let params = keys.iter().fold(ModelParams::default(), |params, (key, id)| {
         params.kv_override(format!("tokenizer.ggml.{key}_token_id"), *id)
@@ -17,7 +17,7 @@ fn with_tokens(keys: &[(&str, i64)]) -> Llama {
 
 const THREE: [(&str, i64); 3] = [("fim_pre", 270), ("fim_suf", 271), ("fim_mid", 272)];
 
-/// Texts are in brackets of parentheses: their tokens; numbers are tokens themselves.
+/// Returns the expected tokens: those of texts without their own special tokens, and numbers as they are.
 fn expected(llm: &Llama, parts: &[Result<&str, i32>]) -> Vec<Token> {
     let options = TokenizeOptions::default().add_special(false);
     let vocab = llm.model().vocab();
@@ -33,7 +33,7 @@ fn expected(llm: &Llama, parts: &[Result<&str, i32>]) -> Vec<Token> {
     files.chain(vocab.bos()).chain(gap.iter().flat_map(tokens)).collect()
 }
 
-/// A gap is filled as a prompt of these tokens is gone on with.
+/// Asserts that a gap is filled by continuing a prompt of these tokens.
 fn assert_prompt(llm: &Llama, infill: &Infill, parts: &[Result<&str, i32>]) {
     let run = |generate: llama_gen::GenerationBuilder| {
         let generate = generate.temperature(0.0).max_tokens(12).ignore_eos(true).cache_prompt(false);

@@ -1,4 +1,4 @@
-//! Texts longer than the context: each choice of what happens then.
+//! Texts longer than the context, with each choice for a full context.
 
 use std::sync::{Arc, Mutex};
 
@@ -21,7 +21,7 @@ fn tokens(llm: &Llama, text: &str) -> Vec<Token> {
     llm.model().vocab().tokenize(text, TokenizeOptions::default()).unwrap()
 }
 
-/// A prompt of that many tokens.
+/// Returns a prompt of this many tokens.
 fn prompt(llm: &Llama, n: usize) -> Vec<Token> {
     let words = "The quick brown fox jumps over the lazy dog ".repeat(n);
     tokens(llm, &words)[..n].to_vec()
@@ -44,7 +44,8 @@ fn chosen(generate: GenerationBuilder) -> (Vec<Token>, Vec<(usize, usize)>) {
     (tokens, lengths)
 }
 
-/// The same by hand: greedy tokens, the older half of what is not kept being dropped from a full memory.
+/// Computes the shifted text directly: greedy tokens, dropping the older half of the tokens that are not kept when
+/// the memory is full.
 fn shifted_by_hand(tiny: Tiny, prompt: &[Token], keep: usize, n: usize) -> Vec<Token> {
     let model = Model::load(tiny.path(), &ModelParams::default()).unwrap();
     let params = ContextParams::default().n_ctx(256).n_threads(1);

@@ -1,4 +1,4 @@
-//! LoRA adapters of single generations: the list given is the list active.
+//! LoRA adapters of single generations: a given list replaces the active one.
 
 use llama_core::{LoraAdapter, TokenizeOptions};
 use llama_gen::{ErrorKind, Event, GenerationBuilder, Llama};

@@ -1,4 +1,4 @@
-//! Contexts plan logits for as many tokens of a batch as their driver looks at, and no more.
+//! Contexts plan logits for exactly the tokens of a batch that their driver reads.
 
 use futures::StreamExt as _;
 use futures::executor::block_on;
@@ -6,7 +6,7 @@ use llama_core::{Context, ContextParams, Model, ModelParams};
 use llama_gen::{BeamParams, Completion, Event, Finish, Llama};
 use test_models::{Tiny, smollm2};
 
-/// As [`Llama::builder`] loads it.
+/// Loads a tiny model as [`Llama::builder`] does.
 fn llama(tiny: Tiny) -> Llama {
     Llama::builder(tiny.path()).n_ctx(1024).n_threads(1).load().unwrap()
 }
@@ -15,7 +15,7 @@ fn params() -> ContextParams {
     ContextParams::default().n_ctx(1024).n_threads(1)
 }
 
-/// Bytes of intermediate results of a generation's context.
+/// Returns the bytes of intermediate results of a generation's context.
 fn compute(finish: &Finish) -> u64 {
     finish.memory.devices.iter().map(|device| device.compute).sum()
 }

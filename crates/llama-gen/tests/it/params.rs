@@ -1,4 +1,4 @@
-//! Parameters: names in JSON, defaults, what they come to, and what is refused.
+//! Parameters: names in JSON, defaults, resolved values, and refusals.
 
 use llama_core::{Model, ModelParams, Token};
 use llama_gen::{

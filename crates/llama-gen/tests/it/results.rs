@@ -1,4 +1,4 @@
-//! What was asked for is in the result, or is refused: nothing is left out in silence.
+//! Everything that was requested is in the result or is refused; no option is ignored silently.
 
 use futures::StreamExt as _;
 use futures::executor::block_on;

@@ -1,4 +1,4 @@
-//! What is in memory from an earlier generation is not computed again, and the text is the same as if it were.
+//! A prefix in memory from an earlier generation is not computed again, and the text is unchanged.
 
 use llama_core::{ContextParams, Token, TokenizeOptions};
 use llama_gen::{Completion, GenerationBuilder, Llama, LlamaBuilder};
@@ -20,13 +20,13 @@ fn run(generate: GenerationBuilder) -> Completion {
     generate.max_tokens(12).temperature(0.0).ignore_eos(true).complete().unwrap()
 }
 
-/// The text of a prompt in a context of its own.
+/// Returns the text of a prompt in a new context.
 fn alone(tiny: Tiny, prompt: &[Token]) -> String {
     run(builder(tiny, true).load().unwrap().generate(prompt)).text
 }
 
-/// Runs the prompt, compares the text with that of a context of its own, and returns the tokens that were computed of the
-/// prompt.
+/// Runs the prompt, compares the text with that of a new context, and returns the number of tokens of the prompt that
+/// were computed.
 #[track_caller]
 fn evaluated(llm: &Llama, tiny: Tiny, prompt: &[Token]) -> usize {
     let completion = run(llm.generate(prompt));
@@ -76,7 +76,7 @@ fn an_answer_that_is_part_of_the_next_prompt_is_not_computed_again() {
     }
 }
 
-/// The tokens of an answer, which is generated again for that.
+/// Returns the tokens of an answer by generating it again.
 fn chosen(llm: &Llama, prompt: &[Token]) -> Vec<Token> {
     let generate = llm.generate(prompt).max_tokens(12).temperature(0.0).ignore_eos(true).tokens(true);
     let events = generate.stream().unwrap().map(Result::unwrap);
@@ -201,7 +201,7 @@ fn checkpoints_stay_within_their_bytes() {
     assert_eq!(with(one - 1), 0);
 }
 
-/// Prompts that each have a random part of the one before, on memories that are short of everything.
+/// Runs prompts that each share a random prefix with the one before, on memories that are short of everything.
 #[test]
 fn whatever_prompts_have_in_common_the_text_is_that_of_the_prompt() {
     for (tiny, swa_full) in

@@ -1,4 +1,4 @@
-//! Log-probabilities and perplexity of a given text, against what comes of the logits by hand.
+//! Log-probabilities and perplexity of a given text, compared with a direct computation from the logits.
 
 use llama_core::{
     Batch, CacheType, Context, ContextParams, FlashAttention, Pos, SeqId, Token, TokenizeOptions,
@@ -6,7 +6,7 @@ use llama_core::{
 use llama_gen::{ErrorKind, Llama};
 use test_models::{Tiny, smollm2};
 
-/// With a memory of 32 bits, since rounding depends on how many tokens are computed at once.
+/// Returns parameters with a memory of 32 bits, because rounding depends on how many tokens are computed at once.
 fn exact() -> ContextParams {
     let params = ContextParams::default().type_k(CacheType::F32).type_v(CacheType::F32);
     params.flash_attention(FlashAttention::Disabled).n_threads(1)
@@ -16,7 +16,7 @@ fn load(path: std::path::PathBuf, n_ctx: u32) -> Llama {
     Llama::builder(path).context_params(exact()).n_ctx(n_ctx).load().unwrap()
 }
 
-/// The log-probability of each token but the first, one token at a time, with the softmax in 64 bits.
+/// Returns the log-probability of each token but the first, one token at a time, with the softmax in 64 bits.
 fn by_hand(llm: &Llama, tokens: &[Token]) -> Vec<f64> {
     let mut context = Context::new(llm.model(), &exact().n_ctx(512)).unwrap();
     let mut batch = Batch::new();

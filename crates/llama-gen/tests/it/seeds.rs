@@ -1,4 +1,4 @@
-//! Every seed gives its own text again, and one that was drawn is told with the end.
+//! Every seed reproduces its text, and a drawn seed is reported at the end.
 
 use llama_gen::{Completion, GenerationBuilder, GenerationParams, Llama, SamplingParams};
 use test_models::Tiny;
@@ -12,7 +12,7 @@ fn hot(llm: &Llama) -> GenerationBuilder {
     generate.temperature(1.5).top_k(0).top_p(1.0).min_p(0.0)
 }
 
-/// Every way to choose by chance.
+/// Returns every way to choose randomly.
 fn ways() -> Vec<(&'static str, SamplingParams)> {
     let hot = || SamplingParams::default().temperature(1.5).top_k(0).top_p(1.0).min_p(0.0);
     vec![

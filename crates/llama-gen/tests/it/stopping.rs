@@ -30,7 +30,7 @@ fn with(llm: &Llama, change: impl FnOnce(&mut GenerationParams)) -> Completion {
     llm.generate("hello").params(params).complete().unwrap()
 }
 
-/// The tokens of a text, without the tokenizer's own.
+/// Returns the tokens of a text, without the tokenizer's own.
 fn tokens(llm: &Llama, text: &str) -> Vec<Token> {
     llm.model().vocab().tokenize(text, TokenizeOptions::default().add_special(false)).unwrap()
 }

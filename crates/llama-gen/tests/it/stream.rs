@@ -1,4 +1,4 @@
-//! Events as an iterator and as an asynchronous stream, and what they say.
+//! Events as an iterator and as an asynchronous stream, and their contents.
 
 use core::time::Duration;
 use std::thread::sleep;
@@ -19,7 +19,7 @@ fn real() -> Llama {
     Llama::builder(smollm2()).n_ctx(512).n_threads(1).load().unwrap()
 }
 
-/// Everything of an event but its times, which are never the same.
+/// Formats an event without its times, which differ in every run.
 fn without_times(event: Result<Event>) -> String {
     match event.unwrap() {
         Event::Finish(Finish { reason, usage, .. }) => format!("{reason:?} {usage:?}"),

@@ -1,4 +1,4 @@
-//! The detokenizer and the stop matcher under any division of the text.
+//! The detokenizer and the stop matcher for any division of the text.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use test_models::Tiny;
 
-/// The texts that come of chunks of bytes, with what the end adds as the last.
+/// Returns the texts of chunks of bytes, and the text at the end as the last.
 fn decoded<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let mut detokenizer = Detokenizer::new();
     let mut pieces = Vec::new();
@@ -26,7 +26,7 @@ fn decoded<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     pieces
 }
 
-/// What is shown of chunks, chunk by chunk, and the stop string; what the end shows is the last.
+/// Returns the text that is shown for each chunk and at the end, and the stop string.
 fn matched<S: AsRef<str>>(stops: &[String], chunks: &[S]) -> (Vec<String>, Option<String>) {
     let mut matcher = StopMatcher::new(stops);
     let mut pieces = Vec::new();
@@ -45,13 +45,14 @@ fn matched<S: AsRef<str>>(stops: &[String], chunks: &[S]) -> (Vec<String>, Optio
     (pieces, None)
 }
 
-/// What is kept back is the beginning of a stop string.
+/// Checks that the text kept back is the beginning of a stop string.
 fn check_held(matcher: &StopMatcher, stops: &[String]) {
     let held = matcher.held();
     assert!(stops.iter().any(|stop| stop.starts_with(held)) || held.is_empty(), "{held:?} of {stops:?}");
 }
 
-/// By hand: the stop string that is complete first, the longest of several, and the text before it.
+/// Computes the expected result directly: the stop string that is complete first, the longest of several, and the
+/// text before it.
 fn expected(stops: &[String], text: &str) -> (String, Option<String>) {
     for (end, _) in text.char_indices().skip(1).chain([(text.len(), ' ')]) {
         let complete = stops.iter().filter(|stop| !stop.is_empty() && text[..end].ends_with(stop.as_str()));
@@ -70,7 +71,7 @@ fn cut<'a>(bytes: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
     places.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
 }
 
-/// Characters of one to four bytes, marks that combine with what is before, emoji of several characters.
+/// Characters of one to four bytes, combining marks, and emoji of several characters.
 const PARTS: &[&str] = &[
     "a",
     "b",
@@ -90,7 +91,7 @@ const PARTS: &[&str] = &[
     "\0",
 ];
 
-/// What is no UTF-8: ends without beginnings, beginnings without ends, surrogates, overlong forms, too large numbers.
+/// Invalid UTF-8: ends without beginnings, beginnings without ends, surrogates, overlong forms, too large numbers.
 const BROKEN: &[&[u8]] = &[
     b"\x80",
     b"\xff",

@@ -12,7 +12,7 @@ fn vocabulary(path: impl Into<PathBuf>) -> Model {
     Model::load(path.into(), &ModelParams::default().vocab_only(true)).unwrap()
 }
 
-/// Texts of all kinds of characters, special tokens' names among them.
+/// Texts of all kinds of characters, including names of special tokens.
 const TEXTS: &[&str] = &[
     "hello world",
     " The river, over there: 'said' and don't!  two  spaces\nand a line\n\n",
@@ -21,7 +21,7 @@ const TEXTS: &[&str] = &[
     "a",
 ];
 
-/// The tokens of a text as both have them.
+/// Returns the tokens of a text from both tokenizers.
 fn both(tokenizer: &HfTokenizer, vocab: Vocab<'_>, text: &str, parse: bool) -> [Vec<Token>; 2] {
     let options = TokenizeOptions::default().parse_special(parse);
     [tokenizer.tokenize(text, options).unwrap(), vocab.tokenize(text, options).unwrap()]
@@ -38,7 +38,7 @@ fn texts(vocab: Vocab<'_>) -> impl Iterator<Item = (String, Token)> {
     all.map(move |token| (vocab.text(token).unwrap(), token))
 }
 
-/// The control tokens as a `tokenizer.json` adds them.
+/// Returns the control tokens as a `tokenizer.json` adds them.
 fn added(vocab: Vocab<'_>) -> Vec<Json> {
     let controls = texts(vocab).filter(|(_, token)| vocab.is_control(*token).unwrap());
     let entry = |(text, token): (String, Token)| {
@@ -48,7 +48,7 @@ fn added(vocab: Vocab<'_>) -> Vec<Json> {
     controls.map(entry).collect()
 }
 
-/// The vocabulary of the tiny `qwen2` as a `tokenizer.json`: byte-level BPE.
+/// Returns the vocabulary of the tiny `qwen2` as a `tokenizer.json`: byte-level BPE.
 fn bpe_json(model: &Model) -> Json {
     let bytes = Tiny::Qwen2.bytes();
     let gguf = llama_gguf::Gguf::from_bytes(&bytes).unwrap();
@@ -90,7 +90,7 @@ fn byte_level_bpe_agrees_token_by_token_and_text_by_text() {
     assert_eq!(bytes_of(&tokenizer, &special), b"", "and have no bytes");
 }
 
-/// The tiny `bert` with the vocabulary of a WordPiece `tokenizer.json`, as llama.cpp's converter writes it.
+/// Returns the tiny `bert` with the vocabulary of a WordPiece `tokenizer.json`, as llama.cpp's converter writes it.
 fn with_words(json: &Json) -> Vec<u8> {
     let mut words: Vec<(String, i64)> = json["model"]["vocab"]
         .as_object()

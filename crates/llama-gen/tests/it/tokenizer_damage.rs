@@ -9,7 +9,7 @@ use llama_gen::{ErrorKind, HfTokenizer, Tokenizer};
 use serde_json::{Map, Value as Json, json};
 use test_models::{child, minilm_dir};
 
-/// A generator of numbers, the same every time.
+/// A seeded generator of numbers.
 struct Rng(u64);
 
 impl Rng {
@@ -38,7 +38,7 @@ fn file(model: Json, normalizer: Json, pre_tokenizer: Json, post_processor: Json
            "pre_tokenizer": pre_tokenizer, "post_processor": post_processor, "decoder": decoder, "model": model})
 }
 
-/// BERT's, with fewer words.
+/// Returns BERT's tokenizer with fewer words.
 fn word_piece() -> Json {
     let bytes = std::fs::read(minilm_dir().join("tokenizer.json")).unwrap();
     let mut json: Json = serde_json::from_slice(&bytes).unwrap();
@@ -52,7 +52,7 @@ fn word_piece() -> Json {
     json
 }
 
-/// A character map: a table of `size` bytes, of which there are 1024, and one replacement.
+/// Returns a character map: a table of `size` bytes, 1024 of which exist, and one replacement.
 fn charsmap(size: u32) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bytes = size.to_le_bytes().to_vec();
@@ -120,7 +120,7 @@ fn word_level() -> Json {
     file(model, json!({"type": "Lowercase"}), pre, post, decoder)
 }
 
-/// The paths of all values.
+/// Collects the paths of all values.
 fn paths(json: &Json, path: &str, all: &mut Vec<String>) {
     all.push(path.to_owned());
     match json {
@@ -184,14 +184,14 @@ fn damage(json: &mut Json, rng: &mut Rng) -> String {
     path
 }
 
-/// The most virtual memory that this process had, in bytes: a reservation that is never touched counts too.
+/// Returns the most virtual memory that this process had, in bytes. It includes reservations that are never touched.
 fn peak() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmPeak:"))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib << 10)
 }
 
-/// Whether the file was read, and how often tokens could not be made with it.
+/// Returns whether the file was read, and how often tokens could not be made with it.
 fn try_all(json: &[u8]) -> (bool, usize) {
     let tokenizer = match HfTokenizer::from_json(json) {
         Ok(tokenizer) => tokenizer,

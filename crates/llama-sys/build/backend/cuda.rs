@@ -11,7 +11,7 @@ pub(crate) fn backend() -> Backend {
     Backend { feature: "cuda", option: "GGML_CUDA", library: "ggml-cuda", defines, missing, link }
 }
 
-/// NCCL is looked for by ggml whenever it is installed; a binary should not depend on that accident.
+/// Turns NCCL off: ggml uses it whenever it is installed, and a binary should not depend on that.
 fn defines(_: &Config) -> Vec<(String, String)> {
     vec![("GGML_CUDA_NCCL".to_owned(), "OFF".to_owned())]
 }

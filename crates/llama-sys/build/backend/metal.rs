@@ -8,7 +8,7 @@ pub(crate) fn backend() -> Backend {
     Backend { feature: "metal", option: "GGML_METAL", library: "ggml-metal", defines, missing, link }
 }
 
-/// The shaders are part of the binary, so that it can be copied anywhere.
+/// Embeds the shaders in the binary, so that it can be copied anywhere.
 fn defines(_: &Config) -> Vec<(String, String)> {
     vec![("GGML_METAL_EMBED_LIBRARY".to_owned(), "ON".to_owned())]
 }

@@ -8,7 +8,7 @@ pub(crate) fn backend() -> Backend {
     Backend { feature: "rpc", option: "GGML_RPC", library: "ggml-rpc", defines, missing, link }
 }
 
-/// RDMA is looked for by ggml whenever it is installed; a binary should not depend on that accident.
+/// Turns RDMA off: ggml uses it whenever it is installed, and a binary should not depend on that.
 fn defines(_: &Config) -> Vec<(String, String)> {
     vec![("GGML_RPC_RDMA".to_owned(), "OFF".to_owned())]
 }

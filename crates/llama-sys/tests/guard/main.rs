@@ -1,5 +1,5 @@
-//! Failures inside the real library are contained: an assertion and an exception come back with the place and the
-//! reason, the process lives on, and new contexts compute what contexts computed before.
+//! Failures inside the real library are contained: an assertion or an exception is returned with its place and
+//! reason, the process continues, and new contexts give the same results as before.
 
 mod threads;
 
@@ -11,7 +11,7 @@ use std::sync::Once;
 use llama_sys::llama_shim_outcome as Outcome;
 use test_models::Tiny;
 
-/// Makes a call with a guard; the outcome, and what the guard wrote for it.
+/// Makes a guarded call and returns the outcome and the guard's message.
 macro_rules! guarded {
     ($function:ident($($argument:expr),*)) => {{
         let mut message: [core::ffi::c_char; llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize] = [0; _];
@@ -26,7 +26,7 @@ macro_rules! guarded {
 
 pub(crate) use guarded;
 
-/// Asserts that an assertion of this source file was contained, and that its place names no folder of this machine.
+/// Asserts that an assertion of this source file was contained, and that its path names no folder of this machine.
 #[track_caller]
 fn assert_contained((outcome, message): (Outcome, String), file: &str, text: &str) {
     assert_eq!(outcome, Outcome::LLAMA_SHIM_OUTCOME_ASSERTION, "{message}");
@@ -52,7 +52,7 @@ struct Model(*mut llama_sys::llama_model);
 impl Model {
     fn load(tiny: Tiny) -> Self {
         static INIT: Once = Once::new();
-        // SAFETY: the first use of the library; `Once` lets no other thread pass before it is done.
+        // SAFETY: the first use of the library; `Once` blocks other threads until it is done.
         INIT.call_once(|| unsafe {
             llama_sys::llama_log_set(Some(be_quiet), ptr::null_mut());
             llama_sys::llama_shim_install_abort_callback();
@@ -73,13 +73,13 @@ impl Model {
         unsafe { llama_sys::llama_model_get_vocab(self.0) }
     }
 
-    /// A context that computes with one thread.
+    /// Creates a context that computes with one thread.
     fn context(&self, n_batch: u32) -> Context<'_> {
         self.context_with_threads(n_batch, 1)
     }
 
     fn context_with_threads(&self, n_batch: u32, n_threads: i32) -> Context<'_> {
-        // SAFETY: the model is valid and the parameters are llama.cpp's own but for numbers in range.
+        // SAFETY: the model is valid and the parameters are llama.cpp's own except for numbers in range.
         let raw = unsafe {
             let mut params = llama_sys::llama_context_default_params();
             (params.n_ctx, params.n_batch, params.n_ubatch) = (256, n_batch, n_batch);
@@ -90,7 +90,7 @@ impl Model {
         Context { raw, _model: self }
     }
 
-    /// The likeliest tokens after some tokens, in a context of their own.
+    /// Returns the most likely tokens after some tokens, computed in a new context.
     fn continuation(&self) -> Vec<i32> {
         let context = self.context(64);
         let mut batch = vec![1, 261, 301, 330];
@@ -106,7 +106,7 @@ impl Model {
 
 impl Drop for Model {
     fn drop(&mut self) {
-        // SAFETY: contexts borrow the model, so that there are none any more.
+        // SAFETY: contexts borrow the model, so none is left.
         unsafe { llama_sys::llama_model_free(self.0) };
     }
 }
@@ -130,7 +130,7 @@ impl Context<'_> {
         }
     }
 
-    /// The outcome of decoding with a guard, and the message.
+    /// Decodes with a guard, and returns the outcome and the message.
     fn guarded_decode(&self, tokens: &mut [i32]) -> (Outcome, String) {
         let count = i32::try_from(tokens.len()).unwrap();
         // SAFETY: as in `decode`.
@@ -155,7 +155,7 @@ impl Context<'_> {
 
 impl Drop for Context<'_> {
     fn drop(&mut self) {
-        // SAFETY: the only owner. Also for a context whose call was contained: freeing is what is left to do.
+        // SAFETY: the only owner. A context whose call was contained may still be freed.
         unsafe { llama_sys::llama_free(self.raw) };
     }
 }
@@ -167,7 +167,7 @@ fn sequence_that_does_not_exist() {
         let before = model.continuation();
         let context = model.context(64);
         let memory = context.memory();
-        // SAFETY: the memory is valid; that the id is not is the point.
+        // SAFETY: the memory is valid; the invalid id is the subject of the test.
         let outcome = unsafe { guarded!(llama_memory_seq_rm(memory, 9999, 0, -1)) };
         assert_contained(outcome, file, "GGML_ASSERT(seq_id == -1 || (seq_id >= 0");
         // SAFETY: as above.
@@ -194,7 +194,7 @@ fn batch_that_is_larger_than_allowed() {
     }
 }
 
-/// Has BERT look a position up that is not in its table of 512.
+/// Makes BERT look up a position that is not in its table of 512.
 fn look_up_a_wrong_position(context: &Context<'_>) -> (Outcome, String) {
     let (mut token, mut pos, mut one, mut seq_id, mut output) = (5, 100_000, 1, 0, 1);
     let mut seq_ids = [&raw mut seq_id];
@@ -207,7 +207,7 @@ fn look_up_a_wrong_position(context: &Context<'_>) -> (Outcome, String) {
         seq_id: seq_ids.as_mut_ptr(),
         logits: &raw mut output,
     };
-    // SAFETY: the context and the arrays of the batch are valid; that the position is not is the point.
+    // SAFETY: the context and the arrays of the batch are valid; the invalid position is the subject of the test.
     unsafe { guarded!(llama_decode(context.raw, batch)) }
 }
 
@@ -228,7 +228,7 @@ fn exception_of_a_token_that_does_not_exist() {
     let before = model.continuation();
     let vocab = model.vocab();
     for token in [-1, 507, i32::MAX] {
-        // SAFETY: the vocabulary is valid; that the token is not is the point.
+        // SAFETY: the vocabulary is valid; the invalid token is the subject of the test.
         let (outcome, message) = unsafe { guarded!(llama_vocab_get_text(vocab, token)) };
         assert_eq!(outcome, Outcome::LLAMA_SHIM_OUTCOME_EXCEPTION, "{message}");
         assert!(!message.is_empty());
@@ -274,7 +274,7 @@ fn success_is_a_success() {
     let outcome = context.guarded_decode(&mut [1, 261, 301]);
     assert_eq!(outcome, (Outcome::LLAMA_SHIM_OUTCOME_COMPLETED, String::new()));
     let mut last = -7;
-    // SAFETY: the memory is valid, and the buffer has the size that is asked for.
+    // SAFETY: the memory is valid, and the buffer has the required size.
     let outcome = unsafe {
         let mut message: [c_char; llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize] = [0; _];
         llama_sys::call::llama_memory_seq_pos_max(message.as_mut_ptr(), &raw mut last, context.memory(), 0)
@@ -298,7 +298,7 @@ fn every_way_to_fail_is_told_apart() {
         ),
         (Outcome::LLAMA_SHIM_OUTCOME_EXCEPTION, Outcome::LLAMA_SHIM_OUTCOME_EXCEPTION, "why"),
         (Outcome::LLAMA_SHIM_OUTCOME_NO_MEMORY, Outcome::LLAMA_SHIM_OUTCOME_NO_MEMORY, "std::bad_alloc"),
-        // An exception that is derived from nothing.
+        // An exception that is not derived from `std::exception`.
         (
             llama_sys::llama_shim_outcome(99),
             Outcome::LLAMA_SHIM_OUTCOME_EXCEPTION,

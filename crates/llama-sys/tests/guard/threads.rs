@@ -1,4 +1,4 @@
-//! What fails while several threads compute, with OpenMP and without: threads are never left behind.
+//! Failures while several threads compute, with OpenMP and without: no thread is left behind.
 
 use core::ffi::c_void;
 use std::process::Command;
@@ -9,10 +9,10 @@ use test_models::Tiny;
 use super::{Model, assert_contained, guarded, look_up_a_wrong_position};
 
 const N_THREADS: i32 = 4;
-/// In the environment of this program when it is to end itself.
+/// Set in the environment of a child of this program that is to end itself.
 const CHILD: &str = "LLAMA_SYS_TEST_CHILD";
 
-/// The threads of this process, where the system says it.
+/// Returns the number of threads of this process, where the system reports it.
 fn count_threads() -> Option<usize> {
     Some(std::fs::read_dir("/proc/self/task").ok()?.count())
 }
@@ -21,7 +21,7 @@ fn count_threads() -> Option<usize> {
 fn failures_before_the_threads_begin_are_contained_and_leave_none() {
     let model = Model::load(Tiny::Llama);
     let context = model.context_with_threads(16, N_THREADS);
-    // With OpenMP the threads of the first computation stay for the next.
+    // With OpenMP the threads of the first computation are reused by the next.
     assert_eq!(context.decode(&mut [1, 261, 301]), 0);
     let before = count_threads();
     for _ in 0..10 {
@@ -30,7 +30,7 @@ fn failures_before_the_threads_begin_are_contained_and_leave_none() {
         assert_contained(outcome, "src/llama-context.cpp", "n_tokens_all <= cparams.n_batch");
     }
     assert_eq!(context.decode(&mut [5]), 0);
-    // Other tests of this program run in threads too, unless each has a process of its own.
+    // Other tests of this program also run in threads, unless each has its own process.
     if std::env::var_os("NEXTEST").is_some() {
         assert_eq!(count_threads(), before);
     }
@@ -56,9 +56,9 @@ fn a_failure_in_the_middle_of_a_computation_ends_the_process() {
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(6), "{err}");
 }
 
-/// What is called in the middle of a computation, and what came of the call that it made.
+/// A callback for the middle of a computation, which stores the result of its failing call.
 unsafe extern "C-unwind" fn fail_once(data: *mut c_void) -> bool {
-    // SAFETY: the test passes its own place, which nobody else uses meanwhile.
+    // SAFETY: the test passes its own variable, which nobody else uses meanwhile.
     let outcome = unsafe { &mut *data.cast::<Option<(Outcome, String)>>() };
     if outcome.is_none() {
         let how = Outcome::LLAMA_SHIM_OUTCOME_ASSERTION;
@@ -75,7 +75,7 @@ fn a_failure_in_a_callback_of_a_computation_is_contained() {
         let expected = model.continuation();
         let context = model.context_with_threads(16, n_threads);
         let mut outcome: Option<(Outcome, String)> = None;
-        // SAFETY: the context is valid, and the place lives as long as it computes.
+        // SAFETY: the context is valid, and the variable outlives the computation.
         unsafe {
             llama_sys::llama_set_abort_callback(context.raw, Some(fail_once), (&raw mut outcome).cast());
         }

@@ -5,7 +5,7 @@ use llama_gguf::{TensorType, Writer};
 use crate::model::{HEAD, Model, N_EMBD, N_FF, N_HEAD, N_HEAD_KV};
 use crate::vocab::Vocab;
 
-/// Two with the window, then one without, as `attention.sliding_window_pattern` says.
+/// The number of layers: two with the window, then one without, as `attention.sliding_window_pattern` says.
 const LAYERS: u64 = 3;
 
 pub(crate) fn f16() -> Writer<'static> {
@@ -22,7 +22,7 @@ pub(crate) fn f16() -> Writer<'static> {
     ]);
     model.key("attention.layer_norm_rms_epsilon", 1e-6f32);
     model.key("rope.freq_base", 10_000f32);
-    // Embeddings are multiplied with the root of their width, which makes this a deviation of about a half.
+    // The model multiplies embeddings by the root of their width, which makes this a deviation of about a half.
     model.vocabulary(&Vocab::spm(), 0.06);
     model.norm("output_norm.weight", N_EMBD);
     for layer in 0..LAYERS {

@@ -6,7 +6,7 @@ use crate::arch::mamba;
 use crate::model::{Model, N_EMBD, N_FF, N_HEAD, N_HEAD_KV};
 use crate::vocab::Vocab;
 
-/// Heads of keys and values for each layer; a layer of none is recurrent.
+/// The heads of keys and values for each layer. A layer without heads is recurrent.
 const HEADS_KV: [u64; 3] = [0, N_HEAD_KV, 0];
 
 pub(crate) fn f16() -> Writer<'static> {

@@ -16,7 +16,7 @@ pub(crate) fn q8_0() -> Writer<'static> {
     write("llama-q8_0", TensorType::Q8_0)
 }
 
-/// In F32, with adapters of these scales merged into its matrices.
+/// Returns the model in F32, with adapters of these scales merged into its matrices.
 pub(crate) fn merged(adapters: &[(Lora, f32)]) -> Writer<'static> {
     let mut model = Model::new("llama-f32", "llama", TensorType::F32);
     for (adapter, scale) in adapters {

@@ -1,4 +1,4 @@
-//! One architecture, one file.
+//! The architectures, one file each.
 
 pub(crate) mod bert;
 pub(crate) mod gemma3;

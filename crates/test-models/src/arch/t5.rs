@@ -5,9 +5,9 @@ use llama_gguf::{TensorType, Writer};
 use crate::model::{HEAD, Model, N_EMBD, N_FF, N_HEAD};
 use crate::vocab::Vocab;
 
-/// Layers of the encoder, and of the decoder.
+/// The number of layers of the encoder, and of the decoder.
 const LAYERS: u64 = 2;
-/// Distances between tokens fall into so many buckets, each with a bias of its own.
+/// The number of buckets for distances between tokens; each has its own bias.
 const BUCKETS: u64 = 32;
 
 pub(crate) fn f16() -> Writer<'static> {
@@ -26,7 +26,7 @@ pub(crate) fn f16() -> Writer<'static> {
     model.vocabulary(&Vocab::ugm(), 0.7);
     for side in ["enc", "dec"] {
         model.norm(&format!("{side}.output_norm.weight"), N_EMBD);
-        // Only the first layer has biases; the others use them too.
+        // Only the first layer has biases; the other layers use them too.
         model.vector(&format!("{side}.blk.0.attn_rel_b.weight"), &[N_HEAD, BUCKETS], 0.0, 3.0);
         for layer in 0..LAYERS {
             let block = format!("{side}.blk.{layer}");
@@ -43,7 +43,7 @@ pub(crate) fn f16() -> Writer<'static> {
     model.finish()
 }
 
-/// Products of query and key are not scaled in this architecture, so the matrices are.
+/// Adds attention. This architecture does not scale products of query and key, so the matrices are scaled.
 fn attention(model: &mut Model, prefix: &str) {
     model.matrix(&format!("{prefix}q.weight"), &[N_EMBD, HEAD * N_HEAD], 0.7);
     model.matrix(&format!("{prefix}k.weight"), &[N_EMBD, HEAD * N_HEAD], 0.7);

@@ -1,10 +1,10 @@
-//! BPE: bytes that are merged, as GPT-2 has it.
+//! BPE: byte-pair encoding in GPT-2's format.
 
 use super::words::{WORDS, beginnings};
 use super::{Kind, Vocab};
 
 impl Vocab {
-    /// 256 bytes, pieces of words with the merges that make them, control tokens.
+    /// Returns a vocabulary of 256 bytes, pieces of words with the merges that make them, and control tokens.
     pub(crate) fn bpe() -> Self {
         let mut vocab = Self::new("gpt2");
         for byte in 0..=u8::MAX {
@@ -41,9 +41,10 @@ impl Vocab {
         vocab
     }
 
-    /// 256 bytes in both spellings, and merges that go across whatever a pre-tokenizer might leave together.
+    /// Returns a vocabulary of 256 bytes in both spellings, and merges across every border that a pre-tokenizer might
+    /// keep.
     pub(crate) fn bpe_with_merges(pre_tokenizer: &str) -> Self {
-        // This one leaves spaces as they are, and needs the tokenizer that drops them.
+        // This pre-tokenizer keeps spaces, and needs the tokenizer that drops them.
         let mut vocab = Self::new(if pre_tokenizer == "whitespace" { "whitespace" } else { "gpt2" });
         for byte in 0..=u8::MAX {
             vocab.push(letter(byte), Kind::Normal);
@@ -82,7 +83,7 @@ impl Vocab {
         for text in ["<user>", "\n\n", "\n\n\n"] {
             vocab.push(text, Kind::UserDefined);
         }
-        // What some of them need.
+        // Tokens that some pre-tokenizers require.
         for text in ["<mask>", "[MASK]", "<unk>"] {
             vocab.push(text, Kind::Control);
         }
@@ -95,7 +96,7 @@ impl Vocab {
     }
 }
 
-/// The character that stands for a byte: itself if it is printable in Latin-1, else one from U+0100 on.
+/// Returns the character for a byte: itself if it is printable in Latin-1, else one from U+0100 on.
 fn letter(byte: u8) -> String {
     let printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     if printable(byte) {

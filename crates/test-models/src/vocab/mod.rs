@@ -1,4 +1,4 @@
-//! Vocabularies: tokens, their types, and what a tokenizer needs beside them.
+//! Vocabularies: tokens, their types, and the other data of a tokenizer.
 
 mod bpe;
 mod plamo;
@@ -10,12 +10,12 @@ mod wpm;
 
 use llama_gguf::{Value, Writer};
 
-/// ChatML, as models of the `qwen2` family have it.
+/// The ChatML template, in the form of the `qwen2` family.
 const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + \
     message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}\
     {% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
-/// What a token is for. The numbers are those of `enum llama_token_type`.
+/// The purpose of a token. The numbers are those of `enum llama_token_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 enum Kind {
@@ -26,7 +26,7 @@ enum Kind {
     Byte = 6,
 }
 
-/// A vocabulary that is being put together; tokens are numbered in the order they come.
+/// A vocabulary under construction; tokens are numbered in the order in which they are added.
 pub(crate) struct Vocab {
     model: &'static str,
     tokens: Vec<String>,
@@ -40,12 +40,12 @@ impl Vocab {
         Self { model, tokens: Vec::new(), kinds: Vec::new(), printable: Vec::new(), extra: Vec::new() }
     }
 
-    /// The number of tokens.
+    /// Returns the number of tokens.
     pub(crate) fn len(&self) -> u64 {
         self.tokens.len() as u64
     }
 
-    /// For each token, whether a model may yield it in text.
+    /// Returns for each token whether a model may generate it in text.
     pub(crate) fn printable(&self) -> &[bool] {
         &self.printable
     }
@@ -75,7 +75,7 @@ impl Vocab {
         number
     }
 
-    /// Adds a normal token unless there is one of this text: llama.cpp asserts that texts are unique.
+    /// Adds a normal token unless one with this text exists: llama.cpp asserts that texts are unique.
     fn push_new(&mut self, token: impl Into<String>) {
         let token = token.into();
         if !self.tokens.contains(&token) {
@@ -92,7 +92,7 @@ impl Vocab {
         self.extra.push((key, value.into()));
     }
 
-    /// Scores for tokenizers that prefer the token of the highest one: 0 for the first, then falling.
+    /// Sets scores for tokenizers that prefer the token with the highest score: 0 for the first token, then falling.
     fn falling_scores(&mut self) {
         let numbers = 0..u16::try_from(self.tokens.len()).expect("tiny vocabularies are small");
         self.extra("tokenizer.ggml.scores", numbers.map(|n| -f32::from(n)).collect::<Vec<_>>());

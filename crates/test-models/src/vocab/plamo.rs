@@ -1,21 +1,21 @@
-//! PLaMo: the likeliest division into pieces, with bytes as the last resort. PLaMo 3 first cuts the text at its own
+//! PLaMo: the most likely division into pieces, with bytes as the last resort. PLaMo 3 first cuts the text at its own
 //! marks and around runs of one character.
 
 use super::words::WORDS;
 use super::{Kind, Vocab};
 
 impl Vocab {
-    /// PLaMo 2's kind.
+    /// Returns a vocabulary of PLaMo 2's kind.
     pub(crate) fn plamo2() -> Self {
         Self::plamo("plamo2")
     }
 
-    /// PLaMo 3's kind.
+    /// Returns a vocabulary of PLaMo 3's kind.
     pub(crate) fn plamo3() -> Self {
         Self::plamo("plamo3")
     }
 
-    /// Four control tokens, 256 bytes, letters, words, runs of spaces and letters.
+    /// Returns a vocabulary of four control tokens, 256 bytes, letters, words, runs of spaces and letters.
     fn plamo(model: &'static str) -> Self {
         let mut vocab = Self::new(model);
         let unknown = vocab.push("<|plamo:unk|>", Kind::Unknown);
@@ -45,7 +45,7 @@ impl Vocab {
     }
 }
 
-/// Logarithms of probabilities: a word is likelier than the product of its letters.
+/// Returns logarithms of probabilities: a word is more likely than the product of its letters.
 fn scores(vocab: &Vocab) -> Vec<f32> {
     let score = |(token, kind): (&String, &Kind)| match kind {
         Kind::Normal if token.chars().count() > 1 => -4.0,

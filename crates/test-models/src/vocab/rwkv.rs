@@ -1,13 +1,14 @@
-//! RWKV: the longest token that fits, over bytes, as `rwkv6` has it.
+//! RWKV: the longest matching token, over bytes, as in `rwkv6`.
 
 use super::words::{WORDS, beginnings};
 use super::{Kind, Vocab};
 
 impl Vocab {
-    /// End of text, 256 bytes, beginnings of words with a space in front, and pieces that end inside a character.
+    /// Returns a vocabulary of end of text, 256 bytes, beginnings of words with a space in front, and pieces that end
+    /// inside a character.
     ///
-    /// Every byte has a token of its own: the tokenizer goes on from the end of the token that it found, for ever when
-    /// it found none.
+    /// Every byte has a token of its own, because the tokenizer continues after the token that it found, and never
+    /// ends when it finds none.
     pub(crate) fn rwkv() -> Self {
         let mut vocab = Self::new("rwkv");
         let end = vocab.push("<s>", Kind::Control);
@@ -29,7 +30,7 @@ impl Vocab {
     }
 }
 
-/// Bytes as the files of RWKV have them: what is not printable in ASCII as `\xHH`, a backslash as two.
+/// Escapes bytes as in RWKV's files: a byte that is not printable ASCII as `\xHH`, a backslash as two.
 fn escaped(bytes: &[u8]) -> String {
     let escape = |byte: &u8| match byte {
         b'\t' => "\\t".to_owned(),

@@ -1,10 +1,10 @@
-//! SPM: SentencePiece with bytes as the last resort, as `llama` has it.
+//! SPM: SentencePiece with bytes as the last resort, as in `llama`.
 
 use super::words::{WORDS, beginnings};
 use super::{Kind, Vocab};
 
 impl Vocab {
-    /// Unknown, begin and end of text, 256 bytes, ChatML's control tokens, letters, words.
+    /// Returns a vocabulary of unknown, begin and end of text, 256 bytes, ChatML's control tokens, letters, words.
     pub(crate) fn spm() -> Self {
         let mut vocab = Self::new("llama");
         let unknown = vocab.push("<unk>", Kind::Unknown);
@@ -15,8 +15,8 @@ impl Vocab {
         }
         vocab.push("<|im_start|>", Kind::Control);
         vocab.push("<|im_end|>", Kind::Control);
-        // Pairs are merged in the order of the scores, that is of the numbers: long words come last, so that
-        // their beginnings exist when they are reached.
+        // Pairs are merged in the order of their scores, which is the order of their numbers. Long words come last,
+        // so that their beginnings exist when they are reached.
         vocab.push_new("▁");
         for letter in ('!'..='~').chain("éßñ漢字😀".chars()) {
             vocab.push_new(letter);

@@ -1,10 +1,10 @@
-//! UGM: SentencePiece's unigram model, as T5 has it.
+//! UGM: SentencePiece's unigram model, as in T5.
 
 use super::words::WORDS;
 use super::{Kind, Vocab};
 
 impl Vocab {
-    /// Padding, end of text, unknown, words, letters.
+    /// Returns a vocabulary of padding, end of text, unknown, words, letters.
     pub(crate) fn ugm() -> Self {
         let mut vocab = Self::new("t5");
         let pad = vocab.push("<pad>", Kind::Control);
@@ -29,7 +29,7 @@ impl Vocab {
     }
 }
 
-/// Logarithms of probabilities: a word is likelier than the product of its letters.
+/// Returns logarithms of probabilities: a word is more likely than the product of its letters.
 fn scores(vocab: &Vocab) -> Vec<f32> {
     let score = |(token, kind): (&String, &Kind)| match kind {
         Kind::Normal if token.chars().count() > 1 => -4.0,

@@ -1,4 +1,4 @@
-//! The words that have tokens of their own, and the pieces they are made of.
+//! The words with tokens of their own, and the pieces that they are made of.
 
 /// Common English words and a few of other scripts.
 pub(crate) const WORDS: &[&str] = &[
@@ -8,7 +8,7 @@ pub(crate) const WORDS: &[&str] = &[
     "red", "river", "stone", "over", "under", "light", "night",
 ];
 
-/// Every beginning of a word, shorter ones first, without the single letters; no two are equal.
+/// Returns every beginning of a word, shorter ones first, without the single letters and without duplicates.
 ///
 /// Tokenizers that merge pairs reach a word only through tokens for its beginnings.
 pub(crate) fn beginnings() -> Vec<&'static str> {

@@ -1,10 +1,10 @@
-//! WPM: word pieces, as BERT has them.
+//! WPM: word pieces, as in BERT.
 
 use super::words::WORDS;
 use super::{Kind, Vocab};
 
 impl Vocab {
-    /// Control tokens, letters at the beginning of a word and inside it, words.
+    /// Returns a vocabulary of control tokens, letters at the beginning of a word and inside it, and words.
     pub(crate) fn wpm() -> Self {
         let mut vocab = Self::new("bert");
         let pad = vocab.push("[PAD]", Kind::Control);
@@ -12,7 +12,7 @@ impl Vocab {
         let class = vocab.push("[CLS]", Kind::Control);
         let separator = vocab.push("[SEP]", Kind::Control);
         let mask = vocab.push("[MASK]", Kind::Control);
-        // In GGUF the beginning of a word is marked, not what follows it.
+        // GGUF marks the beginning of a word instead of its continuation.
         for letter in ('!'..='~').filter(|letter| !letter.is_ascii_uppercase()) {
             vocab.push_new(format!("▁{letter}"));
         }

@@ -1,4 +1,4 @@
-//! What each call must come to, from what is known about the context.
+//! The expected outcome of each call, from the known state of the context.
 
 use llama_core::PoolingType;
 use test_models::Tiny;
@@ -94,7 +94,7 @@ impl Machine {
         if self.memory.exists() { Fine } else { Refused("Unsupported") }
     }
 
-    /// How many tokens of the batch must be computed at once.
+    /// Returns the number of tokens of the batch that must be computed at once.
     pub(super) fn at_once(&self, encode: bool) -> usize {
         let pooling = traits::pooling(self.tiny, &self.shape);
         if encode || !self.causal || !self.memory.exists() {
@@ -111,7 +111,7 @@ impl Machine {
         }
     }
 
-    /// What is wrong with a sequence or a range, before anything is asked of the memory.
+    /// Returns the error for an invalid sequence or range, before the memory is asked.
     pub(super) fn expect_arguments(
         &self,
         seqs: &[i32],
@@ -191,7 +191,7 @@ impl Machine {
         if range_leaves { FineOr("InvalidPosition") } else { Fine }
     }
 
-    /// Whether a range has a part of a sequence and not the whole.
+    /// Whether a range contains a part of a sequence but not the whole.
     pub(super) fn splits(&self, seq: u32, start: i64, end: i64) -> bool {
         let extent = self.memory.extent(seq);
         extent.is_some_and(|extent| start <= extent.last && !(start == 0 && end > extent.last))

@@ -1,4 +1,4 @@
-//! Chains of samplers at work on the context's logits.
+//! Chains of samplers on the context's logits.
 
 use llama_core::{Error, Penalties, SamplerChain, Token};
 
@@ -7,12 +7,12 @@ use crate::outcome::Expected::{self, Fine, FineOr, Refused};
 use crate::outcome::check;
 use crate::plan::{Call, Id, Samplers};
 
-/// A chain, and what is known about it.
+/// A chain, and the facts known about it.
 pub(super) struct Chain {
     chain: SamplerChain,
-    /// Whether it knows its vocabulary, and so refuses other tokens.
+    /// Whether it knows its vocabulary, and therefore refuses other tokens.
     vocabulary: bool,
-    /// Whether it can come to an end, or allow no token.
+    /// Whether it can end, or forbid all tokens.
     ends: bool,
 }
 
@@ -96,7 +96,7 @@ impl Machine {
     }
 }
 
-/// Which numbers the samplers take.
+/// Returns the expected outcome for a chain of these samplers.
 fn expect_chain(samplers: Samplers) -> Expected {
     let good = match samplers {
         Samplers::Greedy | Samplers::Grammar => true,

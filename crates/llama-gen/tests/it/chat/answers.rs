@@ -1,4 +1,4 @@
-//! What an answer is whatever a model writes: calls are whole or left out, unknown tools are named, no text is lost.
+//! Properties of every answer: calls are complete or left out, unknown tools are named, no text is lost.
 
 use llama_gen::chat::{Answer, ChatPrompt, ChatRequest, ChatTemplate, Message, Tool, ToolCall, ToolChoice};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ fn prompt(name: &str) -> ChatPrompt {
     asked(&load(name), &[weather()])
 }
 
-/// Reads an answer whole and in pieces of some sizes: it is the same, and the deltas joined are it.
+/// Parses an answer whole and in pieces of some sizes, and asserts that the results and the joined deltas are equal.
 fn read(prompt: &ChatPrompt, text: &str) -> Answer {
     let whole = prompt.parse(text).unwrap();
     for size in [1, 3, 7] {
@@ -50,7 +50,7 @@ fn read(prompt: &ChatPrompt, text: &str) -> Answer {
     whole
 }
 
-/// The name and the arguments of the only call.
+/// Returns the name and the arguments of the only call.
 fn only_call(answer: &Answer) -> (&str, Value) {
     let [call] = answer.tool_calls.as_slice() else { panic!("{answer:?}") };
     (call.name.as_str(), serde_json::from_str(&call.arguments).unwrap())
@@ -150,7 +150,7 @@ fn a_call_that_is_cut_off_is_left_out_and_named() {
     );
 }
 
-/// The answers of a template that call tools, as it writes them itself.
+/// Returns the answers with tool calls of a template, as the template writes them.
 fn written(template: &ChatTemplate, tools: &[Tool], answer: Message) -> Option<String> {
     let request = ChatRequest::new([Message::user("x")]).tools(tools);
     let prompt = template.render(&request).ok()?;

@@ -1,4 +1,4 @@
-//! Messages that name special tokens: none of them gets into the prompt.
+//! Messages that name special tokens do not put any into the prompt.
 
 use std::sync::LazyLock;
 
@@ -33,8 +33,8 @@ fn with(text: &str) -> ChatTemplate {
     ChatTemplate::from_jinja(&MODEL, text).unwrap()
 }
 
-/// The prompt with a hostile text in a place has the special tokens that it has with a harmless one, and the same text.
-#[track_caller]
+/// Asserts that the prompt with a hostile text in a place has the special tokens and the text of a prompt with a
+/// harmless one.
 fn check(template: &ChatTemplate, place: impl Fn(&str) -> ChatRequest) {
     let render = |content: &str| template.render(&place(content)).unwrap();
     let (harmless, hostile) = (render("Hello"), render(HOSTILE));
@@ -162,7 +162,7 @@ fn calls_and_their_results_are_not_trusted_either() {
     assert_eq!(special(&hostile.tokens().unwrap()), special(&render("x").tokens().unwrap()));
 }
 
-/// The reason of an error about a prompt.
+/// Returns the reason of an error about a prompt.
 #[track_caller]
 fn reason<T: core::fmt::Debug>(result: Result<T>) -> String {
     match result.unwrap_err().kind() {

@@ -1,4 +1,4 @@
-//! What templates do not show is told, and refused where it is what somebody has said.
+//! Parts that a template does not show are reported, and refused when a user or tool has said them.
 
 use llama_gen::ErrorKind;
 use llama_gen::chat::{ChatPrompt, ChatRequest, ChatTemplate, LeftOut, Message, Tool, ToolCall, ToolChoice};
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::templates::load;
 
-/// Roles and contents, nothing else, as Phi-3.5 has it.
+/// A template with roles and contents only, as in Phi-3.5.
 const PLAIN: &str = "{% for m in messages %}{% if m.role in ['system', 'user', 'assistant'] %}\
                      {{ '<|' + m.role + '|>\\n' + m.content + '<|end|>\\n' }}{% endif %}{% endfor %}\
                      {% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}";

@@ -1,4 +1,4 @@
-//! Markers of templates that are no control tokens: no message gets them into the prompt.
+//! Messages do not put markers of templates into the prompt that are not control tokens.
 
 use std::sync::LazyLock;
 
@@ -13,7 +13,7 @@ const MARKERS: [&str; 4] = ["<|START_OF_TURN_TOKEN|>", "<|SYSTEM_TOKEN|>", "<|US
 const SOURCE: &str = "{% for m in messages %}<|START_OF_TURN_TOKEN|>{{ '<|' + m.role.upper() + '_TOKEN|>' }}{{ m.content if m.content is string \
                       else m.content[0].text + m.content[1].text }}{% endfor %}{{ tools|tojson if tools }}";
 
-/// The last tokens of the vocabulary, as the makers of Command-R have theirs: added as text.
+/// A model whose last tokens are added as text, as in Command-R.
 static MODEL: LazyLock<Model> = LazyLock::new(|| {
     const USER_DEFINED: i32 = 4;
     let bytes = with_metadata(Tiny::Qwen2, |metadata| {

@@ -1,4 +1,4 @@
-//! A `null` in JSON is as if the field were absent, in every field that may be.
+//! A `null` in JSON equals an absent field, in every optional field.
 
 use llama_gen::chat::{Message, Tool, ToolCall};
 use llama_gen::{GenerationParams, GrammarParams, GrammarTriggers, RepetitionGuard, ResolvedSampling};
@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// Reads `object` with each of the fields absent and `null`: both give the same.
+/// Reads `object` with each of the fields absent and `null`, and asserts equal results.
 fn each_null<T: Serialize + DeserializeOwned>(object: &Value, path: &[&str], fields: &[&str]) {
     let read = |value: Value| -> Value {
         let read: T =

@@ -1,4 +1,4 @@
-//! Answers of any kind in pieces of any size: nothing panics, and what comes piece by piece is what there is in the end.
+//! Answers of any kind in pieces of any size: nothing panics, and the joined pieces equal the final answer.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::templates::{join, load};
 
-/// One of each way to mark thoughts and calls.
+/// One template for each way of marking reasoning and calls.
 const NAMES: [&str; 12] = [
     "chatml",
     "qwen3",
@@ -31,7 +31,7 @@ static PROMPTS: LazyLock<Vec<ChatPrompt>> = LazyLock::new(|| {
     NAMES.iter().map(|name| load(name).render(&request).unwrap()).collect()
 });
 
-/// What answers are made of, and parts of it.
+/// The parts that answers are made of.
 const PIECES: [&str; 44] = [
     "<think>",
     "</think>",
@@ -79,7 +79,7 @@ const PIECES: [&str; 44] = [
     "<|im_end|>",
 ];
 
-/// Reads an answer in pieces of `size` characters. What the deltas are joined, and the end.
+/// Parses an answer in pieces of `size` characters. Returns the joined deltas and the final answer.
 fn read(prompt: &ChatPrompt, text: &str, size: usize) -> (Answer, llama_gen::Result<Answer>) {
     let mut parser = prompt.parser();
     let mut joined = Answer::default();
@@ -95,7 +95,7 @@ fn read(prompt: &ChatPrompt, text: &str, size: usize) -> (Answer, llama_gen::Res
     (joined, answer)
 }
 
-/// What must hold of an answer whatever it is.
+/// Checks the properties that hold for every answer.
 fn check(prompt: &ChatPrompt, text: &str, joined: Answer, answer: Answer) {
     assert_eq!(answer, prompt.parse(text).unwrap(), "{text:?}");
     assert_eq!(

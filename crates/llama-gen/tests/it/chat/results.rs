@@ -1,4 +1,4 @@
-//! What was asked of a turn is in its reply, and requests can be read from JSON.
+//! A reply contains everything that a turn requested, and requests can be read from JSON.
 
 use llama_core::TokenizeOptions;
 use llama_gen::chat::{ChatEvent, ChatRequest, Delta, Message, Tool, ToolCallDelta, ToolChoice};

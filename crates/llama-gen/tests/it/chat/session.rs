@@ -1,4 +1,4 @@
-//! Conversations with the real model: five turns, undone and redone, copied, saved and gone on with.
+//! Conversations with the real model: five turns, undone and redone, copied, saved and resumed.
 
 use std::fs;
 
@@ -302,7 +302,7 @@ fn messages_that_name_special_tokens_end_no_turn() {
     assert!(chat.send("Hello").unwrap().finish.usage.reused_tokens > 50);
 }
 
-/// Thinks when it is to: the prompt ends inside the thoughts, or behind none.
+/// A template that reasons on request: the prompt ends inside the reasoning, or after an empty one.
 const THINKING: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}\
     {% if m.reasoning_content %}{{ '<think>\n' + m.reasoning_content + '\n</think>\n\n' }}{% endif %}\
     {{ m.content + '<|im_end|>\n' }}{% endfor %}\
@@ -389,7 +389,7 @@ fn memories_that_cannot_be_cut_keep_conversations_too() {
     }
 }
 
-/// Everything that is written is the atomic writer's: mode and link stay, and a new file has the mode of new files.
+/// Saving keeps modes and links, and gives new files the default mode, because it uses the atomic writer.
 #[cfg(unix)]
 #[test]
 fn saving_keeps_modes_and_links() {

@@ -16,7 +16,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/chat/templates")
 }
 
-/// The names of all templates, sorted.
+/// Returns the names of all templates, sorted.
 pub(crate) fn names() -> Vec<String> {
     let files = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
     let templates = files.filter(|path| path.extension().is_some_and(|extension| extension == "jinja"));
@@ -26,7 +26,7 @@ pub(crate) fn names() -> Vec<String> {
     names
 }
 
-/// A family's tokens for the beginning and the end.
+/// Returns a family's tokens for the beginning and the end.
 fn tokens(name: &str) -> (&'static str, &'static str) {
     let families = [
         ("llama-3", "<|begin_of_text|>", "<|eot_id|>"),
@@ -70,7 +70,7 @@ fn question() -> Message {
     Message::user("Name a river.")
 }
 
-/// What a template is asked, each under a name.
+/// Returns the requests for a template, each with a name.
 fn requests() -> Vec<(&'static str, ChatRequest)> {
     let system = || Message::system("Be brief.");
     let calling = Message::assistant("").tool_call(call());
@@ -172,7 +172,8 @@ fn every_template_renders_what_it_did() {
     }
 }
 
-/// The text that a model would have written for the last message: what the template adds for it, without the end.
+/// Returns the text that a model would have written for the last message: what the template adds for it, without the
+/// end.
 fn as_written(
     template: &ChatTemplate,
     question: &[Message],
@@ -188,7 +189,7 @@ fn as_written(
     Some(whole.text().strip_prefix(prompt.text())?.to_owned())
 }
 
-/// What the texts of turns end with, which are tokens that end a generation.
+/// The endings of turns, which are tokens that end a generation.
 const ENDS: [&str; 22] = [
     "<|im_end|>",
     "</s>",
@@ -214,7 +215,7 @@ const ENDS: [&str; 22] = [
     "<|end_of_role|>",
 ];
 
-/// The answer without the token that ends it and what the template writes after that.
+/// Returns the answer without the token that ends it and what the template writes after that.
 pub(crate) fn without_end(written: &str) -> &str {
     let end = ENDS.into_iter().filter_map(|end| written.find(end)).min();
     written[..end.unwrap_or(written.len())].trim_end_matches('\n')

@@ -23,7 +23,7 @@ fn chat(llm: &Llama) -> Chat {
 
 const CALL: &str = "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Paris\"}}\n</tool_call>";
 
-/// Parameters with which the model writes just this.
+/// Returns parameters with which the model writes exactly this text.
 fn only(text: &str) -> GenerationParams {
     let mut params = GenerationParams::default();
     params.sampling.temperature = Some(0.0);
@@ -85,7 +85,7 @@ fn a_call_that_is_cut_short_is_a_problem() {
     assert_eq!(chat.n_turns(), 2);
 }
 
-/// Calls between marks that are special tokens of the model.
+/// A template that marks calls by special tokens of the model.
 const MARKED: &str = "{% if tools %}{{ '<|im_start|>system\n' + (tools | tojson) + '<|im_end|>\n' }}{% endif %}\
     {% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + (m.content or '') }}\
     {% for c in m.tool_calls or [] %}{{ '<repo_name>' + (c.function | tojson) + '<reponame>' }}{% endfor %}\
@@ -107,7 +107,7 @@ fn special_tokens_that_mark_a_call_are_part_of_the_text() {
     assert_eq!(raw(&MARKED.replace("<repo_name>", "<call>")), "");
 }
 
-/// Two tokens, both this one.
+/// Returns parameters with which the model writes this token twice.
 fn biased(token: Token) -> GenerationParams {
     let mut params = GenerationParams::default();
     params.sampling.temperature = Some(0.0);
