@@ -569,7 +569,7 @@ pub enum ErrorKind {
     /// The process is a fork of the one that used llama.cpp, and does not have the threads or devices for this. Nothing has
     /// changed.
     #[error("{operation} is not possible in a forked process: {reason}")]
-    #[non_exhaustive]
+    // Exhaustive: what runs threads on top of this crate reports it too.
     Forked {
         /// What was asked.
         operation: &'static str,

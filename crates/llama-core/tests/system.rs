@@ -102,8 +102,7 @@ fn reports_and_plans_can_be_serialised() {
     let report = SystemReport::new();
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["llama_cpp"], llama_core::version());
-    let cpu =
-        json["backend_regs"].as_array().unwrap().iter().find(|backend| backend["name"] == "CPU").unwrap();
+    let cpu = json["backends"].as_array().unwrap().iter().find(|backend| backend["name"] == "CPU").unwrap();
     assert_eq!(cpu["devices"][0]["kind"], "Cpu");
     assert_eq!(cpu["devices"][0]["memory"]["total"], report.devices().last().unwrap().memory.total);
     let (model, context) =
