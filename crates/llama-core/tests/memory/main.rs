@@ -413,7 +413,7 @@ fn models_without_memory_say_so() {
         memory.can_shift().map(drop),
     ];
     for result in results {
-        assert_unsupported(result, "it keeps nothing between batches");
+        assert_unsupported(result, "it keeps no memory between batches");
     }
     assert!(!context.is_poisoned());
 }
