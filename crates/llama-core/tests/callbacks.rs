@@ -274,7 +274,7 @@ fn abort_callback_calls_everything() {
     assert_eq!(
         error.lock().unwrap().take().unwrap().to_string(),
         "calling llama.cpp is not possible inside a callback: an abort callback runs in the middle of a computation, \
-         where a failure could not be contained: return true to stop, and call when decode or encode has returned"
+         where a failure cannot be contained: return true to stop, and call when decode or encode has returned"
     );
 }
 

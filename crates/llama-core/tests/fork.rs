@@ -119,7 +119,7 @@ fn several_threads_after_computing() {
             assert_eq!(
                 error.to_string(),
                 "computing a batch is not possible in a forked process: the thread that forked had computed with several \
-                 threads, and they are in the parent process, while the context is to use 2: call \
+                 threads, which are in the parent process, but the context is to use 2: call \
                  Context::set_n_threads(1, 1), use the context in a new thread, or fork before computing"
             );
             assert!(!started.context.is_poisoned());

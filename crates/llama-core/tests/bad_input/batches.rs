@@ -102,7 +102,7 @@ fn sequences_outside_the_context() {
 #[test]
 fn no_sequence_at_all() {
     let error = Batch::new().push(Token::new(5), Pos::new(0), &[], true).unwrap_err();
-    assert_says(&error, &["seq_ids is []: a token belongs to at least one sequence"]);
+    assert_says(&error, &["seq_ids is []: a token must belong to at least one sequence"]);
 }
 
 #[test]
