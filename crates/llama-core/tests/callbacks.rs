@@ -310,7 +310,7 @@ fn observer_uses_its_own_pool() {
     assert_eq!(
         seen.lock().unwrap().take().unwrap().to_string(),
         "computing with this thread pool is not possible inside a callback: another computation, perhaps the one that \
-         the callback is part of, uses the thread pool: give the context a pool of its own, or none"
+         the callback is part of, uses the thread pool: give the context its own pool, or none"
     );
 }
 

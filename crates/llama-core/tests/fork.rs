@@ -193,7 +193,7 @@ fn a_thread_pool_of_the_parent() {
             assert_eq!(
                 error.to_string(),
                 "computing with this thread pool is not possible in a forked process: the 2 threads of the thread pool are \
-                 in the parent process: make a new pool with Threadpool::new, or compute without one in a new context"
+                 in the parent process: create a new pool with Threadpool::new, or compute without one in a new context"
             );
             let (model, prompt, expected) = (&started.model, &started.prompt, &started.expected);
             let own = move || {
