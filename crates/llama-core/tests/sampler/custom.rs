@@ -211,7 +211,7 @@ fn custom_sampler_can_select() {
     let mut chain = SamplerChain::builder().top_k(2).custom(Does(least, true)).build().unwrap();
     assert_eq!(chain.sample_logits(&ROW).unwrap(), token(2));
     let text = sampler_error(SamplerChain::builder().custom(Does(least, true)).greedy().build());
-    assert_eq!(text, "sampler custom: it selects the token and must be the last of the chain");
+    assert_eq!(text, "sampler custom: it selects the token, so it must be the last of the chain");
     assert!(SamplerChain::builder().custom(Does(least, false)).build().is_err());
     // It says that it selects, and does not.
     let mut chain = SamplerChain::builder().custom(Does(|_| {}, true)).build().unwrap();

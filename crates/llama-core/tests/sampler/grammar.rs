@@ -146,7 +146,7 @@ fn bad_grammars_are_refused_with_line_and_column() {
             "line 1, column 13: repeats from 5 up to 2 times, but the second must not be less",
         ),
         ("root ::= <[999999]>", "line 1, column 10: token 999999 is out of range"),
-        ("root ::= <no such token>", "line 1, column 10: <no such token> is not one token but"),
+        ("root ::= <no such token>", "line 1, column 10: <no such token> must be one token, but is"),
     ] {
         let text = sampler_error(build(grammar));
         let expected = format!("sampler grammar: the grammar is not valid: {reason}");
@@ -258,7 +258,7 @@ fn lazy_triggers_are_checked() {
     let none = sampler_error(build(LazyTriggers::default()));
     assert_eq!(
         none,
-        "sampler grammar: there is no trigger, so the grammar would never hold: give a word, pattern or token"
+        "sampler grammar: there is no trigger, so the grammar would never be active: give a word, pattern or token"
     );
     let broken = LazyTriggers { patterns: vec!["(a".to_owned()], ..LazyTriggers::default() };
     let text = sampler_error(build(broken));
@@ -270,8 +270,8 @@ fn lazy_triggers_are_checked() {
     };
     let text = sampler_error(build(bad));
     for part in [
-        "trigger word 0 has 0 bytes: must be 1 to 256",
-        "trigger pattern 0 has more than 64 groups",
+        "trigger word 0 has 0 bytes, but must have 1 to 256",
+        "trigger pattern 0 must have at most 64 groups",
         "trigger pattern 1 has 5000 bytes",
         "trigger pattern 2 has a NUL byte at position 1",
         "token -1 is out of range",
