@@ -215,11 +215,11 @@ impl LoraAdapter {
             return Err(ErrorKind::OtherModel { path: self.0.name.clone() }.into());
         }
         if !scale.is_finite() {
-            return invalid("the scale of an adapter must be finite: 0.0 adds nothing, 1.0 all of it");
+            return invalid("must be finite: 0.0 adds nothing, and 1.0 adds the whole adapter");
         }
         if !(scale * self.0.alpha).is_finite() {
             return invalid(
-                "multiplied by the adapter's alpha it is too large for a 32-bit float: use a smaller scale",
+                "multiplied by the adapter's alpha, the scale is too large for a 32-bit float: use a smaller one",
             );
         }
         // Such a model also multiplies by its embedding table at the end, and C would do so with the adapter's

@@ -296,9 +296,7 @@ fn layer_range(range: &impl RangeBounds<u32>, n_layer: u32) -> Result<(i32, i32)
         _ => Err(ErrorKind::InvalidParameter {
             name: "layers",
             value: format!("{:?}..{:?}", range.start_bound(), range.end_bound()),
-            reason: format!(
-                "layers must be in 1 to {last}, which can have a direction; `..` means all of them"
-            ),
+            reason: format!("must be in 1 to {last}, which can have a direction; `..` means all of them"),
         }
         .into()),
     }

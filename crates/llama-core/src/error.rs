@@ -153,7 +153,7 @@ pub enum ErrorKind {
         n_seq_max: u32,
     },
     /// A parameter is outside its range.
-    #[error("{name} is {value}: {reason}")]
+    #[error("{name} is {value}, but {reason}")]
     #[non_exhaustive]
     InvalidParameter {
         /// The parameter's name.

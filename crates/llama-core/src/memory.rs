@@ -361,7 +361,7 @@ impl<'c> Memory<'c> {
             return Err(ErrorKind::InvalidParameter {
                 name: "divisor",
                 value: divisor.to_string(),
-                reason: "it must be at least 1".to_owned(),
+                reason: "must be at least 1".to_owned(),
             }
             .into());
         }

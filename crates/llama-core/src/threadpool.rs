@@ -127,10 +127,10 @@ impl ThreadpoolParams {
             Err(ErrorKind::InvalidParameter { name, value: value.to_string(), reason }.into())
         };
         if self.poll > 100 {
-            return invalid("poll", self.poll, "it must be 0 to 100".to_owned());
+            return invalid("poll", self.poll, "must be 0 to 100".to_owned());
         }
         if let Some(cpu) = self.cpus.iter().find(|cpu| **cpu >= llama_sys::GGML_MAX_N_THREADS) {
-            let reason = format!("it must be in 0..{}, which ggml supports", llama_sys::GGML_MAX_N_THREADS);
+            let reason = format!("must be in 0..{}, which ggml supports", llama_sys::GGML_MAX_N_THREADS);
             return invalid("cpus", *cpu, reason);
         }
         host::check_cpus(&self.cpus)?;

@@ -223,7 +223,7 @@ fn shapes_that_do_not_fit_are_refused() {
         Forged::new().pair(QUERY, &[64, 4, 3], &[4, 64]),
         "its tensor \"blk.0.attn_q.weight.lora_a\" with shape [64, 4, 3] is for 3 matrices, but the model's tensor has 1",
     );
-    here(Forged::new().pair(QUERY, &[64, 0], &[0, 64]), "of shape [64, 0] is empty");
+    here(Forged::new().pair(QUERY, &[64, 0], &[0, 64]), "with shape [64, 0] is empty");
     here(
         Forged::new().pair("token_embd.weight", &[4, 507], &[3, 64]),
         "the matrices of \"token_embd.weight\" have ranks 4 and 3, but must have the same",

@@ -218,7 +218,7 @@ fn scores_need_a_classifier() {
                 _ => assert_invalid(
                     Context::new(&model, &rank).map(drop),
                     "pooling_type",
-                    "pooling_type is Rank: the model has no classifier (no tensor `cls` or `cls.output`) to give scores: \
+                    "pooling_type is Rank, but the model has no classifier (no tensor `cls` or `cls.output`) to give scores: \
                      use another pooling type, or a reranker",
                 ),
             }
@@ -233,7 +233,7 @@ fn scores_need_a_classifier() {
     assert_invalid(
         Context::new(&model, &params().embeddings(true)).map(drop),
         "pooling_type",
-        "pooling_type is the model's own, Rank: the model has no classifier",
+        "pooling_type is the model's own, Rank, but the model has no classifier",
     );
     Context::new(&model, &params().embeddings(true).pooling_type(PoolingType::Mean)).unwrap();
 }

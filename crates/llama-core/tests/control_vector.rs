@@ -153,7 +153,7 @@ fn vectors_add_up_with_their_strengths() {
     let error = sum.add(&ControlVector::from_slice(32, &[0.0; 32]).unwrap(), 1.0).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the control vector cannot be used: directions of 32 floats cannot be added to directions of 64: they are for \
+        "the control vector cannot be used: directions of 32 floats cannot be added to directions of 64 floats: they are for \
          different models"
     );
     assert!(sum.add(&constant(&[f32::MAX]), 2.0).is_err() && sum.add(&constant(&[1.0]), f32::NAN).is_err());
@@ -194,9 +194,9 @@ fn data_that_is_no_vector_is_refused() {
     assert_eq!(of(u32::MAX, &[0.0; 64]), whole(64, u32::MAX));
     let mut data = [0.0; 192];
     data[130] = f32::NAN;
-    assert_eq!(of(64, &data), "the direction of layer 3 has NaN at 2");
+    assert_eq!(of(64, &data), "the direction of layer 3 has NaN at index 2, but all values must be finite");
     data[130] = f32::NEG_INFINITY;
-    assert_eq!(of(64, &data), "the direction of layer 3 has -inf at 2");
+    assert_eq!(of(64, &data), "the direction of layer 3 has -inf at index 2, but all values must be finite");
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn layers_that_are_not_there_are_refused() {
     };
     assert_eq!(
         refused(0, 2),
-        "layers is Included(0)..Included(2): layers must be in 1 to 2, which can have a direction; `..` means all of them"
+        "layers is Included(0)..Included(2), but must be in 1 to 2, which can have a direction; `..` means all of them"
     );
     for (start, end) in [(1, 3), (2, 1), (3, 3), (1, u32::MAX), (u32::MAX, u32::MAX), (1, 0)] {
         refused(start, end);
@@ -302,7 +302,7 @@ fn files_that_are_no_vector_are_refused() {
     );
     assert_eq!(
         of(&[("direction.3", F32, &[4])], f32::NAN),
-        "the control vector cannot be used: the direction of layer 3 has NaN at 0"
+        "the control vector cannot be used: the direction of layer 3 has NaN at index 0, but all values must be finite"
     );
     assert_eq!(
         of(&[("direction.512", F32, &[(1 << 20) + 1])], 0.0),

@@ -308,7 +308,7 @@ fn more_results_than_there_is_room_for() {
     let error = context.decode(&batch(3)).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::InvalidParameter { name: "n_outputs_max", .. }), "{error:?}");
     assert!(
-        error.to_string().contains("n_outputs_max is 2: the batch wants the results of 3 tokens"),
+        error.to_string().contains("n_outputs_max is 2, but the batch wants the results of 3 tokens"),
         "{error}"
     );
     context.decode(&batch(2)).unwrap();

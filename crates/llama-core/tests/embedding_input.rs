@@ -196,7 +196,7 @@ fn rows_that_are_refused() {
     assert_invalid(batch.push_embedding(&good, place(0), &[], true), "seq_ids", "at least one sequence");
     for token in [-1, i32::MIN] {
         let both = batch.push_token_and_embedding(Token::new(token), &good, place(0), &[SEQ], true);
-        assert_invalid(both, "token", "a token id must be at least 0");
+        assert_invalid(both, "token", ", but must be at least 0");
     }
     // Nothing of all that is in the batch.
     assert!(batch.is_empty());
@@ -209,7 +209,7 @@ fn rows_that_are_refused() {
     for wrong in [1, 63, 65, 128, 100_000] {
         let mut batch = Batch::new();
         batch.push_embedding(&vec![0.5; wrong], place(0), &[SEQ], true).unwrap();
-        let words = format!("a row of {wrong} floats: the model takes another width");
+        let words = format!("a row of {wrong} floats, but the model takes another width");
         assert_invalid(context.decode(&batch), "embedding", &words);
     }
     // Positions, sequences and sizes are those of tokens.

@@ -164,7 +164,7 @@ fn plans_need_weights_and_files() {
     Context::new(&model, &params()).unwrap();
     let error = Context::new(&model, &params().n_ctx(i32::MAX.unsigned_abs())).unwrap_err();
     assert!(
-        error.to_string().starts_with("n_ctx is 2147483647: the bookkeeping alone takes 104.0 GiB"),
+        error.to_string().starts_with("n_ctx is 2147483647, but the bookkeeping alone takes 104.0 GiB"),
         "{error}"
     );
 }

@@ -42,7 +42,7 @@ fn parameters_outside_their_range() {
     }
     for poll in [101, u32::MAX] {
         let refused = Threadpool::new(&ThreadpoolParams::new(1).poll(poll));
-        assert_invalid(refused, "poll", "it must be 0 to 100");
+        assert_invalid(refused, "poll", ", but must be 0 to 100");
     }
     for cpu in [512, u32::MAX] {
         let refused = Threadpool::new(&ThreadpoolParams::new(1).cpus([0, cpu]));
@@ -50,7 +50,7 @@ fn parameters_outside_their_range() {
     }
     if online().is_some_and(|list| !list.contains("511")) {
         let refused = Threadpool::new(&ThreadpoolParams::new(1).cpus([0, 511]));
-        assert_invalid(refused, "cpus", "it must be one of this machine's processors, 0");
+        assert_invalid(refused, "cpus", "must be one of this machine's processors, 0");
     }
 }
 

@@ -73,7 +73,7 @@ impl Rows {
             |value: String, reason: String| Err(ErrorKind::InvalidParameter { name, value, reason }.into());
         if row.is_empty() || (self.width != 0 && row.len() != self.width) {
             let reason = match self.width {
-                0 => "the row must have the model's width, see Model::n_embd_inp".to_owned(),
+                0 => "must have the model's width, see Model::n_embd_inp".to_owned(),
                 width => format!("the earlier rows of the batch have {width} floats"),
             };
             return invalid(format!("a row of {} floats", row.len()), reason);
@@ -137,8 +137,7 @@ impl Batch {
         output: bool,
     ) -> Result<usize> {
         if token.get() < 0 {
-            let reason =
-                "a token id must be at least 0; for an embedding alone use push_embedding".to_owned();
+            let reason = "must be at least 0: for an embedding alone use push_embedding".to_owned();
             return Err(
                 ErrorKind::InvalidParameter { name: "token", value: token.to_string(), reason }.into()
             );

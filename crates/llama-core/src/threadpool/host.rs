@@ -12,7 +12,7 @@ pub(super) fn check_cpus(cpus: &[u32]) -> Result<()> {
         Some(cpu) => Err(ErrorKind::InvalidParameter {
             name: "cpus",
             value: cpu.to_string(),
-            reason: format!("it must be one of this machine's processors, {}", online.trim()),
+            reason: format!("must be one of this machine's processors, {}", online.trim()),
         }
         .into()),
     }

@@ -39,7 +39,7 @@ fn sequences_have_their_own_samplers_or_none() {
             } else {
                 assert_eq!(context.sample(index).unwrap(), best, "{} {id}", tiny.name());
                 let error = context.logits(index).unwrap_err();
-                assert!(error.to_string().contains("stay on the device"), "{error}");
+                assert!(error.to_string().contains("keeps them on the device"), "{error}");
             }
         }
     }
@@ -81,7 +81,9 @@ fn several_results_of_a_sequence_are_sampled_in_order() {
     context.set_sampler(SEQ, built(SamplerChain::builder().temperature(0.0).dist(3))).unwrap();
     let error = context.decode(&several(4)).unwrap_err();
     assert!(
-        error.to_string().starts_with("n_outputs_max_per_seq is 3: sequence 0 has a sampler on the device"),
+        error
+            .to_string()
+            .starts_with("n_outputs_max_per_seq is 3, but sequence 0 has a sampler on the device"),
         "{error}"
     );
     context.decode(&several(3)).unwrap();

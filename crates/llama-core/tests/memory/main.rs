@@ -326,7 +326,7 @@ fn divided_positions() {
         assert_eq!(span(&mut context, A).unwrap().0, 0);
         for divisor in [0, -1, i32::MIN] {
             let error = context.memory().seq_div(A, .., divisor).unwrap_err();
-            assert_eq!(error.to_string(), format!("divisor is {divisor}: it must be at least 1"));
+            assert_eq!(error.to_string(), format!("divisor is {divisor}, but must be at least 1"));
         }
     }
 }
