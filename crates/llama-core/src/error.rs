@@ -1,4 +1,4 @@
-//! What can go wrong, each with the value, the limit, and what to do.
+//! The errors of this crate. Each states the value, the limit, and the remedy.
 
 mod decode;
 mod samplers;
@@ -21,7 +21,7 @@ pub type Result<T, E = Error> = core::result::Result<T, E>;
 
 /// An error, with the lines that llama.cpp logged while the call failed.
 ///
-/// Its text names every reason, so that there is no [`source`](std::error::Error::source); [`kind`](Error::kind) has the
+/// The text contains every reason, so there is no [`source`](std::error::Error::source). [`kind`](Error::kind) contains the
 /// errors of other crates and of the system as values.
 pub struct Error(Box<Inner>);
 
@@ -35,7 +35,7 @@ impl Error {
         Self(Box::new(Inner { kind, log: Vec::new() }))
     }
 
-    /// Adds what llama.cpp logged while the failed call ran.
+    /// Adds the lines that llama.cpp logged while the failed call ran.
     pub(crate) fn with_log(mut self, log: Vec<String>) -> Self {
         if self.0.log.is_empty() {
             self.0.log = log;
@@ -43,13 +43,14 @@ impl Error {
         self
     }
 
-    /// Puts another kind in place of the one that there is, and leaves the log.
+    /// Replaces the kind and keeps the log.
     pub(crate) fn map_kind(mut self, map: impl FnOnce(ErrorKind) -> ErrorKind) -> Self {
         self.0.kind = map(self.0.kind);
         self
     }
 
-    /// Whether a guarded call has failed or was not made: nothing is known of the object that it worked on.
+    /// Returns whether a guarded call failed or was not made. The state of the object that it worked on is then
+    /// unknown.
     pub(crate) fn is_contained(&self) -> bool {
         matches!(
             self.kind(),
@@ -60,7 +61,7 @@ impl Error {
         )
     }
 
-    /// What went wrong.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind
@@ -74,7 +75,7 @@ impl Error {
         )
     }
 
-    /// The warnings and errors that llama.cpp logged during the failed call, oldest first.
+    /// Returns the warnings and errors that llama.cpp logged during the failed call, oldest first.
     #[must_use]
     pub fn log(&self) -> &[String] {
         &self.0.log
@@ -109,23 +110,23 @@ impl fmt::Debug for Error {
     }
 }
 
-// The text has every reason in it, those of other crates and of the system too: `source` would say them once more.
+// The text contains every reason, including those of other crates and of the system. `source` would repeat them.
 impl std::error::Error for Error {}
 
 /// The kinds of errors. New kinds are added in minor releases.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The file is missing, is no GGUF file, or is not complete; refused before llama.cpp sees it.
+    /// The file is missing, is not a GGUF file, or is not complete. Refused before llama.cpp sees it.
     #[error("cannot load the model {}: {}", path.display(), cause.without_path())]
     #[non_exhaustive]
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, and where.
+        /// The fault and its place in the file.
         cause: llama_gguf::Error,
     },
-    /// llama.cpp could not load the model; the log says why.
+    /// llama.cpp could not load the model. The log says why.
     #[error("llama.cpp could not load the model {}", path.display())]
     #[non_exhaustive]
     Load {
@@ -139,17 +140,17 @@ pub enum ErrorKind {
         /// The file.
         path: PathBuf,
     },
-    /// A context could not be made; the log says why.
+    /// A context could not be created. The log says why.
     #[error(
         "llama.cpp could not create a context with n_ctx {n_ctx}, n_batch {n_batch}, n_seq_max {n_seq_max}"
     )]
     #[non_exhaustive]
     ContextCreation {
-        /// Requested size in tokens, 0 for the model's own.
+        /// The requested size in tokens. 0 means the model's own size.
         n_ctx: u32,
-        /// Requested tokens per batch.
+        /// The requested tokens per batch.
         n_batch: u32,
-        /// Requested number of sequences.
+        /// The requested number of sequences.
         n_seq_max: u32,
     },
     /// A parameter is outside its range.
@@ -160,16 +161,16 @@ pub enum ErrorKind {
         name: &'static str,
         /// The value that was given.
         value: String,
-        /// The range, and what to use instead.
+        /// The valid range, and what to use instead.
         reason: String,
     },
-    /// The model has no weights or no vocabulary for what is asked of it.
+    /// The model has no weights or no vocabulary, which the operation needs.
     #[error("{operation} is not possible with this model: {reason}")]
     #[non_exhaustive]
     Unsupported {
-        /// What was asked.
+        /// The operation that was requested.
         operation: &'static str,
-        /// Why the model or its memory cannot do it.
+        /// The reason why the model or its memory cannot do it.
         reason: String,
     },
     /// A token id is not in the vocabulary.
@@ -181,7 +182,7 @@ pub enum ErrorKind {
         /// The size of the vocabulary.
         n_vocab: i32,
     },
-    /// A sequence id is not one of the context's.
+    /// A sequence id is out of the context's range.
     #[error(
         "sequence id {seq_id} is out of range: the context was created for {n_seq_max} sequences \
              (0..{n_seq_max})"
@@ -193,7 +194,7 @@ pub enum ErrorKind {
         /// The number of sequences.
         n_seq_max: u32,
     },
-    /// A position is negative, or does not follow the one before.
+    /// A position is negative, or does not follow the preceding one.
     #[error("position {pos} of sequence {seq_id} is not valid: {reason}")]
     #[non_exhaustive]
     InvalidPosition {
@@ -201,124 +202,125 @@ pub enum ErrorKind {
         pos: i32,
         /// The sequence.
         seq_id: i32,
-        /// What would be valid.
+        /// The positions that would be valid.
         reason: String,
     },
-    /// A range of positions is empty the wrong way round, or negative.
+    /// A range of positions ends before it starts, or is negative.
     #[error("positions {start}..{end} are not a range of sequence positions: {reason}")]
     #[non_exhaustive]
     InvalidRange {
-        /// First position.
+        /// The first position.
         start: i64,
-        /// Position after the last.
+        /// The position after the last.
         end: i64,
-        /// What would be valid.
+        /// The ranges that would be valid.
         reason: &'static str,
     },
     /// A batch without tokens.
     #[error("the batch is empty: push at least one token before decoding")]
     EmptyBatch,
-    /// More tokens than the context takes at once.
+    /// A batch has more tokens than the context takes at once.
     #[error(
-        "the batch has {n_tokens} tokens and the context takes {limit} ({which}): decode it in parts or create \
+        "the batch has {n_tokens} tokens, but must have at most {limit} ({which}): decode it in parts, or create \
              the context with a larger {which}"
     )]
     #[non_exhaustive]
     BatchTooLarge {
-        /// Tokens in the batch.
+        /// The number of tokens in the batch.
         n_tokens: usize,
-        /// The most that the context takes.
+        /// The largest number of tokens that the context takes.
         limit: u32,
         /// The parameter that sets the limit.
         which: &'static str,
     },
-    /// The text is longer than what is left of the context.
+    /// The text is longer than the remaining room of the context.
     #[error(
         "{n_tokens} tokens do not fit into the context of {n_ctx} tokens per sequence: shorten the text or \
              create the context with a larger n_ctx"
     )]
     #[non_exhaustive]
     ContextFull {
-        /// Tokens needed.
+        /// The number of tokens needed.
         n_tokens: usize,
-        /// Tokens per sequence.
+        /// The number of tokens per sequence.
         n_ctx: u32,
     },
-    /// Decoding or encoding did not succeed.
+    /// A batch was not decoded or encoded.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// There is no row of logits or embeddings for this token of the last batch.
+    /// This token of the last batch has no row of logits or embeddings.
     #[error("token {index} of the last batch has no {what}: {reason}")]
     #[non_exhaustive]
     NoOutput {
-        /// Index of the token in the batch.
+        /// The index of the token in the batch.
         index: usize,
         /// `logits` or `embeddings`.
         what: &'static str,
-        /// What to do.
+        /// How to get the row.
         reason: &'static str,
     },
-    /// Tokens could not be made of a text, or text of tokens.
+    /// A text could not be tokenised, or tokens could not be converted to text.
     #[error("{operation} failed: {reason}")]
     #[non_exhaustive]
     Tokenize {
-        /// What was being done.
+        /// The operation that failed.
         operation: &'static str,
-        /// Why it failed.
+        /// The reason for the failure.
         reason: String,
     },
-    /// Tokenising a text was stopped by the caller.
+    /// The caller cancelled the tokenising of a text.
     #[error("tokenising a text was cancelled after {done} of {total} bytes")]
-    // Exhaustive: tokenizers of other crates report it too.
+    // Exhaustive because tokenizers of other crates also report it.
     TokenizeCancelled {
-        /// How many bytes had been tokenised.
+        /// The number of bytes that had been tokenised.
         done: usize,
         /// The length of the text in bytes.
         total: usize,
     },
-    /// The samplers cannot make a chain: everything that is wrong with them, in the order of the chain.
+    /// The samplers cannot form a chain. Contains all problems, in the order of the chain.
     #[error("{}", List(problems))]
     #[non_exhaustive]
     InvalidSamplers {
-        /// At least one.
+        /// The problems, at least one.
         problems: Vec<SamplerProblem>,
     },
-    /// The samplers have masked every candidate, as a grammar does that no candidate fits. The chain is as before.
+    /// The samplers have masked every candidate, for example by a grammar that no candidate fits. The chain is
+    /// unchanged.
     #[error("sampler {name}: {reason}")]
     #[non_exhaustive]
     DeadEnd {
-        /// `grammar` when the chain has one, otherwise `chain`, or `row` for a sampler for rows.
+        /// `grammar` when the chain has one, `row` for a [`RowSampler`](crate::RowSampler), otherwise `chain`.
         name: &'static str,
-        /// What to do.
+        /// The remedy.
         reason: &'static str,
     },
-    /// What was given to a sampler, or what came of it, is not usable.
+    /// The input or the result of a sampler is not usable.
     #[error("sampler {name}: {reason}")]
     #[non_exhaustive]
     Sampler {
         /// llama.cpp's name of the sampler.
         name: &'static str,
-        /// What is wrong, and what would be right.
+        /// The fault, and what would be valid.
         reason: String,
     },
-    /// A text with a NUL byte where C needs a string.
+    /// A text has a NUL byte where C needs a string.
     #[error("the {what} has a NUL byte at position {position}, which a C string cannot hold: remove it")]
     #[non_exhaustive]
     InteriorNul {
-        /// The argument.
+        /// The name of the argument.
         what: &'static str,
-        /// Offset of the byte.
+        /// The offset of the byte.
         position: usize,
     },
-    /// A path that is not Unicode, on a platform where llama.cpp needs it to be.
+    /// A path is not Unicode, on a platform where llama.cpp needs Unicode paths.
     #[error("the path {} is not valid Unicode, which llama.cpp needs on this platform: rename the file", path.display())]
     #[non_exhaustive]
     PathNotUnicode {
         /// The path.
         path: PathBuf,
     },
-    /// An assertion inside llama.cpp failed and was contained. This is a bug: in llama.cpp, or in this crate
-    /// for letting the call through.
+    /// An assertion inside llama.cpp failed and was contained. This is a bug in llama.cpp, or in this crate because
+    /// it let the call through.
     #[error("an assertion inside llama.cpp failed at {file}:{line}: {message}")]
     #[non_exhaustive]
     Internal {
@@ -329,7 +331,7 @@ pub enum ErrorKind {
         /// The assertion.
         message: String,
     },
-    /// A C++ exception arrived from llama.cpp.
+    /// llama.cpp threw a C++ exception.
     #[error("llama.cpp failed: {message}")]
     #[non_exhaustive]
     Exception {
@@ -340,12 +342,12 @@ pub enum ErrorKind {
     #[error("out of memory inside llama.cpp ({message}): use a smaller model, context or batch")]
     #[non_exhaustive]
     OutOfMemory {
-        /// llama.cpp's text.
+        /// llama.cpp's message.
         message: String,
     },
     /// An earlier call on this object failed in a way that leaves it unusable.
     #[error(
-        "this {object} cannot be used any more: an earlier call failed inside llama.cpp ({cause}). Make a new one; \
+        "this {object} cannot be used any more: an earlier call failed inside llama.cpp ({cause}). Create a new one; \
          models and other objects are not affected"
     )]
     #[non_exhaustive]
@@ -364,37 +366,37 @@ pub enum ErrorKind {
     StateFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, or with what it was to be restored into.
+        /// The fault of the file, or of the context into which it was to be restored.
         cause: StateError,
     },
-    /// The adapter's file is missing, is no GGUF file, or is not complete; refused before llama.cpp sees it.
+    /// The adapter's file is missing, is not a GGUF file, or is not complete. Refused before llama.cpp sees it.
     #[error("cannot load the adapter {}: {}", path.display(), cause.without_path())]
     #[non_exhaustive]
     AdapterFile {
-        /// The file, with the offset in it when there is one.
+        /// The file, with the offset in it if there is one.
         path: PathBuf,
-        /// What is wrong with it, and where.
+        /// The fault and its place in the file.
         cause: llama_gguf::Error,
     },
-    /// The adapter's file is whole, but what it says cannot be computed with.
+    /// The adapter's file is complete, but its contents cannot be used for a computation.
     #[error("the adapter {} cannot be used with this model: {reason}", path.display())]
     #[non_exhaustive]
     Adapter {
-        /// The file, with the offset in it when there is one.
+        /// The file, with the offset in it if there is one.
         path: PathBuf,
-        /// What is wrong, and what would be right.
+        /// The fault, and what would be valid.
         reason: String,
     },
-    /// llama.cpp could not load the adapter: it is of another kind or for another model; the log says why.
+    /// llama.cpp could not load the adapter, because it is of another kind or for another model. The log says why.
     #[error("llama.cpp could not load the adapter {} for this model", path.display())]
     #[non_exhaustive]
     AdapterLoad {
-        /// The file, with the offset in it when there is one.
+        /// The file, with the offset in it if there is one.
         path: PathBuf,
     },
-    /// An adapter was given to a context of another model than the one it was loaded for.
+    /// An adapter was given to a context of a model for which it was not loaded.
     #[error(
-        "the adapter {} was loaded for another model than the context's: load it again with the context's model",
+        "the adapter {} was loaded for another model than the context's: load it again for the context's model",
         path.display()
     )]
     #[non_exhaustive]
@@ -402,209 +404,211 @@ pub enum ErrorKind {
         /// The adapter's file.
         path: PathBuf,
     },
-    /// A control vector's file is missing, is no GGUF file, or is not complete.
+    /// A control vector's file is missing, is not a GGUF file, or is not complete.
     #[error("cannot load the control vector {}: {}", path.display(), cause.without_path())]
     #[non_exhaustive]
     ControlVectorFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, and where.
+        /// The fault and its place in the file.
         cause: llama_gguf::Error,
     },
-    /// The numbers of a control vector are not usable, or not for this model.
+    /// The values of a control vector are not usable, or do not fit this model.
     #[error("the control vector cannot be used: {reason}")]
     #[non_exhaustive]
     ControlVector {
-        /// What is wrong, and what would be right.
+        /// The fault, and what would be valid.
         reason: String,
     },
-    /// A model could not be written.
+    /// A model could not be saved.
     #[error("cannot save the model as {}: {}", path.display(), cause.without_path())]
     #[non_exhaustive]
     Save {
         /// The file that was to be written.
         path: PathBuf,
-        /// What went wrong.
+        /// The reason for the failure.
         cause: llama_gguf::Error,
     },
-    /// The metadata that a model was to be made of is none that llama.cpp reads.
-    #[error("cannot make a model of this metadata: {cause}")]
+    /// llama.cpp cannot create a model from the metadata.
+    #[error("cannot create a model from this metadata: {cause}")]
     #[non_exhaustive]
     Metadata {
-        /// What is wrong.
+        /// The fault of the metadata.
         cause: llama_gguf::Error,
     },
-    /// The data of a tensor of a model that is made in memory is missing or not usable.
-    #[error("cannot make the model: tensor \"{tensor}\" has no usable data: {cause}")]
+    /// The data of a tensor of a model that is created in memory is missing or not usable.
+    #[error("cannot create the model: tensor \"{tensor}\" has no usable data: {cause}")]
     #[non_exhaustive]
     TensorData {
-        /// The tensor.
+        /// The name of the tensor.
         tensor: String,
-        /// What the callback said, or what is wrong with what it gave.
+        /// The error of the callback, or the fault of the data that it returned.
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// llama.cpp could not make a model of metadata and tensors.
-    #[error("llama.cpp could not make a model of the metadata and the tensors' types: {reason}")]
+    /// llama.cpp could not create a model from metadata and tensors.
+    #[error("llama.cpp could not create a model from the metadata and the tensor types: {reason}")]
     #[non_exhaustive]
     FromMetadata {
-        /// Why, or that the log says why.
+        /// The reason, or a note that the log contains it.
         reason: String,
     },
-    /// A chat template, a conversation for it, or an answer that it should read is not usable.
+    /// A chat template, a conversation for it, or an answer to be parsed with it is not usable.
     #[error("{operation} failed: {reason}")]
     #[non_exhaustive]
     Chat {
-        /// What was being done.
+        /// The operation that failed.
         operation: &'static str,
-        /// What is wrong, in llama.cpp's words where it found it.
+        /// The fault, in llama.cpp's words where it was found by llama.cpp.
         reason: String,
     },
-    /// A chat template took more than it may.
+    /// A chat template exceeded a limit.
     #[cfg(feature = "common")]
     #[error(
-        "{operation} failed: the chat template takes more than {value} {}. If it is one that you trust, raise \
+        "{operation} failed: the chat template takes more than {value} {}. If you trust the template, raise \
              TemplateLimits::{limit}",
         limit.unit()
     )]
     #[non_exhaustive]
     TemplateLimit {
-        /// What was being done.
+        /// The operation that failed.
         operation: &'static str,
         /// The limit.
         limit: TemplateLimit,
-        /// Its value; of [`TemplateLimit::Time`] in milliseconds.
+        /// The value of the limit. For [`TemplateLimit::Time`] it is in milliseconds.
         value: u64,
     },
-    /// A chat template was ended by its caller.
+    /// The caller cancelled a chat template.
     #[cfg(feature = "common")]
     #[error("{operation} was cancelled")]
     #[non_exhaustive]
     TemplateCancelled {
-        /// What was being done.
+        /// The operation that was cancelled.
         operation: &'static str,
     },
-    /// A JSON schema that no grammar can be made of.
-    #[error("no grammar can be made of the JSON schema: {reason}")]
+    /// A JSON schema cannot be converted to a grammar.
+    #[error("the JSON schema cannot be converted to a grammar: {reason}")]
     #[non_exhaustive]
     JsonSchema {
-        /// What is wrong, in llama.cpp's words where it found it.
+        /// The fault, in llama.cpp's words where it was found by llama.cpp.
         reason: String,
     },
-    /// Something that has to be done earlier, or only once.
+    /// An operation was requested too late: it must be done earlier, or only once.
     #[error("{operation} is not possible any more: {reason}")]
     #[non_exhaustive]
     TooLate {
-        /// What was asked.
+        /// The operation that was requested.
         operation: &'static str,
-        /// What was before it, and what to do.
+        /// The event that makes it too late, and the remedy.
         reason: &'static str,
     },
-    /// A file of a split model is missing from the others, out of order, or of another model.
+    /// A file of a split model is missing, out of order, or belongs to another model.
     #[error("cannot load the split model {}: {reason}", path.display())]
     #[non_exhaustive]
     Split {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault of the file.
         reason: String,
     },
-    /// There is no complete GGUF file at that place of a larger file, or it cannot be read. Places count from there.
+    /// There is no complete GGUF file at that offset of a larger file, or it cannot be read. Offsets in it count
+    /// from there.
     #[error("cannot load the model at {model}: {cause}")]
     #[non_exhaustive]
     Embedded {
-        /// The place and the file.
+        /// The offset and the file.
         model: String,
-        /// What is wrong with it, and where.
+        /// The fault and its place.
         cause: llama_gguf::Error,
     },
     /// The weights of a model, or a context, take more memory than there is.
-    #[error("the {what} does not fit into memory, it takes {plan}. Use a smaller one, or {}", way_out(what))]
+    #[error("the {what} does not fit into memory: it takes {plan}. Use a smaller one, or {}", remedy(what))]
     #[non_exhaustive]
     DoesNotFit {
         /// `model` or `context`.
         what: &'static str,
-        /// Bytes of weights, on all devices together, as all the numbers here.
+        /// The bytes of weights on all devices together, like all numbers here.
         weights: u64,
-        /// Bytes of the sequences' memory.
+        /// The bytes of the sequences' memory.
         memory: u64,
-        /// Bytes of intermediate results.
+        /// The bytes of intermediate results.
         compute: u64,
-        /// Bytes of everything.
+        /// The sum of all bytes.
         required: u64,
-        /// Bytes that are free.
+        /// The bytes that are free.
         free: u64,
-        /// Whether the numbers are a lower bound, computed from those of a smaller context.
+        /// Whether the numbers are a lower bound, computed from the sizes of a smaller context.
         estimated: bool,
         /// The [`LoadPlan`](crate::LoadPlan) as text: the need and the free memory of each device.
         plan: String,
     },
-    /// The vocabulary is one that llama.cpp's tokenizers do not work with; refused before llama.cpp sees it.
+    /// llama.cpp's tokenizers cannot work with the vocabulary. Refused before llama.cpp sees it.
     #[error("cannot use the vocabulary of {model}: {reason}")]
     #[non_exhaustive]
     Vocabulary {
-        /// The file, and where in it.
+        /// The file and the place in it.
         model: String,
-        /// What is wrong with it.
+        /// The fault of the vocabulary.
         reason: String,
     },
-    /// A number or a tensor's type is one that llama.cpp takes and cannot compute with; refused before llama.cpp sees it.
+    /// llama.cpp accepts a number or a tensor's type with which it cannot compute. Refused before llama.cpp sees it.
     #[error("cannot compute {model}: {reason}")]
     #[non_exhaustive]
     Hyperparameter {
-        /// The file, and where in it.
+        /// The file and the place in it.
         model: String,
-        /// The key or tensor, and what it can be.
+        /// The key or tensor, and its valid values.
         reason: String,
     },
-    /// A call that a callback must not make: it would wait for the call that the callback is part of, or could end the
-    /// process if it failed. Nothing has changed.
+    /// A callback made a call that it must not make. The call would wait for the call that the callback is part of,
+    /// or could end the process if it failed. Nothing has changed.
     #[error("{operation} is not possible inside a callback: {reason}")]
     #[non_exhaustive]
     InCallback {
-        /// What was asked.
+        /// The operation that was requested.
         operation: &'static str,
-        /// Why, and when it is possible.
+        /// The reason, and when the operation is possible.
         reason: &'static str,
     },
-    /// The process is a fork of the one that used llama.cpp, and does not have the threads or devices for this. Nothing has
-    /// changed.
+    /// The process is a fork of the process that used llama.cpp, and lacks the threads or devices for this
+    /// operation. Nothing has changed.
     #[error("{operation} is not possible in a forked process: {reason}")]
     // Exhaustive: what runs threads on top of this crate reports it too.
     Forked {
-        /// What was asked.
+        /// The operation that was requested.
         operation: &'static str,
-        /// What is missing, and what to do.
+        /// The missing part, and the remedy.
         reason: String,
     },
-    /// A file was replaced or written to while the model in it was being loaded, so that it is not the one that was checked.
-    #[error("the file {} changed while it was being loaded: load it again when nothing writes to it any more", path.display())]
+    /// A file was replaced or written to while its model was being loaded. The loaded file is not the one that was
+    /// checked.
+    #[error("the file {} changed while it was being loaded: load it again when nothing writes to it", path.display())]
     #[non_exhaustive]
     FileChanged {
         /// The file.
         path: PathBuf,
     },
-    /// The model's graph has an operation on tensors that ggml's CPU backend cannot compute with: it would end the process,
-    /// or never end. Nothing of the graph was computed.
+    /// The model's graph has an operation that ggml's CPU backend cannot compute with the given tensors. The
+    /// computation would end the process or never end. Nothing of the graph was computed.
     #[error(
         "the model cannot be computed: {operation} of tensor \"{tensor}\": {condition}. The file's tensors or \
              hyperparameters do not fit its architecture: convert or quantise the model again"
     )]
     #[non_exhaustive]
     UnsupportedGraph {
-        /// The tensor that was to be computed, as llama.cpp names it.
+        /// The tensor that was to be computed, by llama.cpp's name.
         tensor: String,
-        /// ggml's name of the operation.
+        /// The operation, by ggml's name.
         operation: String,
-        /// What it needs, and what it has.
+        /// The requirement of the operation, and the actual value.
         condition: String,
     },
-    /// The process ends: `main` has returned, or `exit` was called, and C++ takes itself apart.
-    #[error("the process ends: llama.cpp is not called any more")]
+    /// The process is ending: `main` has returned or `exit` was called, and C++ destroys its static objects.
+    #[error("the process is ending: llama.cpp is not called any more")]
     ProcessEnds,
 }
 
-/// What else helps against the lack of memory.
-fn way_out(what: &str) -> &'static str {
+/// Returns further remedies for the lack of memory.
+fn remedy(what: &str) -> &'static str {
     match what {
         "context" => {
             "fewer tokens (n_ctx, n_ubatch) or sequences (n_seq_max), or a quantised cache (type_k, type_v)"
