@@ -262,9 +262,10 @@ impl SamplerChainBuilder {
         SamplerChain::new(self, n_vocab)
     }
 
-    /// Checks all samplers and makes the faster of the two forms that select the same tokens: a
-    /// [`RowSampler`](crate::RowSampler) where every sampler has a form for rows, as [`build_row`](Self::build_row) says,
-    /// and a chain otherwise. With [`perf(true)`](Self::perf) it is a chain, which alone counts.
+    /// Checks all samplers and creates the faster of two forms, which select the same tokens: a
+    /// [`RowSampler`](crate::RowSampler) if every sampler has a form for rows, see [`build_row`](Self::build_row),
+    /// and otherwise a chain. With [`perf(true)`](Self::perf) it is a chain, because only chains measure their
+    /// performance.
     ///
     /// ```
     /// use llama_core::{AnySampler, Dry, Model, ModelParams, SamplerChain, Token};
@@ -282,11 +283,11 @@ impl SamplerChainBuilder {
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build).
+    /// The errors of [`build`](Self::build).
     ///
     /// # Panics
     ///
-    /// As [`build`](Self::build).
+    /// The panics of [`build`](Self::build).
     pub fn build_any(self) -> Result<AnySampler> {
         let n_vocab = check::check(&self.samplers)?;
         if !self.perf
