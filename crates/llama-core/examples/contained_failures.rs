@@ -17,7 +17,7 @@ const FAILURES: &[Failure] = &[
     ("loading a model without layers", "could not load the model", load_without_layers),
     ("making a chat template of `{% for %}`", "chat template", make_template),
     ("making a grammar of `root ::= (`", "grammar", make_grammar),
-    ("making a trigger of the pattern `(`", "is not a regular expression", make_pattern),
+    ("making a trigger of the pattern `(`", "must be a regular expression", make_pattern),
     ("making a grammar of the schema `{\"type\": 1}`", "JSON schema", make_schema),
     ("a failed assertion", "shim/guard.cpp:1: on purpose", || fail(Outcome::LLAMA_SHIM_OUTCOME_ASSERTION)),
     ("an exception", "on purpose", || fail(Outcome::LLAMA_SHIM_OUTCOME_EXCEPTION)),

@@ -168,17 +168,18 @@ impl Context {
         self.raw.as_ptr()
     }
 
-    /// Returns the C object, for functions of `llama.h` that this crate does not offer. The pointer is valid as long as the
+    /// Returns the C object, for functions of `llama.h` that this crate does not wrap. The pointer is valid as long as the
     /// context lives.
     ///
-    /// Calling such a function is `unsafe`, and its caller sees to it that
+    /// Calling such a function is `unsafe`. The caller must ensure that
     ///
     /// - no other thread uses the context meanwhile, and no row of logits or embeddings is borrowed from it;
-    /// - the context is not freed, and its callbacks, samplers, adapters and thread pools are not replaced: this crate keeps
-    ///   alive what it has set, and frees it;
-    /// - nothing that the call computes is read by [`logits`](Context::logits) or [`embeddings`](Context::embeddings), which
-    ///   know of batches of [`decode`](Context::decode) only;
-    /// - a failed assertion inside the call ends the process, since no guard contains it.
+    /// - the context is not freed, and its callbacks, samplers, adapters and thread pools are not replaced: this crate owns
+    ///   and frees those that it has set;
+    /// - results of the call are not read with [`logits`](Context::logits) or [`embeddings`](Context::embeddings), which only
+    ///   consider batches of [`decode`](Context::decode).
+    ///
+    /// A failed assertion inside the call ends the process, because no guard contains it.
     #[must_use]
     pub fn as_ptr(&self) -> *mut llama_sys::llama_context {
         self.raw.as_ptr()

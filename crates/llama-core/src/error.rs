@@ -67,7 +67,7 @@ impl Error {
         &self.0.kind
     }
 
-    /// Whether llama.cpp was not called at all, so that nothing has changed.
+    /// Returns whether llama.cpp was not called at all, so that nothing has changed.
     pub(crate) fn is_before_call(&self) -> bool {
         matches!(
             self.kind(),
@@ -256,7 +256,7 @@ pub enum ErrorKind {
         index: usize,
         /// `logits` or `embeddings`.
         what: &'static str,
-        /// How to get the row.
+        /// The remedy.
         reason: &'static str,
     },
     /// A text could not be tokenised, or tokens could not be converted to text.

@@ -127,10 +127,10 @@ impl Model {
         self.0.raw.as_ptr()
     }
 
-    /// Returns the C object, for functions of `llama.h` that this crate does not offer. The pointer is valid as long as a
+    /// Returns the C object, for functions of `llama.h` that this crate does not wrap. The pointer is valid as long as a
     /// handle of the model lives.
     ///
-    /// Calling such a function is `unsafe`, and its caller sees to it that the model is not freed and not changed: other
+    /// Calling such a function is `unsafe`. The caller must ensure that the model is not freed and not changed: other
     /// threads read it at the same time, and adapters are loaded and freed under a lock of this crate
     /// ([`LoraAdapter`](crate::LoraAdapter)). A failed assertion inside the call ends the process.
     #[must_use]
@@ -395,7 +395,7 @@ impl Model {
         unsafe { llama_sys::llama_model_rope_freq_scale_train(self.raw()) }
     }
 
-    /// Whether the model has an encoder, for [`Context::encode`](crate::Context::encode). Corresponds to
+    /// Returns whether the model has an encoder, for [`Context::encode`](crate::Context::encode). Corresponds to
     /// `llama_model_has_encoder`.
     #[must_use]
     pub fn has_encoder(&self) -> bool {
@@ -403,7 +403,7 @@ impl Model {
         unsafe { llama_sys::llama_model_has_encoder(self.raw()) }
     }
 
-    /// Whether the model has a decoder, for [`Context::decode`](crate::Context::decode). Corresponds to
+    /// Returns whether the model has a decoder, for [`Context::decode`](crate::Context::decode). Corresponds to
     /// `llama_model_has_decoder`.
     #[must_use]
     pub fn has_decoder(&self) -> bool {
@@ -439,7 +439,7 @@ impl Model {
         unsafe { llama_sys::llama_model_is_hybrid(self.raw()) }
     }
 
-    /// Whether the model generates by diffusion. Corresponds to `llama_model_is_diffusion`.
+    /// Returns whether the model generates by diffusion. Corresponds to `llama_model_is_diffusion`.
     #[must_use]
     pub fn is_diffusion(&self) -> bool {
         // SAFETY: as in `n_embd`.

@@ -178,7 +178,7 @@ impl LoadPlan {
         self.sum(DevicePlan::required)
     }
 
-    /// Whether every device has room for its part.
+    /// Returns whether every device has room for its part.
     #[must_use]
     pub fn fits(&self) -> bool {
         self.devices.iter().all(DevicePlan::fits)

@@ -222,11 +222,11 @@ impl Threadpool {
         self.0.raw.as_ptr()
     }
 
-    /// Returns the C object, for functions of ggml that this crate does not offer. The pointer is valid as long as a handle
+    /// Returns the C object, for functions of ggml that this crate does not wrap. The pointer is valid as long as a handle
     /// of the pool lives.
     ///
-    /// Calling such a function is `unsafe`, and its caller sees to it that the pool is not freed, and that no context with
-    /// this pool computes meanwhile: ggml's functions for a pool take no lock, and this crate's lock is not held.
+    /// Calling such a function is `unsafe`. The caller must ensure that the pool is not freed, and that no context with this
+    /// pool computes meanwhile: ggml's functions for a pool take no lock, and this crate's lock is not held.
     #[must_use]
     pub fn as_ptr(&self) -> *mut llama_sys::ggml_threadpool {
         self.raw()

@@ -209,7 +209,7 @@ fn rows_that_are_refused() {
     for wrong in [1, 63, 65, 128, 100_000] {
         let mut batch = Batch::new();
         batch.push_embedding(&vec![0.5; wrong], place(0), &[SEQ], true).unwrap();
-        let words = format!("a row of {wrong} floats, but the model takes another width");
+        let words = format!("a row of {wrong} floats, but must have the model's width");
         assert_invalid(context.decode(&batch), "embedding", &words);
     }
     // Positions, sequences and sizes are those of tokens.
@@ -264,7 +264,11 @@ fn states_are_for_contexts_that_take_them() {
     assert_invalid(context.decode(&batch), "states", "each of the 2 entries of the batch needs a state");
     batch.push_state(&[0.5; 64]).unwrap();
     assert_invalid(batch.push_state(&[0.5; 64]), "state", "each of the 2 entries");
-    assert_invalid(context.decode(&batch), "state", "only contexts of ContextType::Mtp take states");
+    assert_invalid(
+        context.decode(&batch),
+        "state",
+        "must have Model::n_embd_out floats, in a context of ContextType::Mtp",
+    );
     batch.clear();
     batch.push(Token::new(5), place(0), &[SEQ], true).unwrap();
     context.decode(&batch).unwrap();
@@ -397,7 +401,7 @@ fn graphs_that_read_the_ids_of_tokens_take_no_embeddings() {
     );
     assert!(!context.is_poisoned());
     // What was found once is not tried again, and nothing of it is left.
-    refused(context.decode(&batch).unwrap_err(), "it takes tokens only");
+    refused(context.decode(&batch).unwrap_err(), "it only supports tokens");
     assert_eq!(context.memory().seq_pos_max(SEQ).unwrap(), Some(place(prompt.len() - 1)));
     context.memory().clear(true).unwrap();
     context.decode(&token_batch(&prompt)).unwrap();

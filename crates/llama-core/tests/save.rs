@@ -326,7 +326,7 @@ fn an_error_of_the_function_ends_it() {
     assert_eq!(cause.to_string(), "the disk is on fire");
     assert_eq!(
         error.to_string(),
-        format!("cannot make the model: tensor \"{tensor}\" has no usable data: the disk is on fire")
+        format!("cannot create the model: tensor \"{tensor}\" has no usable data: the disk is on fire")
     );
 }
 
@@ -391,7 +391,7 @@ fn metadata_of_no_model_is_refused_with_the_reason() {
     let error = empty(&with("general.alignment", 3_u32.into()), &[]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cannot make a model of this metadata: cannot write this as GGUF: \"general.alignment\" is 3, but must be a power \
+        "cannot create a model from this metadata: cannot write this as GGUF: \"general.alignment\" is 3, but must be a power \
          of two"
     );
 }

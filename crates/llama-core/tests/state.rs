@@ -241,7 +241,7 @@ fn a_clone_diverges_only_after_it_was_made() {
         let at = prompt.len();
         if tiny == Tiny::T5 {
             let error = context.try_clone().unwrap_err();
-            assert!(error.to_string().contains("the encoder's output is no part of a state"), "{error}");
+            assert!(error.to_string().contains("the encoder's output is not part of a state"), "{error}");
             continue;
         }
         let mut clone = context.try_clone().unwrap();

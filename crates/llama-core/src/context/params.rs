@@ -6,7 +6,7 @@ use crate::model::Model;
 /// Maximum number of ggml's threads (`GGML_MAX_N_THREADS` of its CPU backend).
 pub(crate) const MAX_THREADS: u32 = 512;
 
-/// How the embeddings of a sequence's tokens are combined. Corresponds to `llama_pooling_type`.
+/// The method of combining the embeddings of a sequence's tokens. Corresponds to `llama_pooling_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PoolingType {
@@ -84,7 +84,8 @@ pub enum ContextType {
     Mtp,
 }
 
-/// How `RoPE` is scaled to more positions than the model was trained with. Corresponds to `llama_rope_scaling_type`.
+/// The method of scaling `RoPE` to more positions than the model was trained with. Corresponds to
+/// `llama_rope_scaling_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RopeScaling {

@@ -24,7 +24,7 @@ pub struct ResolvedParams {
     pub n_threads: u32,
     /// Current number of threads for several tokens at a time.
     pub n_threads_batch: u32,
-    /// How embeddings are pooled.
+    /// The pooling of embeddings.
     pub pooling_type: PoolingType,
     /// Whether tokens currently only attend to earlier ones.
     pub causal_attention: bool,

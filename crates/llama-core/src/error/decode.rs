@@ -48,7 +48,7 @@ impl DecodeError {
         }
     }
 
-    /// Whether the context's memory is as it was before the call.
+    /// Returns whether the context's memory is as it was before the call.
     #[must_use]
     pub fn memory_is_restored(self) -> bool {
         matches!(self, Self::NoSlot | Self::InvalidBatch)

@@ -276,7 +276,7 @@ impl ModelParams {
         self
     }
 
-    /// Whether only the vocabulary is loaded.
+    /// Returns whether only the vocabulary is loaded.
     #[must_use]
     pub fn is_vocab_only(&self) -> bool {
         self.vocab_only
@@ -294,7 +294,7 @@ impl ModelParams {
         self.load_mtp
     }
 
-    /// Whether the rows of tensors are divided among devices.
+    /// Returns whether the rows of tensors are divided among devices.
     pub(crate) fn splits_tensors(&self) -> bool {
         self.split_mode == SplitMode::Tensor
     }
@@ -309,7 +309,7 @@ impl ModelParams {
         self.kv_overrides.iter().try_for_each(|overridden| overridden.check_type(metadata))
     }
 
-    /// Whether weights on the CPU may stay in the mapped file.
+    /// Returns whether weights on the CPU may stay in the mapped file.
     pub(crate) fn maps_files(&self) -> bool {
         self.load_mode.maps() && crate::supports_mmap()
     }

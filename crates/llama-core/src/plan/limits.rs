@@ -84,7 +84,7 @@ fn on_host(plan: &LoadPlan) -> u64 {
     host.map(|device| device.required() - device.mapped).fold(0, u64::saturating_add)
 }
 
-/// Whether a call failed for lack of memory.
+/// Returns whether a call failed for lack of memory.
 fn is_out_of_memory(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::OutOfMemory { .. })
         || error.log().iter().any(|line| FAILURES.iter().any(|failure| line.contains(failure)))

@@ -87,7 +87,7 @@ impl SamplerChain {
         SamplerChainBuilder::default()
     }
 
-    /// Makes a chain of checked samplers for such a vocabulary.
+    /// Creates a chain from checked samplers for a vocabulary of `n_vocab` tokens.
     pub(super) fn new(builder: SamplerChainBuilder, n_vocab: Option<usize>) -> Result<Self> {
         backend::init();
         let SamplerChainBuilder { samplers, perf } = builder;

@@ -37,7 +37,7 @@ const SUBSTITUTE: u32 = 0x7fff_ffff;
 pub enum Seed {
     /// A fixed seed, which yields the same random numbers in every run.
     Fixed(u32),
-    /// A seed drawn from the system's random numbers when the sampler is made, and again by every reset.
+    /// A seed drawn from the system's random numbers when the sampler is created, and again by every reset.
     /// [`SamplerChain::seed`](crate::SamplerChain::seed) and [`RowSampler::seed`](crate::RowSampler::seed) return
     /// the drawn number.
     #[default]

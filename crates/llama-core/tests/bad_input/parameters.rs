@@ -26,7 +26,7 @@ fn assert_invalid(params: &ContextParams, parameter: &str, value: &str, range: &
 #[test]
 fn threads() {
     for value in [0, 513, 100_000, u32::MAX] {
-        let (text, range) = (value.to_string(), "ggml works with 1 to 512 threads");
+        let (text, range) = (value.to_string(), "must be 1 to 512");
         assert_invalid(&params().n_threads(value), "n_threads", &text, range);
         assert_invalid(&params().n_threads_batch(value), "n_threads_batch", &text, range);
     }
@@ -36,10 +36,7 @@ fn threads() {
 fn threads_of_a_context() {
     let model = load(Tiny::Llama);
     let mut context = Context::new(&model, &params()).unwrap();
-    assert_says(
-        &context.set_n_threads(0, 1).unwrap_err(),
-        &["n_threads is 0, but ggml works with 1 to 512 threads"],
-    );
+    assert_says(&context.set_n_threads(0, 1).unwrap_err(), &["n_threads is 0, but must be 1 to 512"]);
     assert_says(&context.set_n_threads(1, 4096).unwrap_err(), &["n_threads_batch is 4096, but "]);
     assert_eq!((context.n_threads(), context.n_threads_batch()), (1, 1));
     context.set_n_threads(1, 2).unwrap();
@@ -49,12 +46,7 @@ fn threads_of_a_context() {
 #[test]
 fn sequences() {
     for value in [0, 257, u32::MAX] {
-        assert_invalid(
-            &params().n_seq_max(value),
-            "n_seq_max",
-            &value.to_string(),
-            "a context has 1 to 256 sequences",
-        );
+        assert_invalid(&params().n_seq_max(value), "n_seq_max", &value.to_string(), "must be 1 to 256");
     }
     let context = Context::new(&load(Tiny::Llama), &params().n_seq_max(256).kv_unified(true)).unwrap();
     assert_eq!(context.n_seq_max(), 256);

@@ -262,7 +262,7 @@ fn lazy_triggers_are_checked() {
     );
     let broken = LazyTriggers { patterns: vec!["(a".to_owned()], ..LazyTriggers::default() };
     let text = sampler_error(build(broken));
-    assert!(text.contains("a trigger pattern is not a regular expression (C++, ECMAScript)"), "{text}");
+    assert!(text.contains("a trigger pattern must be a regular expression (C++, ECMAScript)"), "{text}");
     let bad = LazyTriggers {
         words: vec![String::new()],
         patterns: vec!["(".repeat(65), "x".repeat(5000), "a\0".to_owned()],

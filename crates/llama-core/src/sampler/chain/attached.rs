@@ -23,16 +23,18 @@ impl SamplerChain {
         self.check_poison().is_ok()
     }
 
-    /// Returns the C object, for functions of `llama.h` that this crate does not offer. The pointer is valid as long as the
+    /// Returns the C object, for functions of `llama.h` that this crate does not wrap. The pointer is valid as long as the
     /// chain lives, and until samplers are added, removed or replaced.
     ///
-    /// Calling such a function is `unsafe`, and its caller sees to it that
+    /// Calling such a function is `unsafe`. The caller must ensure that
     ///
     /// - no other thread uses the chain meanwhile;
-    /// - the chain is not freed, given to another chain or to a context, and no sampler is added to it or taken from it: this
-    ///   crate counts the samplers, and frees them;
-    /// - ids of tokens are in the vocabulary. A failed assertion, and an exception that a grammar throws for a token that it
-    ///   does not allow, end the process.
+    /// - the chain is not freed and not given to another chain or to a context, and no sampler is added to it or removed from
+    ///   it: this crate counts the samplers and frees them;
+    /// - ids of tokens are in the vocabulary.
+    ///
+    /// A failed assertion ends the process, and so does an exception that a grammar throws for a token that it does not
+    /// allow.
     #[must_use]
     pub fn as_ptr(&self) -> *mut llama_sys::llama_sampler {
         self.raw.as_ptr()

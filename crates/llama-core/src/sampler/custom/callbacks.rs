@@ -100,7 +100,7 @@ pub(in crate::sampler) unsafe fn set_n_vocab(chain: &RawChain, index: i32, n_voc
 ///
 /// # Safety
 ///
-/// The sampler was made by `init` and is not freed.
+/// The sampler was created by `init` and is not freed.
 unsafe fn live(sampler: *const llama_sys::llama_sampler) -> *mut Live {
     // SAFETY: the sampler is valid by the caller's promise.
     unsafe { (*sampler).ctx }.cast::<Live>()
