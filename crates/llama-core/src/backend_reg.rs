@@ -45,8 +45,8 @@ pub fn backend_regs() -> Vec<BackendReg> {
 }
 
 impl BackendReg {
-    /// Returns the backend with the given name, or `None` if there is none or the name has a NUL byte. Corresponds
-    /// to `ggml_backend_reg_by_name`.
+    /// Returns the backend with the given name, or `None` if there is none or the name has a NUL byte.
+    /// Corresponds to `ggml_backend_reg_by_name`.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         backend::init();

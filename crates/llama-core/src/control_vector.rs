@@ -163,14 +163,14 @@ impl ControlVector {
         let (n_embd, n_layer) = (model.n_embd(), model.n_layer());
         if self.n_embd != n_embd {
             return Err(unusable(format!(
-                "its directions have {} floats, but the model's hidden state has {n_embd}: it is for another model",
+                "its directions have {} floats, but the model's hidden state has {n_embd}, so it is for another model",
                 self.n_embd
             )));
         }
         // Files may have a direction for the layer after the last, which llama.cpp's tools ignore.
         if self.last_layer() > n_layer {
             return Err(unusable(format!(
-                "it has a direction for layer {}, but the model has {n_layer} layers: it is for another model",
+                "it has a direction for layer {}, but the model has {n_layer} layers, so it is for another model",
                 self.last_layer()
             )));
         }

@@ -153,8 +153,8 @@ impl Device {
         DeviceMemory { free, total }
     }
 
-    /// Returns an identifier of the hardware; for a PCI device its address, for example `0000:c1:00.0`. Corresponds
-    /// to `ggml_backend_dev_get_props`.
+    /// Returns an identifier of the hardware; for a PCI device its address, for example `0000:c1:00.0`.
+    /// Corresponds to `ggml_backend_dev_get_props`.
     #[must_use]
     pub fn id(&self) -> Option<String> {
         // SAFETY: the id is NULL or a NUL-terminated string of the device, which lives forever.

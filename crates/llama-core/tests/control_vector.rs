@@ -209,11 +209,11 @@ fn vectors_of_other_models_are_refused_and_the_one_before_stays() {
     let mut refused = |vector: &ControlVector| reason(&context.set_control_vector(vector, ..).unwrap_err());
     assert_eq!(
         refused(&ControlVector::from_slice(32, &[1.0; 64]).unwrap()),
-        "its directions have 32 floats, but the model's hidden state has 64: it is for another model"
+        "its directions have 32 floats, but the model's hidden state has 64, so it is for another model"
     );
     assert_eq!(
         refused(&constant(&[1.0; 4])),
-        "it has a direction for layer 4, but the model has 3 layers: it is for another model"
+        "it has a direction for layer 4, but the model has 3 layers, so it is for another model"
     );
     assert_eq!(logits(&mut context), expected);
     // One more than has a place, as files of llama.cpp's tools may have; it is passed over.

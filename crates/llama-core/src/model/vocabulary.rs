@@ -118,8 +118,14 @@ mod tests {
     #[test]
     fn duplicates_are_texts_that_c_considers_equal() {
         assert_eq!(duplicate(&texts(&["a", "b", "", ""])), None);
-        assert_eq!(duplicate(&texts(&["a", "b", "a"])).unwrap(), "its tokens 0 and 2 are both \"a\"");
-        assert_eq!(duplicate(&texts(&["a\0b", "a\0c"])).unwrap(), "its tokens 0 and 1 are both \"a\"");
+        assert_eq!(
+            duplicate(&texts(&["a", "b", "a"])).unwrap(),
+            "its tokens 0 and 2 are both \"a\", but must be different"
+        );
+        assert_eq!(
+            duplicate(&texts(&["a\0b", "a\0c"])).unwrap(),
+            "its tokens 0 and 1 are both \"a\", but must be different"
+        );
         let named = duplicate(&texts(&["[EMPTY_2]", "b", ""])).unwrap();
         assert!(named.starts_with("its token 2 is empty and its token 0 is"), "{named}");
     }

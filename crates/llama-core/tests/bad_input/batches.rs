@@ -289,7 +289,7 @@ fn encoders_need_the_whole_text_at_once() {
         matches!(error.kind(), ErrorKind::BatchTooLarge { limit: 16, which: "n_ubatch", .. }),
         "{error:?}"
     );
-    assert_says(&error, &["17 tokens", "takes 16 (n_ubatch)"]);
+    assert_says(&error, &["17 tokens", "at most 16 (n_ubatch)"]);
     let error = context.encode(&many_of(5, 65)).unwrap_err();
     assert_says(&error, &["65 tokens"]);
     context.encode(&many_of(5, 16)).unwrap();
@@ -307,7 +307,7 @@ fn non_causal_attention_needs_the_whole_text_at_once() {
     let mut context = Context::new(&model, &params().n_ubatch(8)).unwrap();
     context.set_causal_attention(false).unwrap();
     assert!(!context.causal_attention());
-    assert_says(&context.decode(&many(9, SEQ, 0)).unwrap_err(), &["9 tokens", "takes 8 (n_ubatch)"]);
+    assert_says(&context.decode(&many(9, SEQ, 0)).unwrap_err(), &["9 tokens", "at most 8 (n_ubatch)"]);
     context.decode(&many(8, SEQ, 0)).unwrap();
     context.set_causal_attention(true).unwrap();
     context.decode(&many(9, SEQ, 8)).unwrap();
