@@ -1,6 +1,8 @@
 //! What can go wrong, each with the value, the limit, and what to do.
 
+mod contained;
 mod decode;
+mod parameter;
 mod samplers;
 mod state;
 #[cfg(feature = "common")]
@@ -10,6 +12,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use decode::DecodeError;
+pub use parameter::ParameterProblem;
 use samplers::List;
 pub use samplers::{GrammarPosition, SamplerProblem};
 pub use state::{Removed, StateError};
@@ -49,29 +52,10 @@ impl Error {
         self
     }
 
-    /// Whether a guarded call has failed or was not made: nothing is known of the object that it worked on.
-    pub(crate) fn is_contained(&self) -> bool {
-        matches!(
-            self.kind(),
-            ErrorKind::Internal { .. }
-                | ErrorKind::Exception { .. }
-                | ErrorKind::OutOfMemory { .. }
-                | ErrorKind::ProcessEnds
-        )
-    }
-
     /// What went wrong.
     #[must_use]
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind
-    }
-
-    /// Whether llama.cpp was not called at all, so that nothing has changed.
-    pub(crate) fn is_before_call(&self) -> bool {
-        matches!(
-            self.kind(),
-            ErrorKind::ProcessEnds | ErrorKind::InCallback { .. } | ErrorKind::Forked { .. }
-        )
     }
 
     /// The warnings and errors that llama.cpp logged during the failed call, oldest first.
@@ -84,6 +68,12 @@ impl Error {
 impl From<StateError> for ErrorKind {
     fn from(error: StateError) -> Self {
         Self::State(error)
+    }
+}
+
+impl From<ParameterProblem> for Error {
+    fn from(problem: ParameterProblem) -> Self {
+        ErrorKind::from(problem).into()
     }
 }
 
@@ -153,16 +143,8 @@ pub enum ErrorKind {
         n_seq_max: u32,
     },
     /// A parameter is outside its range.
-    #[error("{name} is {value}: {reason}")]
-    #[non_exhaustive]
-    InvalidParameter {
-        /// The parameter's name.
-        name: &'static str,
-        /// The value that was given.
-        value: String,
-        /// The range, and what to use instead.
-        reason: String,
-    },
+    #[error(transparent)]
+    InvalidParameter(#[from] ParameterProblem),
     /// The model has no weights or no vocabulary for what is asked of it.
     #[error("{operation} is not possible with this model: {reason}")]
     #[non_exhaustive]

@@ -9,6 +9,8 @@ use crate::ffi::guard::guarded;
 /// What a context has done, as llama.cpp counted it. Zero unless the context was made with
 /// [`perf(true)`](crate::ContextParams::perf). Corresponds to `llama_perf_context_data`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Perf {
     /// Time to load the model.
     pub load: Duration,

@@ -60,8 +60,11 @@ fn mapping_needs_an_aligned_place() {
             continue;
         }
         let error = loaded.unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::InvalidParameter { name: "load_mode", .. }), "{error}");
-        assert!(error.to_string().contains("is no multiple of 32: use LoadMode::Read"), "{error}");
+        assert!(
+            matches!(error.kind(), ErrorKind::InvalidParameter(problem) if problem.name == "load_mode"),
+            "{error}"
+        );
+        assert!(error.to_string().contains("is not a multiple of 32"), "{error}");
     }
 }
 
@@ -162,10 +165,7 @@ fn handles_that_cannot_be_read_are_refused() {
         "{error}"
     );
     let error = Model::load_embedded(folder.path(), 0, &params()).unwrap_err();
-    assert!(
-        matches!(error.kind(), ErrorKind::Embedded { .. } | ErrorKind::InvalidParameter { .. }),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::Embedded { .. } | ErrorKind::InvalidParameter(_)), "{error}");
     let error = Model::load_embedded(folder.path().join("missing"), 3, &params()).unwrap_err();
     assert!(error.to_string().contains("byte 3 of") && error.to_string().contains("missing"), "{error}");
     #[cfg(unix)]
@@ -173,7 +173,7 @@ fn handles_that_cannot_be_read_are_refused() {
         let folder = File::open(folder.path()).unwrap();
         assert!(Model::load_from_file_handle(folder, 0, &params()).is_err());
         let error = Model::load_from_file_handle(File::open("/dev/null").unwrap(), 0, &params()).unwrap_err();
-        assert_eq!(error.to_string(), "offset is 0: the file ends at byte 0");
+        assert_eq!(error.to_string(), "offset is 0, but must be before the end of the file at byte 0");
     }
 }
 

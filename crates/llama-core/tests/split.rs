@@ -152,7 +152,7 @@ fn wrong_lists_are_refused() {
     assert_eq!(reason(&[&a, &b, &whole]), "it is whole, and 3 files were given: give it alone");
     assert_eq!(reason(&[&whole, &whole]), "it is whole, and 2 files were given: give it alone");
     let error = Model::load_splits(Vec::<PathBuf>::new(), &params()).unwrap_err();
-    assert_eq!(error.to_string(), "paths is []: a model has at least one file");
+    assert_eq!(error.to_string(), "paths is [], but must be a list of at least one file");
     let error = Model::load_splits(["/no/such/file", "/nor/this"], &params()).unwrap_err();
     assert!(error.to_string().ends_with("no such file; check the path"), "{error}");
 }
@@ -229,11 +229,11 @@ fn names_are_made_and_taken_apart() {
 #[test]
 fn numbers_of_files_have_limits() {
     let text = |index, count| split_path("m", index, count).unwrap_err().to_string();
-    assert_eq!(text(0, 0), "count is 0: a split model has 1 to 65535 files");
-    assert_eq!(text(0, 65_536), "count is 65536: a split model has 1 to 65535 files");
-    assert_eq!(text(3, 3), "index is 3: the files are numbered from 0 (0..3)");
-    assert_eq!(text(u32::MAX, 3), "index is 4294967295: the files are numbered from 0 (0..3)");
-    assert!(matches!(split_prefix("m", 0, u32::MAX).unwrap_err().kind(), ErrorKind::InvalidParameter { .. }));
+    assert_eq!(text(0, 0), "count is 0, but must be from 1 to 65535");
+    assert_eq!(text(0, 65_536), "count is 65536, but must be from 1 to 65535");
+    assert_eq!(text(3, 3), "index is 3, but must be below the number of files (0..3)");
+    assert_eq!(text(u32::MAX, 3), "index is 4294967295, but must be below the number of files (0..3)");
+    assert!(matches!(split_prefix("m", 0, u32::MAX).unwrap_err().kind(), ErrorKind::InvalidParameter(_)));
     assert!(matches!(
         split_path("a\0b", 0, 1).unwrap_err().kind(),
         ErrorKind::InteriorNul { position: 1, .. }

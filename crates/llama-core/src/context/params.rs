@@ -1,6 +1,6 @@
 //! How a context is made.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ParameterProblem, Result};
 use crate::model::Model;
 
 /// The most threads that ggml can work with (`GGML_MAX_N_THREADS` of its CPU backend).
@@ -8,6 +8,7 @@ pub(crate) const MAX_THREADS: u32 = 512;
 
 /// How embeddings of a sequence's tokens become one. Corresponds to `llama_pooling_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum PoolingType {
     /// One embedding for each token.
@@ -24,6 +25,7 @@ pub enum PoolingType {
 
 /// Whether a token sees those after it. Corresponds to `llama_attention_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum AttentionType {
     /// Only those before.
@@ -34,6 +36,7 @@ pub enum AttentionType {
 
 /// When to use flash attention. Corresponds to `llama_flash_attn_type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum FlashAttention {
     /// Where the devices can.
     #[default]
@@ -46,6 +49,7 @@ pub enum FlashAttention {
 
 /// The type of the cached keys or values. Corresponds to `ggml_type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum CacheType {
     /// 32-bit floats.
@@ -69,6 +73,7 @@ pub enum CacheType {
 
 /// What a context computes. Corresponds to `llama_context_type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum ContextType {
     /// The model.
@@ -86,6 +91,7 @@ pub enum ContextType {
 /// How `RoPE` is stretched over more positions than the model was trained with. Corresponds to
 /// `llama_rope_scaling_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum RopeScaling {
     /// Not at all, whatever `rope_freq_scale` says.
@@ -319,10 +325,8 @@ impl ContextParams {
         match self.pooling_type {
             None | Some(PoolingType::None) => Ok(pooling_to_raw(Some(PoolingType::None))),
             Some(other) => {
-                let reason = "the model's decoder needs the embedding of each token: use PoolingType::None";
-                let value = format!("{other:?}");
-                Err(ErrorKind::InvalidParameter { name: "pooling_type", value, reason: reason.to_owned() }
-                    .into())
+                let expected = "None: the model's decoder needs the embedding of each token".to_owned();
+                Err(invalid("pooling_type", format_args!("{other:?}"), expected))
             }
         }
     }
@@ -416,20 +420,23 @@ impl ContextParams {
         // SAFETY: takes no arguments and returns a constant.
         let most = unsafe { llama_sys::llama_max_parallel_sequences() };
         if self.n_seq_max == 0 || self.n_seq_max as usize > most {
-            return Err(invalid("n_seq_max", self.n_seq_max, format!("a context has 1 to {most} sequences")));
+            return Err(invalid("n_seq_max", self.n_seq_max, format!("from 1 to {most}")));
         }
         for (name, value) in [("n_batch", self.n_batch), ("n_ubatch", self.n_ubatch)] {
             if value == 0 || i32::try_from(value).is_err() {
-                return Err(invalid(name, value, format!("it is a number of tokens, 1 to {}", i32::MAX)));
+                return Err(invalid(name, value, format!("from 1 to {}", i32::MAX)));
             }
         }
         if self.n_batch < self.n_seq_max {
-            let reason = format!("a batch has to hold a token of each of the {} sequences", self.n_seq_max);
+            let reason = format!(
+                "at least n_seq_max, {}: a batch has room for a token of each sequence",
+                self.n_seq_max
+            );
             return Err(invalid("n_batch", self.n_batch, reason));
         }
         for (name, value) in [("n_ctx", self.n_ctx), ("yarn_orig_ctx", self.yarn_orig_ctx)] {
             if i32::try_from(value).is_err() {
-                return Err(invalid(name, value, format!("it is a number of tokens, at most {}", i32::MAX)));
+                return Err(invalid(name, value, format!("at most {}", i32::MAX)));
             }
         }
         self.check_results()?;
@@ -441,7 +448,7 @@ impl ContextParams {
         // GGML_ASSERT(n_ubatch > n_keep_tail) in llama-batch.cpp, split_equal.
         if self.n_rs_seq > 0 && n_ubatch.saturating_sub(1) <= self.n_rs_seq {
             let reason = format!(
-                "a recurrent sequence goes back in one step: n_ubatch is {n_ubatch} and has to be larger by 2"
+                "smaller than n_ubatch by 2 or more: a recurrent sequence goes back in one step, and n_ubatch is {n_ubatch}"
             );
             return Err(invalid("n_rs_seq", self.n_rs_seq, reason));
         }
@@ -449,7 +456,7 @@ impl ContextParams {
             return Ok(());
         }
         if self.n_outputs_max < self.n_seq_max {
-            let reason = format!("each of the {} sequences needs a result", self.n_seq_max);
+            let reason = format!("at least n_seq_max, {}: each sequence needs a result", self.n_seq_max);
             return Err(invalid("n_outputs_max", self.n_outputs_max, reason));
         }
         check_outputs(self.n_outputs_max, n_ubatch, self.embeddings)
@@ -458,7 +465,7 @@ impl ContextParams {
     fn check_floats(&self) -> Result<()> {
         let rope = [("rope_freq_base", self.rope_freq_base), ("rope_freq_scale", self.rope_freq_scale)];
         if let Some((name, value)) = rope.iter().find(|(_, value)| !value.is_finite() || *value < 0.0) {
-            let reason = "it is a positive number, or 0 for the model's own".to_owned();
+            let reason = "a positive number, or 0 for the model's own".to_owned();
             return Err(invalid(name, value, reason));
         }
         let yarn = [
@@ -469,7 +476,7 @@ impl ContextParams {
         ];
         for (name, value) in yarn {
             if let Some(value) = value.filter(|value| !value.is_finite() || *value < 0.0) {
-                return Err(invalid(name, value, "it is 0 or more".to_owned()));
+                return Err(invalid(name, value, "finite and at least 0".to_owned()));
             }
         }
         Ok(())
@@ -482,15 +489,16 @@ pub(super) fn check_outputs(n_outputs_max: u32, n_ubatch: u32, embeddings: bool)
     if !embeddings || n_outputs_max >= n_ubatch {
         return Ok(());
     }
-    let reason =
-        format!("embeddings are results of all tokens, of which {n_ubatch} are computed at once (n_ubatch)");
+    let reason = format!(
+        "at least n_ubatch, {n_ubatch}: embeddings are results of all tokens that are computed at once"
+    );
     Err(invalid("n_outputs_max", n_outputs_max, reason))
 }
 
 /// Refuses thread counts that ggml cannot work with, and warns about those that it should not work with.
 pub(crate) fn check_threads(name: &'static str, threads: u32) -> Result<i32> {
     if threads == 0 || threads > MAX_THREADS {
-        let reason = format!("ggml works with 1 to {MAX_THREADS} threads");
+        let reason = format!("from 1 to {MAX_THREADS}");
         return Err(invalid(name, threads, reason));
     }
     let available = available_threads();
@@ -509,8 +517,8 @@ fn available_threads() -> u32 {
     u32::try_from(available).unwrap_or(MAX_THREADS).min(MAX_THREADS)
 }
 
-pub(super) fn invalid(name: &'static str, value: impl core::fmt::Display, reason: String) -> Error {
-    ErrorKind::InvalidParameter { name, value: format!("{value}"), reason }.into()
+pub(super) fn invalid(name: &'static str, value: impl core::fmt::Display, expected: String) -> Error {
+    ParameterProblem::new(name, value, expected).into()
 }
 
 fn pooling_to_raw(pooling: Option<PoolingType>) -> llama_sys::llama_pooling_type {

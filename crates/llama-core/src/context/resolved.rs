@@ -4,6 +4,7 @@ use super::{Context, PoolingType};
 
 /// What a context works with: parameters that were left to the model or to llama.cpp, or rounded, as they came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ResolvedParams {
     /// The size in tokens, of all sequences together.

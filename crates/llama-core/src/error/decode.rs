@@ -2,6 +2,7 @@
 
 /// Why a batch was not decoded, and what is left in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum DecodeError {
     /// llama.cpp's code 1. Memory is as it was before the call.

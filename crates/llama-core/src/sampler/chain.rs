@@ -75,6 +75,8 @@ pub struct SamplerChain {
 
 /// The work that a chain has done, as llama.cpp counted it. Corresponds to `llama_perf_sampler_data`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct SamplerPerf {
     /// Tokens that were accepted.
     pub n_sample: u32,

@@ -36,6 +36,7 @@ const CHECKSUM: core::ops::Range<usize> = 24..32;
 
 /// What a state file is the state of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum StateKind {
     /// All sequences of a context.
@@ -68,6 +69,7 @@ impl core::fmt::Display for StateKind {
 
 /// What a state file says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct StateInfo {
     kind: StateKind,
     facts: Vec<(String, String)>,

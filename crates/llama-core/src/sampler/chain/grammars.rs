@@ -11,6 +11,7 @@ use crate::token::Token;
 
 /// Where the grammars of a chain are, all of them together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum GrammarState {
     /// A lazy grammar waits for its trigger; nothing is masked.

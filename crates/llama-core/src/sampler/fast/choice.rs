@@ -5,6 +5,7 @@ use crate::token::Token;
 /// A selected token, how likely it was, and the likeliest others. Made to be used again: filling it anew allocates
 /// only when there are more alternatives. See [`RowSampler::choose`](crate::RowSampler::choose).
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Choice {
     /// The token.
     pub token: Token,
