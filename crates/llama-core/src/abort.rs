@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::context::Context;
-use crate::error::Result;
 use crate::ffi::exit;
 
-/// A switch that stops the computations of the contexts that it was given to: [`Context::set_abort_flag`]. Cheap to
+/// A switch that stops the computations of the contexts that it was given to: [`Context::set_abort_flag`](crate::Context::set_abort_flag). Cheap to
 /// clone; clones are the same switch.
 ///
 /// It stays on until [`reset`](AbortFlag::reset), so that it cannot be raised too early: what begins while it is on
@@ -80,58 +78,5 @@ impl Abort {
                 callback()
             }
         }
-    }
-}
-
-impl Context {
-    /// Lets the flag stop this context's computations: [`decode`](Context::decode) and [`encode`](Context::encode) then
-    /// end with [`DecodeError::Aborted`](crate::DecodeError::Aborted). It takes the place of an earlier flag or
-    /// callback.
-    ///
-    /// Only computations on the CPU can be stopped, after any of their operations (about ten in each layer); Metal looks
-    /// after a part of the graph, and other GPUs not at all: there, what stops between two parts of a batch is a
-    /// smaller `n_ubatch`. Nor can a batch that follows a change of positions ([`Memory::seq_add`],
-    /// [`Memory::seq_div`]) be stopped, because half-moved keys would be left in memory.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Poisoned`](crate::ErrorKind::Poisoned).
-    ///
-    /// Corresponds to `llama_set_abort_callback`.
-    ///
-    /// [`Memory::seq_add`]: crate::Memory::seq_add
-    /// [`Memory::seq_div`]: crate::Memory::seq_div
-    pub fn set_abort_flag(&mut self, flag: &AbortFlag) -> Result<()> {
-        self.set_abort(Some(Abort::Flag(flag.clone())))
-    }
-
-    /// Lets a function that answers whether to stop end this context's computations, as
-    /// [`set_abort_flag`](Context::set_abort_flag) lets a flag. It is called after every operation, by the thread that decodes,
-    /// so that it should be quick.
-    ///
-    /// The callback must not call llama.cpp: what loads, creates, computes or tokenises returns
-    /// [`ErrorKind::InCallback`](crate::ErrorKind::InCallback) inside of it, and what has no error to return, such as
-    /// [`devices`](crate::devices), logs it and returns nothing. Dropping models, contexts and adapters is possible. An
-    /// [`Observer`](crate::Observer) may call llama.cpp.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Poisoned`](crate::ErrorKind::Poisoned).
-    ///
-    /// # Panics
-    ///
-    /// A panic of the callback stops the computation and is resumed by `decode` or `encode`, which leave memory as
-    /// after an abort.
-    pub fn set_abort_callback(&mut self, callback: impl FnMut() -> bool + Send + 'static) -> Result<()> {
-        self.set_abort(Some(Abort::Callback(Box::new(callback))))
-    }
-
-    /// Takes the flag or callback away.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Poisoned`](crate::ErrorKind::Poisoned).
-    pub fn clear_abort_callback(&mut self) -> Result<()> {
-        self.set_abort(None)
     }
 }

@@ -1,5 +1,6 @@
 //! Contexts: a model at work, with its memory and its last results.
 
+mod abort;
 mod check;
 mod clone;
 mod decode;
