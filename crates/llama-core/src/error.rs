@@ -1,7 +1,9 @@
 //! The errors of this crate. Each states the value, the limit, and the remedy.
 
+mod contained;
 mod decode;
 mod kind;
+mod parameter;
 mod samplers;
 mod state;
 #[cfg(feature = "common")]
@@ -11,6 +13,7 @@ use std::fmt;
 
 pub use decode::DecodeError;
 pub use kind::ErrorKind;
+pub use parameter::ParameterProblem;
 pub use samplers::{GrammarPosition, SamplerProblem};
 pub use state::{Removed, StateError};
 #[cfg(feature = "common")]
@@ -49,36 +52,22 @@ impl Error {
         self
     }
 
-    /// Returns whether a guarded call failed or was not made. The state of the object that it worked on is then
-    /// unknown.
-    pub(crate) fn is_contained(&self) -> bool {
-        matches!(
-            self.kind(),
-            ErrorKind::Internal { .. }
-                | ErrorKind::Exception { .. }
-                | ErrorKind::OutOfMemory { .. }
-                | ErrorKind::ProcessEnds
-        )
-    }
-
     /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind
     }
 
-    /// Returns whether llama.cpp was not called at all, so that nothing has changed.
-    pub(crate) fn is_before_call(&self) -> bool {
-        matches!(
-            self.kind(),
-            ErrorKind::ProcessEnds | ErrorKind::InCallback { .. } | ErrorKind::Forked { .. }
-        )
-    }
-
     /// Returns the warnings and errors that llama.cpp logged during the failed call, oldest first.
     #[must_use]
     pub fn log(&self) -> &[String] {
         &self.0.log
+    }
+}
+
+impl From<ParameterProblem> for Error {
+    fn from(problem: ParameterProblem) -> Self {
+        ErrorKind::from(problem).into()
     }
 }
 

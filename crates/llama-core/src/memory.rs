@@ -3,7 +3,7 @@
 use core::ops::{Bound, RangeBounds, RangeFull};
 
 use crate::context::Context;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, ParameterProblem, Result};
 use crate::ffi::guard::guarded;
 use crate::token::{Pos, SeqId};
 
@@ -358,12 +358,7 @@ impl<'c> Memory<'c> {
         self.context.check_seq_id(seq_id)?;
         let span = Span::new(&range)?;
         if divisor < 1 {
-            return Err(ErrorKind::InvalidParameter {
-                name: "divisor",
-                value: divisor.to_string(),
-                reason: "must be at least 1".to_owned(),
-            }
-            .into());
+            return Err(ParameterProblem::new("divisor", divisor, "at least 1").into());
         }
         self.check_shift("dividing positions")?;
         if span.is_empty() || divisor == 1 {

@@ -49,7 +49,7 @@ fn assert_poisoned<T>(result: Result<T, Error>) {
     );
     let text = error.to_string();
     assert!(
-        text.starts_with("this context cannot be used any more") && text.contains("Make a new one"),
+        text.starts_with("this context cannot be used any more") && text.contains("Create a new one"),
         "{text}"
     );
 }

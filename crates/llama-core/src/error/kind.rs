@@ -5,7 +5,7 @@ use std::path::PathBuf;
 #[cfg(feature = "common")]
 use super::TemplateLimit;
 use super::samplers::List;
-use super::{DecodeError, SamplerProblem, StateError};
+use super::{DecodeError, ParameterProblem, SamplerProblem, StateError};
 
 /// The kinds of errors. New kinds are added in minor releases.
 #[derive(Debug, thiserror::Error)]
@@ -48,16 +48,8 @@ pub enum ErrorKind {
         n_seq_max: u32,
     },
     /// A parameter is outside its range.
-    #[error("{name} is {value}, but {reason}")]
-    #[non_exhaustive]
-    InvalidParameter {
-        /// The parameter's name.
-        name: &'static str,
-        /// The value that was given.
-        value: String,
-        /// The part of the text after "but": the valid range, and what to use instead.
-        reason: String,
-    },
+    #[error(transparent)]
+    InvalidParameter(#[from] ParameterProblem),
     /// The model has no weights or no vocabulary, which the operation needs.
     #[error("{operation} is not possible with this model: {reason}")]
     #[non_exhaustive]
@@ -85,7 +77,7 @@ pub enum ErrorKind {
     InvalidSeqId {
         /// The id.
         seq_id: i32,
-        /// The number of sequences.
+        /// Maximum number of sequences.
         n_seq_max: u32,
     },
     /// A position is negative, or does not follow the preceding one.

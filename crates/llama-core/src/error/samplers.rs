@@ -2,8 +2,11 @@
 
 use core::fmt;
 
+use super::ParameterProblem;
+
 /// A problem with one sampler of a chain. Its [`Display`](fmt::Display) is the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SamplerProblem {
     /// The sampler's index in the chain.
@@ -12,6 +15,8 @@ pub struct SamplerProblem {
     pub sampler: &'static str,
     /// Description of the problem and of valid values.
     pub reason: String,
+    /// The parameter whose value is the problem. `None` for other problems.
+    pub parameter: Option<ParameterProblem>,
     /// Position in the text of a grammar that does not parse. `None` for other problems, and for a grammar without
     /// the needed rules.
     pub position: Option<GrammarPosition>,
@@ -19,6 +24,7 @@ pub struct SamplerProblem {
 
 /// A position in the text of a grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct GrammarPosition {
     /// Line, from 1.
     pub line: usize,
@@ -28,7 +34,7 @@ pub struct GrammarPosition {
 
 impl SamplerProblem {
     pub(crate) fn new(index: usize, sampler: &'static str, reason: String) -> Self {
-        Self { index, sampler, reason, position: None }
+        Self { index, sampler, reason, parameter: None, position: None }
     }
 }
 

@@ -9,7 +9,7 @@ use super::params::{
     AdaptiveP, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Penalties, Xtc,
 };
 use super::range::{self, ParameterRange};
-use crate::error::{ErrorKind, Result, SamplerProblem};
+use crate::error::{ErrorKind, ParameterProblem, Result, SamplerProblem};
 use crate::model::Model;
 use crate::token::Token;
 use crate::tokenize::TokenizeOptions;
@@ -26,8 +26,7 @@ const MAX_PATTERN_DEPTH: usize = 64;
 pub(super) fn check(samplers: &[Sampler]) -> Result<Option<usize>> {
     let mut problems = Vec::new();
     for (index, sampler) in samplers.iter().enumerate() {
-        let reasons = reasons(sampler).into_iter();
-        problems.extend(reasons.map(|reason| SamplerProblem::new(index, sampler.name(), reason)));
+        problems.extend(reasons(sampler).into_iter().map(|flaw| flaw.into_problem(index, sampler.name())));
         problems.extend(grammar_problem(index, sampler));
     }
     problems.extend(order_problems(samplers));
@@ -83,7 +82,29 @@ fn vocabulary(samplers: &[Sampler]) -> (Option<usize>, Vec<SamplerProblem>) {
     (first, problems)
 }
 
-fn reasons(sampler: &Sampler) -> Vec<String> {
+/// A problem of a sampler.
+enum Flaw {
+    Parameter(ParameterProblem),
+    Other(String),
+}
+
+impl From<String> for Flaw {
+    fn from(reason: String) -> Self {
+        Self::Other(reason)
+    }
+}
+
+impl Flaw {
+    fn into_problem(self, index: usize, sampler: &'static str) -> SamplerProblem {
+        let (reason, parameter) = match self {
+            Self::Parameter(problem) => (problem.to_string(), Some(problem)),
+            Self::Other(reason) => (reason, None),
+        };
+        SamplerProblem { parameter, ..SamplerProblem::new(index, sampler, reason) }
+    }
+}
+
+fn reasons(sampler: &Sampler) -> Vec<Flaw> {
     let mut out = Vec::new();
     match sampler {
         Sampler::Greedy | Sampler::Dist { .. } | Sampler::TopK { .. } | Sampler::Custom(_) => {}
@@ -119,35 +140,39 @@ fn reasons(sampler: &Sampler) -> Vec<String> {
 
 /// Refuses a value that is not in the range.
 fn check_range<T: Copy + PartialOrd + fmt::Display>(
-    out: &mut Vec<String>,
+    out: &mut Vec<Flaw>,
     name: &str,
     value: T,
     range: ParameterRange<T>,
 ) {
     if !range.contains(value) {
-        out.push(format!("{name} is {value}, but must be {range}"));
+        refuse(out, name, value, range.to_string());
     }
 }
 
-fn check_dynamic_temperature(out: &mut Vec<String>, params: &DynamicTemperature) {
+fn refuse(out: &mut Vec<Flaw>, name: &str, value: impl fmt::Display, expected: String) {
+    out.push(Flaw::Parameter(ParameterProblem::new(name, value, expected)));
+}
+
+fn check_dynamic_temperature(out: &mut Vec<Flaw>, params: &DynamicTemperature) {
     check_range(out, "temperature", params.temperature, range::TEMPERATURE);
     check_range(out, "delta", params.delta, range::TEMPERATURE_DELTA);
     check_range(out, "exponent", params.exponent, range::TEMPERATURE_EXPONENT);
 }
 
-fn check_mirostat(out: &mut Vec<String>, tau: f32, eta: f32) {
+fn check_mirostat(out: &mut Vec<Flaw>, tau: f32, eta: f32) {
     check_range(out, "tau", tau, range::TAU);
     check_range(out, "eta", eta, range::ETA);
 }
 
-fn check_penalties(out: &mut Vec<String>, params: &Penalties) {
+fn check_penalties(out: &mut Vec<Flaw>, params: &Penalties) {
     check_range(out, "last_n", params.last_n, range::LAST_N);
     check_range(out, "repeat", params.repeat, range::REPEAT);
     check_range(out, "frequency", params.frequency, range::PENALTY);
     check_range(out, "presence", params.presence, range::PENALTY);
 }
 
-fn check_dry(out: &mut Vec<String>, model: &Model, params: &Dry) {
+fn check_dry(out: &mut Vec<Flaw>, model: &Model, params: &Dry) {
     check_range(out, "multiplier", params.multiplier, range::DRY_MULTIPLIER);
     check_range(out, "base", params.base, range::DRY_BASE);
     check_range(out, "last_n", params.last_n, range::LAST_N);
@@ -157,8 +182,8 @@ fn check_dry(out: &mut Vec<String>, model: &Model, params: &Dry) {
     }
     let distinct: HashSet<&str> = params.breakers.iter().map(String::as_str).collect();
     if !range::DRY_BREAKERS.contains(distinct.len()) {
-        let limit = range::DRY_BREAKERS.max();
-        out.push(format!("there are {} different breakers, but must be at most {limit}", distinct.len()));
+        let value = format_args!("a list of {} different texts", distinct.len());
+        refuse(out, "breakers", value, format!("a list of at most {}", range::DRY_BREAKERS.max()));
     }
     for (index, breaker) in params.breakers.iter().enumerate() {
         text(out, &format!("breaker {index}"), breaker, range::DRY_BREAKER.max());
@@ -166,43 +191,43 @@ fn check_dry(out: &mut Vec<String>, model: &Model, params: &Dry) {
 }
 
 /// Refuses texts that are empty, too long, or contain a NUL byte.
-fn text(out: &mut Vec<String>, name: &str, text: &str, max: usize) {
+fn text(out: &mut Vec<Flaw>, name: &str, text: &str, max: usize) {
     if text.is_empty() || text.len() > max {
-        out.push(format!("{name} has {} bytes, but must have 1 to {max}", text.len()));
+        refuse(out, name, format_args!("{} bytes long", text.len()), format!("from 1 to {max} bytes long"));
     }
     if let Some(position) = text.find('\0') {
-        out.push(format!("{name} has a NUL byte at position {position}, which a C string cannot hold"));
+        out.push(
+            format!("{name} has a NUL byte at position {position}, which a C string cannot hold").into(),
+        );
     }
 }
 
-fn tokenizer(out: &mut Vec<String>, model: &Model) {
+fn tokenizer(out: &mut Vec<Flaw>, model: &Model) {
     if let Err(error) = model.vocab().check_has_tokenizer("this sampler") {
-        out.push(error.to_string());
+        out.push(error.to_string().into());
     }
 }
 
-fn token(out: &mut Vec<String>, model: &Model, token: Token) {
+fn token(out: &mut Vec<Flaw>, model: &Model, token: Token) {
     if let Err(error) = model.vocab().check(token) {
-        out.push(error.to_string());
+        out.push(error.to_string().into());
     }
 }
 
-fn check_biases(out: &mut Vec<String>, model: &Model, biases: &[(Token, f32)]) {
+fn check_biases(out: &mut Vec<Flaw>, model: &Model, biases: &[(Token, f32)]) {
     let mut seen = HashSet::new();
     for (biased, bias) in biases {
         token(out, model, *biased);
         if !seen.insert(*biased) {
-            out.push(format!("token {biased} has two biases, but must have one: use their sum"));
+            out.push(format!("token {biased} has two biases: give their sum").into());
         }
         if !range::BIAS.contains(*bias) {
-            out.push(format!(
-                "the bias of token {biased} is {bias}, but must be -1000000 to 1000000, or negative infinity"
-            ));
+            refuse(out, &format!("the bias of token {biased}"), bias, range::BIAS.to_string());
         }
     }
 }
 
-fn check_infill(out: &mut Vec<String>, model: &Model) {
+fn check_infill(out: &mut Vec<Flaw>, model: &Model) {
     tokenizer(out, model);
     if !out.is_empty() {
         return;
@@ -210,29 +235,35 @@ fn check_infill(out: &mut Vec<String>, model: &Model) {
     let vocab = model.vocab();
     if vocab.eot().or(vocab.eos()).is_none() {
         out.push(
-            "the vocabulary has neither an end-of-turn nor an end-of-text token, which it selects".to_owned(),
+            "the vocabulary has neither an end-of-turn nor an end-of-text token, which it selects"
+                .to_owned()
+                .into(),
         );
     }
     let mut piece = Vec::new();
     for id in 0..vocab.n_tokens_raw() {
         piece.clear();
         if let Err(error) = vocab.append_token_bytes(Token::new(id), false, &mut piece) {
-            out.push(error.to_string());
+            out.push(error.to_string().into());
             return;
         }
         if piece.len() > MAX_INFILL_PIECE {
             let length = piece.len();
-            out.push(format!("token {id} has {length} bytes, but must have at most {MAX_INFILL_PIECE}"));
+            out.push(
+                format!("token {id} has {length} bytes, but must have at most {MAX_INFILL_PIECE}").into(),
+            );
             return;
         }
     }
 }
 
-fn check_grammar_params(out: &mut Vec<String>, params: &Grammar) {
+fn check_grammar_params(out: &mut Vec<Flaw>, params: &Grammar) {
     tokenizer(out, &params.model);
     for (name, text) in [("the grammar", &params.grammar), ("root", &params.root)] {
         if let Some(position) = text.find('\0') {
-            out.push(format!("{name} has a NUL byte at position {position}, which a C string cannot hold"));
+            out.push(
+                format!("{name} has a NUL byte at position {position}, which a C string cannot hold").into(),
+            );
         }
     }
     if let Some(triggers) = &params.triggers {
@@ -265,11 +296,12 @@ fn check_grammar(params: &Grammar) -> Result<(), grammar::Flaw> {
     grammar::check(&params.grammar, &params.root, n_vocab, &resolve)
 }
 
-fn check_triggers(out: &mut Vec<String>, model: &Model, triggers: &LazyTriggers) {
+fn check_triggers(out: &mut Vec<Flaw>, model: &Model, triggers: &LazyTriggers) {
     if triggers == &LazyTriggers::default() {
         out.push(
             "there is no trigger, so the grammar would never be active: give a word, pattern or token"
-                .to_owned(),
+                .to_owned()
+                .into(),
         );
     }
     for (index, word) in triggers.words.iter().enumerate() {
@@ -279,7 +311,7 @@ fn check_triggers(out: &mut Vec<String>, model: &Model, triggers: &LazyTriggers)
         let name = format!("trigger pattern {index}");
         text(out, &name, pattern, MAX_TRIGGER_PATTERN);
         if pattern.bytes().filter(|byte| *byte == b'(').count() > MAX_PATTERN_DEPTH {
-            out.push(format!("{name} must have at most {MAX_PATTERN_DEPTH} groups"));
+            out.push(format!("{name} must have at most {MAX_PATTERN_DEPTH} groups").into());
         }
     }
     for trigger in &triggers.tokens {
