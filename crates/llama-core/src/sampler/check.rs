@@ -219,7 +219,7 @@ fn check_biases(out: &mut Vec<Flaw>, model: &Model, biases: &[(Token, f32)]) {
     for (biased, bias) in biases {
         token(out, model, *biased);
         if !seen.insert(*biased) {
-            out.push(format!("token {biased} has two biases: give their sum").into());
+            out.push(format!("token {biased} has two biases, but must have one: use their sum").into());
         }
         if !range::BIAS.contains(*bias) {
             refuse(out, &format!("the bias of token {biased}"), bias, range::BIAS.to_string());
