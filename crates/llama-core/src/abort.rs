@@ -7,11 +7,11 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::ffi::exit;
 
-/// A switch that stops the computations of the contexts that it was given to: [`Context::set_abort_flag`]. Cheap to
-/// clone; clones are the same switch.
+/// A flag that stops the computations of the contexts it is [set](Context::set_abort_flag) on. Cheap to clone;
+/// clones share the flag.
 ///
-/// It stays on until [`reset`](AbortFlag::reset), so that it cannot be raised too early: what begins while it is on
-/// ends at once.
+/// It stays set until [`reset`](AbortFlag::reset), so it cannot be set too early: a computation that starts while it
+/// is set ends at once.
 ///
 /// ```
 /// use llama_core::{AbortFlag, Batch, Context, ContextParams, DecodeError, ErrorKind, Model, ModelParams, Pos, SeqId, Token};
@@ -37,7 +37,7 @@ use crate::ffi::exit;
 pub struct AbortFlag(Arc<AtomicBool>);
 
 impl AbortFlag {
-    /// A switch that is off.
+    /// Creates a flag that is not set.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -48,26 +48,26 @@ impl AbortFlag {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it is on.
+    /// Returns whether the flag is set.
     #[must_use]
     pub fn is_aborted(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Turns it off.
+    /// Clears the flag.
     pub fn reset(&self) {
         self.0.store(false, Ordering::Relaxed);
     }
 }
 
-/// What is asked whether to stop.
+/// The source that decides whether to stop.
 pub(crate) enum Abort {
     Flag(AbortFlag),
     Callback(Box<dyn FnMut() -> bool + Send>),
 }
 
 impl Abort {
-    /// Whether there is no need to begin.
+    /// Returns whether a computation need not even start.
     pub(crate) fn is_raised(&self) -> bool {
         matches!(self, Self::Flag(flag) if flag.is_aborted())
     }
@@ -84,14 +84,14 @@ impl Abort {
 }
 
 impl Context {
-    /// Lets the flag stop this context's computations: [`decode`](Context::decode) and [`encode`](Context::encode) then
-    /// end with [`DecodeError::Aborted`](crate::DecodeError::Aborted). It takes the place of an earlier flag or
-    /// callback.
+    /// Sets a flag that stops this context's computations: [`decode`](Context::decode) and
+    /// [`encode`](Context::encode) then fail with [`DecodeError::Aborted`](crate::DecodeError::Aborted). It replaces
+    /// an earlier flag or callback.
     ///
-    /// Only computations on the CPU can be stopped, after any of their operations (about ten in each layer); Metal looks
-    /// after a part of the graph, and other GPUs not at all: there, what stops between two parts of a batch is a
-    /// smaller `n_ubatch`. Nor can a batch that follows a change of positions ([`Memory::seq_add`],
-    /// [`Memory::seq_div`]) be stopped, because half-moved keys would be left in memory.
+    /// Only computations on the CPU can be stopped, after any of their operations (about ten in each layer). Metal
+    /// checks after a part of the graph, and other GPUs not at all; there, use a smaller `n_ubatch` to stop between
+    /// two parts of a batch. A batch that follows a change of positions ([`Memory::seq_add`], [`Memory::seq_div`])
+    /// cannot be stopped either, because half-moved keys would be left in memory.
     ///
     /// # Errors
     ///
@@ -105,14 +105,14 @@ impl Context {
         self.set_abort(Some(Abort::Flag(flag.clone())))
     }
 
-    /// Lets a function that answers whether to stop end this context's computations, as
-    /// [`set_abort_flag`](Context::set_abort_flag) lets a flag. It is called after every operation, by the thread that decodes,
-    /// so that it should be quick.
+    /// Sets a callback that stops this context's computations when it returns true, like a
+    /// [flag](Context::set_abort_flag). It is called after every operation, by the thread that decodes, so it should
+    /// be fast.
     ///
-    /// The callback must not call llama.cpp: what loads, creates, computes or tokenises returns
-    /// [`ErrorKind::InCallback`](crate::ErrorKind::InCallback) inside of it, and what has no error to return, such as
-    /// [`devices`](crate::devices), logs it and returns nothing. Dropping models, contexts and adapters is possible. An
-    /// [`Observer`](crate::Observer) may call llama.cpp.
+    /// The callback must not call llama.cpp: functions that load, create, compute or tokenise return
+    /// [`ErrorKind::InCallback`](crate::ErrorKind::InCallback) inside it, and functions that cannot return an error,
+    /// such as [`devices`](crate::devices), log it and return nothing. Dropping models, contexts and adapters is
+    /// allowed. An [`Observer`](crate::Observer) may call llama.cpp.
     ///
     /// # Errors
     ///
@@ -120,13 +120,13 @@ impl Context {
     ///
     /// # Panics
     ///
-    /// A panic of the callback stops the computation and is resumed by `decode` or `encode`, which leave memory as
-    /// after an abort.
+    /// A panic of the callback stops the computation and is resumed by `decode` or `encode`, which leave the memory
+    /// as after an abort.
     pub fn set_abort_callback(&mut self, callback: impl FnMut() -> bool + Send + 'static) -> Result<()> {
         self.set_abort(Some(Abort::Callback(Box::new(callback))))
     }
 
-    /// Takes the flag or callback away.
+    /// Removes the flag or callback.
     ///
     /// # Errors
     ///

@@ -1,27 +1,28 @@
-//! What is wrong with the samplers of a chain.
+//! Problems of a chain's samplers.
 
 use core::fmt;
 
-/// One thing that is wrong with a sampler of a chain. Its [`Display`](fmt::Display) is the reason.
+/// A problem with one sampler of a chain. Its [`Display`](fmt::Display) is the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SamplerProblem {
-    /// The sampler's place in the chain.
+    /// The sampler's index in the chain.
     pub index: usize,
-    /// Its name; `chain` for a chain without samplers.
+    /// The sampler's name; `chain` for a chain without samplers.
     pub sampler: &'static str,
-    /// What is wrong, and what would be right.
+    /// Description of the problem and of valid values.
     pub reason: String,
-    /// Where in the text of a grammar that cannot be read. `None` for other problems, and for a grammar that lacks rules.
+    /// Position in the text of a grammar that does not parse. `None` for other problems, and for a grammar without
+    /// the needed rules.
     pub position: Option<GrammarPosition>,
 }
 
-/// A place in the text of a grammar.
+/// A position in the text of a grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GrammarPosition {
-    /// The line, from 1.
+    /// Line, from 1.
     pub line: usize,
-    /// The character in the line, from 1.
+    /// Column, in characters from 1.
     pub column: usize,
 }
 
@@ -37,7 +38,7 @@ impl fmt::Display for SamplerProblem {
     }
 }
 
-/// The problems of one chain, as an error says them.
+/// Displays the problems of one chain as an error message.
 pub(super) struct List<'a>(pub(super) &'a [SamplerProblem]);
 
 impl fmt::Display for List<'_> {

@@ -200,7 +200,7 @@ fn an_adapter_of_another_model_is_refused() {
     assert!(matches!(error.kind(), ErrorKind::OtherModel { path, .. } if *path == Tuned::Lora.path()));
     assert!(
         error.to_string().ends_with(
-            "was loaded for another model than the context's: load it again with the context's model"
+            "was loaded for another model than the context's: load it again for the context's model"
         ),
         "{error}"
     );

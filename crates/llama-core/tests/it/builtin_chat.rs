@@ -55,7 +55,7 @@ fn a_jinja_text_is_recognised_and_lengths_do_not_matter() {
 #[test]
 fn what_is_no_conversation_is_refused() {
     assert_eq!(reason("chatml", &[]), "there are no messages");
-    assert!(reason("no such", &[("user", "x")]).contains("no template of that name"));
+    assert!(reason("no such", &[("user", "x")]).contains("no template with that name"));
     let error = apply_builtin_chat_template("chatml", &[("user", "a\0b")], true).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::InteriorNul { what: "content", position: 1, .. }), "{error:?}");
 }

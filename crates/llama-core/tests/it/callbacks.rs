@@ -271,7 +271,7 @@ fn abort_callback_calls_everything() {
     assert_eq!(
         error.lock().unwrap().take().unwrap().to_string(),
         "calling llama.cpp is not possible inside a callback: an abort callback runs in the middle of a computation, \
-         where a failure could not be contained: return true to stop, and call when decode or encode has returned"
+         where a failure cannot be contained: return true to stop, and call when decode or encode has returned"
     );
 }
 
@@ -307,7 +307,7 @@ fn observer_uses_its_own_pool() {
     assert_eq!(
         seen.lock().unwrap().take().unwrap().to_string(),
         "computing with this thread pool is not possible inside a callback: another computation, perhaps the one that \
-         the callback is part of, uses the thread pool: give the context a pool of its own, or none"
+         the callback is part of, uses the thread pool: give the context its own pool, or none"
     );
 }
 

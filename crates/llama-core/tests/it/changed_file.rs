@@ -182,7 +182,7 @@ fn a_file_that_is_written_to_while_it_is_loaded_is_refused() {
             let error = load_while(&path, &ModelParams::default().load_mode(mode), append).unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::FileChanged { .. }), "{error:?}");
             let expected = format!(
-                "the file {} changed while it was being loaded: load it again when nothing writes to it any more",
+                "the file {} changed while it was being loaded: load it again when nothing writes to it",
                 path.display()
             );
             assert_eq!(error.kind().to_string(), expected);

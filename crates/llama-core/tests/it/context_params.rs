@@ -48,9 +48,9 @@ fn numbers_of_results() {
     let model = load(Tiny::Llama);
     let refused = |params: &ContextParams| Context::new(&model, params);
     let few = params().n_seq_max(4).n_outputs_max(3);
-    assert_invalid(refused(&few), "n_outputs_max", "each of the 4 sequences needs a result");
+    assert_invalid(refused(&few), "n_outputs_max", "each of the 4 sequences needs an output");
     let pooled = params().n_ubatch(64).n_outputs_max(63).embeddings(true);
-    assert_invalid(refused(&pooled), "n_outputs_max", "embeddings are results of all tokens, of which 64");
+    assert_invalid(refused(&pooled), "n_outputs_max", "embeddings are outputs of all tokens, of which 64");
     let mut context = Context::new(&model, &params().n_ubatch(64).n_outputs_max(63)).unwrap();
     assert_invalid(context.set_embeddings(true), "n_outputs_max", "n_outputs_max is 63");
     decode(&mut context, &tokens(&model, "Hello"), SEQ, 0);
@@ -215,7 +215,7 @@ fn scores_need_a_classifier() {
                 _ => assert_invalid(
                     Context::new(&model, &rank).map(drop),
                     "pooling_type",
-                    "pooling_type is Rank: the model has no classifier (no tensor `cls` or `cls.output`) to give scores: \
+                    "pooling_type is Rank, but the model has no classifier for scores (no tensor `cls` or `cls.output`): \
                      use another pooling type, or a reranker",
                 ),
             }
@@ -230,7 +230,7 @@ fn scores_need_a_classifier() {
     assert_invalid(
         Context::new(&model, &params().embeddings(true)).map(drop),
         "pooling_type",
-        "pooling_type is the model's own, Rank: the model has no classifier",
+        "pooling_type is the model's own, Rank, but the model has no classifier",
     );
     Context::new(&model, &params().embeddings(true).pooling_type(PoolingType::Mean)).unwrap();
 }

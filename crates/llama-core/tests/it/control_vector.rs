@@ -151,7 +151,7 @@ fn vectors_add_up_with_their_strengths() {
     let error = sum.add(&ControlVector::from_slice(32, &[0.0; 32]).unwrap(), 1.0).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the control vector cannot be used: directions of 32 floats cannot be added to directions of 64: they are for \
+        "the control vector cannot be used: directions of 32 floats cannot be added to directions of 64 floats: they are for \
          different models"
     );
     assert!(sum.add(&constant(&[f32::MAX]), 2.0).is_err() && sum.add(&constant(&[1.0]), f32::NAN).is_err());
@@ -192,9 +192,9 @@ fn data_that_is_no_vector_is_refused() {
     assert_eq!(of(u32::MAX, &[0.0; 64]), whole(64, u32::MAX));
     let mut data = [0.0; 192];
     data[130] = f32::NAN;
-    assert_eq!(of(64, &data), "the direction of layer 3 has NaN at 2");
+    assert_eq!(of(64, &data), "the direction of layer 3 has NaN at index 2, but all values must be finite");
     data[130] = f32::NEG_INFINITY;
-    assert_eq!(of(64, &data), "the direction of layer 3 has -inf at 2");
+    assert_eq!(of(64, &data), "the direction of layer 3 has -inf at index 2, but all values must be finite");
 }
 
 #[test]
@@ -207,11 +207,11 @@ fn vectors_of_other_models_are_refused_and_the_one_before_stays() {
     let mut refused = |vector: &ControlVector| reason(&context.set_control_vector(vector, ..).unwrap_err());
     assert_eq!(
         refused(&ControlVector::from_slice(32, &[1.0; 64]).unwrap()),
-        "its directions have 32 floats and the model's hidden state has 64: it is for another model"
+        "its directions have 32 floats, but the model's hidden state has 64, so it is for another model"
     );
     assert_eq!(
         refused(&constant(&[1.0; 4])),
-        "it has a direction for layer 4 and the model has 3 layers: it is for another model"
+        "it has a direction for layer 4, but the model has 3 layers, so it is for another model"
     );
     assert_eq!(logits(&mut context), expected);
     // One more than has a place, as files of llama.cpp's tools may have; it is passed over.
@@ -231,7 +231,7 @@ fn layers_that_are_not_there_are_refused() {
     };
     assert_eq!(
         refused(0, 2),
-        "layers is Included(0)..Included(2): the layers that can have a direction are 1 to 2, and `..` is all of them"
+        "layers is Included(0)..Included(2), but must be in 1 to 2, which can have a direction; `..` means all of them"
     );
     for (start, end) in [(1, 3), (2, 1), (3, 3), (1, u32::MAX), (u32::MAX, u32::MAX), (1, 0)] {
         refused(start, end);
@@ -269,8 +269,7 @@ fn files_that_are_no_vector_are_refused() {
         let reason = reason(&ControlVector::load(&path, 1.0).unwrap_err());
         reason.strip_prefix(&format!("{}: ", path.display())).unwrap().to_owned()
     };
-    let name =
-        |name: &str| format!("the tensor name {name:?} is not of the form direction.1 to direction.512");
+    let name = |name: &str| format!("the tensor name {name:?} must be direction.1 to direction.512");
     assert_eq!(of(&[], 0.0), "there is no tensor direction.1, direction.2 and so on in the file");
     for bad in [
         "direction.0",
@@ -285,27 +284,27 @@ fn files_that_are_no_vector_are_refused() {
     }
     assert_eq!(
         of(&[("direction.1", F16, &[4])], 0.0),
-        "the tensor \"direction.1\" is of type f16, it must be f32"
+        "the tensor \"direction.1\" has type f16, but must have type f32"
     );
     assert_eq!(
         of(&[("direction.1", F32, &[4, 2])], 0.0),
-        "the tensor \"direction.1\" of shape [4, 2] is not one row of floats"
+        "the tensor \"direction.1\" with shape [4, 2] must be one row of floats"
     );
     assert_eq!(
         of(&[("direction.1", F32, &[0])], 0.0),
-        "the tensor \"direction.1\" of shape [0] is not one row of floats"
+        "the tensor \"direction.1\" with shape [0] must be one row of floats"
     );
     assert_eq!(
         of(&[("direction.1", F32, &[4]), ("direction.2", F32, &[5])], 0.0),
-        "the tensor \"direction.2\" has 5 floats and \"direction.1\" has 4"
+        "the tensor \"direction.2\" has 5 floats, but \"direction.1\" has 4"
     );
     assert_eq!(
         of(&[("direction.3", F32, &[4])], f32::NAN),
-        "the control vector cannot be used: the direction of layer 3 has NaN at 0"
+        "the control vector cannot be used: the direction of layer 3 has NaN at index 0, but all values must be finite"
     );
     assert_eq!(
         of(&[("direction.512", F32, &[(1 << 20) + 1])], 0.0),
-        "directions of 1048577 floats are wider than any model, 1048576"
+        "directions of 1048577 floats are wider than the limit of 1048576"
     );
 }
 
@@ -335,7 +334,7 @@ fn broken_files_are_refused_with_the_place() {
         "cannot load the control vector no/such.gguf: no such file; check the path"
     );
     let error = ControlVector::load(Tiny::Llama.path(), 1.0).unwrap_err();
-    assert!(reason(&error).contains("is not of the form direction.1"), "{error}");
+    assert!(reason(&error).contains("must be direction.1"), "{error}");
     let error = ControlVector::load(Tuned::ControlVector.path(), f32::INFINITY).unwrap_err();
     assert!(reason(&error).contains("the direction of layer 1 has"), "{error}");
 }

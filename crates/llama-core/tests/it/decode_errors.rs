@@ -232,12 +232,16 @@ fn positions_of_the_wrong_order_are_refused_here() {
         };
         // (positions of sequence 0, the wrong one, what is said of it)
         let cases: [(&[i32], i32, &str); 6] = [
-            (&[7], 7, "ends at 7 in memory: the next position is 8"),
-            (&[9], 9, "ends at 7 in memory: the next position is 8"),
+            (&[7], 7, "ends at 7 in memory: the next position must be 8"),
+            (&[9], 9, "ends at 7 in memory: the next position must be 8"),
             (&[0], 0, "remove the end with Memory::seq_rm"),
-            (&[8, 10], 10, "the token before it is at 8: positions have no gaps"),
-            (&[8, 9, 8], 8, "the token before it is at 9: positions do not go back"),
-            (&[8, 9, 10, 2147483646], 2147483646, "the token before it is at 10: positions have no gaps"),
+            (&[8, 10], 10, "the token before it is at 8: positions must not have gaps"),
+            (&[8, 9, 8], 8, "the token before it is at 9: positions must not go back"),
+            (
+                &[8, 9, 10, 2147483646],
+                2147483646,
+                "the token before it is at 10: positions must not have gaps",
+            ),
         ];
         for (positions, wrong, words) in cases {
             let mut batch = Batch::new();
@@ -306,7 +310,7 @@ fn more_results_than_there_is_room_for() {
     let error = context.decode(&batch(3)).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::InvalidParameter { name: "n_outputs_max", .. }), "{error:?}");
     assert!(
-        error.to_string().contains("n_outputs_max is 2: the batch wants the results of 3 tokens"),
+        error.to_string().contains("n_outputs_max is 2, but the batch asks for the outputs of 3 tokens"),
         "{error}"
     );
     context.decode(&batch(2)).unwrap();

@@ -58,7 +58,7 @@ fn mapping_needs_an_aligned_place() {
         }
         let error = loaded.unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::InvalidParameter { name: "load_mode", .. }), "{error}");
-        assert!(error.to_string().contains("is no multiple of 32: use LoadMode::Read"), "{error}");
+        assert!(error.to_string().contains("is not a multiple of 32: use LoadMode::Read"), "{error}");
     }
 }
 
@@ -110,7 +110,10 @@ fn places_without_a_model_are_refused() {
     let length = std::fs::metadata(&path).unwrap().len();
     let text = |offset| Model::load_embedded(&path, offset, &params()).unwrap_err().to_string();
     for offset in [length, length + 1, u64::MAX, i64::MAX as u64, i64::MAX as u64 + 1] {
-        assert_eq!(text(offset), format!("offset is {offset}: the file ends at byte {length}"));
+        assert_eq!(
+            text(offset),
+            format!("offset is {offset}, but must be before the end of the file at byte {length}")
+        );
     }
     assert!(text(0).contains("byte 0 of"), "{}", text(0));
     assert!(text(0).contains("it begins with \"not a model not \" instead of \"GGUF\""), "{}", text(0));
@@ -170,7 +173,7 @@ fn handles_that_cannot_be_read_are_refused() {
         let folder = File::open(folder.path()).unwrap();
         assert!(Model::load_from_file_handle(folder, 0, &params()).is_err());
         let error = Model::load_from_file_handle(File::open("/dev/null").unwrap(), 0, &params()).unwrap_err();
-        assert_eq!(error.to_string(), "offset is 0: the file ends at byte 0");
+        assert_eq!(error.to_string(), "offset is 0, but must be before the end of the file at byte 0");
     }
 }
 

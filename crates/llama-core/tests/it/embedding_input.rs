@@ -184,7 +184,7 @@ fn rows_that_are_refused() {
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut bad = good.clone();
         bad[7] = value;
-        let words = format!("embedding is {value} at index 7: its values have to be finite");
+        let words = format!("embedding is {value} at index 7: all values must be finite");
         assert_invalid(batch.push_embedding(&bad, place(0), &[SEQ], true), "embedding", &words);
         let both = batch.push_token_and_embedding(Token::new(5), &bad, place(0), &[SEQ], true);
         assert_invalid(both, "embedding", &words);
@@ -193,20 +193,20 @@ fn rows_that_are_refused() {
     assert_invalid(batch.push_embedding(&good, place(0), &[], true), "seq_ids", "at least one sequence");
     for token in [-1, i32::MIN] {
         let both = batch.push_token_and_embedding(Token::new(token), &good, place(0), &[SEQ], true);
-        assert_invalid(both, "token", "ids of tokens start at 0");
+        assert_invalid(both, "token", ", but must be at least 0");
     }
     // Nothing of all that is in the batch.
     assert!(batch.is_empty());
     batch.push_embedding(&good, place(0), &[SEQ], true).unwrap();
     let short = batch.push_embedding(&good[1..], place(1), &[SEQ], true);
-    assert_invalid(short, "embedding", "the rows before it in the batch have 64 floats");
+    assert_invalid(short, "embedding", "the earlier rows of the batch have 64 floats");
 
     let mut context = Context::new(&model, &params()).unwrap();
     // A width that no model has, and that of two rows in one.
     for wrong in [1, 63, 65, 128, 100_000] {
         let mut batch = Batch::new();
         batch.push_embedding(&vec![0.5; wrong], place(0), &[SEQ], true).unwrap();
-        let words = format!("a row of {wrong} floats: the model takes another width");
+        let words = format!("a row of {wrong} floats, but must have the model's width");
         assert_invalid(context.decode(&batch), "embedding", &words);
     }
     // Positions, sequences and sizes are those of tokens.
@@ -261,7 +261,11 @@ fn states_are_for_contexts_that_take_them() {
     assert_invalid(context.decode(&batch), "states", "each of the 2 entries of the batch needs a state");
     batch.push_state(&[0.5; 64]).unwrap();
     assert_invalid(batch.push_state(&[0.5; 64]), "state", "each of the 2 entries");
-    assert_invalid(context.decode(&batch), "state", "only contexts of ContextType::Mtp take states");
+    assert_invalid(
+        context.decode(&batch),
+        "state",
+        "must have Model::n_embd_out floats, in a context of ContextType::Mtp",
+    );
     batch.clear();
     batch.push(Token::new(5), place(0), &[SEQ], true).unwrap();
     context.decode(&batch).unwrap();
@@ -390,11 +394,11 @@ fn graphs_that_read_the_ids_of_tokens_take_no_embeddings() {
     };
     refused(
         context.decode(&batch).unwrap_err(),
-        "reads the ids of tokens, which embeddings do not have: decode tokens",
+        "reads token ids, which embeddings do not have: decode tokens",
     );
     assert!(!context.is_poisoned());
     // What was found once is not tried again, and nothing of it is left.
-    refused(context.decode(&batch).unwrap_err(), "it takes tokens only");
+    refused(context.decode(&batch).unwrap_err(), "it only supports tokens");
     assert_eq!(context.memory().seq_pos_max(SEQ).unwrap(), Some(place(prompt.len() - 1)));
     context.memory().clear(true).unwrap();
     context.decode(&token_batch(&prompt)).unwrap();

@@ -115,7 +115,7 @@ fn several_threads_after_computing() {
             assert_eq!(
                 error.to_string(),
                 "computing a batch is not possible in a forked process: the thread that forked had computed with several \
-                 threads, and they are in the parent process, while the context is to use 2: call \
+                 threads, which are in the parent process, but the context is to use 2: call \
                  Context::set_n_threads(1, 1), use the context in a new thread, or fork before computing"
             );
             assert!(!started.context.is_poisoned());
@@ -189,7 +189,7 @@ fn a_thread_pool_of_the_parent() {
             assert_eq!(
                 error.to_string(),
                 "computing with this thread pool is not possible in a forked process: the 2 threads of the thread pool are \
-                 in the parent process: make a new pool with Threadpool::new, or compute without one in a new context"
+                 in the parent process: create a new pool with Threadpool::new, or compute without one in a new context"
             );
             let (model, prompt, expected) = (&started.model, &started.prompt, &started.expected);
             let own = move || {

@@ -24,7 +24,7 @@ fn rotations_that_never_end_or_have_half_a_pair() {
             let key = format!("{key}.rope.dimension_count");
             assert_refused(
                 &with(tiny, &key, value),
-                &format!("{key} is {value}, but must be an even number, at least 2"),
+                &format!("{key} is {value}, but must be an even number of at least 2"),
             );
         }
     }
@@ -63,7 +63,7 @@ fn quantised_rows() {
     }
     let mut file = Vec::new();
     writer.write_to(&mut file).unwrap();
-    let words = format!("tensor {name} is in q8_0: a norm or bias must be in f32");
+    let words = format!("tensor {name} is in q8_0, but must be in f32, like every norm and bias");
     assert_refused(&file, &words);
 }
 
@@ -72,14 +72,14 @@ fn variances_heads_and_layers_that_cannot_be_computed() {
     for value in [-1.0_f32, f32::NAN, f32::INFINITY] {
         let key = "llama.attention.layer_norm_rms_epsilon";
         let bytes = rewritten::with_metadata(Tiny::Llama, |metadata| _ = metadata.set(key, value));
-        assert_refused(&bytes, &format!("{key} is {value}, but must be a small number, 0 or more"));
+        assert_refused(&bytes, &format!("{key} is {value}, but must be a finite number of at least 0"));
     }
     let key = "qwen2.attention.head_count_kv";
     let words = format!("{key} is 3, but must be a divisor of attention.head_count, 2");
     assert_refused(&with(Tiny::Qwen2, key, 3), &words);
     let key = "jamba.attention.head_count_kv";
     let words = format!(
-        "{key} must be a list with 0 for recurrent layers and another number for the others, and have both"
+        "{key} must be a list with 0 for recurrent layers and another number for the others, and contain both"
     );
     for value in [0, 2] {
         assert_refused(&with(Tiny::Jamba, key, value), &words);
@@ -94,7 +94,7 @@ fn overrides_plans_and_models_made_in_memory() {
     #[track_caller]
     fn assert_refused(result: Result<impl Sized, Error>, model: &str) {
         let Err(error) = result else { panic!("{model} was taken") };
-        let words = "llama.rope.dimension_count is 0, but must be an even number, at least 2";
+        let words = "llama.rope.dimension_count is 0, but must be an even number of at least 2";
         assert!(matches!(error.kind(), ErrorKind::Hyperparameter { .. }), "{error:?}");
         assert_eq!(error.to_string(), format!("cannot compute {model}: {words}"));
     }
@@ -127,7 +127,7 @@ fn numbers_that_are_no_sizes() {
             64,
             "at most the size of a head, which is 32 by embedding_length and attention.head_count",
         ),
-        (Tiny::Qwen2, "qwen2.attention.head_count", 0, "at least 1, in the first layer of a list too"),
+        (Tiny::Qwen2, "qwen2.attention.head_count", 0, "at least 1, also in the first layer of a list"),
         (Tiny::Mamba, "mamba.ssm.conv_kernel", 0, "between 1 and 256"),
         (Tiny::Jamba, "jamba.ssm.time_step_rank", 0, "between 1 and 65536"),
         (Tiny::Gemma3, "gemma3.attention.sliding_window", u32::MAX, "between 0 and 8388608"),
@@ -162,15 +162,17 @@ fn matrices_and_norms_of_types_that_are_not_computed_with() {
     {
         let name = "blk.0.ffn_up.weight";
         let bytes = with_tensors(Tiny::Llama, |other, old| Some(if other == name { kind } else { old }));
-        let words = format!(
-            "tensor {name} is in {kind}: weights must be in f32, f16, bf16 or a quantised type of files"
-        );
+        let words =
+            format!("tensor {name} is in {kind}, but must be in f32, f16, bf16 or a quantised type of files");
         assert_refused(&bytes, &words);
     }
     for (tiny, name) in [(Tiny::Llama, "output_norm.weight"), (Tiny::Qwen2, "blk.1.attn_k.bias")] {
         for kind in [TensorType::F16, TensorType::BF16, TensorType::I8] {
             let bytes = with_tensors(tiny, |other, old| Some(if other == name { kind } else { old }));
-            assert_refused(&bytes, &format!("tensor {name} is in {kind}: a norm or bias must be in f32"));
+            assert_refused(
+                &bytes,
+                &format!("tensor {name} is in {kind}, but must be in f32, like every norm and bias"),
+            );
         }
     }
 }

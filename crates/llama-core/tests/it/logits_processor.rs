@@ -88,7 +88,7 @@ fn what_processors_leave_is_checked_when_it_is_sampled() {
     let (mut context, best) = two();
     context.process_logits(0, &mut |row: &mut [f32]| row[3] = f32::NAN).unwrap();
     let error = chain.sample(&context, 0).unwrap_err();
-    assert!(error.to_string().contains("not numbers"), "{error}");
+    assert!(error.to_string().contains("are NaN"), "{error}");
     context.process_logits(0, &mut |row: &mut [f32]| row.fill(f32::NEG_INFINITY)).unwrap();
     let error = chain.sample(&context, 0).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::DeadEnd { .. }), "{error:?}");

@@ -168,8 +168,8 @@ fn what_cannot_be_worked_through_says_why_and_what_to_do() {
     };
     assert_eq!(
         refusal("bloom", &"a".repeat(2_100_000)),
-        "tokenising a text failed: 2100000 characters have no place at which this model's pre-tokenizer divides a text, but \
-         can be at most 2088960: put line breaks into the text"
+        "tokenising a text failed: this model's pre-tokenizer cannot divide a run of 2100000 characters, but the run must have at \
+         most 2088960: put line breaks into the text"
     );
     assert_eq!(
         refusal("deepseek-llm", &format!("{}😀", " ".repeat(5000))),

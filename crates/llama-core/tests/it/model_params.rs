@@ -52,26 +52,29 @@ fn parameters_that_change_no_result_change_no_result() {
 fn devices_are_named_once_and_are_gpus() {
     let cpu = Device::cpu().unwrap();
     let text = refused(ModelParams::default().devices([cpu]));
-    assert_eq!(text, "devices is CPU: CPU always takes part and is not named here; name GPUs only");
+    assert_eq!(text, "devices is CPU, but must name only GPUs; CPU always takes part");
     assert!(
         refused(ModelParams::default().devices([cpu, cpu])).starts_with("devices is CPU, CPU: CPU always")
     );
     let text = refused(ModelParams::default().devices(vec![cpu; max_devices() + 1]));
-    assert!(text.ends_with("llama.cpp uses at most 16 at once"), "{text}");
+    assert!(text.ends_with("must name at most 16 devices"), "{text}");
     for gpu in devices().into_iter().filter(|device| *device != cpu) {
-        assert!(refused(ModelParams::default().devices([gpu, gpu])).contains("is named twice"));
+        assert!(refused(ModelParams::default().devices([gpu, gpu])).contains(", but must name "));
     }
 }
 
 #[test]
 fn proportions_are_numbers() {
     let text = |split: &[f32]| refused(ModelParams::default().tensor_split(split));
-    assert_eq!(text(&[f32::NAN]), "tensor_split is [NaN]: each part is a number, 0 or more");
+    assert_eq!(
+        text(&[f32::NAN]),
+        "tensor_split is [NaN], but each part must be a finite number of at least 0"
+    );
     for wrong in [f32::INFINITY, f32::NEG_INFINITY, -1.0, -f32::MIN_POSITIVE] {
-        assert!(text(&[1.0, wrong]).ends_with("each part is a number, 0 or more"), "{wrong}");
+        assert!(text(&[1.0, wrong]).ends_with("each part must be a finite number of at least 0"), "{wrong}");
     }
-    assert!(text(&[f32::MAX, f32::MAX]).contains("the sum of the parts is too large"));
-    assert!(text(&[1.0; 17]).ends_with("there are at most 16 devices"));
+    assert!(text(&[f32::MAX, f32::MAX]).contains("the sum of the parts must be finite"));
+    assert!(text(&[1.0; 17]).ends_with("must have at most 16 parts, one for each device"));
     for right in [vec![], vec![0.0], vec![1.0; 16], vec![f32::MAX], vec![1e-45, 0.0], vec![-0.0]] {
         Model::load(Tiny::Llama.path(), &ModelParams::default().tensor_split(right)).unwrap();
     }
@@ -80,7 +83,7 @@ fn proportions_are_numbers() {
 #[test]
 fn a_main_gpu_is_an_index() {
     let text = refused(ModelParams::default().main_gpu(u32::MAX));
-    assert_eq!(text, "main_gpu is 4294967295: it is an index of a GPU, 0..2147483647");
+    assert_eq!(text, "main_gpu is 4294967295, but must be an index of a GPU, 0..2147483647");
 }
 
 #[test]
@@ -142,7 +145,8 @@ fn patterns_that_cpp_cannot_read_are_refused_with_its_reason() {
     let text = |pattern: &str| refused(ModelParams::default().tensor_override(pattern, TensorPlace::Cpu));
     for pattern in ["[", "(", ")", "*a", "a{2,1}", "\\", "[z-a]", "(?<name>a)", "[[:nonsense:]]", "\\1"] {
         let text = text(pattern);
-        let start = format!("tensor_override is {pattern}: it is no regular expression: ");
+        let start =
+            format!("tensor_override is {pattern}, but must be a regular expression (C++, ECMAScript): ");
         assert!(text.starts_with(&start) && text.len() > start.len(), "{text}");
     }
     let error =
@@ -172,7 +176,7 @@ fn patterns_do_not_exhaust_the_stack() {
             drop(Model::load(Tiny::Llama.path(), &params));
         }
         let text = refused(ModelParams::default().tensor_override(nested(128), TensorPlace::Cpu));
-        assert!(text.ends_with("(((((…: the pattern has 257 bytes, at most 256 are allowed"), "{text}");
+        assert!(text.ends_with("(((((…, but must have at most 256 bytes, not 257"), "{text}");
     };
     std::thread::Builder::new().stack_size(512 << 10).spawn(run).unwrap().join().unwrap();
 }
@@ -189,7 +193,7 @@ fn there_can_be_many_patterns_and_too_many() {
     assert_eq!(answer(&model), answer(&load(Tiny::Llama)));
     assert_eq!(max_tensor_overrides(), 4096);
     let text = refused(many(4097));
-    assert_eq!(text, "tensor_override is set 4097 times: at most 4096 are allowed");
+    assert_eq!(text, "tensor_override is set 4097 times, but must be set at most 4096 times");
 }
 
 #[test]
@@ -230,7 +234,7 @@ fn overrides_have_the_type_of_the_value() {
     let text = |key: &str, value: KvValue| refused(ModelParams::default().kv_override(key, value));
     assert_eq!(
         text("llama.context_length", 1.5.into()),
-        "kv_override is llama.context_length: the override is a float and the file's value is an integer"
+        "kv_override is llama.context_length, but the override is a float and the file's value is an integer"
     );
     assert!(text("llama.rope.freq_base", 10.into()).ends_with("an integer and the file's value is a float"));
     assert!(text("general.name", true.into()).ends_with("a boolean and the file's value is a text"));
@@ -253,24 +257,23 @@ fn keys_and_texts_have_127_bytes() {
     with(&fits, 1.into()).unwrap();
     with("some.key", fits.as_str().into()).unwrap();
     let error = with(&too_long, 1.into()).unwrap_err();
-    assert!(error.to_string().ends_with(": it has 128 bytes, and llama.cpp holds 127"), "{error}");
+    assert!(error.to_string().ends_with(", but must have at most 127 bytes, not 128"), "{error}");
     let error = with("some.key", too_long.as_str().into()).unwrap_err();
     assert!(error.to_string().starts_with("text of a kv_override is kkk"), "{error}");
     let error = with("some.key", "ä".repeat(64).into()).unwrap_err();
-    assert!(error.to_string().contains("it has 128 bytes"), "{error}");
+    assert!(error.to_string().contains("must have at most 127 bytes, not 128"), "{error}");
     for (key, value) in [("a\0", 1.into()), ("some.key", KvValue::from("\0a"))] {
         let error = with(key, value).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::InteriorNul { .. }), "{error}");
     }
     let error = with("", 1.into()).unwrap_err();
-    assert_eq!(error.to_string(), "kv_override is \"\": an empty key ends the list for llama.cpp: name one");
+    assert_eq!(
+        error.to_string(),
+        "kv_override is \"\", but must not be empty, because an empty key ends the list for llama.cpp"
+    );
     for key in ["split.count", "split.no", "split.tensors.count"] {
         let error = with(key, 2.into()).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .ends_with("how a model is split follows from its files: use Model::load_splits")
-        );
+        assert!(error.to_string().ends_with("must not set how the model is split: use Model::load_splits"));
     }
 }
 
@@ -354,7 +357,7 @@ fn modes_have_llama_cpps_names() {
         let error = wrong.parse::<LoadMode>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("load_mode is {wrong}: the modes are auto, none, mmap, mlock, mmap+mlock, dio")
+            format!("load_mode is {wrong}, but must be one of auto, none, mmap, mlock, mmap+mlock, dio")
         );
     }
 }

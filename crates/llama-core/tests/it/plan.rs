@@ -161,7 +161,7 @@ fn plans_need_weights_and_files() {
     Context::new(&model, &params()).unwrap();
     let error = Context::new(&model, &params().n_ctx(i32::MAX.unsigned_abs())).unwrap_err();
     assert!(
-        error.to_string().starts_with("n_ctx is 2147483647: the bookkeeping alone takes 104.0 GiB"),
+        error.to_string().starts_with("n_ctx is 2147483647, but the bookkeeping alone takes 104.0 GiB"),
         "{error}"
     );
 }
@@ -207,7 +207,7 @@ fn absurd_contexts_are_refused_with_figures() {
         assert!(estimated && required > free && weights == 0, "{tiny}: {error}");
         assert!(memory > 100 << 30, "{tiny}: {error}");
         let text = error.to_string();
-        assert!(text.starts_with("the context does not fit into memory, it takes at least "), "{text}");
+        assert!(text.starts_with("the context does not fit into memory: it takes at least "), "{text}");
         assert!(
             text.contains(" on CPU (memory ") && text.contains("Use a smaller one, or fewer tokens"),
             "{text}"
@@ -300,7 +300,7 @@ mod limited {
         // Six matrices of 64 times 2^30 numbers of two bytes.
         assert!(weights > 768 << 30 && weights < 769 << 30, "{error}");
         assert!(
-            error.to_string().starts_with("the model does not fit into memory, it takes 768.0 GiB on CPU"),
+            error.to_string().starts_with("the model does not fit into memory: it takes 768.0 GiB on CPU"),
             "{error}"
         );
         let embedded = Model::load_embedded(&path, 0, &read).unwrap_err();

@@ -146,7 +146,7 @@ fn what_cannot_be_saved_is_refused_and_the_target_stays() {
     refused(&unallocated, "it was loaded with no_alloc and has no weights");
     // `llama_arch_supports_save`.
     let t5 = load(Tiny::T5.path());
-    refused(&t5, "llama.cpp's writer does not know all of the architecture `t5`");
+    refused(&t5, "llama.cpp's writer does not support all of the architecture `t5`");
     // The writer takes the table of embeddings along with the output matrix only, which encoders do not have.
     let bert = load(Tiny::Bert.path());
     refused(&bert, "does not write all of it");
@@ -324,7 +324,7 @@ fn an_error_of_the_function_ends_it() {
     assert_eq!(cause.to_string(), "the disk is on fire");
     assert_eq!(
         error.to_string(),
-        format!("cannot make the model: tensor \"{tensor}\" has no usable data: the disk is on fire")
+        format!("cannot create the model: tensor \"{tensor}\" has no usable data: the disk is on fire")
     );
 }
 
@@ -389,7 +389,7 @@ fn metadata_of_no_model_is_refused_with_the_reason() {
     let error = empty(&with("general.alignment", 3_u32.into()), &[]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cannot make a model of this metadata: cannot write this as GGUF: \"general.alignment\" is 3, but must be a power \
+        "cannot create a model from this metadata: cannot write this as GGUF: \"general.alignment\" is 3, but must be a power \
          of two"
     );
 }
@@ -402,16 +402,16 @@ fn types_that_a_tensor_cannot_have_are_refused() {
         assert!(matches!(error.kind(), ErrorKind::TensorData { tensor, .. } if tensor == name), "{error}");
         assert!(error.to_string().ends_with(reason), "{error}");
     };
-    refused("output_norm.weight", TensorType::F16, "a vector must be in f32, not in f16");
-    refused("output.weight", TensorType::I32, "i32 is no type of weights");
-    refused("output.weight", TensorType::F64, "f64 is no type of weights");
+    refused("output_norm.weight", TensorType::F16, "it is a vector in f16, but must be in f32");
+    refused("output.weight", TensorType::I32, "its type is i32, but must be a type of weights");
+    refused("output.weight", TensorType::F64, "its type is f64, but must be a type of weights");
     // Here C is first, with an assertion; where less than a row is missing it says nothing.
     let error = empty(&metadata, &[("output.weight", TensorType::Q4_K)]).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::FromMetadata { .. }), "{error}");
     let mut narrow = metadata.clone();
     narrow.set("llama.feed_forward_length", 100_u32);
     let error = empty(&narrow, &[("blk.0.ffn_down.weight", TensorType::Q8_0)]).unwrap_err();
-    let reason = "a row of 100 elements is not a multiple of the 32 in a block of q8_0";
+    let reason = "a row has 100 elements, but must have a multiple of 32, the size of a block of q8_0";
     assert!(error.to_string().ends_with(reason), "{error}");
     let long = "x".repeat(64);
     let error = empty(&metadata, &[(&long, TensorType::F16)]).unwrap_err();

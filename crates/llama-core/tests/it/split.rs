@@ -127,7 +127,7 @@ fn a_renamed_part_is_not_looked_for() {
     assert_eq!(file, "mine.gguf");
     assert_eq!(
         reason,
-        "it is file 1 of 3, and its name does not end in -00001-of-00003.gguf: rename it, or give all files to \
+        "it is file 1 of 3, but its name does not end in -00001-of-00003.gguf: rename it, or give all files to \
          Model::load_splits"
     );
     let model = Model::load_splits([&renamed, &paths[1], &paths[2]], &params()).unwrap();
@@ -140,16 +140,16 @@ fn wrong_lists_are_refused() {
     let [a, b, c] = [0, 1, 2].map(|index| paths[index].clone());
     let whole = Tiny::Llama.path();
     let reason = |list: &[&PathBuf]| refused(Model::load_splits(list, &params())).1;
-    assert_eq!(reason(&[&a, &c, &b]), "it is file 3 of 3 and was given as number 2");
-    assert_eq!(reason(&[&b, &a, &c]), "it is file 2 of 3 and was given as number 1");
-    assert_eq!(reason(&[&a, &a, &a]), "it is file 1 of 3 and was given as number 2");
-    assert_eq!(reason(&[&a, &b]), "it is one of 3 files, and 2 were given");
-    assert_eq!(reason(&[&a]), "it is one of 3 files, and 1 were given");
-    assert_eq!(reason(&[&a, &b, &c, &c]), "it is one of 3 files, and 4 were given");
-    assert_eq!(reason(&[&a, &b, &whole]), "it is whole, and 3 files were given: give it alone");
-    assert_eq!(reason(&[&whole, &whole]), "it is whole, and 2 files were given: give it alone");
+    assert_eq!(reason(&[&a, &c, &b]), "it is file 3 of 3, but was given as number 2");
+    assert_eq!(reason(&[&b, &a, &c]), "it is file 2 of 3, but was given as number 1");
+    assert_eq!(reason(&[&a, &a, &a]), "it is file 1 of 3, but was given as number 2");
+    assert_eq!(reason(&[&a, &b]), "it is one of 3 files, but 2 were given");
+    assert_eq!(reason(&[&a]), "it is one of 3 files, but 1 were given");
+    assert_eq!(reason(&[&a, &b, &c, &c]), "it is one of 3 files, but 4 were given");
+    assert_eq!(reason(&[&a, &b, &whole]), "it is a complete model, but one of 3 given files: give it alone");
+    assert_eq!(reason(&[&whole, &whole]), "it is a complete model, but one of 2 given files: give it alone");
     let error = Model::load_splits(Vec::<PathBuf>::new(), &params()).unwrap_err();
-    assert_eq!(error.to_string(), "paths is []: a model has at least one file");
+    assert_eq!(error.to_string(), "paths is [], but must have at least one file");
     let error = Model::load_splits(["/no/such/file", "/nor/this"], &params()).unwrap_err();
     assert!(error.to_string().ends_with("no such file; check the path"), "{error}");
 }
@@ -160,7 +160,7 @@ fn parts_of_two_models_do_not_mix() {
     // Another division of the same tensors, so that some are there twice.
     let (_other, other) = saved_parts(&parts(Tiny::Qwen2, 3, |_, _| {}));
     let (_, reason) = refused(Model::load_splits([&llama[0], &other[1], &llama[2]], &params()));
-    assert!(reason.contains("is in an earlier file too") || reason.contains("it announces"), "{reason}");
+    assert!(reason.contains("is also in an earlier file") || reason.contains("it announces"), "{reason}");
 }
 
 #[test]
@@ -174,9 +174,12 @@ fn the_number_of_tensors_has_to_be_right() {
         let (_folder, paths) = saved_parts(&parts);
         refused(Model::load(&paths[0], &params())).1
     };
-    assert_eq!(announced(Value::I32(22)), "it announces 22 tensors, and the files hold 21");
-    assert_eq!(announced(Value::I32(-1)), "it announces -1 tensors, and the files hold 21");
-    assert_eq!(announced(Value::U64(21)), "its split.tensors.count is missing or no i32");
+    assert_eq!(announced(Value::I32(22)), "it announces 22 tensors, but the files hold 21");
+    assert_eq!(announced(Value::I32(-1)), "it announces -1 tensors, but the files hold 21");
+    assert_eq!(
+        announced(Value::U64(21)),
+        "its split.tensors.count is missing or of another type, but must be an i32"
+    );
 }
 
 /// Numbers of another type, which llama.cpp asserts on, are refused.
@@ -195,16 +198,22 @@ fn numbers_of_another_type_are_refused() {
         let (_folder, paths) = saved_parts(&parts);
         refused(Model::load(&paths[0], &params())).1
     };
-    let no_number = "its split.no is missing or no u16";
+    let no_number = "its split.no is missing or of another type, but must be a u16";
     assert_eq!(broken(1, Split::NUMBER, Some(Value::U32(1))), no_number);
     assert_eq!(broken(1, Split::NUMBER, Some("1".into())), no_number);
     assert_eq!(broken(1, Split::NUMBER, None), no_number);
     assert_eq!(broken(0, Split::NUMBER, Some(Value::I16(0))), no_number);
-    assert_eq!(broken(0, Split::COUNT, Some(Value::U64(3))), "its split.count is missing or no u16");
-    assert_eq!(broken(2, Split::COUNT, None), "it is whole, and 3 files were given: give it alone");
+    assert_eq!(
+        broken(0, Split::COUNT, Some(Value::U64(3))),
+        "its split.count is missing or of another type, but must be a u16"
+    );
+    assert_eq!(
+        broken(2, Split::COUNT, None),
+        "it is a complete model, but one of 3 given files: give it alone"
+    );
     assert_eq!(
         broken(2, Split::COUNT, Some(Value::U16(0))),
-        "it is whole, and 3 files were given: give it alone"
+        "it is a complete model, but one of 3 given files: give it alone"
     );
     assert_eq!(broken(0, Split::COUNT, Some(Value::U16(u16::MAX))).lines().count(), 1);
 }
@@ -226,10 +235,13 @@ fn names_are_made_and_taken_apart() {
 #[test]
 fn numbers_of_files_have_limits() {
     let text = |index, count| split_path("m", index, count).unwrap_err().to_string();
-    assert_eq!(text(0, 0), "count is 0: a split model has 1 to 65535 files");
-    assert_eq!(text(0, 65_536), "count is 65536: a split model has 1 to 65535 files");
-    assert_eq!(text(3, 3), "index is 3: the files are numbered from 0 (0..3)");
-    assert_eq!(text(u32::MAX, 3), "index is 4294967295: the files are numbered from 0 (0..3)");
+    assert_eq!(text(0, 0), "count is 0, but must be 1 to 65535");
+    assert_eq!(text(0, 65_536), "count is 65536, but must be 1 to 65535");
+    assert_eq!(text(3, 3), "index is 3, but must be below 3, because files are numbered from 0");
+    assert_eq!(
+        text(u32::MAX, 3),
+        "index is 4294967295, but must be below 3, because files are numbered from 0"
+    );
     assert!(matches!(split_prefix("m", 0, u32::MAX).unwrap_err().kind(), ErrorKind::InvalidParameter { .. }));
     assert!(matches!(
         split_path("a\0b", 0, 1).unwrap_err().kind(),

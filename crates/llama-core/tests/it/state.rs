@@ -173,8 +173,7 @@ fn partial_states_go_back_only() {
         assert_eq!(
             error.to_string(),
             format!(
-                "position {last} of sequence 0 is not valid: a partial state goes back to it in a sequence that has all \
-                 positions before, and this one is empty: use StatePart::All"
+                "position {last} of sequence 0 is not valid: a partial state needs a sequence that has all positions up to it, but this one is empty: use StatePart::All"
             )
         );
         decode(&mut other, &prompt[..3], SEQ, 0);
@@ -202,8 +201,7 @@ fn where_all_can_be_gone_back_in_there_is_no_partial_state() {
         let error = context.seq_state_data(SEQ, StatePart::Partial, &mut Vec::new()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the state of a sequence is not possible with this model: its memory has no part that cannot be gone back \
-             in: use StatePart::All, or only Memory::seq_rm"
+            "the state of a sequence is not possible with this model: its memory has no part that cannot be rewound: use StatePart::All, or only Memory::seq_rm"
         );
     }
 }
@@ -240,7 +238,7 @@ fn a_clone_diverges_only_after_it_was_made() {
         let at = prompt.len();
         if tiny == Tiny::T5 {
             let error = context.try_clone().unwrap_err();
-            assert!(error.to_string().contains("the encoder's output is no part of a state"), "{error}");
+            assert!(error.to_string().contains("the encoder's output is not part of a state"), "{error}");
             continue;
         }
         let mut clone = context.try_clone().unwrap();
@@ -367,8 +365,7 @@ fn what_llama_cpp_has_yet_to_do_is_not_saved() {
     assert_eq!(one, state);
     assert_eq!(
         unsettled_text(),
-        "the state was not saved or restored: positions or sequences were moved since the last batch, which llama.cpp \
-         does when the next one is decoded: decode a batch first"
+        "the state was not saved or restored: positions or sequences were moved since the last batch, but llama.cpp does this when the next one is decoded: decode a batch first"
     );
 }
 

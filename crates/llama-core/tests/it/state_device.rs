@@ -73,7 +73,7 @@ fn a_later_one_takes_the_place_of_an_earlier() {
     assert!(matches!(error.kind(), ErrorKind::State(StateError::Superseded { seq_id: 0, .. })), "{error}");
     assert_eq!(
         error.to_string(),
-        "the state was not saved or restored: a later state of sequence 0 has taken its place on the device: a \
+        "the state was not saved or restored: a later state of sequence 0 has replaced it on the device: a \
          context keeps one for each sequence"
     );
     // That of another sequence has its own place, and an empty one takes it too.

@@ -182,7 +182,7 @@ fn every_fact_has_to_match() {
                 panic!("{error}")
             };
             assert_eq!((*field, saved.as_str(), expected), (name.as_str(), "another", &value));
-            assert!(text.ends_with(&format!("its {name} is another and not {value} as here")), "{text}");
+            assert!(text.ends_with(&format!("its {name} is another, but must be {value} here")), "{text}");
             refused += 1;
             // Left out, or of another name.
             parts.facts[index].0 = "what".to_owned();
@@ -254,7 +254,7 @@ fn files_of_another_kind_are_refused() {
                 continue;
             }
             let text = result.unwrap_err().to_string();
-            assert!(text.ends_with(&format!("its kind is {saved} and not {wanted} as here")), "{text}");
+            assert!(text.ends_with(&format!("its kind is {saved}, but must be {wanted} here")), "{text}");
         }
     }
 }
@@ -275,7 +275,7 @@ fn what_is_no_state_file_is_refused() {
     assert_eq!(
         error.to_string(),
         format!(
-            "the state file {} was not written, read or restored: it begins with \"once upo\" and is not a state file of \
+            "the state file {} was not written, read or restored: it begins with \"once upo\", so it is not a state file of \
              this crate",
             path.display()
         )
@@ -296,11 +296,9 @@ fn what_is_no_state_file_is_refused() {
         fresh(&model, &params()).load_state(&path).unwrap_err()
     };
     let error = change(&|bytes| bytes[8] = 2);
-    assert!(
-        error.to_string().ends_with(
-            "version 2 of this crate's state files is not supported, only 1: save the state again"
-        )
-    );
+    assert!(error.to_string().ends_with(
+        "version 2 of this crate's state files is not supported, but must be 1: save the state again"
+    ));
     assert!(matches!(source(&change(&|bytes| bytes[12] = 9)), StateError::Corrupt { offset: 12, .. }));
     let error = change(&|bytes| bytes[16..24].copy_from_slice(&u64::MAX.to_le_bytes()));
     assert!(matches!(source(&error), StateError::Truncated { expected: u64::MAX, .. }), "{error}");
@@ -313,13 +311,13 @@ fn what_is_no_state_file_is_refused() {
     let error = change(&|bytes| bytes[48..52].fill(0xFF));
     assert!(matches!(source(&error), StateError::Corrupt { .. }), "{error}");
     let error = change(&|bytes| bytes.push(0));
-    assert!(error.to_string().contains("the state ends and 1 more bytes follow"), "{error}");
+    assert!(error.to_string().contains("the state ends, but 1 more bytes follow"), "{error}");
     // The tokens: more than there are bytes.
     let at = usize::try_from(number(&good[16..24])).unwrap() - 4 * prompt.len() - 8;
     let error = change(&|bytes| bytes[at..at + 8].copy_from_slice(&(u64::MAX / 4).to_le_bytes()));
     assert!(matches!(source(&error), StateError::Corrupt { .. }), "{error}");
     let error = change(&|bytes| bytes[at] -= 1);
-    assert!(error.to_string().contains("more bytes than it says what for"), "{error}");
+    assert!(error.to_string().contains("unexpected bytes at its end"), "{error}");
 }
 
 /// A seeded generator of numbers.
@@ -418,17 +416,17 @@ fn session_files_are_checked_before_llama_cpp_reads_them() {
     assert!(
         error
             .to_string()
-            .contains(&format!("at byte {state}, the name of the architecture, gemma3, is expected"))
+            .contains(&format!("at byte {state}, expected the name of the architecture, gemma3"))
     );
     let memory = state + 4 + "gemma3".len();
     for (at, value, reason) in [
-        (0, 3, "the cache has 3 buffers and that of the context 1: see kv_unified and n_seq_max"),
-        (4, 257, "there are 257 tokens and the context has room for 256"),
-        (8, (-3_i32).cast_unsigned(), "the position of a token is -3"),
-        (8, i32::MAX.cast_unsigned(), "the position of a token is 2147483647"),
-        (12, 0, "a token is in 0 sequences and not in 1..=1"),
-        (12, 1 << 30, "a token is in 1073741824 sequences and not in 1..=1"),
-        (16, 1, "sequence 1 is out of range, out of order, or in another's place: there are 0..1"),
+        (0, 3, "the cache has 3 buffers, but that of the context has 1: see kv_unified and n_seq_max"),
+        (4, 257, "there are 257 tokens, but the context has room for 256"),
+        (8, (-3_i32).cast_unsigned(), "the position of a token is -3, but must be in 0..2147483647"),
+        (8, i32::MAX.cast_unsigned(), "the position of a token is 2147483647, but must be in 0..2147483647"),
+        (12, 0, "a token is in 0 sequences, but must be in 1 to 1"),
+        (12, 1 << 30, "a token is in 1073741824 sequences, but must be in 1 to 1"),
+        (16, 1, "sequence 1 is out of range (0..1), out of order, or in another sequence's buffer"),
     ] {
         let error = refuse(&changed(memory + at, value));
         let StateError::Corrupt { offset, reason: found, .. } = source(&error) else { panic!("{error}") };
@@ -437,7 +435,7 @@ fn session_files_are_checked_before_llama_cpp_reads_them() {
     let error = refuse(&good[..good.len() - 1]);
     assert!(matches!(source(&error), StateError::Corrupt { .. }), "{error}");
     assert!(
-        refuse(&[&good[..], &[0]].concat()).to_string().contains("the state ends and there are more bytes")
+        refuse(&[&good[..], &[0]].concat()).to_string().contains("the state ends, but more bytes follow")
     );
     assert_eq!(Future::of(&mut context, SEQ, prompt.len()), expected);
     // What only llama.cpp knows, it refuses itself: here the type of the keys.

@@ -36,11 +36,11 @@ fn online() -> Option<String> {
 fn parameters_outside_their_range() {
     for n_threads in [0, 513, u32::MAX] {
         let refused = Threadpool::new(&ThreadpoolParams::new(n_threads));
-        assert_invalid(refused, "n_threads", "ggml works with 1 to 512 threads");
+        assert_invalid(refused, "n_threads", "must be 1 to 512");
     }
     for poll in [101, u32::MAX] {
         let refused = Threadpool::new(&ThreadpoolParams::new(1).poll(poll));
-        assert_invalid(refused, "poll", "from 0 to 100");
+        assert_invalid(refused, "poll", ", but must be 0 to 100");
     }
     for cpu in [512, u32::MAX] {
         let refused = Threadpool::new(&ThreadpoolParams::new(1).cpus([0, cpu]));
@@ -48,7 +48,7 @@ fn parameters_outside_their_range() {
     }
     if online().is_some_and(|list| !list.contains("511")) {
         let refused = Threadpool::new(&ThreadpoolParams::new(1).cpus([0, 511]));
-        assert_invalid(refused, "cpus", "this machine has the processors 0");
+        assert_invalid(refused, "cpus", "must be one of this machine's processors, 0");
     }
 }
 

@@ -102,7 +102,7 @@ fn sequences_outside_the_context() {
 #[test]
 fn no_sequence_at_all() {
     let error = Batch::new().push(Token::new(5), Pos::new(0), &[], true).unwrap_err();
-    assert_says(&error, &["seq_ids is []: a token belongs to at least one sequence"]);
+    assert_says(&error, &["seq_ids is [], but a token must belong to at least one sequence"]);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn positions_outside_their_range() {
     for pos in [-1, i32::MIN] {
         let error = ready.refused(&one(5, pos, 0));
         assert!(matches!(error.kind(), ErrorKind::InvalidPosition { seq_id: 0, .. }), "{error:?}");
-        assert_says(&error, &[&format!("position {pos} of sequence 0"), "positions start at 0"]);
+        assert_says(&error, &[&format!("position {pos} of sequence 0"), "it must be at least 0"]);
     }
     // The position after it would be negative.
     assert_says(&ready.refused(&one(5, i32::MAX, 1)), &["position 2147483647 of sequence 1"]);
@@ -137,7 +137,7 @@ fn positions_that_do_not_follow() {
     for pos in [next + 1, next - 1, 0, 1000] {
         let error = ready.refused(&one(5, pos, 0));
         assert!(matches!(error.kind(), ErrorKind::InvalidPosition { seq_id: 0, .. }), "{error:?}");
-        let last = format!("ends at {} in memory: the next position is {next}", next - 1);
+        let last = format!("ends at {} in memory: the next position must be {next}", next - 1);
         assert_says(&error, &[&format!("position {pos} of sequence 0"), &last]);
     }
     ready.assert_untouched();
@@ -150,7 +150,7 @@ fn positions_with_a_gap() {
     batch.push(Token::new(5), Pos::new(20), &[SEQ], true).unwrap();
     let error = ready.refused(&batch);
     assert!(matches!(error.kind(), ErrorKind::InvalidPosition { pos: 20, seq_id: 0, .. }), "{error:?}");
-    assert_says(&error, &["positions have no gaps"]);
+    assert_says(&error, &["positions must not have gaps"]);
     ready.assert_untouched();
 }
 
@@ -162,7 +162,7 @@ fn more_tokens_than_n_batch() {
         assert!(matches!(error.kind(), ErrorKind::BatchTooLarge { limit: 16, which: "n_batch", .. }));
         assert_says(
             &error,
-            &[&format!("the batch has {n} tokens"), "takes 16 (n_batch)", "decode it in parts"],
+            &[&format!("the batch has {n} tokens"), "must have at most 16 (n_batch)", "decode it in parts"],
         );
     }
     ready.assert_untouched();
@@ -203,7 +203,7 @@ fn sequences_that_have_gone_apart() {
     batch.push(Token::new(5), pos, &[SEQ, SeqId::new(1)], true).unwrap();
     let error = ready.refused(&batch);
     assert!(matches!(error.kind(), ErrorKind::InvalidPosition { seq_id: 1, .. }), "{error:?}");
-    assert_says(&error, &["in one token with sequence 0", "sequence 0 has 0..=", "sequence 1 is empty"]);
+    assert_says(&error, &["it shares a token with sequence 0", "sequence 0 has 0..=", "sequence 1 is empty"]);
     ready.assert_untouched();
 }
 
@@ -216,7 +216,10 @@ fn token_of_two_sequences_with_buffers_of_their_own() {
     batch.push(Token::new(5), pos, &[SEQ, SeqId::new(1)], true).unwrap();
     let error = ready.refused(&batch);
     assert!(matches!(error.kind(), ErrorKind::Unsupported { .. }), "{error:?}");
-    assert_says(&error, &["a token of several sequences", "buffers of their own", "kv_unified(true)"]);
+    assert_says(
+        &error,
+        &["a token of several sequences", "its sequences have separate buffers", "kv_unified(true)"],
+    );
     ready.assert_untouched();
 }
 
@@ -255,7 +258,7 @@ fn rows_that_are_not_there() {
         &context.logits(batch.last_output()).unwrap_err(),
         &["no token of the batch asked for results"],
     );
-    assert_says(&batch.set_output(1, true).unwrap_err(), &["index is 1: the batch has 1 tokens"]);
+    assert_says(&batch.set_output(1, true).unwrap_err(), &["index is 1, but the batch has 1 tokens"]);
     assert!(!context.is_poisoned());
 }
 
@@ -268,7 +271,10 @@ fn learned_positions_end() {
     for pos in [512, 100_000] {
         let error = context.decode(&one(5, pos, 0)).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::InvalidPosition { seq_id: 0, .. }), "{error:?}");
-        assert_says(&error, &[&format!("position {pos}"), "learned 512 positions (0..512)"]);
+        assert_says(
+            &error,
+            &[&format!("position {pos}"), "it must be in 0..512, the positions that the model has learned"],
+        );
     }
     context.decode(&one(5, 511, 0)).unwrap();
     assert_eq!(context.embeddings_seq(SEQ).unwrap(), expected);
@@ -283,7 +289,7 @@ fn encoders_need_the_whole_text_at_once() {
         matches!(error.kind(), ErrorKind::BatchTooLarge { limit: 16, which: "n_ubatch", .. }),
         "{error:?}"
     );
-    assert_says(&error, &["17 tokens", "takes 16 (n_ubatch)"]);
+    assert_says(&error, &["17 tokens", "at most 16 (n_ubatch)"]);
     let error = context.encode(&many_of(5, 65)).unwrap_err();
     assert_says(&error, &["65 tokens"]);
     context.encode(&many_of(5, 16)).unwrap();
@@ -301,7 +307,7 @@ fn non_causal_attention_needs_the_whole_text_at_once() {
     let mut context = Context::new(&model, &params().n_ubatch(8)).unwrap();
     context.set_causal_attention(false).unwrap();
     assert!(!context.causal_attention());
-    assert_says(&context.decode(&many(9, SEQ, 0)).unwrap_err(), &["9 tokens", "takes 8 (n_ubatch)"]);
+    assert_says(&context.decode(&many(9, SEQ, 0)).unwrap_err(), &["9 tokens", "at most 8 (n_ubatch)"]);
     context.decode(&many(8, SEQ, 0)).unwrap();
     context.set_causal_attention(true).unwrap();
     context.decode(&many(9, SEQ, 8)).unwrap();

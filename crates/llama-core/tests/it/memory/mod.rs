@@ -323,10 +323,7 @@ fn divided_positions() {
         assert_eq!(span(&mut context, A).unwrap().0, 0);
         for divisor in [0, -1, i32::MIN] {
             let error = context.memory().seq_div(A, .., divisor).unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!("divisor is {divisor}: positions can be divided by 1 and more")
-            );
+            assert_eq!(error.to_string(), format!("divisor is {divisor}, but must be at least 1"));
         }
     }
 }
@@ -340,12 +337,16 @@ fn ranges_that_are_none() {
     let mut memory = context.memory();
     #[allow(clippy::reversed_empty_ranges, reason = "it is what is tested")]
     let errors = [
-        (memory.seq_rm(A, -1..).unwrap_err(), "positions -1..2147483647", "positions start at 0"),
-        (memory.seq_rm(A, ..-5).unwrap_err(), "positions 0..-5", "positions start at 0"),
-        (memory.seq_rm(A, 5..3).unwrap_err(), "positions 5..3", "the start is after the end"),
-        (memory.seq_cp(A, B, 5..3).unwrap_err(), "positions 5..3", "the start is after the end"),
-        (memory.seq_add(A, -2..3, 1).unwrap_err(), "positions -2..3", "positions start at 0"),
-        (memory.seq_div(A, -2..3, 2).unwrap_err(), "positions -2..3", "positions start at 0"),
+        (
+            memory.seq_rm(A, -1..).unwrap_err(),
+            "positions -1..2147483647",
+            "it must start at position 0 or later",
+        ),
+        (memory.seq_rm(A, ..-5).unwrap_err(), "positions 0..-5", "it must start at position 0 or later"),
+        (memory.seq_rm(A, 5..3).unwrap_err(), "positions 5..3", "the start must not be after the end"),
+        (memory.seq_cp(A, B, 5..3).unwrap_err(), "positions 5..3", "the start must not be after the end"),
+        (memory.seq_add(A, -2..3, 1).unwrap_err(), "positions -2..3", "it must start at position 0 or later"),
+        (memory.seq_div(A, -2..3, 2).unwrap_err(), "positions -2..3", "it must start at position 0 or later"),
     ];
     // All that there is, as `..` says it.
     memory.seq_rm(B, ..=i32::MAX).unwrap();
@@ -410,7 +411,7 @@ fn models_without_memory_say_so() {
         memory.can_shift().map(drop),
     ];
     for result in results {
-        assert_unsupported(result, "it keeps nothing between batches");
+        assert_unsupported(result, "it keeps no memory between batches");
     }
     assert!(!context.is_poisoned());
 }

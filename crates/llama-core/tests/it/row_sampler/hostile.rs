@@ -2,9 +2,9 @@
 
 use super::*;
 
-const NOT_NUMBERS: &str = "some logits are not numbers (NaN): the computation before it went wrong";
+const NOT_NUMBERS: &str = "some logits are NaN: the computation before it went wrong";
 const ALL_MASKED: &str = "no logit is above negative infinity: there is nothing to select from";
-const NO_PROBABILITIES: &str = "the probabilities are not numbers: the logits or the biases are too large";
+const NO_PROBABILITIES: &str = "the probabilities are NaN: the logits or the biases are too large";
 
 fn chains() -> Vec<RowSampler> {
     let new = SamplerChain::builder;
@@ -56,7 +56,7 @@ fn rows_of_another_length_are_refused() {
     assert_eq!(sampler.sample_row(&[0.0; 100]).unwrap(), token(1));
     for length in [0, 1, 99, 101, 5000] {
         let expected = format!(
-            "it has {length} logits and the sampler was made for a vocabulary of 100 tokens: use the same model"
+            "it has {length} logits, but the sampler was made for a vocabulary of 100 tokens: use the same model"
         );
         assert_eq!(reason(sampler.sample_row(&vec![0.0; length])), expected);
     }

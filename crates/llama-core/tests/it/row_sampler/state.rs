@@ -116,7 +116,7 @@ fn samplers_without_a_form_for_rows_are_named() {
     let model = vocabulary(100);
     let new = SamplerChain::builder;
     let text = |builder: SamplerChainBuilder| builder.build_row().unwrap_err().to_string();
-    let expected = "it has no form that works on the row itself: make a chain of it with `build`";
+    let expected = "it cannot work on rows: make a chain with `build` instead";
     for (builder, name) in [
         (new().typical_p(0.9).greedy(), "typical"),
         (new().push(Sampler::DynamicTemperature(DynamicTemperature::default())).greedy(), "temp-ext"),

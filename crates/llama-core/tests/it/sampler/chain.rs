@@ -6,13 +6,13 @@ use super::*;
 fn chain_must_end_with_a_selecting_sampler() {
     let text = sampler_error(SamplerChain::builder().top_k(40).top_p(0.9).build());
     assert!(
-        text.starts_with("sampler top-p: it is the last of the chain and does not select a token"),
+        text.starts_with("sampler top-p: it is the last of the chain but does not select a token"),
         "{text}"
     );
     let text = sampler_error(SamplerChain::builder().build());
     assert!(text.starts_with("sampler chain: it is empty"), "{text}");
     let text = sampler_error(SamplerChain::builder().greedy().top_k(3).dist(1).build());
-    assert_eq!(text, "sampler greedy: it selects the token and must be the last of the chain");
+    assert_eq!(text, "sampler greedy: it selects the token, so it must be the last of the chain");
     let text = sampler_error(SamplerChain::builder().infill(&tiny()).greedy().build());
     assert!(text.contains("put a top_k before it"), "{text}");
 }
@@ -51,30 +51,30 @@ fn all_problems_are_in_one_error() {
     let text = sampler_error(chain.build());
     let expected = [
         "problems:",
-        "sampler 0 (dist): it selects the token and must be the last of the chain",
-        "sampler 1 (top-p): p is 1.5: must be 0 to 1",
-        "sampler 2 (min-p): p is NaN: must be 0 to 1",
-        "sampler 3 (typical): p is -0.1: must be 0 to 1",
-        "sampler 4 (temp): temperature is -1: must be 0, or finite and at least 0.00001",
+        "sampler 0 (dist): it selects the token, so it must be the last of the chain",
+        "sampler 1 (top-p): p is 1.5, but must be 0 to 1",
+        "sampler 2 (min-p): p is NaN, but must be 0 to 1",
+        "sampler 3 (typical): p is -0.1, but must be 0 to 1",
+        "sampler 4 (temp): temperature is -1, but must be 0, or finite and at least 0.00001",
         "sampler 5 (temp): temperature is 0.000001",
         "sampler 6 (temp-ext): delta is inf",
         "sampler 6 (temp-ext): exponent is -1",
-        "sampler 7 (xtc): probability is 2: must be 0 to 1",
-        "sampler 7 (xtc): threshold is 0: must be above 0 and at most 1",
+        "sampler 7 (xtc): probability is 2, but must be 0 to 1",
+        "sampler 7 (xtc): threshold is 0, but must be above 0 and at most 1",
         "sampler 8 (top-n-sigma): n is -1",
-        "sampler 9 (penalties): last_n is 4294967295: must be 0 to 16777216",
-        "sampler 9 (penalties): repeat is 0: must be 0.001 to 1000",
+        "sampler 9 (penalties): last_n is 4294967295, but must be 0 to 16777216",
+        "sampler 9 (penalties): repeat is 0, but must be 0.001 to 1000",
         "sampler 9 (penalties): frequency is NaN",
         "sampler 9 (penalties): presence is 1000000000",
         "sampler 10 (dry): multiplier is -1",
         "sampler 10 (dry): base is 0.5",
         "sampler 10 (dry): allowed_length is 4294967295",
         "sampler 10 (dry): last_n is 4294967295",
-        "sampler 10 (dry): breaker 0 has 0 bytes: must be 1 to 40",
+        "sampler 10 (dry): breaker 0 has 0 bytes, but must have 1 to 40",
         "sampler 10 (dry): breaker 1 has 41 bytes",
         &format!("sampler 11 (logit-bias): token {n_vocab} is out of range"),
         "sampler 11 (logit-bias): the bias of token 0 is inf",
-        "sampler 11 (logit-bias): token 0 has two biases: give their sum",
+        "sampler 11 (logit-bias): token 0 has two biases, but must have one",
         "sampler 12 (grammar): the grammar is not valid",
         "sampler 13 (mirostat): tau is 0",
         "sampler 13 (mirostat): eta is 2",
@@ -82,8 +82,8 @@ fn all_problems_are_in_one_error() {
         "sampler 14 (mirostat-v2): tau is NaN",
         "sampler 14 (mirostat-v2): eta is -1",
         "sampler 15 (adaptive-p): target is -0.5",
-        "sampler 15 (adaptive-p): decay is 1: must be 0 to 0.99",
-        "sampler 16 (top-k): it is the last of the chain and does not select a token",
+        "sampler 15 (adaptive-p): decay is 1, but must be 0 to 0.99",
+        "sampler 16 (top-k): it is the last of the chain but does not select a token",
     ];
     for part in expected {
         assert!(text.contains(part), "{part}\n{text}");
@@ -94,11 +94,11 @@ fn all_problems_are_in_one_error() {
 fn rows_that_make_no_sense_are_refused_and_leave_the_chain_usable() {
     let mut chain = SamplerChain::builder().top_k(5).temperature(0.7).dist(1).build().unwrap();
     let error = chain.sample_logits(&[1.0, f32::NAN]).unwrap_err();
-    assert!(error.to_string().contains("not numbers (NaN)"), "{error}");
+    assert!(error.to_string().contains("are NaN"), "{error}");
     let error = chain.sample_logits(&[f32::NEG_INFINITY; 4]).unwrap_err();
     assert!(error.to_string().contains("no logit is above negative infinity"), "{error}");
     let error = chain.sample_logits(&[f32::INFINITY, 0.0]).unwrap_err();
-    assert!(error.to_string().contains("the probabilities are not numbers"), "{error}");
+    assert!(error.to_string().contains("the probabilities are NaN"), "{error}");
     assert!(chain.sample_logits(&[]).is_err());
     assert!(chain.apply(&mut Candidates::new()).is_err());
     let mut negative: Candidates = [(token(-1), 0.0)].into_iter().collect();

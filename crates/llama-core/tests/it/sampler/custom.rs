@@ -211,7 +211,7 @@ fn custom_sampler_can_select() {
     let mut chain = SamplerChain::builder().top_k(2).custom(Does(least, true)).build().unwrap();
     assert_eq!(chain.sample_logits(&ROW).unwrap(), token(2));
     let text = sampler_error(SamplerChain::builder().custom(Does(least, true)).greedy().build());
-    assert_eq!(text, "sampler custom: it selects the token and must be the last of the chain");
+    assert_eq!(text, "sampler custom: it selects the token, so it must be the last of the chain");
     assert!(SamplerChain::builder().custom(Does(least, false)).build().is_err());
     // It says that it selects, and does not.
     let mut chain = SamplerChain::builder().custom(Does(|_| {}, true)).build().unwrap();
@@ -224,15 +224,15 @@ fn what_other_samplers_cannot_take_is_masked_and_an_error() {
     let cases: [(Does, &str); 3] = [
         (
             |candidates| candidates.as_mut_slice()[1].logit = f32::NAN,
-            "sampler custom: `does`: it left the candidate of token 1 with the logit NaN",
+            "sampler custom: `does`: it left the candidate with token 1 and logit NaN",
         ),
         (
             |candidates| candidates.as_mut_slice()[0].token = token(-7),
-            "sampler custom: `does`: it left the candidate of token -7 with the logit 0",
+            "sampler custom: `does`: it left the candidate with token -7 and logit 0",
         ),
         (
             |candidates| candidates.select(3),
-            "sampler custom: `does`: it selected the candidate at 3, and there are 3",
+            "sampler custom: `does`: it selected candidate 3, but there are only 3",
         ),
     ];
     for (does, expected) in cases {
@@ -268,7 +268,7 @@ fn tokens_outside_the_vocabulary_do_not_reach_other_samplers() {
     let first = start().push(grammar()).greedy().build().unwrap();
     for mut chain in [first.try_clone().unwrap(), first, later] {
         let error = chain.sample_logits(&row).unwrap_err();
-        let expected = "sampler custom: `does`: it left the candidate of token 507 with the logit 0";
+        let expected = "sampler custom: `does`: it left the candidate with token 507 and logit 0";
         assert_eq!(error.to_string(), expected);
         assert!(!chain.is_poisoned());
     }

@@ -135,7 +135,7 @@ fn bad_grammars_are_refused_with_line_and_column() {
     for (grammar, reason) in [
         ("root ::= \"a\" |\n  other", "line 2, column 3: the rule `other` is not defined"),
         ("root = \"a\"", "line 1, column 6: expected `::=` after the name of the rule"),
-        ("start ::= \"a\"", "the grammar has no rule named `root`, which is the root"),
+        ("start ::= \"a\"", "the grammar has no root rule `root`"),
         ("", "the grammar has no rules"),
         (
             "root ::= root \"a\"",
@@ -143,10 +143,10 @@ fn bad_grammars_are_refused_with_line_and_column() {
         ),
         (
             "root ::= \"a\"{5,2}",
-            "line 1, column 13: repeats from 5 up to 2 times: the second must not be less",
+            "line 1, column 13: repeats from 5 up to 2 times, but the second must not be less",
         ),
         ("root ::= <[999999]>", "line 1, column 10: token 999999 is out of range"),
-        ("root ::= <no such token>", "line 1, column 10: <no such token> is not one token but"),
+        ("root ::= <no such token>", "line 1, column 10: <no such token> must be one token, but is"),
     ] {
         let text = sampler_error(build(grammar));
         let expected = format!("sampler grammar: the grammar is not valid: {reason}");
@@ -258,11 +258,11 @@ fn lazy_triggers_are_checked() {
     let none = sampler_error(build(LazyTriggers::default()));
     assert_eq!(
         none,
-        "sampler grammar: there is no trigger, so the grammar would never hold: give a word, pattern or token"
+        "sampler grammar: there is no trigger, so the grammar would never be active: give a word, pattern or token"
     );
     let broken = LazyTriggers { patterns: vec!["(a".to_owned()], ..LazyTriggers::default() };
     let text = sampler_error(build(broken));
-    assert!(text.contains("a trigger pattern is not a regular expression (C++, ECMAScript)"), "{text}");
+    assert!(text.contains("a trigger pattern must be a regular expression (C++, ECMAScript)"), "{text}");
     let bad = LazyTriggers {
         words: vec![String::new()],
         patterns: vec!["(".repeat(65), "x".repeat(5000), "a\0".to_owned()],
@@ -270,8 +270,8 @@ fn lazy_triggers_are_checked() {
     };
     let text = sampler_error(build(bad));
     for part in [
-        "trigger word 0 has 0 bytes: must be 1 to 256",
-        "trigger pattern 0 has more than 64 groups",
+        "trigger word 0 has 0 bytes, but must have 1 to 256",
+        "trigger pattern 0 must have at most 64 groups",
         "trigger pattern 1 has 5000 bytes",
         "trigger pattern 2 has a NUL byte at position 1",
         "token -1 is out of range",
@@ -312,7 +312,7 @@ fn waiting_for_a_pattern_has_a_limit_and_the_grammar_none() {
     let accepted = results.iter().take_while(|result| result.is_ok()).count();
     assert!((100..600).contains(&accepted), "{accepted}");
     let error = results[accepted].as_ref().unwrap_err().to_string();
-    assert!(error.contains("and the patterns cannot be looked for in more"), "{error}");
+    assert!(error.contains("and the patterns cannot be searched in a longer text"), "{error}");
     assert!(!chain.is_poisoned());
     chain.reset().unwrap();
     chain.accept(open).unwrap();
