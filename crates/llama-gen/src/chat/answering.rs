@@ -53,8 +53,8 @@ impl From<Delta> for ChatEvent {
     }
 }
 
-/// A turn at work: turns the events of its generation into those of the chat, and adds the finished turn to the
-/// conversation. It knows no generator and no thread.
+/// A running turn: converts the events of its generation to chat events, and adds the finished turn to the conversation. It
+/// has no generator and no thread.
 #[derive(Debug)]
 pub(super) struct Answering<'c> {
     chat: &'c mut Chat,

@@ -49,8 +49,8 @@ impl Chat {
     /// The file of the memory may be large. Without it [`Chat::load`] works too, but the next turn decodes the whole
     /// conversation again.
     ///
-    /// Each file is written under another name and renamed when it is complete. A file that is replaced keeps its mode. Of
-    /// a symbolic link the target is replaced.
+    /// Each file is written under another name and renamed when it is complete. A replaced file keeps its mode; for a symbolic
+    /// link, the target is replaced.
     ///
     /// # Errors
     ///

@@ -143,7 +143,7 @@ impl ChatTemplate {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Whether the model has a template. llama.cpp falls back to ChatML otherwise.
+    /// Returns whether the model has a template. llama.cpp falls back to ChatML otherwise.
     pub(super) fn is_explicit(&self) -> bool {
         self.inner.description.is_explicit
     }

@@ -23,7 +23,7 @@ fn a_reply_has_its_prompt_its_tokens_and_their_probabilities() {
         let [first, _] = chosen.alternatives.as_slice() else { panic!("{chosen:?}") };
         assert_eq!((first.id, first.log_probability), (chosen.token.id, chosen.token.log_probability));
     }
-    // The next prompt goes on from it.
+    // The next prompt continues it.
     let next = chat.turn("And another.").prompt_tokens().unwrap();
     assert_eq!(next[..prompt.len()], prompt);
     let plain = chat.send("And another.").unwrap();
