@@ -158,8 +158,8 @@ impl WhenFull {
 
 /// Has the compactor shorten the text, and checks what comes back.
 pub(crate) fn compact(compactor: &dyn Compactor, full: &Full<'_>) -> Result<Vec<Token>> {
-    let refuse = |reason: String| Error::from(ErrorKind::Compactor { source: reason.into() });
-    let tokens = compactor.compact(full).map_err(|source| ErrorKind::Compactor { source })?;
+    let refuse = |reason: String| Error::from(ErrorKind::Compactor { cause: reason.into() });
+    let tokens = compactor.compact(full).map_err(|cause| ErrorKind::Compactor { cause })?;
     if tokens.is_empty() {
         return Err(refuse("it left no tokens: at least one is needed to go on from".to_owned()));
     }
