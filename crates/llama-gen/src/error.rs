@@ -42,7 +42,7 @@ pub enum ErrorKind {
         /// Tokens of the prompt.
         n_prompt: usize,
         /// The most tokens of one sequence.
-        n_ctx: u32,
+        n_ctx: usize,
     },
     /// The context is full, and [`WhenFull::Error`](crate::WhenFull::Error) is set.
     #[error(

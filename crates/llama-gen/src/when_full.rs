@@ -140,7 +140,6 @@ impl WhenFull {
         }
         match self {
             Self::Stop | Self::Error => {
-                let n_ctx = u32::try_from(n_ctx).unwrap_or(u32::MAX);
                 Err(ErrorKind::PromptTooLong { n_prompt: prompt.len(), n_ctx }.into())
             }
             Self::Shift { keep } => {

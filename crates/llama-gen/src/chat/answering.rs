@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use llama_core::Token;
+use serde::Serialize;
 
 use super::answer::{AnswerParser, Delta, ToolCallDelta};
 use super::history::Transcript;
@@ -15,7 +16,8 @@ use crate::event::{ChosenToken, Event, FinishReason, Progress, Shortened};
 use crate::finish::Finish;
 
 /// One step of an answer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ChatEvent {
     /// A part of the prompt has been decoded. Sent only if [`Turn::progress`](super::Turn::progress) is on.

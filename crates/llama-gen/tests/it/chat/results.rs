@@ -70,6 +70,20 @@ fn parts_of_answers_survive_json() {
 }
 
 #[test]
+fn a_reply_is_written_as_json() {
+    let llm = Llama::builder(smollm2()).n_ctx(512).n_threads(1).load().unwrap();
+    let mut chat = llm.chat().temperature(0.0).max_tokens(2).start().unwrap();
+    let events: Vec<ChatEvent> = chat.stream("Name a river.").unwrap().map(Result::unwrap).collect();
+    let Some(ChatEvent::Finish(reply)) = events.last() else { panic!("{events:?}") };
+    let json = serde_json::to_value(reply).unwrap();
+    assert_eq!(json["message"], serde_json::to_value(&reply.message).unwrap());
+    assert_eq!(json["prompt"].as_array().unwrap().len(), reply.prompt.len());
+    assert_eq!(json["tokens"][0]["token"]["id"], json!(reply.tokens[0].token.id.get()));
+    assert!(json["finish"].is_object() && json.get("text").is_none(), "{json}");
+    assert_eq!(serde_json::to_value(&events[0]).unwrap(), json!({ "text": events[0].text() }));
+}
+
+#[test]
 fn what_a_turn_cannot_do_is_refused() {
     let llm = Llama::builder(smollm2()).n_ctx(512).n_threads(1).load().unwrap();
     let mut chat = llm.chat().max_tokens(2).start().unwrap();
