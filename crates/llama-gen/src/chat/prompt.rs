@@ -55,7 +55,7 @@ struct PromptPart {
 pub struct ChatGrammar<'p> {
     /// GBNF with the rule `root`. It begins with [`ChatPrompt::generation_prompt`], unless it is lazy.
     pub text: &'p str,
-    /// Whether it holds only after a trigger.
+    /// Whether the grammar holds only after a trigger.
     pub is_lazy: bool,
     /// The triggers of a lazy grammar.
     pub triggers: &'p [ChatTrigger],

@@ -54,7 +54,7 @@ pub struct GenerationParams {
     /// Tokens that end the generation, besides those of the model; their text is not part of the result. Default: none.
     #[serde(alias = "stop_token_ids", with = "lenient::tokens", skip_serializing_if = "Vec::is_empty")]
     pub stop_tokens: Vec<Token>,
-    /// Ends a text that repeats itself. `None` (the default): no such check.
+    /// Limits for a text that repeats itself. `None` (the default): no limits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repetition_guard: Option<RepetitionGuard>,
     /// Whether a special token's name in the prompt becomes that token. Set it only for trusted prompts. Default: false.
@@ -65,7 +65,7 @@ pub struct GenerationParams {
     pub ignore_eos: bool,
 }
 
-/// The names of the fields beside those of `sampling`.
+/// The names of the fields other than those of `sampling`.
 pub(super) const NAMES: [&str; 11] = [
     "max_tokens",
     "n_predict",
@@ -149,7 +149,7 @@ impl GenerationParams {
         self
     }
 
-    /// Sets when a text that repeats itself is ended.
+    /// Sets the limits for a text that repeats itself.
     #[must_use]
     pub fn repetition_guard(mut self, repetition_guard: RepetitionGuard) -> Self {
         self.repetition_guard = Some(repetition_guard);

@@ -41,7 +41,7 @@ macro_rules! samplers {
 samplers! {
     /// `repeat_penalty`, `frequency_penalty`, `presence_penalty` over the last `repeat_last_n` tokens.
     Penalties, "penalties", 'e', [];
-    /// DRY: `dry_multiplier` and the other fields that begin so.
+    /// DRY: `dry_multiplier` and the other fields with the prefix `dry_`.
     Dry, "dry", 'd', [];
     /// `top_n_sigma`.
     TopNSigma, "top_n_sigma", 's', [];
