@@ -141,7 +141,6 @@ impl WhenFull {
         }
         match self {
             Self::Stop | Self::Error => {
-                let n_ctx = u32::try_from(n_ctx).unwrap_or(u32::MAX);
                 Err(ErrorKind::PromptTooLong { n_prompt: prompt.len(), n_ctx }.into())
             }
             Self::Shift { keep } => {
@@ -159,8 +158,8 @@ impl WhenFull {
 
 /// Calls the compactor and checks its result.
 pub(crate) fn compact(compactor: &dyn Compactor, full: &Full<'_>) -> Result<Vec<Token>> {
-    let refuse = |reason: String| Error::from(ErrorKind::Compactor { source: reason.into() });
-    let tokens = compactor.compact(full).map_err(|source| ErrorKind::Compactor { source })?;
+    let refuse = |reason: String| Error::from(ErrorKind::Compactor { cause: reason.into() });
+    let tokens = compactor.compact(full).map_err(|cause| ErrorKind::Compactor { cause })?;
     if tokens.is_empty() {
         return Err(refuse("it left no tokens: at least one is needed to go on from".to_owned()));
     }

@@ -73,7 +73,7 @@ impl EventStream {
         let worker = thread::Builder::new()
             .name("llama-gen".to_owned())
             .spawn(work)
-            .map_err(|source| ErrorKind::Thread { source })?;
+            .map_err(|cause| ErrorKind::Thread { cause })?;
         let events = Events(receiver.into_stream());
         Ok(Self { events, dropped, prompt, worker: Some(worker), process: process::id() })
     }

@@ -1,4 +1,4 @@
-//! Finds everything that is wrong with parameters. The ranges are those of `llama-core`'s samplers.
+//! Checks parameters and collects all problems. The ranges are those of `llama-core`'s samplers.
 
 use core::fmt::Display;
 use core::ops::RangeInclusive;
@@ -118,12 +118,12 @@ impl Check<'_> {
         self.valid(name, value, range.contains(&value), &text);
     }
 
-    /// Above zero and at most 1.
+    /// Refuses a value that is not above 0 and at most 1.
     fn share(&mut self, name: &str, value: f32) {
         self.valid(name, value, value > 0.0 && value <= 1.0, "above 0 and at most 1");
     }
 
-    /// A number of tokens, `u32::MAX` for all.
+    /// Refuses a number of tokens that is too large; `u32::MAX` means all.
     fn last_n(&mut self, name: &str, value: u32) {
         if value > MAX_LAST_N && value != u32::MAX {
             self.refuse(name, value, format!("from 0 to {MAX_LAST_N}, or -1 in JSON for all"));
