@@ -1,4 +1,4 @@
-//! Finds everything that is wrong with parameters. The ranges are those of `llama-core`'s samplers.
+//! Checks parameters and collects all problems. The ranges are those of `llama-core`'s samplers.
 
 use core::fmt::Display;
 
@@ -113,7 +113,7 @@ impl Check<'_> {
         }
     }
 
-    /// Checks a number of tokens, `u32::MAX` for all.
+    /// Refuses a number of tokens that is too large; `u32::MAX` means all.
     fn last_n(&mut self, name: &str, value: u32) {
         if !range::LAST_N.or(u32::MAX).contains(value) {
             self.refuse(name, value, format!("{}, or -1 in JSON for all", range::LAST_N));
