@@ -11,6 +11,7 @@ const CHECKED: &[&str] = &[
     "crates/llama-core/benches/",
     "crates/llama-core/examples/",
     "crates/llama-core/src/",
+    "crates/llama-gen/",
     "crates/llama-gguf/",
     "crates/llama-sys/",
     "crates/test-models/",
