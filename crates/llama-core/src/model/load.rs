@@ -34,7 +34,7 @@ impl Model {
     ///
     /// Corresponds to `llama_model_load_from_file`.
     pub fn load(path: impl AsRef<Path>, params: &ModelParams) -> Result<Self> {
-        load(path.as_ref().into(), params, None)
+        load(&path.as_ref().into(), params, None)
     }
 
     /// Loads a model and reports the progress, from 0.0 to 1.0. The callback can stop the loading with
@@ -54,7 +54,7 @@ impl Model {
         params: &ModelParams,
         mut progress: impl FnMut(f32) -> ControlFlow<()>,
     ) -> Result<Self> {
-        load(source.into(), params, Some(&mut progress))
+        load(&source.into(), params, Some(&mut progress))
     }
 
     /// Loads a model from all its files, in their order, whatever they are called.
@@ -69,7 +69,7 @@ impl Model {
         paths: impl IntoIterator<Item = impl Into<PathBuf>>,
         params: &ModelParams,
     ) -> Result<Self> {
-        load(ModelSource::Splits(paths.into_iter().map(Into::into).collect()), params, None)
+        load(&ModelSource::Splits(paths.into_iter().map(Into::into).collect()), params, None)
     }
 
     /// Loads a model that begins at byte `offset` of a larger file: an archive that does not compress, or a program
@@ -85,7 +85,7 @@ impl Model {
     ///
     /// Corresponds to `llama_model_load_from_file_ptr`.
     pub fn load_embedded(path: impl Into<PathBuf>, offset: u64, params: &ModelParams) -> Result<Self> {
-        load(ModelSource::Embedded { path: path.into(), offset }, params, None)
+        load(&ModelSource::Embedded { path: path.into(), offset }, params, None)
     }
 
     /// Loads a model from an open file, where it begins at byte `offset`. The file has to be one that can be read at
@@ -97,7 +97,7 @@ impl Model {
     ///
     /// Corresponds to `llama_model_load_from_file_ptr`.
     pub fn load_from_file_handle(file: File, offset: u64, params: &ModelParams) -> Result<Self> {
-        load(ModelSource::Handle { file: file.into(), offset }, params, None)
+        load(&ModelSource::Handle { file: file.into(), offset }, params, None)
     }
 }
 
@@ -106,7 +106,7 @@ pub(super) type Progress<'a> = &'a mut dyn FnMut(f32) -> ControlFlow<()>;
 
 /// Loads a model, after the files were checked and the weights were found to fit as far as that can be known.
 pub(super) fn load(
-    source: ModelSource,
+    source: &ModelSource,
     params: &ModelParams,
     progress: Option<Progress<'_>>,
 ) -> Result<Model> {
@@ -114,13 +114,13 @@ pub(super) fn load(
     let _inside = exit::enter()?;
     // llama.cpp's own lines do not name a file that it is given open.
     tracing::debug!("loading the model {source}");
-    let mut loading = Loading::check(&source, params)?;
-    plan::refuse_weights(&source, params, loading.tensors())?;
+    let mut loading = Loading::check(source, params)?;
+    plan::refuse_weights(source, params, loading.tensors())?;
     let loaded = call_with_progress(&mut loading, progress);
     exit::arm();
     match loaded {
         Ok(raw) => Ok(loading.finish(raw)),
-        Err(error) => Err(plan::explain_weights(&source, params, error)),
+        Err(error) => Err(plan::explain_weights(source, params, error)),
     }
 }
 
