@@ -68,7 +68,7 @@ fn main() -> anyhow::Result<()> {
             Ok(None) => Then::Ask(line),
             Ok(Some(command)) => match command.run(&mut chat) {
                 Ok(then) => then,
-                Err(error) => Then::Say(format!("{error:#}")),
+                Err(error) => Then::Say(error.to_string()),
             },
             Err(reason) => Then::Say(reason),
         };
@@ -76,7 +76,7 @@ fn main() -> anyhow::Result<()> {
             Then::Ask(question) => {
                 // A question that cannot be answered is not part of the conversation, which continues.
                 if let Err(error) = answer(&mut chat, &question, &running) {
-                    println!("\n{error:#}");
+                    println!("\n{error}");
                 }
             }
             Then::Say(text) => println!("{text}"),

@@ -1,5 +1,6 @@
-//! Tokenises texts of growing length by llama.cpp's function alone and by `Vocab::tokenize`, and prints a table: what a token
-//! costs must not depend on how many there are. `cargo bench -p llama-core --bench long_text`; Linux, for the clock.
+//! Tokenises texts of growing length with llama.cpp's function and with `Vocab::tokenize`, and prints a table of the
+//! time per token, which must not depend on the number of tokens. Run with `cargo bench -p llama-core --bench
+//! long_text` on Linux, for its clock.
 
 #![allow(clippy::print_stdout, reason = "the table is the result")]
 
@@ -10,18 +11,18 @@ use std::time::Duration;
 
 use llama_core::{Model, ModelParams, TokenizeOptions};
 
-/// In characters.
+/// The lengths of the texts in characters.
 const LENGTHS: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
-/// Prose, one word, and what is full of user-defined tokens.
+/// The kinds of text: prose, one word, and a text full of user-defined tokens.
 const TEXTS: [(&str, &str); 3] = [
     ("prose", "The harbour lay quiet under a thin fog, and the boats came in with 42 crates.\n"),
     ("one word", "a"),
     ("user-defined tokens", "ab,cd\n\n"),
 ];
 const PRE_TOKENIZERS: [&str; 3] = ["llama3", "deepseek-llm", "tekken"];
-/// llama.cpp needs 321 bytes for a character.
+/// The size of the stack in bytes. llama.cpp needs 321 bytes for each character.
 const STACK: usize = 1 << 30;
-/// What is expected to take longer is left out.
+/// The longest time of a measurement. Measurements that are expected to take longer are left out.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() {
@@ -51,7 +52,7 @@ fn measure(model: &Model, raw: &Raw, name: &str, what: &str, part: &str) {
         let there = if expected < PATIENCE {
             let there = lowest(|| raw.tokenize(&text));
             assert_eq!(raw.tokenize(&text), n_tokens, "{name} {what}");
-            // By the square at worst.
+            // At worst the time grows by the square.
             expected = there * 100;
             each(there).to_string()
         } else {
@@ -61,7 +62,7 @@ fn measure(model: &Model, raw: &Raw, name: &str, what: &str, part: &str) {
     }
 }
 
-/// The processor time of a call: the lowest of three, each of as many calls as take a fifth of a second.
+/// Returns the processor time of a call: the lowest of three averages, each over calls for a fifth of a second.
 fn lowest(call: impl Fn() -> usize) -> Duration {
     let mut lowest = Duration::MAX;
     for _ in 0..3 {
@@ -82,7 +83,8 @@ fn lowest(call: impl Fn() -> usize) -> Duration {
     lowest
 }
 
-/// What all threads of this process have computed, in steps of 10 ms: wall time says little on a busy machine.
+/// Returns the processor time of all threads of this process, in steps of 10 ms. Wall time is unreliable on a busy
+/// machine.
 fn processor_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("this is Linux");
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
@@ -93,13 +95,13 @@ fn processor_time() -> Duration {
 /// A model of the C API.
 struct Raw(*mut llama_sys::llama_model);
 
-// SAFETY: a vocabulary is only read (llama-vocab.cpp), and the model is used by one thread at a time here.
+// SAFETY: a vocabulary is only read (llama-vocab.cpp), and only one thread at a time uses the model here.
 unsafe impl Sync for Raw {}
 
 impl Raw {
     fn load(path: &Path) -> Self {
         let path = CString::new(path.to_str().expect("the path is text")).expect("it has no NUL");
-        // SAFETY: the path is NUL-terminated, and the parameters are llama.cpp's own.
+        // SAFETY: the path is NUL-terminated, and the parameters are llama.cpp's defaults.
         let model = unsafe {
             let mut params = llama_sys::llama_model_default_params();
             params.vocab_only = true;
@@ -109,11 +111,11 @@ impl Raw {
         Self(model)
     }
 
-    /// The number of tokens of a text that is given at once, on a stack that is large enough.
+    /// Returns the number of tokens of a text that is passed as a whole, on a large enough stack.
     fn tokenize(&self, text: &str) -> usize {
         let run = || {
             let mut tokens = vec![0; text.len() + 16];
-            // SAFETY: the model is valid, and both lengths are those of the buffers.
+            // SAFETY: the model is valid, and the buffers have the lengths that are passed.
             unsafe {
                 llama_sys::llama_tokenize(
                     llama_sys::llama_model_get_vocab(self.0),

@@ -1,5 +1,5 @@
-//! Selecting a token from a row, by `llama_sampler_sample` and by `RowSampler`, in turns. Prints a line of JSON for
-//! each round, vocabulary and chain, for `cargo xtask bench sample`.
+//! Measures the selection of a token from a row, alternating `llama_sampler_sample` and `RowSampler`. Prints a line
+//! of JSON for each round, vocabulary and chain, for `cargo xtask bench sample`.
 
 #![allow(clippy::print_stdout, reason = "the result goes to cargo xtask bench")]
 
@@ -16,11 +16,11 @@ use std::time::Instant;
 use chains::{CHAINS, Chain};
 use context::Context;
 
-/// SmolLM2's, Qwen 2's and Gemma 3's vocabularies.
+/// The sizes of the vocabularies of SmolLM2, Qwen 2 and Gemma 3.
 const VOCABULARIES: [usize; 3] = [49_152, 151_936, 262_144];
-/// Different rows of each vocabulary.
+/// The number of different rows for each vocabulary.
 const ROWS: u64 = 8;
-/// Selections of each side in a round.
+/// The number of selections of each side in a round.
 const CALLS: usize = 24;
 
 fn main() {
@@ -46,8 +46,8 @@ fn main() {
     }
 }
 
-/// Seconds for a selection, of both: medians of single calls, in turns, on rows that were written right before as
-/// after a decoding.
+/// Returns the seconds per selection of both sides: medians of alternating single calls, on rows that were written
+/// just before the call, as after a decoding.
 fn measure(context: &Context, rows: &[Vec<f32>], chain: &Chain) -> (f64, f64) {
     let raw = context.chain(chain);
     let mut sampler = chain.row_sampler();
@@ -62,7 +62,7 @@ fn measure(context: &Context, rows: &[Vec<f32>], chain: &Chain) -> (f64, f64) {
         let our_token = black_box(sampler.sample_row(context.row())).expect("the row has a token");
         let our_time = start.elapsed();
         assert_eq!(their_token, our_token.get(), "{} at {}", chain.name, row.len());
-        // The first pass warms up.
+        // The first pass is a warm-up.
         if call >= rows.len() {
             theirs.push(their_time.as_secs_f64());
             ours.push(our_time.as_secs_f64());

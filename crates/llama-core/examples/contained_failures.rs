@@ -1,6 +1,5 @@
-//! Failures inside llama.cpp that come back as errors, also in a program that is built with `panic = "abort"`:
-//! `cargo run --profile abort -p llama-core --features common --example contained_failures`, which is
-//! `cargo xtask test --only abort`.
+//! Failures inside llama.cpp that are returned as errors, also in a program that is built with `panic = "abort"`. Run with
+//! `cargo run --profile abort -p llama-core --features common --example contained_failures` or `cargo xtask test --only abort`.
 
 use std::fs;
 use std::process::ExitCode;
@@ -18,7 +17,7 @@ const FAILURES: &[Failure] = &[
     ("loading a model without layers", "could not load the model", load_without_layers),
     ("making a chat template of `{% for %}`", "chat template", make_template),
     ("making a grammar of `root ::= (`", "grammar", make_grammar),
-    ("making a trigger of the pattern `(`", "is not a regular expression", make_pattern),
+    ("making a trigger of the pattern `(`", "must be a regular expression", make_pattern),
     ("making a grammar of the schema `{\"type\": 1}`", "JSON schema", make_schema),
     ("a failed assertion", "shim/guard.cpp:1: on purpose", || fail(Outcome::LLAMA_SHIM_OUTCOME_ASSERTION)),
     ("an exception", "on purpose", || fail(Outcome::LLAMA_SHIM_OUTCOME_EXCEPTION)),
@@ -59,7 +58,7 @@ fn load_without_layers() -> Result<(), Box<dyn std::error::Error>> {
     const KEY: &[u8] = b"llama.block_count";
     let mut bytes = fs::read(Tiny::Llama.path()).expect("the tiny model can be read");
     let key = bytes.windows(KEY.len()).position(|window| window == KEY).expect("the key is there");
-    // After the key: the type of the value, four bytes.
+    // The type of the value follows the key in four bytes.
     let value = key + KEY.len() + 4;
     bytes[value..value + 4].fill(0);
     let folder = tempfile::tempdir().expect("a folder can be made");
@@ -86,15 +85,15 @@ fn make_schema() -> Result<(), Box<dyn std::error::Error>> {
     Ok(json_schema_to_grammar(r#"{"type": 1}"#).map(drop)?)
 }
 
-/// Has the shim's function for tests fail, as llama.cpp would, and returns its message as an error.
+/// Makes the shim's test function fail like llama.cpp, and returns its message as an error.
 fn fail(how: Outcome) -> Result<(), Box<dyn std::error::Error>> {
     llama_core::init();
     let text = c"on purpose";
     let mut message: [core::ffi::c_char; llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize] = [0; _];
-    // SAFETY: the text is NUL-terminated and the buffer has the size that is asked for.
+    // SAFETY: the text is NUL-terminated and the buffer has the required size.
     let outcome =
         unsafe { llama_sys::call::llama_shim_fail(message.as_mut_ptr(), &mut (), how, text.as_ptr()) };
-    // SAFETY: the buffer was zeroed, and what is written to it is NUL-terminated.
+    // SAFETY: the buffer was zeroed, and the function writes a NUL-terminated text to it.
     let message = unsafe { core::ffi::CStr::from_ptr(message.as_ptr()) }.to_string_lossy().into_owned();
     match outcome {
         Outcome::LLAMA_SHIM_OUTCOME_COMPLETED => Ok(()),

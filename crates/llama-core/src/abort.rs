@@ -8,8 +8,8 @@ use crate::ffi::exit;
 /// A switch that stops the computations of the contexts that it was given to: [`Context::set_abort_flag`](crate::Context::set_abort_flag). Cheap to
 /// clone; clones are the same switch.
 ///
-/// It stays on until [`reset`](AbortFlag::reset), so that it cannot be raised too early: what begins while it is on
-/// ends at once.
+/// It stays set until [`reset`](AbortFlag::reset), so it cannot be set too early: a computation that starts while it
+/// is set ends at once.
 ///
 /// ```
 /// use llama_core::{AbortFlag, Batch, Context, ContextParams, DecodeError, ErrorKind, Model, ModelParams, Pos, SeqId, Token};
@@ -35,7 +35,7 @@ use crate::ffi::exit;
 pub struct AbortFlag(Arc<AtomicBool>);
 
 impl AbortFlag {
-    /// A switch that is off.
+    /// Creates a flag that is not set.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -46,26 +46,26 @@ impl AbortFlag {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it is on.
+    /// Returns whether the flag is set.
     #[must_use]
     pub fn is_aborted(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Turns it off.
+    /// Clears the flag.
     pub fn reset(&self) {
         self.0.store(false, Ordering::Relaxed);
     }
 }
 
-/// What is asked whether to stop.
+/// The source that decides whether to stop.
 pub(crate) enum Abort {
     Flag(AbortFlag),
     Callback(Box<dyn FnMut() -> bool + Send>),
 }
 
 impl Abort {
-    /// Whether there is no need to begin.
+    /// Returns whether a computation need not even start.
     pub(crate) fn is_raised(&self) -> bool {
         matches!(self, Self::Flag(flag) if flag.is_aborted())
     }

@@ -1,4 +1,4 @@
-//! LoRA adapters: small changes of a model's matrices, loaded beside the model and switched on in contexts.
+//! LoRA adapters: small changes of a model's matrices, loaded separately and activated in contexts.
 
 mod check;
 mod source;
@@ -17,12 +17,13 @@ use crate::log;
 use crate::model::{Model, ModelSource};
 use crate::token::Token;
 
-/// A LoRA adapter, loaded for one model. Cheap to clone: clones share the weights, which are freed with the last of
-/// them and of the contexts that they are [attached](Context::set_adapters) to. It keeps its model alive.
+/// A LoRA adapter, loaded for one model. Cheap to clone: clones share the weights, which are freed with the last
+/// clone and the last context that it is [attached](Context::set_adapters) to. It keeps its model alive.
 ///
-/// Loading waits for contexts of the same model that are being created or that plan their buffers, and the other way round.
+/// Loading waits for contexts of the same model that are being created or that plan their buffers, and vice versa.
 /// In a callback that runs during such a call (an observer, a log subscriber) it is refused with
-/// [`ErrorKind::InCallback`]. Dropping never waits: if it has to, the weights are freed when such calls have ended.
+/// [`ErrorKind::InCallback`]. Dropping never blocks: if such a call is running, the weights are freed when it has
+/// ended.
 ///
 /// ```
 /// use llama_core::{Context, ContextParams, LoraAdapter, Model, ModelParams};
@@ -46,9 +47,9 @@ pub struct LoraAdapter(Arc<Handle>);
 struct Handle {
     raw: NonNull<llama_sys::llama_adapter_lora>,
     model: Model,
-    /// `None` for an open file.
+    /// The path of the file; `None` for an open file.
     path: Option<PathBuf>,
-    /// What errors call it.
+    /// The name in error messages.
     name: PathBuf,
     alpha: f32,
     invocation_tokens: Vec<Token>,
@@ -56,17 +57,17 @@ struct Handle {
     changes_embeddings: bool,
 }
 
-// SAFETY: a llama_adapter_lora has no tie to the thread that loaded it: it is maps, vectors and buffers
+// SAFETY: a llama_adapter_lora is not tied to the thread that loaded it: it consists of maps, vectors and buffers
 // (llama-adapter.h), and freeing it changes the model's set of adapters, which has a lock.
 unsafe impl Send for Handle {}
-// SAFETY: once loaded it is only read: its metadata by the functions below, its weights while contexts build and compute
-// their graphs (llama-graph.cpp).
+// SAFETY: a loaded adapter is only read: its metadata by the functions below, its weights while contexts build and
+// compute their graphs (llama-graph.cpp).
 unsafe impl Sync for Handle {}
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // SAFETY: it was loaded for this model, and this is the last owner: contexts that the adapter is attached to hold an
-        // `Arc` of their own.
+        // SAFETY: the adapter was loaded for this model, and this is the last owner: contexts that it is attached to
+        // hold an `Arc` of their own.
         unsafe { self.model.free_adapter(self.raw) }
     }
 }
@@ -74,78 +75,79 @@ impl Drop for Handle {
 impl LoraAdapter {
     /// Loads an adapter for a model from a GGUF file. Its weights are placed beside the model's.
     ///
-    /// The file is checked before llama.cpp sees it: a missing, truncated or malformed file is refused with the offset
-    /// and the reason. Tensors whose names end in `_norm.weight` are passed over by llama.cpp, as are those of
-    /// matrices that the model's computation does not adapt.
+    /// The file is checked before llama.cpp sees it: a missing, truncated or malformed file is refused with the
+    /// offset and the reason. llama.cpp ignores tensors whose names end in `_norm.weight`, and those of matrices
+    /// that the model's computation does not adapt.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::AdapterFile`] when the file is not a complete GGUF file or a value has the wrong type,
+    /// [`ErrorKind::AdapterFile`] if the file is not a complete GGUF file or a value has the wrong type,
     /// [`ErrorKind::Adapter`] for weights that llama.cpp could not compute with, [`ErrorKind::AdapterLoad`] with
-    /// llama.cpp's reason when the file is no LoRA, is for another architecture or for a model of other sizes,
-    /// [`ErrorKind::FileChanged`] when the file was written to meanwhile, [`ErrorKind::InCallback`] inside a callback of a call
-    /// that creates a context or computes, [`ErrorKind::Unsupported`] for a model without weights.
+    /// llama.cpp's reason if the file is not a LoRA, or is for another architecture or for a model of other sizes,
+    /// [`ErrorKind::FileChanged`] if the file was written to meanwhile, [`ErrorKind::InCallback`] inside a callback
+    /// of a call that creates a context or computes, [`ErrorKind::Unsupported`] for a model without weights.
     ///
     /// Corresponds to `llama_adapter_lora_init`.
     pub fn load(model: &Model, path: impl AsRef<Path>) -> Result<Self> {
         load(model, &path.as_ref().into())
     }
 
-    /// Loads an adapter that begins at byte `offset` of a larger file, such as a program with its adapters behind it.
+    /// Loads an adapter that begins at byte `offset` of a larger file, such as a program with adapters appended to
+    /// it.
     ///
     /// # Errors
     ///
-    /// As [`LoraAdapter::load`]; [`ErrorKind::AdapterFile`] too for an offset past the end, and for metadata without an
-    /// architecture.
+    /// The errors of [`LoraAdapter::load`], and [`ErrorKind::AdapterFile`] for an offset past the end and for
+    /// metadata without an architecture.
     ///
     /// Corresponds to `llama_adapter_lora_init_from_file_ptr`.
     pub fn load_embedded(model: &Model, path: impl Into<PathBuf>, offset: u64) -> Result<Self> {
         load(model, &ModelSource::Embedded { path: path.into(), offset })
     }
 
-    /// Loads an adapter from an open file, where it begins at byte `offset`. The file has to be one that can be read at
-    /// random; the position of its clones moves. It is not needed any more afterwards.
+    /// Loads an adapter that begins at byte `offset` of an open file. The file must be seekable; the position of its
+    /// clones moves. It is no longer needed afterwards.
     ///
     /// # Errors
     ///
-    /// As [`LoraAdapter::load_embedded`].
+    /// The errors of [`LoraAdapter::load_embedded`].
     ///
     /// Corresponds to `llama_adapter_lora_init_from_file_ptr`.
     pub fn load_from_file_handle(model: &Model, file: File, offset: u64) -> Result<Self> {
         load(model, &ModelSource::Handle { file: file.into(), offset })
     }
 
-    /// The model that the adapter was loaded for.
+    /// Returns the model that the adapter was loaded for.
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.0.model
     }
 
-    /// The file that the adapter was loaded from, or that it is inside of; `None` for an open file.
+    /// Returns the path of the file that contains the adapter, or `None` for an open file.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()
     }
 
-    /// The number that, divided by the rank of a pair of matrices, scales what they add; 0 when the file has none, and
-    /// they are not scaled. [`Context::set_adapters`]' scale comes on top.
+    /// Returns alpha, which divided by the rank of a pair of matrices scales their product; 0 if the file has none,
+    /// in which case the product is not scaled. The scale of [`Context::set_adapters`] is an additional factor.
     #[must_use]
     pub fn alpha(&self) -> f32 {
         self.0.alpha
     }
 
-    /// Whether two handles are of the same loaded adapter.
+    /// Returns whether two handles refer to the same loaded adapter.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The invocation tokens of an activated LoRA (aLoRA), empty for any other.
+    /// Returns the invocation tokens of an activated LoRA (aLoRA), empty for other adapters.
     ///
-    /// Such an adapter is trained to change the model only from these tokens on. llama.cpp keeps the tokens and leaves
-    /// the rest to its callers: look for the last place where they stand in the prompt, decode what is before it without
-    /// the adapter, attach the adapter, and decode from there on. What is before is then the base model's own memory and
-    /// can be shared with sequences of other adapters.
+    /// Such an adapter is trained to change the model only from these tokens on. llama.cpp stores the tokens and
+    /// leaves the rest to its callers: find the last occurrence of the tokens in the prompt, decode everything
+    /// before it without the adapter, attach the adapter, and decode from there on. The memory before that position
+    /// is the base model's and can be shared with sequences of other adapters.
     ///
     /// The ids are those of the file: llama.cpp does not check that the vocabulary has them.
     ///
@@ -155,8 +157,8 @@ impl LoraAdapter {
         &self.0.invocation_tokens
     }
 
-    /// The metadata value of a key as text, `None` when there is no such key or its value is an array. Of use are
-    /// `general.name`, `adapter.lora.task_name` and `adapter.lora.prompt_prefix`. Corresponds to
+    /// Returns the metadata value of a key as text, or `None` if there is no such key or its value is an array.
+    /// Useful keys are `general.name`, `adapter.lora.task_name` and `adapter.lora.prompt_prefix`. Corresponds to
     /// `llama_adapter_meta_val_str`.
     ///
     /// # Errors
@@ -171,12 +173,12 @@ impl LoraAdapter {
         })
     }
 
-    /// All scalar metadata: keys and values as text, sorted by key. Corresponds to `llama_adapter_meta_count`,
-    /// `llama_adapter_meta_key_by_index` and `llama_adapter_meta_val_str_by_index`.
+    /// Returns all scalar metadata: keys and values as text, sorted by key. Corresponds to
+    /// `llama_adapter_meta_count`, `llama_adapter_meta_key_by_index` and `llama_adapter_meta_val_str_by_index`.
     ///
     /// # Errors
     ///
-    /// None is expected; an exception inside llama.cpp is reported.
+    /// Only an exception inside llama.cpp, which is not expected.
     pub fn metadata(&self) -> Result<Vec<(String, String)>> {
         let raw = self.raw();
         // SAFETY: the adapter is valid, every index is below the count, buffers have the length that is passed.
@@ -193,17 +195,17 @@ impl LoraAdapter {
         self.0.raw.as_ptr()
     }
 
-    /// Returns the C object, for functions of `llama.h` that this crate does not offer. The pointer is valid as long as a
+    /// Returns the C object, for functions of `llama.h` that this crate does not wrap. The pointer is valid as long as a
     /// handle of the adapter lives.
     ///
-    /// Calling such a function is `unsafe`, and its caller sees to it that the adapter is not freed, and is used with
-    /// contexts of its model only. A context that is given the pointer does not keep the adapter alive.
+    /// Calling such a function is `unsafe`. The caller must ensure that the adapter is not freed and is only used with
+    /// contexts of its model. A context that receives the pointer does not keep the adapter alive.
     #[must_use]
     pub fn as_ptr(&self) -> *mut llama_sys::llama_adapter_lora {
         self.raw()
     }
 
-    /// Refuses what the context cannot compute with.
+    /// Refuses an adapter or a scale that the context cannot compute with.
     fn check_for(&self, context: &Context, scale: f32) -> Result<()> {
         let invalid = |expected: &str| Err(ParameterProblem::new("scale", scale, expected).into());
         if !self.model().is_same(context.model()) {
@@ -215,10 +217,10 @@ impl LoraAdapter {
         if !(scale * self.0.alpha).is_finite() {
             return invalid("small enough for its product with the adapter's alpha to be a 32-bit float");
         }
-        // Such a model multiplies with the table of embeddings at its end too, and C would do so with the adapter's
-        // matrices, which stand the other way round there (llama-graph.cpp, build_lora_mm and build_inp_embd).
+        // Such a model also multiplies by its embedding table at the end, and C would do so with the adapter's
+        // matrices, which are transposed there (llama-graph.cpp, build_lora_mm and build_inp_embd).
         if self.0.changes_embeddings && context.has_memory() && context.model().origin().ties_embeddings() {
-            let reason = "it uses its table of embeddings as output matrix too, and the adapter changes it: llama.cpp \
+            let reason = "it uses its embedding table as output matrix too, and the adapter changes the table: llama.cpp \
                           cannot compute that. Merge the adapter into the model"
                 .to_owned();
             return Err(ErrorKind::Unsupported { operation: "attaching this adapter", reason }.into());
@@ -258,7 +260,7 @@ fn load(model: &Model, source: &ModelSource) -> Result<LoraAdapter> {
         changes_embeddings: pairs.changes_embeddings(),
     };
     opened.check_unchanged(&name)?;
-    // C refuses tensors that it does not have either; one that it made up would be one of unknown shape.
+    // C refuses tensors that the model does not have, too; tensors created by C have unknown shapes.
     if let Some(name) = pairs.unknown_to(model) {
         return Err(refused(format!("the model's file has no tensor \"{name}\"")).into());
     }
@@ -269,7 +271,7 @@ fn load(model: &Model, source: &ModelSource) -> Result<LoraAdapter> {
 impl Handle {
     fn read_invocation_tokens(&self) -> Result<Vec<Token>> {
         let raw = self.raw.as_ptr();
-        // SAFETY: the adapter is valid; the array has that many tokens and belongs to it (llama-adapter.cpp).
+        // SAFETY: the adapter is valid; the array has `count` tokens and belongs to it (llama-adapter.cpp).
         unsafe {
             let count = guarded!(llama_adapter_get_alora_n_invocation_tokens(raw))?;
             let first = guarded!(llama_adapter_get_alora_invocation_tokens(raw))?;
@@ -293,21 +295,21 @@ impl core::fmt::Debug for LoraAdapter {
 }
 
 impl Context {
-    /// Sets which adapters are active, each with its scale: 1.0 adds all of it, 0.0 nothing, and several add up. The list
-    /// given is the list active: those that are not in it are no longer. An empty list is the model as it was.
+    /// Sets the active adapters, each with its scale: 1.0 adds all of it, 0.0 nothing, and several add up. The list
+    /// replaces the previous one. An empty list restores the base model.
     ///
-    /// It takes effect for tokens that are decoded later. What the memory holds stays as it was computed, so that
-    /// sequences that go on over a change mix both; clear or decode again what should not. Results of the last batch are
-    /// not touched.
+    /// It takes effect for tokens that are decoded later. The contents of the memory do not change, so sequences
+    /// that continue across a change mix both; clear or decode again where that is not wanted. Results of the last
+    /// batch are not affected.
     ///
-    /// A change of the list makes llama.cpp plan its buffers anew at the next batch, which takes milliseconds; the same
-    /// list again costs nothing. The context keeps what is attached alive: handles may be dropped.
+    /// A change of the list makes llama.cpp plan its buffers again at the next batch, which takes milliseconds;
+    /// setting the same list again costs nothing. The context keeps attached adapters alive: handles may be dropped.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::OtherModel`] for an adapter of another model, [`ErrorKind::InvalidParameter`] for a scale that is
-    /// not finite and for an adapter that is in the list twice, [`ErrorKind::Unsupported`] for an adapter of the
-    /// embeddings of a model that uses them as output too, [`ErrorKind::Poisoned`]. The list stays as it was then.
+    /// [`ErrorKind::OtherModel`] for an adapter of another model, [`ErrorKind::InvalidParameter`] for a scale that
+    /// is not finite and for an adapter that is in the list twice, [`ErrorKind::Unsupported`] for an adapter of the
+    /// embeddings of a model that also uses them as output, [`ErrorKind::Poisoned`]. The list is unchanged then.
     ///
     /// Corresponds to `llama_set_adapters_lora`.
     pub fn set_adapters(&mut self, adapters: &[(&LoraAdapter, f32)]) -> Result<()> {
@@ -330,8 +332,9 @@ impl Context {
         let mut scales: Vec<f32> = adapters.iter().map(|(_, scale)| *scale).collect();
         let kept = adapters.iter().map(|(adapter, scale)| ((*adapter).clone(), *scale));
         let set = self.call(|raw| {
-            // SAFETY: the context is valid, both arrays have that length and are copied, and the adapters are of the
-            // context's model. Nothing computes with the adapters of before any more once C has synchronised.
+            // SAFETY: the context is valid, both arrays have the length that is passed and are copied, and the
+            // adapters are of the context's model. Once C has synchronised, nothing computes with the previous
+            // adapters.
             unsafe {
                 guarded!(llama_synchronize(raw))?;
                 guarded!(llama_set_adapters_lora(
@@ -345,13 +348,13 @@ impl Context {
         });
         match set {
             Ok(()) => *self.attached_adapters_mut() = kept.collect(),
-            // C may hold any of them now; the context is poisoned and only freed.
+            // C may hold any of them now; the context is poisoned and can only be freed.
             Err(_) => self.attached_adapters_mut().extend(kept),
         }
         set
     }
 
-    /// The active adapters with their scales, as they were set.
+    /// Returns the active adapters with their scales, as they were set.
     pub fn adapters(&self) -> impl ExactSizeIterator<Item = (&LoraAdapter, f32)> {
         self.attached_adapters().iter().map(|(adapter, scale)| (adapter, *scale))
     }

@@ -1,4 +1,4 @@
-//! The library's one-time initialisation. It happens by itself, before the first use.
+//! The library's one-time initialisation, which happens automatically before the first use.
 
 use core::ffi::{CStr, c_void};
 use std::ptr::NonNull;
@@ -12,20 +12,20 @@ static INIT: Once = Once::new();
 
 /// Initialises llama.cpp and ggml, once: the log, the abort callback of the guard, and the backends.
 ///
-/// Every function of this crate that needs it calls it, so that calling it is only of use to move the cost,
-/// some milliseconds without GPUs, to another moment. Corresponds to `llama_backend_init`.
+/// Every function of this crate that needs the initialisation performs it. Call this only to move the cost, some
+/// milliseconds without GPUs, to another moment. Corresponds to `llama_backend_init`.
 pub fn init() {
     init_and(|| ());
 }
 
-/// Initialises, and then does something that has to come before every use of the library. `None` when the library is
-/// in use already.
+/// Initialises the library, and then runs code that must precede every use of it. Returns `None` if the library is
+/// already in use.
 pub(crate) fn init_and<R>(then: impl FnOnce() -> R) -> Option<R> {
     if INIT.is_completed() {
         return None;
     }
     let mut result = None;
-    // What is logged meanwhile is handed on afterwards: a subscriber that loads a model would wait for this very thread.
+    // Log lines are passed on afterwards: a subscriber that loads a model would wait for this very thread.
     log::defer(|| INIT.call_once(|| result = Some(initialise(then))));
     result
 }
@@ -46,16 +46,16 @@ fn initialise<R>(then: impl FnOnce() -> R) -> R {
     let result = then();
     // SAFETY: takes no arguments; the backends are loaded, and no other thread computes yet.
     or_logged(unsafe { guarded!(llama_shim_learn_computation()) }, false);
-    // Makes the registry of the devices, before the end of the process is told to wait for who uses it.
+    // Creates the registry of devices before the exit handler is registered, so that the handler runs first.
     // SAFETY: takes no arguments.
     or_logged(unsafe { guarded!(ggml_backend_dev_count()) }, 0);
     ffi::exit::arm();
     result
 }
 
-/// The address of a function of the CPU backend, of which not all are linked: with feature `dynamic-backends` it is a
-/// module. Corresponds to `ggml_backend_reg_get_proc_address`, `ggml_backend_dev_by_type` and
-/// `ggml_backend_dev_backend_reg`.
+/// Returns the address of a function of the CPU backend. Not all of its functions are linked: with the feature
+/// `dynamic-backends` it is a module. Corresponds to `ggml_backend_reg_get_proc_address`, `ggml_backend_dev_by_type`
+/// and `ggml_backend_dev_backend_reg`.
 pub(crate) fn cpu_function(name: &CStr) -> Result<NonNull<c_void>> {
     let kind = llama_sys::ggml_backend_dev_type::GGML_BACKEND_DEVICE_TYPE_CPU;
     // SAFETY: takes a number; devices live as long as the process.
@@ -70,13 +70,13 @@ pub(crate) fn cpu_function(name: &CStr) -> Result<NonNull<c_void>> {
         }
     };
     NonNull::new(address).ok_or_else(|| {
-        let reason = format!("the CPU backend is not there, or has no {}", name.to_string_lossy());
+        let reason = format!("the CPU backend is missing, or has no {}", name.to_string_lossy());
         ErrorKind::Unsupported { operation: "using the CPU backend", reason }.into()
     })
 }
 
-/// Loads the backends' modules from beside the executable, and when there are none, from where they were built.
-/// Corresponds to `ggml_backend_load_all` and `ggml_backend_load_all_from_path`.
+/// Loads the backends' modules from the executable's folder, or if there are none, from the folder where they were
+/// built. Corresponds to `ggml_backend_load_all` and `ggml_backend_load_all_from_path`.
 #[cfg(feature = "dynamic-backends")]
 fn load_modules() {
     // SAFETY: takes no arguments.
@@ -90,46 +90,45 @@ fn load_modules() {
     }
 }
 
-/// llama.cpp's version, `major.minor.patch`. Corresponds to `llama_version`.
+/// Returns llama.cpp's version, `major.minor.patch`. Corresponds to `llama_version`.
 #[must_use]
 pub fn version() -> String {
     // SAFETY: returns a string literal (llama.cpp).
     unsafe { ffi::string::from_c(llama_sys::llama_version()) }.unwrap_or_default()
 }
 
-/// The instruction sets and options that the CPU backend and others were built with and found at run time, as
-/// llama.cpp's tools print it. Corresponds to `llama_print_system_info`.
+/// Returns the instruction sets and options of the CPU backend and others, built in or found at run time, as
+/// llama.cpp's tools print them. Corresponds to `llama_print_system_info`.
 #[must_use]
 pub fn system_info() -> String {
     static LOCK: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
     init();
-    // A subscriber that hears of a failure may come here.
+    // A subscriber that receives a failure may call this function.
     log::defer(|| {
         // The C function writes to a static string.
         let _lock = LOCK.lock();
-        // SAFETY: takes no arguments; the lock keeps other callers away.
+        // SAFETY: takes no arguments; the lock excludes other callers.
         let text = or_logged(unsafe { guarded!(llama_print_system_info()) }, core::ptr::null());
-        // SAFETY: NULL or a NUL-terminated string that lives until the next call, which the lock keeps away.
+        // SAFETY: NULL or a NUL-terminated string that lives until the next call, which the lock excludes.
         unsafe { ffi::string::from_c(text) }.unwrap_or_default()
     })
 }
 
-/// Whether model files can be memory-mapped. Corresponds to `llama_supports_mmap`.
+/// Returns whether model files can be memory-mapped. Corresponds to `llama_supports_mmap`.
 #[must_use]
 pub fn supports_mmap() -> bool {
     // SAFETY: takes no arguments and reads a constant.
     unsafe { llama_sys::llama_supports_mmap() }
 }
 
-/// Whether memory can be locked against swapping. Corresponds to `llama_supports_mlock`.
+/// Returns whether memory can be locked against swapping. Corresponds to `llama_supports_mlock`.
 #[must_use]
 pub fn supports_mlock() -> bool {
     // SAFETY: takes no arguments and reads a constant.
     unsafe { llama_sys::llama_supports_mlock() }
 }
 
-/// Whether layers can be put on a GPU or another device than the CPU. Corresponds to
-/// `llama_supports_gpu_offload`.
+/// Returns whether layers can be offloaded to a GPU or another device. Corresponds to `llama_supports_gpu_offload`.
 #[must_use]
 pub fn supports_gpu_offload() -> bool {
     init();
@@ -137,7 +136,7 @@ pub fn supports_gpu_offload() -> bool {
     or_logged(unsafe { guarded!(llama_supports_gpu_offload()) }, false)
 }
 
-/// Whether devices of other machines can be used. Corresponds to `llama_supports_rpc`.
+/// Returns whether devices of other machines can be used. Corresponds to `llama_supports_rpc`.
 #[must_use]
 pub fn supports_rpc() -> bool {
     init();
@@ -145,14 +144,15 @@ pub fn supports_rpc() -> bool {
     or_logged(unsafe { guarded!(llama_supports_rpc()) }, false)
 }
 
-/// The most devices that one model can be divided among. Corresponds to `llama_max_devices`.
+/// Returns the maximum number of devices for one model. Corresponds to `llama_max_devices`.
 #[must_use]
 pub fn max_devices() -> usize {
     // SAFETY: takes no arguments and returns a constant.
     unsafe { llama_sys::llama_max_devices() }
 }
 
-/// The most patterns that tensors of one model can be placed by. Corresponds to `llama_max_tensor_buft_overrides`.
+/// Returns the maximum number of patterns that place tensors of one model. Corresponds to
+/// `llama_max_tensor_buft_overrides`.
 #[must_use]
 pub fn max_tensor_overrides() -> usize {
     // SAFETY: takes no arguments and returns a constant.

@@ -1,4 +1,4 @@
-//! The backends that ggml has: what makes the devices.
+//! ggml's backends, which provide the devices.
 
 use core::fmt;
 use std::ffi::CString;
@@ -7,30 +7,30 @@ use crate::device::Device;
 use crate::ffi::guard::{guarded, or_logged};
 use crate::{backend, ffi};
 
-/// A backend, as ggml has registered it. Cheap to copy; backends live as long as the process.
+/// A backend registered in ggml. Cheap to copy; backends live as long as the process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BackendReg {
     raw: llama_sys::ggml_backend_reg_t,
 }
 
-// SAFETY: an entry of ggml's registry, which is only added to and never freed (ggml-backend-reg.cpp; this crate does not
-// unload backends), and its functions read constants.
+// SAFETY: an entry of ggml's registry, which only grows and is never freed (ggml-backend-reg.cpp; this crate does
+// not unload backends), and its functions read constants.
 unsafe impl Send for BackendReg {}
 // SAFETY: as for `Send`: no function of this type changes the backend.
 unsafe impl Sync for BackendReg {}
 
-/// Something that a backend was compiled with or has found on this machine, for example `AVX2` with the value `1`.
+/// A feature that a backend was compiled with or has found on this machine, for example `AVX2` with the value `1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BackendFeature {
-    /// Its name.
+    /// Name of the feature.
     pub name: String,
-    /// `1` or a number.
+    /// Value of the feature: `1` or a number.
     pub value: String,
 }
 
-/// All backends. Corresponds to `ggml_backend_reg_count` and `ggml_backend_reg_get`.
+/// Returns all backends. Corresponds to `ggml_backend_reg_count` and `ggml_backend_reg_get`.
 #[must_use]
 pub fn backend_regs() -> Vec<BackendReg> {
     backend::init();
@@ -45,8 +45,8 @@ pub fn backend_regs() -> Vec<BackendReg> {
 }
 
 impl BackendReg {
-    /// The backend of that name, `None` when there is none or the name has a NUL byte. Corresponds to
-    /// `ggml_backend_reg_by_name`.
+    /// Returns the backend with the given name, or `None` if there is none or the name has a NUL byte.
+    /// Corresponds to `ggml_backend_reg_by_name`.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         backend::init();
@@ -56,43 +56,44 @@ impl BackendReg {
         Self::from_raw(or_logged(raw, core::ptr::null_mut()))
     }
 
-    /// A backend that C has returned; NULL is none.
+    /// Wraps a backend that C has returned; NULL becomes `None`.
     pub(crate) fn from_raw(raw: llama_sys::ggml_backend_reg_t) -> Option<Self> {
         (!raw.is_null()).then_some(Self { raw })
     }
 
-    /// Returns the C object, for functions of ggml that this crate does not offer. The pointer is valid as long as the
-    /// process. Calling such a function is `unsafe`; its caller keeps the backend loaded.
+    /// Returns the C object, for functions of ggml that this crate does not wrap. The pointer is valid as long as the
+    /// process. Calling such a function is `unsafe`. The caller must keep the backend loaded.
     #[must_use]
     pub fn as_ptr(&self) -> llama_sys::ggml_backend_reg_t {
         self.raw
     }
 
-    /// The name, for example `CPU` or `CUDA`. Corresponds to `ggml_backend_reg_name`.
+    /// Returns the name, for example `CPU` or `CUDA`. Corresponds to `ggml_backend_reg_name`.
     #[must_use]
     pub fn name(&self) -> String {
-        // SAFETY: the backend lives for ever; the name is a NUL-terminated string of it.
+        // SAFETY: backends live forever; the name is a NUL-terminated string of the backend.
         unsafe { ffi::string::from_c(llama_sys::ggml_backend_reg_name(self.raw)) }.unwrap_or_default()
     }
 
-    /// Its devices. Corresponds to `ggml_backend_reg_dev_count` and `ggml_backend_reg_dev_get`.
+    /// Returns the backend's devices. Corresponds to `ggml_backend_reg_dev_count` and `ggml_backend_reg_dev_get`.
     #[must_use]
     pub fn devices(&self) -> Vec<Device> {
-        // SAFETY: the backend lives for ever.
+        // SAFETY: backends live forever.
         let count = or_logged(unsafe { guarded!(ggml_backend_reg_dev_count(self.raw)) }, 0);
         let device = |index| {
-            // SAFETY: the backend lives for ever, and every index is below the count.
+            // SAFETY: backends live forever, and every index is below the count.
             let raw = unsafe { guarded!(ggml_backend_reg_dev_get(self.raw, index)) };
             Device::from_raw(or_logged(raw, core::ptr::null_mut()))
         };
         (0..count).filter_map(device).collect()
     }
 
-    /// What it was compiled with and found: the instruction sets of the CPU, the architectures of GPUs. Empty for
-    /// backends that do not say. Corresponds to `ggml_backend_reg_get_proc_address`.
+    /// Returns the features that the backend was compiled with or has found: the instruction sets of the CPU, the
+    /// architectures of GPUs. Empty for backends that do not report them. Corresponds to
+    /// `ggml_backend_reg_get_proc_address`.
     #[must_use]
     pub fn features(&self) -> Vec<BackendFeature> {
-        // SAFETY: the backend lives for ever, and the name is NUL-terminated.
+        // SAFETY: backends live forever, and the name is NUL-terminated.
         let address = unsafe {
             guarded!(ggml_backend_reg_get_proc_address(self.raw, c"ggml_backend_get_features".as_ptr()))
         };
@@ -101,9 +102,8 @@ impl BackendReg {
             return Vec::new();
         }
         let mut features = Vec::new();
-        // SAFETY: the backend is the one that the function belongs to. The list is a static one that is made at the
-        // first call, in a thread-safe way (ggml-cpu.cpp, ggml-cuda.cu), and ends with a name that is NULL; names and
-        // values are NUL-terminated.
+        // SAFETY: the function belongs to this backend. The list is static and created thread-safely by the first
+        // call (ggml-cpu.cpp, ggml-cuda.cu), and ends with a NULL name; names and values are NUL-terminated.
         unsafe {
             let list = guarded!(llama_shim_get_features(address, self.raw));
             let mut entry = or_logged(list, core::ptr::null_mut()).cast_const();

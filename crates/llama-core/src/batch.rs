@@ -8,35 +8,35 @@ pub(crate) use embedding::{Place, Rows};
 use crate::error::{ErrorKind, ParameterProblem, Result};
 use crate::token::{Pos, SeqId, Token};
 
-/// Tokens to compute, each with its position, its sequences, and whether its results are wanted.
+/// Tokens to decode, each with its position, its sequences, and whether its outputs are wanted.
 ///
-/// Instead of a token, an entry can be an embedding: a row of floats where the model would look one up, for example a
-/// part of an image that another model has encoded ([`push_embedding`](Batch::push_embedding)).
+/// An entry can also be an embedding instead of a token: a row of floats that replaces the model's own embedding,
+/// for example a part of an image encoded by another model ([`push_embedding`](Batch::push_embedding)).
 ///
-/// A batch is Rust's own memory: it grows as needed, and [`clear`](Batch::clear) keeps it for the next use. It
-/// is checked against the context when it is decoded. Corresponds to `llama_batch` and `llama_batch_ext`.
+/// A batch is memory owned by Rust: it grows as needed, and [`clear`](Batch::clear) keeps the memory. It is checked
+/// against the context when it is decoded. Corresponds to `llama_batch` and `llama_batch_ext`.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// `LLAMA_TOKEN_NULL` for entries that are an embedding only.
+    /// Token ids; `LLAMA_TOKEN_NULL` for entries that are only an embedding.
     pub(crate) tokens: Vec<llama_sys::llama_token>,
-    /// The position in the sequence, for embeddings the first of their positions.
+    /// Positions in the sequence; for embeddings the first of their positions.
     pub(crate) positions: Vec<llama_sys::llama_pos>,
-    /// For each entry the number of its sequences.
+    /// Number of sequences of each entry.
     pub(crate) seq_id_counts: Vec<i32>,
-    /// The sequences of all entries, one after the other.
+    /// The sequences of all entries, concatenated.
     pub(crate) seq_ids: Vec<llama_sys::llama_seq_id>,
-    /// For each entry 1 when its results are wanted.
+    /// 1 for each entry whose outputs are wanted, 0 otherwise.
     pub(crate) outputs: Vec<i8>,
     /// The embeddings.
     pub(crate) rows: Rows,
-    /// For each row of `rows` its entry, in rising order.
+    /// The entry of each row of `rows`, in ascending order.
     pub(crate) places: Vec<Place>,
-    /// The state embeddings: of no entry, or of all.
+    /// The state embeddings, either of no entry or of all.
     pub(crate) states: Rows,
 }
 
 impl Batch {
-    /// An empty batch.
+    /// Creates an empty batch.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -51,8 +51,8 @@ impl Batch {
         }
     }
 
-    /// An empty batch with room for that many tokens of one sequence each. Where there is no memory for so many the batch
-    /// has no room yet, and grows as needed.
+    /// Creates an empty batch with capacity for `tokens` tokens of one sequence each. If there is not enough memory,
+    /// the batch starts without capacity and grows as needed.
     #[must_use]
     pub fn with_capacity(tokens: usize) -> Self {
         let mut batch = Self::new();
@@ -66,19 +66,19 @@ impl Batch {
         if reserved.is_ok() { batch } else { Self::new() }
     }
 
-    /// The number of tokens and embeddings.
+    /// Returns the number of tokens and embeddings.
     #[must_use]
     pub fn len(&self) -> usize {
         self.tokens.len()
     }
 
-    /// Whether there are no tokens and no embeddings.
+    /// Returns whether there are no tokens and no embeddings.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tokens.is_empty()
     }
 
-    /// Removes all tokens and embeddings and keeps the memory. Corresponds to `llama_batch_ext_clear`.
+    /// Removes all tokens and embeddings but keeps the allocated memory. Corresponds to `llama_batch_ext_clear`.
     pub fn clear(&mut self) {
         self.tokens.clear();
         self.positions.clear();
@@ -91,15 +91,15 @@ impl Batch {
     }
 
     /// Adds a token at a position of one or more sequences; `output` says whether its logits (and embeddings) are
-    /// wanted. Returns its index in the batch, by which the results are found.
+    /// wanted. Returns its index in the batch, which identifies its outputs.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidParameter`] for no sequence at all. Ids and positions are checked when the batch is
-    /// decoded.
+    /// [`ErrorKind::InvalidParameter`] for an empty list of sequences. Ids and positions are checked when the batch
+    /// is decoded.
     ///
     /// Corresponds to `llama_batch_ext_add_token`, `llama_batch_ext_add_seq`, `llama_batch_ext_set_pos`,
-    /// `llama_batch_ext_set_output_logits` and `llama_batch_ext_set_output_embd`, which are the same.
+    /// `llama_batch_ext_set_output_logits` and `llama_batch_ext_set_output_embd`; the last two are equivalent.
     pub fn push(&mut self, token: Token, pos: Pos, seq_ids: &[SeqId], output: bool) -> Result<usize> {
         self.push_entry(token.get(), pos, seq_ids, output)
     }
@@ -113,7 +113,7 @@ impl Batch {
         self.positions.push(pos.get());
         self.seq_id_counts.push(count);
         match seq_ids {
-            // Most tokens: one number is sooner pushed than copied as a slice.
+            // Most tokens have one sequence: pushing one number is faster than copying a slice.
             [seq_id] => self.seq_ids.push(seq_id.get()),
             _ => self.seq_ids.extend(seq_ids.iter().map(|seq_id| seq_id.get())),
         }
@@ -121,29 +121,33 @@ impl Batch {
         Ok(self.tokens.len() - 1)
     }
 
-    /// Adds the tokens of one sequence from a position on, with results for the last of them.
+    /// Adds the tokens of one sequence from a position on, with outputs for the last one.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidPosition`] when a position would pass 2147483647.
+    /// [`ErrorKind::InvalidPosition`] if a position would exceed 2147483647.
     pub fn push_prompt(&mut self, tokens: &[Token], seq_id: SeqId, first: Pos) -> Result<()> {
         let end = i64::from(first.get()).saturating_add(i64::try_from(tokens.len()).unwrap_or(i64::MAX));
         if end > i64::from(i32::MAX) {
             return Err(ErrorKind::InvalidPosition {
                 pos: first.get(),
                 seq_id: seq_id.get(),
-                reason: format!("with {} tokens from there, positions would pass {}", tokens.len(), i32::MAX),
+                reason: format!(
+                    "with {} tokens from there on, positions would exceed {}",
+                    tokens.len(),
+                    i32::MAX
+                ),
             }
             .into());
         }
-        // The tokens first: an empty slice then asks for no position after the last.
+        // `tokens` comes first in the zip: an empty slice then asks for no position after the last.
         for ((index, token), pos) in tokens.iter().enumerate().zip(first.get()..) {
             self.push(*token, Pos::new(pos), &[seq_id], index + 1 == tokens.len())?;
         }
         Ok(())
     }
 
-    /// Sets whether the results of a token are wanted.
+    /// Sets whether the outputs of a token are wanted.
     ///
     /// # Errors
     ///
@@ -164,18 +168,18 @@ impl Batch {
         }
     }
 
-    /// The index of the last token whose results are wanted.
+    /// Returns the index of the last token whose outputs are wanted.
     #[must_use]
     pub fn last_output(&self) -> Option<usize> {
         self.outputs.iter().rposition(|output| *output != 0)
     }
 
-    /// The tokens. An entry that is an embedding has the id -1.
+    /// Returns the tokens. An entry that is an embedding has the id -1.
     pub fn tokens(&self) -> impl ExactSizeIterator<Item = Token> {
         self.tokens.iter().map(|token| Token::new(*token))
     }
 
-    /// The entries in order: what a check of sequences and positions needs of each.
+    /// Returns the sequences and positions of the entries, in order.
     #[inline]
     pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         let mut seq_ids = self.seq_ids.as_slice();

@@ -9,31 +9,32 @@ use crate::ffi::string::to_c;
 
 const OPERATION: &str = "applying a built-in chat template";
 
-/// The names of the built-in chat templates, sorted. Corresponds to `llama_chat_builtin_templates`.
+/// Returns the names of the built-in chat templates, sorted. Corresponds to `llama_chat_builtin_templates`.
 ///
 /// # Errors
 ///
-/// None is expected; an exception inside llama.cpp is reported.
+/// Only an exception inside llama.cpp, which is not expected.
 pub fn builtin_chat_templates() -> Result<Vec<String>> {
-    // SAFETY: with no room for names the function counts them only.
+    // SAFETY: without room for names, the function only counts them.
     let count = unsafe { guarded!(llama_chat_builtin_templates(core::ptr::null_mut(), 0)) }?;
     let mut names = vec![core::ptr::null::<c_char>(); usize::try_from(count).unwrap_or(0)];
-    // SAFETY: there is room for that many names.
+    // SAFETY: there is room for `names.len()` names.
     unsafe { guarded!(llama_chat_builtin_templates(names.as_mut_ptr(), names.len())) }?;
     let read = |name: &*const c_char| {
-        // SAFETY: the function has set each to the key of a static map (llama-chat.cpp, LLM_CHAT_TEMPLATES).
+        // SAFETY: the function has set each to a key of a static map (llama-chat.cpp, LLM_CHAT_TEMPLATES).
         (!name.is_null()).then(|| unsafe { CStr::from_ptr(*name) }.to_string_lossy().into_owned())
     };
     Ok(names.iter().filter_map(read).collect())
 }
 
-/// Renders messages, each a role and a content, with a built-in template: `template` is one of
-/// [`builtin_chat_templates`], or the text of a Jinja template, which is then *not* run but searched for what llama.cpp
-/// knows it by.
+/// Renders messages, each a role and a content, with a built-in template. `template` is one of
+/// [`builtin_chat_templates`], or the text of a Jinja template, which is *not* run: llama.cpp only searches it for
+/// marks of a built-in template.
 ///
-/// The result is one text, in which contents cannot be told from the template's own special tokens. For models that are
-/// to be trusted with a stranger's text, and for tools and reasoning, there is
-/// [`ChatTemplates`](https://docs.rs/llama-core/latest/llama_core/struct.ChatTemplates.html) with feature `common`.
+/// The result is one text, in which contents cannot be distinguished from the template's own special tokens. For
+/// untrusted text, tools and reasoning use
+/// [`ChatTemplates`](https://docs.rs/llama-core/latest/llama_core/struct.ChatTemplates.html) with the feature
+/// `common`.
 ///
 /// ```
 /// let messages = [("user", "Hello")];
@@ -44,8 +45,8 @@ pub fn builtin_chat_templates() -> Result<Vec<String>> {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Chat`] for no messages, for a template that llama.cpp does not know, and for a result of 2 GiB and more;
-/// [`ErrorKind::InteriorNul`].
+/// [`ErrorKind::Chat`] for no messages, for a template that llama.cpp does not know, and for a result of 2 GiB or
+/// more; [`ErrorKind::InteriorNul`].
 ///
 /// Corresponds to `llama_chat_apply_template`.
 pub fn apply_builtin_chat_template(
@@ -65,7 +66,7 @@ pub fn apply_builtin_chat_template(
     let mut rendered = Vec::new();
     let mut room: usize = size;
     loop {
-        // More than what is written: the function does not end the text when it fits exactly.
+        // More than what is written: the function does not terminate the text if it fits exactly.
         rendered.resize(room.saturating_add(256), 0_u8);
         let length = render(&template, &texts, add_generation_prompt, &mut rendered)?;
         if length < rendered.len() {
@@ -76,7 +77,7 @@ pub fn apply_builtin_chat_template(
     }
 }
 
-/// Renders into a buffer. The length of the whole, of which the buffer may hold a part.
+/// Renders into a buffer, and returns the length of the whole text, which may exceed the buffer.
 fn render(template: &CString, texts: &[(CString, CString)], open: bool, to: &mut [u8]) -> Result<usize> {
     let messages: Vec<_> = texts
         .iter()
@@ -85,9 +86,9 @@ fn render(template: &CString, texts: &[(CString, CString)], open: bool, to: &mut
             content: content.as_ptr(),
         })
         .collect();
-    let room = i32::try_from(to.len()).map_err(|_| refused("the messages are 2 GiB and more"))?;
-    // SAFETY: all texts are NUL-terminated and live during the call, the count is that of the messages, and the buffer
-    // has that much room.
+    let room = i32::try_from(to.len()).map_err(|_| refused("the messages have 2 GiB or more"))?;
+    // SAFETY: all texts are NUL-terminated and live during the call, the count is that of the messages, and the
+    // buffer has the size that is passed.
     let length = unsafe {
         guarded!(llama_chat_apply_template(
             template.as_ptr(),
@@ -99,7 +100,9 @@ fn render(template: &CString, texts: &[(CString, CString)], open: bool, to: &mut
         ))
     }?;
     usize::try_from(length).map_err(|_| {
-        refused("llama.cpp has no template of that name, and does not recognise it as the text of one that it has")
+        refused(
+            "llama.cpp has no template with that name, and does not recognise it as the text of a known one",
+        )
     })
 }
 

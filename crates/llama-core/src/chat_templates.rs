@@ -1,7 +1,7 @@
-//! Chat templates of llama.cpp's common library: conversations to prompts, answers to messages.
+//! Chat templates of llama.cpp's common library: they convert conversations to prompts, and answers to messages.
 //!
-//! What goes in and comes out is JSON: formats of tools and of reasoning change every month, and `shim/common_chat.h`
-//! follows them. `llama-gen` has types for it.
+//! Inputs and outputs are JSON: formats of tools and reasoning change every month, and `shim/common_chat.h` follows
+//! them. `llama-gen` has types for them.
 
 mod limits;
 
@@ -22,8 +22,8 @@ use crate::model::Model;
 const THREAD: &str = "llama-chat";
 const PURPOSE: &str = "a chat template";
 
-/// A chat template with what it can do found out. Cheap to use, not to make: making renders some dozens of trial
-/// conversations.
+/// A parsed chat template and its capabilities. Cheap to use but expensive to create: some dozens of trial
+/// conversations are rendered to determine the capabilities.
 ///
 /// ```
 /// use llama_core::ChatTemplates;
@@ -43,39 +43,39 @@ pub struct ChatTemplates {
     raw: NonNull<llama_sys::llama_shim_chat_templates>,
 }
 
-// SAFETY: the templates are a value on the heap that belongs to no thread (common_chat_templates in chat.cpp: texts and
-// syntax trees); freeing it needs none.
+// SAFETY: the templates are a value on the heap that is not tied to a thread (common_chat_templates in chat.cpp:
+// texts and syntax trees); any thread may free it.
 unsafe impl Send for ChatTemplates {}
-// SAFETY: the functions over it take it as const. Rendering keeps what it changes in a context of its own (chat.cpp,
-// common_chat_template_direct_apply_impl) and executes syntax trees that are const (jinja/runtime.h, statement); the date,
-// which std::localtime would keep in one buffer for all threads, has one for each (shim/common_time.h). A prebuilt common
-// library renders one at a time (shim/common_chat.cpp, `within`).
+// SAFETY: the functions take it as const. Rendering keeps its changing state in its own context (chat.cpp,
+// common_chat_template_direct_apply_impl) and executes const syntax trees (jinja/runtime.h, statement); the date,
+// which std::localtime would keep in one buffer for all threads, has a buffer per thread (shim/common_time.h). A
+// prebuilt common library renders one template at a time (shim/common_chat.cpp, `within`).
 unsafe impl Sync for ChatTemplates {}
 
 impl ChatTemplates {
-    /// Makes the template of a model, or, when the options have one, that of a text with the tokens of the model. Within
-    /// the default [`TemplateLimits`].
+    /// Creates the template of a model, or of the text in the options with the tokens of the model, within the
+    /// default [`TemplateLimits`].
     ///
-    /// `options` are a JSON object: `{"template": text, "bos_token": text, "eos_token": text}`, all of which may be
-    /// missing when there is a model; the tokens of a model win. A model without a template gets ChatML:
-    /// [`describe`](Self::describe) says so.
+    /// `options` is a JSON object: `{"template": text, "bos_token": text, "eos_token": text}`. All fields are
+    /// optional if there is a model, whose tokens take precedence. A model without a template gets ChatML, which
+    /// [`describe`](Self::describe) reports.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Chat`] for options that are no such object, for a text that is no Jinja template, with the place,
-    /// for one of more than 256 KiB, and for neither a model nor a text; [`ErrorKind::TemplateLimit`].
+    /// [`ErrorKind::Chat`] for options of another form, for a text that is not a Jinja template (with the position)
+    /// or has more than 256 KiB, and for neither a model nor a text. [`ErrorKind::TemplateLimit`].
     ///
     /// Corresponds to `llama_shim_chat_templates_init`.
     pub fn new(model: Option<&Model>, options: impl AsRef<str>) -> Result<Self> {
         Self::new_within(model, options, &TemplateLimits::default(), || false)
     }
 
-    /// Makes a template as [`new`](Self::new) does, within other limits. Ends when `cancelled` says so, which is asked
-    /// every few hundred microseconds, on another thread.
+    /// Creates a template like [`new`](Self::new), but within other limits, and stops when `cancelled` returns true.
+    /// `cancelled` is called every few hundred microseconds, on another thread.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new), and [`ErrorKind::TemplateCancelled`].
+    /// The errors of [`new`](Self::new), and [`ErrorKind::TemplateCancelled`].
     ///
     /// Corresponds to `llama_shim_chat_templates_init`.
     pub fn new_within(
@@ -90,8 +90,8 @@ impl ChatTemplates {
         let make = || {
             let model = model.map_or(core::ptr::null(), |model| model.raw().cast_const());
             limits::within(limits, OPERATION, cancelled, |budget| {
-                // SAFETY: the model is NULL or valid, the options have that many bytes, and the budget is valid. The
-                // function keeps none of them.
+                // SAFETY: the model is NULL or valid, the options have the length that is passed, and the budget is
+                // valid. The function keeps none of them.
                 let init = || unsafe {
                     let text = options.as_ptr().cast::<c_char>();
                     let raw = guarded!(llama_shim_chat_templates_init(model, text, options.len(), budget))?;
@@ -103,12 +103,12 @@ impl ChatTemplates {
         made(stack::run(THREAD, PURPOSE, limits.stack(), make)?, OPERATION)
     }
 
-    /// The template's text and abilities: `{"source": text, "tool_use": text or null, "is_explicit": bool, "caps": ..}`.
-    /// `is_explicit` is false for a model without a template.
+    /// Returns the template's text and capabilities: `{"source": text, "tool_use": text or null, "is_explicit":
+    /// bool, "caps": ..}`. `is_explicit` is false for a model without a template.
     ///
     /// # Errors
     ///
-    /// None is expected; an exception inside llama.cpp is reported.
+    /// Only an exception inside llama.cpp, which is not expected.
     ///
     /// Corresponds to `llama_shim_chat_templates_describe`.
     pub fn describe(&self) -> Result<String> {
@@ -118,26 +118,26 @@ impl ChatTemplates {
         })
     }
 
-    /// Renders a conversation: a JSON object with `messages` as OpenAI's API has them. The header `common_chat.h` of
-    /// `llama-sys` lists the other fields. Within the default [`TemplateLimits`].
+    /// Renders a conversation: a JSON object with `messages` as in OpenAI's API. The header `common_chat.h` of
+    /// `llama-sys` lists the other fields. The default [`TemplateLimits`] apply.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Chat`] for a request of another form, nested more than 128 levels deep, without messages, with a
+    /// [`ErrorKind::Chat`] for a request of another form, with more than 128 nested levels, without messages, with a
     /// schema that [`json_schema_to_grammar`](crate::json_schema_to_grammar) refuses, or that the template itself
-    /// refuses; [`ErrorKind::TemplateLimit`].
+    /// refuses. [`ErrorKind::TemplateLimit`].
     ///
     /// Corresponds to `llama_shim_chat_templates_apply`.
     pub fn apply(&self, request: impl AsRef<str>) -> Result<ChatTurn> {
         self.apply_within(request, &TemplateLimits::default(), || false)
     }
 
-    /// Renders a conversation as [`apply`](Self::apply) does, within other limits. Ends when `cancelled` says so, which
-    /// is asked every few hundred microseconds, on another thread.
+    /// Renders a conversation like [`apply`](Self::apply), but within other limits, and stops when `cancelled`
+    /// returns true. `cancelled` is called every few hundred microseconds, on another thread.
     ///
     /// # Errors
     ///
-    /// As [`apply`](Self::apply), and [`ErrorKind::TemplateCancelled`].
+    /// The errors of [`apply`](Self::apply), and [`ErrorKind::TemplateCancelled`].
     ///
     /// Corresponds to `llama_shim_chat_templates_apply`.
     pub fn apply_within(
@@ -150,7 +150,7 @@ impl ChatTemplates {
         let request = request.as_ref();
         let render = || {
             limits::within(limits, OPERATION, cancelled, |budget| {
-                // SAFETY: the templates and the budget are valid and the request has that many bytes.
+                // SAFETY: the templates and the budget are valid and the request has the length that is passed.
                 let apply = || unsafe {
                     let text = request.as_ptr().cast::<c_char>();
                     let raw = self.raw.as_ptr();
@@ -172,26 +172,25 @@ impl Drop for ChatTemplates {
     }
 }
 
-/// A conversation as a template renders it, and how the answer to it is to be read. It does not need the template any
-/// more.
+/// A rendered conversation, with the format of its answer. It does not depend on the template any more.
 #[derive(Debug)]
 pub struct ChatTurn {
     raw: NonNull<llama_sys::llama_shim_chat_turn>,
 }
 
-// SAFETY: a value on the heap that belongs to no thread (common_chat_params in chat.h).
+// SAFETY: a value on the heap that is not tied to a thread (common_chat_params in chat.h).
 unsafe impl Send for ChatTurn {}
-// SAFETY: its functions take it as const; reading an answer keeps its state in a context of its own
-// (peg-parser.h, common_peg_parse_context).
+// SAFETY: its functions take it as const; reading an answer keeps its state in its own context (peg-parser.h,
+// common_peg_parse_context).
 unsafe impl Sync for ChatTurn {}
 
 impl ChatTurn {
-    /// The prompt, and what is to be known for the answer: grammar, triggers, stops. The header `common_chat.h` of
+    /// Returns the prompt and the parameters for the answer: grammar, triggers, stops. The header `common_chat.h` of
     /// `llama-sys` lists the fields.
     ///
     /// # Errors
     ///
-    /// None is expected; an exception inside llama.cpp is reported.
+    /// Only an exception inside llama.cpp, which is not expected.
     ///
     /// Corresponds to `llama_shim_chat_turn_describe`.
     pub fn describe(&self) -> Result<String> {
@@ -201,30 +200,30 @@ impl ChatTurn {
         })
     }
 
-    /// Reads an answer, or with `is_partial` the beginning of one: `{"content": text, "reasoning_content": text,
+    /// Parses an answer, or with `is_partial` the beginning of one: `{"content": text, "reasoning_content": text,
     /// "tool_calls": [{"name": text, "arguments": text, "id": text}]}`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Chat`] for an answer that is not of the template's format: tool calls that are broken off, or
-    /// arguments nested more than 64 levels deep.
+    /// [`ErrorKind::Chat`] for an answer that does not have the template's format: incomplete tool calls, or
+    /// arguments with more than 64 nested levels.
     ///
     /// Corresponds to `llama_shim_chat_turn_parse`.
     pub fn parse(&self, answer: &str, is_partial: bool) -> Result<String> {
-        // SAFETY: the turn is valid and the answer has that many bytes.
+        // SAFETY: the turn is valid and the answer has the length that is passed.
         text_of("reading an answer", || unsafe {
             let text = answer.as_ptr().cast::<c_char>();
             guarded!(llama_shim_chat_turn_parse(self.raw.as_ptr(), text, answer.len(), is_partial))
         })
     }
 
-    /// Returns the grammar that [`parse`](Self::parse) reads answers by, as JSON: `{"root": index or null, "nodes":
-    /// [{"kind": text, ..}]}`. Whoever interprets it can read an answer while it streams without reading its beginning
-    /// again. The header `common_chat.h` of `llama-sys` describes the nodes.
+    /// Returns the grammar with which [`parse`](Self::parse) reads answers, as JSON: `{"root": index or null,
+    /// "nodes": [{"kind": text, ..}]}`. An interpreter of it can parse an answer while it streams, without starting
+    /// over. The header `common_chat.h` of `llama-sys` describes the nodes.
     ///
     /// # Errors
     ///
-    /// None is expected; an exception inside llama.cpp is reported.
+    /// Only an exception inside llama.cpp, which is not expected.
     ///
     /// Corresponds to `llama_shim_chat_turn_grammar`.
     pub fn grammar(&self) -> Result<String> {
@@ -243,19 +242,19 @@ impl Drop for ChatTurn {
     }
 }
 
-/// The object that a function of the shim returned.
+/// Returns the object that a function of the shim created.
 fn made<T>(object: Result<Option<T>>, operation: &'static str) -> Result<T> {
     object.map_err(|error| explained(error, operation))?.ok_or_else(|| nothing(operation))
 }
 
-/// The text that `function` of the shim returns.
+/// Returns the text that `function` of the shim returns.
 fn text_of(operation: &'static str, function: impl FnOnce() -> Result<*mut c_char>) -> Result<String> {
     let text = function().map_err(|error| explained(error, operation))?;
     // SAFETY: a function of the shim returned it.
     unsafe { take_from_shim(text) }.ok_or_else(|| nothing(operation))
 }
 
-/// What the common library throws is about what it was given.
+/// Converts exceptions of the common library, which are about its input.
 fn explained(error: Error, operation: &'static str) -> Error {
     error.map_kind(|kind| match kind {
         ErrorKind::Exception { message } => ErrorKind::Chat { operation, reason: message },
@@ -264,5 +263,5 @@ fn explained(error: Error, operation: &'static str) -> Error {
 }
 
 fn nothing(operation: &'static str) -> Error {
-    ErrorKind::Chat { operation, reason: "llama.cpp gave nothing".to_owned() }.into()
+    ErrorKind::Chat { operation, reason: "llama.cpp returned nothing".to_owned() }.into()
 }

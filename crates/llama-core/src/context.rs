@@ -1,4 +1,4 @@
-//! Contexts: a model at work, with its memory and its last results.
+//! Contexts: a model with the memory of its sequences and the results of the last batch.
 
 mod abort;
 mod check;
@@ -50,33 +50,33 @@ use crate::state::Bookkeeping;
 use crate::threadpool::Attached;
 use crate::token::SeqId;
 
-/// A model at work: the memory of its sequences, and the results of the last batch.
+/// A model in use, with the memory of its sequences and the results of the last batch.
 ///
-/// A context can move to another thread but not be used by two at once: `Send`, not `Sync`. Make one for each
-/// thread; they share the model. Functions that compute or change memory take `&mut self`, so that no view of
-/// an earlier result outlives it.
+/// A context can move to another thread but cannot be used by two threads at once: `Send`, not `Sync`. Create one
+/// for each thread; they share the model. Functions that compute or change memory take `&mut self`, so that no view
+/// of an earlier result outlives it.
 ///
 /// After a call that failed inside llama.cpp (an assertion, an exception) the context is poisoned: later calls
 /// return [`ErrorKind::Poisoned`]. The model and other contexts are not affected.
 pub struct Context {
-    // First, so that the C object is freed before what it points to.
+    // First, so that the C object is freed before the objects that it points to.
     raw: RawContext,
     params: ContextParams,
     limits: Limits,
     facts: Facts,
     settings: Settings,
     last: LastBatch,
-    /// The C object that batches are copied into; kept from one batch to the next.
+    /// The C object that batches are copied into, reused for each batch.
     input: Input,
     positions: Positions,
     attached: Attachments,
     books: Bookkeeping,
     poison: Option<String>,
-    /// Whether the next batch may make C plan its buffers anew, for which it walks through the model's adapters.
+    /// Whether the next batch may make C plan its buffers again, for which it walks through the model's adapters.
     may_plan: bool,
 }
 
-/// Settings that the caller changes between batches.
+/// Settings that the caller can change between batches.
 struct Settings {
     causal: bool,
     embeddings: bool,
@@ -91,33 +91,34 @@ struct Attachments {
     threadpools: Attached,
 }
 
-// SAFETY: a llama_context is not tied to the thread that made it: its state is in the object and in backends
-// whose functions may be called from any one thread at a time (llama-context.cpp keeps no thread-local state;
-// ggml's CPU threads belong to the computation or to a pool, which is locked meanwhile). `Context` is not `Sync`, so
-// that there is one thread at a time. What it owns of C's (`input`, `raw.hooks`) is memory without a thread, and
-// the closures in the hooks are `Send`, as sampler chains are. The pointers in `raw` are of the hooks.
+// SAFETY: a llama_context is not tied to the thread that created it: its state is in the object and in backends
+// whose functions may be called from any one thread at a time (llama-context.cpp keeps no thread-local state; ggml's
+// CPU threads belong to the computation or to a pool, which is locked meanwhile). `Context` is not `Sync`, so there
+// is one thread at a time. Its C objects (`input`, `raw.hooks`) are memory that is not tied to a thread, and the
+// closures in the hooks are `Send`, as sampler chains are. The pointers in `raw` point to the hooks.
 unsafe impl Send for Context {}
 
 impl Context {
-    /// Makes a context. It keeps the model alive.
+    /// Creates a context. It keeps the model alive.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidParameter`] for parameters out of range, [`ErrorKind::Unsupported`] for a model that was
-    /// loaded without weights, and for [`ContextType::Mtp`] of one without the layers for it, [`ErrorKind::DoesNotFit`]
-    /// when memory is short, [`ErrorKind::UnsupportedGraph`] for a model with tensors or hyperparameters that ggml's CPU
-    /// backend cannot compute with, [`ErrorKind::ContextCreation`] when llama.cpp refuses.
+    /// loaded without weights, and for [`ContextType::Mtp`] of a model without the layers for it,
+    /// [`ErrorKind::DoesNotFit`] if there is not enough memory, [`ErrorKind::UnsupportedGraph`] for a model with
+    /// tensors or hyperparameters that ggml's CPU backend cannot compute with, [`ErrorKind::ContextCreation`] if
+    /// llama.cpp refuses.
     ///
     /// Corresponds to `llama_init_from_model`.
     pub fn new(model: &Model, params: &ContextParams) -> Result<Self> {
         Self::of_weights(model, params, None)
     }
 
-    /// Makes a context whose computations are shown to an observer. The context owns it.
+    /// Creates a context with an observer of its computations. The context owns the observer.
     ///
     /// # Errors
     ///
-    /// As [`Context::new`].
+    /// The errors of [`Context::new`].
     ///
     /// Corresponds to `llama_context_params::cb_eval`.
     pub fn with_observer(model: &Model, params: &ContextParams, observer: impl Observer) -> Result<Self> {
@@ -168,29 +169,30 @@ impl Context {
         self.raw.as_ptr()
     }
 
-    /// Returns the C object, for functions of `llama.h` that this crate does not offer. The pointer is valid as long as the
+    /// Returns the C object, for functions of `llama.h` that this crate does not wrap. The pointer is valid as long as the
     /// context lives.
     ///
-    /// Calling such a function is `unsafe`, and its caller sees to it that
+    /// Calling such a function is `unsafe`. The caller must ensure that
     ///
     /// - no other thread uses the context meanwhile, and no row of logits or embeddings is borrowed from it;
-    /// - the context is not freed, and its callbacks, samplers, adapters and thread pools are not replaced: this crate keeps
-    ///   alive what it has set, and frees it;
-    /// - nothing that the call computes is read by [`logits`](Context::logits) or [`embeddings`](Context::embeddings), which
-    ///   know of batches of [`decode`](Context::decode) only;
-    /// - a failed assertion inside the call ends the process, since no guard contains it.
+    /// - the context is not freed, and its callbacks, samplers, adapters and thread pools are not replaced: this crate owns
+    ///   and frees those that it has set;
+    /// - results of the call are not read with [`logits`](Context::logits) or [`embeddings`](Context::embeddings), which only
+    ///   consider batches of [`decode`](Context::decode).
+    ///
+    /// A failed assertion inside the call ends the process, because no guard contains it.
     #[must_use]
     pub fn as_ptr(&self) -> *mut llama_sys::llama_context {
         self.raw.as_ptr()
     }
 
-    /// The model that is at work. Corresponds to `llama_get_model`.
+    /// Returns the model of the context. Corresponds to `llama_get_model`.
     #[must_use]
     pub fn model(&self) -> &Model {
         self.raw.model()
     }
 
-    /// What the context was made with.
+    /// Returns the parameters with which the context was created.
     pub(crate) fn given_params(&self) -> &ContextParams {
         &self.params
     }
@@ -203,61 +205,62 @@ impl Context {
         &mut self.books
     }
 
-    /// The size in tokens, of all sequences together. Corresponds to `llama_n_ctx`.
+    /// Returns the size in tokens, of all sequences together. Corresponds to `llama_n_ctx`.
     #[must_use]
     pub fn n_ctx(&self) -> u32 {
         self.limits.n_ctx
     }
 
-    /// The size in tokens that one sequence can have. Corresponds to `llama_n_ctx_seq`.
+    /// Returns the maximum size of one sequence in tokens. Corresponds to `llama_n_ctx_seq`.
     #[must_use]
     pub fn n_ctx_seq(&self) -> u32 {
         self.limits.n_ctx_seq
     }
 
-    /// The most tokens in one batch. Corresponds to `llama_n_batch`.
+    /// Returns the maximum number of tokens in one batch. Corresponds to `llama_n_batch`.
     #[must_use]
     pub fn n_batch(&self) -> u32 {
         self.limits.n_batch
     }
 
-    /// The most tokens that are computed at once. Corresponds to `llama_n_ubatch`.
+    /// Returns the maximum number of tokens that are computed at once. Corresponds to `llama_n_ubatch`.
     #[must_use]
     pub fn n_ubatch(&self) -> u32 {
         self.limits.n_ubatch
     }
 
-    /// The number of sequences. Corresponds to `llama_n_seq_max`.
+    /// Returns the maximum number of sequences. Corresponds to `llama_n_seq_max`.
     #[must_use]
     pub fn n_seq_max(&self) -> u32 {
         self.limits.n_seq_max
     }
 
-    /// How embeddings are pooled. Corresponds to `llama_pooling_type`.
+    /// Returns how embeddings are pooled. Corresponds to `llama_pooling_type`.
     #[must_use]
     pub fn pooling_type(&self) -> PoolingType {
         self.facts.pooling
     }
 
-    /// Threads for one token at a time. Corresponds to `llama_n_threads`.
+    /// Returns the number of threads for one token at a time. Corresponds to `llama_n_threads`.
     #[must_use]
     pub fn n_threads(&self) -> u32 {
         // SAFETY: the context is valid; the function reads a number.
         u32::try_from(unsafe { llama_sys::llama_n_threads(self.raw()) }).unwrap_or(0)
     }
 
-    /// Threads for several tokens at a time. Corresponds to `llama_n_threads_batch`.
+    /// Returns the number of threads for several tokens at a time. Corresponds to `llama_n_threads_batch`.
     #[must_use]
     pub fn n_threads_batch(&self) -> u32 {
         // SAFETY: the context is valid; the function reads a number.
         u32::try_from(unsafe { llama_sys::llama_n_threads_batch(self.raw()) }).unwrap_or(0)
     }
 
-    /// Sets the threads for one token and for several tokens at a time, each 1..=512.
+    /// Sets the numbers of threads for one token and for several tokens at a time, each 1..=512.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidParameter`] for a number out of range, and for more than an attached thread pool has.
+    /// [`ErrorKind::InvalidParameter`] for a number out of range, and for more threads than an attached thread pool
+    /// has.
     ///
     /// Corresponds to `llama_set_n_threads`.
     pub fn set_n_threads(&mut self, n_threads: u32, n_threads_batch: u32) -> Result<()> {
@@ -270,7 +273,7 @@ impl Context {
         })
     }
 
-    /// Whether the next batches compute embeddings. Corresponds to `llama_set_embeddings`.
+    /// Sets whether the next batches compute embeddings. Corresponds to `llama_set_embeddings`.
     ///
     /// # Errors
     ///
@@ -286,7 +289,8 @@ impl Context {
         Ok(())
     }
 
-    /// Whether the next batches' tokens see only those before them. Corresponds to `llama_set_causal_attn`.
+    /// Sets whether the tokens of the next batches only attend to earlier ones. Corresponds to
+    /// `llama_set_causal_attn`.
     ///
     /// # Errors
     ///
@@ -300,30 +304,30 @@ impl Context {
         Ok(())
     }
 
-    /// Whether tokens see only those before them. Corresponds to `llama_get_causal_attn`.
+    /// Returns whether tokens only attend to earlier ones. Corresponds to `llama_get_causal_attn`.
     #[must_use]
     pub fn causal_attention(&self) -> bool {
         self.settings.causal
     }
 
-    /// The memory of the sequences: the cache of keys and values, or the recurrent state. Corresponds to
+    /// Returns the memory of the sequences: the cache of keys and values, or the recurrent state. Corresponds to
     /// `llama_get_memory`.
     pub fn memory(&mut self) -> Memory<'_> {
         Memory::new(self)
     }
 
-    /// Returns what this context and its model take of every device's memory: the sizes of llama.cpp's own buffers.
+    /// Returns the memory that this context and its model use on every device: the sizes of llama.cpp's own buffers.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Poisoned`]; [`ErrorKind::Unsupported`] when a prebuilt library was linked without llama.cpp's own
-    /// headers.
+    /// [`ErrorKind::Poisoned`]; [`ErrorKind::Unsupported`] if a prebuilt library was linked without llama.cpp's
+    /// internal headers.
     pub fn memory_use(&self) -> Result<Vec<MemoryUse>> {
         self.check_poison()?;
         plan::memory_use(&self.raw)
     }
 
-    /// Waits until all computations are finished. Reading results does it by itself. Corresponds to
+    /// Waits until all computations are finished. Reading results does this automatically. Corresponds to
     /// `llama_synchronize`.
     ///
     /// # Errors
@@ -334,20 +338,21 @@ impl Context {
         self.call(|raw| unsafe { guarded!(llama_synchronize(raw)) })
     }
 
-    /// Whether an earlier call failed inside llama.cpp, so that the context cannot be used any more.
+    /// Returns whether an earlier call failed inside llama.cpp, which makes the context unusable.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         self.poison.is_some()
     }
 
-    /// Runs a call that may change the context. When it is contained the context is poisoned.
+    /// Runs a call that may change the context. A contained failure poisons the context.
     pub(crate) fn call<R>(
         &mut self,
         call: impl FnOnce(*mut llama_sys::llama_context) -> Result<R>,
     ) -> Result<R> {
         self.check_poison()?;
         let _inside = exit::enter()?;
-        // Which changes make C plan anew is its own affair (llama-context.cpp, sched_need_reserve): any may.
+        // Which changes make C plan again is internal to it (llama-context.cpp, sched_need_reserve): any of them
+        // may.
         self.may_plan = true;
         let raw = self.raw();
         let result = {
@@ -379,7 +384,7 @@ impl Context {
         }
     }
 
-    /// The adapters that C has pointers to.
+    /// Returns the adapters that C has pointers to.
     pub(crate) fn attached_adapters(&self) -> &[(LoraAdapter, f32)] {
         &self.attached.adapters
     }
@@ -389,37 +394,37 @@ impl Context {
         &mut self.attached.adapters
     }
 
-    /// Whether all sequences share one buffer.
+    /// Returns whether all sequences share one buffer.
     pub(crate) fn is_unified(&self) -> bool {
         self.facts.is_unified
     }
 
-    /// Whether cached keys can be turned to other positions.
+    /// Returns whether cached keys can be rotated to other positions.
     pub(crate) fn rotates_keys(&self) -> bool {
         self.facts.rotates_keys
     }
 
-    /// The number of floats in a row of logits.
+    /// Returns the number of floats in a row of logits.
     pub(crate) fn n_vocab(&self) -> usize {
         usize::try_from(self.facts.n_vocab).unwrap_or(0)
     }
 
-    /// For each token of the last batch whether it has an output.
+    /// Returns for each token of the last batch whether it has an output.
     pub(crate) fn outputs(&self) -> &[bool] {
         &self.last.outputs
     }
 
-    /// What the last batch has computed.
+    /// Returns which results the last batch has computed.
     pub(crate) fn computed(&self) -> Computed {
         self.last.computed
     }
 
-    /// Whether the rows of outputs stand in their final order.
+    /// Returns whether the rows of outputs are in their final order.
     pub(crate) fn ordered(&self) -> &Cell<bool> {
         &self.last.ordered
     }
 
-    /// Refuses sequence ids that C would index with.
+    /// Refuses sequence ids that C would use as indices.
     pub(crate) fn check_seq_id(&self, seq_id: SeqId) -> Result<()> {
         let n_seq_max = self.limits.n_seq_max;
         match u32::try_from(seq_id.get()) {

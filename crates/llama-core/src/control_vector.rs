@@ -1,4 +1,4 @@
-//! Control vectors: directions that are added to the hidden state behind each layer.
+//! Control vectors: directions that are added to the hidden state after each layer.
 
 use core::ops::{Bound, RangeBounds};
 use std::path::Path;
@@ -12,8 +12,8 @@ use crate::model::Model;
 
 /// A direction of `n_embd` floats for each layer of a model from layer 1 on; layer 0 never has one.
 ///
-/// It is plain data: it belongs to no model until it is [set](Context::set_control_vector) in a context, which copies
-/// it.
+/// It is plain data: it is not tied to a model until it is [set](Context::set_control_vector) in a context, which
+/// copies it.
 ///
 /// ```
 /// use llama_core::{Context, ContextParams, ControlVector, Model, ModelParams};
@@ -31,16 +31,17 @@ use crate::model::Model;
 #[derive(Clone, Debug, PartialEq)]
 pub struct ControlVector {
     n_embd: u32,
-    /// Layer 1 at the start; a multiple of `n_embd`. Finite.
+    /// Directions from layer 1 on; the length is a multiple of `n_embd`. All values are finite.
     data: Vec<f32>,
 }
 
 impl ControlVector {
-    /// Takes the directions of layer 1, layer 2 and so on, `n_embd` floats each. Layers that are not there have none.
+    /// Creates a vector from the directions of layer 1, layer 2 and so on, `n_embd` floats each. Missing layers have
+    /// none.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::ControlVector`] when the data is empty, is not a whole number of layers, or has a NaN or an
+    /// [`ErrorKind::ControlVector`] if the data is empty, is not a whole number of layers, or contains a NaN or an
     /// infinity.
     pub fn from_slice(n_embd: u32, data: &[f32]) -> Result<Self> {
         let width = n_embd as usize;
@@ -55,17 +56,16 @@ impl ControlVector {
         Ok(vector)
     }
 
-    /// Loads the directions of a GGUF file, the tensors `direction.1`, `direction.2` and so on in F32, and multiplies
-    /// them with `strength`. Such files llama.cpp's tools write, and read as this function does; of several files, [add]
-    /// one vector to the other.
+    /// Loads the directions of a GGUF file, the tensors `direction.1`, `direction.2` and so on in F32, and
+    /// multiplies them by `strength`. llama.cpp's tools write and read such files. To combine several files, [add]
+    /// their vectors.
     ///
     /// [add]: ControlVector::add
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::ControlVectorFile`] when the file is missing, malformed or truncated;
-    /// [`ErrorKind::ControlVector`] when a tensor has another name, type or size, when there is none, when a value or
-    /// the strength is not finite.
+    /// [`ErrorKind::ControlVectorFile`] if the file is missing, malformed or truncated; [`ErrorKind::ControlVector`]
+    /// if a tensor has another name, type or size, if there is none, or if a value or the strength is not finite.
     pub fn load(path: impl AsRef<Path>, strength: f32) -> Result<Self> {
         let path = path.as_ref();
         let failed = |cause| ErrorKind::ControlVectorFile { path: path.to_owned(), cause };
@@ -86,7 +86,7 @@ impl ControlVector {
         let n_embd =
             u32::try_from(first.elements()).ok().filter(|width| *width <= MAX_WIDTH).ok_or_else(|| {
                 in_file(format!(
-                    "directions of {} floats are wider than any model, {MAX_WIDTH}",
+                    "directions of {} floats are wider than the limit of {MAX_WIDTH}",
                     first.elements()
                 ))
             })?;
@@ -95,7 +95,7 @@ impl ControlVector {
         for (layer, info) in &layers {
             let bytes = gguf.read_tensor(&mut file, &info.name().to_str_lossy()).map_err(failed)?;
             let (values, _) = bytes.as_chunks::<4>();
-            // There is room up to the last layer, and layers begin at 1.
+            // There is room up to the last layer, and layers start at 1.
             let place = &mut vector.data[(layer - 1) * width..layer * width];
             for (sum, value) in place.iter_mut().zip(values) {
                 *sum += f32::from_le_bytes(*value) * strength;
@@ -105,16 +105,16 @@ impl ControlVector {
         Ok(vector)
     }
 
-    /// Adds another vector, multiplied with `strength`. Layers that one of them does not have count as zero.
+    /// Adds another vector, multiplied by `strength`. Layers that one of them does not have count as zero.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::ControlVector`] for vectors of different widths and for a sum that is not finite. This vector is
-    /// then as it was.
+    /// [`ErrorKind::ControlVector`] for vectors of different widths and for a sum that is not finite; this vector is
+    /// unchanged then.
     pub fn add(&mut self, other: &Self, strength: f32) -> Result<()> {
         if self.n_embd != other.n_embd {
             return Err(unusable(format!(
-                "directions of {} floats cannot be added to directions of {}: they are for different models",
+                "directions of {} floats cannot be added to directions of {} floats: they are for different models",
                 other.n_embd, self.n_embd
             )));
         }
@@ -128,19 +128,19 @@ impl ControlVector {
         Ok(())
     }
 
-    /// The width of a direction, in floats.
+    /// Returns the width of a direction, in floats.
     #[must_use]
     pub fn n_embd(&self) -> u32 {
         self.n_embd
     }
 
-    /// The last layer that has a direction, counted from 0; layers begin at 1 here.
+    /// Returns the last layer that has a direction. Layer 0 has none, so this is at least 1.
     #[must_use]
     pub fn last_layer(&self) -> u32 {
         u32::try_from(self.data.len() / self.n_embd as usize).unwrap_or(u32::MAX)
     }
 
-    /// The direction of a layer, `n_embd` floats; `None` for layer 0 and after the last.
+    /// Returns the direction of a layer, `n_embd` floats, or `None` for layer 0 and after the last layer.
     #[must_use]
     pub fn direction(&self, layer: u32) -> Option<&[f32]> {
         let before = layer.checked_sub(1)?;
@@ -151,26 +151,26 @@ impl ControlVector {
         let Some(at) = self.data.iter().position(|value| !value.is_finite()) else { return Ok(()) };
         let width = self.n_embd as usize;
         Err(unusable(format!(
-            "the direction of layer {} has {} at {}",
+            "the direction of layer {} has {} at index {}, but all values must be finite",
             at / width + 1,
             self.data[at],
             at % width
         )))
     }
 
-    /// Checks that a model has these layers and this width, and returns the data of all of its layers from 1 on.
+    /// Checks that a model has these layers and this width, and returns the data for all of its layers from 1 on.
     fn fit(&self, model: &Model) -> Result<Vec<f32>> {
         let (n_embd, n_layer) = (model.n_embd(), model.n_layer());
         if self.n_embd != n_embd {
             return Err(unusable(format!(
-                "its directions have {} floats and the model's hidden state has {n_embd}: it is for another model",
+                "its directions have {} floats, but the model's hidden state has {n_embd}, so it is for another model",
                 self.n_embd
             )));
         }
-        // Files may have a direction for the layer after the last, which llama.cpp's tools pass over.
+        // Files may have a direction for the layer after the last, which llama.cpp's tools ignore.
         if self.last_layer() > n_layer {
             return Err(unusable(format!(
-                "it has a direction for layer {} and the model has {n_layer} layers: it is for another model",
+                "it has a direction for layer {}, but the model has {n_layer} layers, so it is for another model",
                 self.last_layer()
             )));
         }
@@ -180,25 +180,31 @@ impl ControlVector {
     }
 }
 
-/// The tensors of a file with their layers, all of the same width.
+/// Returns the tensors of a file with their layers, all of the same width.
 fn directions(gguf: &Gguf) -> Result<Vec<(usize, &TensorInfo)>, String> {
     let mut layers: Vec<(usize, &TensorInfo)> = Vec::new();
     for info in gguf.tensors() {
         let name = info.name();
         let layer = name.as_str().and_then(|name| name.strip_prefix("direction.")?.parse().ok());
         let layer = layer.filter(|layer| (1..=MAX_LAYERS).contains(layer)).ok_or_else(|| {
-            format!("the tensor name {name:?} is not of the form direction.1 to direction.{MAX_LAYERS}")
+            format!("the tensor name {name:?} must be direction.1 to direction.{MAX_LAYERS}")
         })?;
         if info.tensor_type() != TensorType::F32 {
-            return Err(format!("the tensor {name:?} is of type {}, it must be f32", info.tensor_type()));
+            return Err(format!(
+                "the tensor {name:?} has type {}, but must have type f32",
+                info.tensor_type()
+            ));
         }
         let width = info.elements();
         if width == 0 || info.shape().first() != Some(&width) {
-            return Err(format!("the tensor {name:?} of shape {:?} is not one row of floats", info.shape()));
+            return Err(format!(
+                "the tensor {name:?} with shape {:?} must be one row of floats",
+                info.shape()
+            ));
         }
         if let Some((_, first)) = layers.first().filter(|(_, first)| first.elements() != width) {
             return Err(format!(
-                "the tensor {name:?} has {width} floats and {:?} has {}",
+                "the tensor {name:?} has {width} floats, but {:?} has {}",
                 first.name(),
                 first.elements()
             ));
@@ -208,25 +214,25 @@ fn directions(gguf: &Gguf) -> Result<Vec<(usize, &TensorInfo)>, String> {
     Ok(layers)
 }
 
-/// The most layers of a model (llama-hparams.h, `LLAMA_MAX_LAYERS`).
+/// Maximum number of layers of a model (llama-hparams.h, `LLAMA_MAX_LAYERS`).
 const MAX_LAYERS: usize = 512;
 
-/// The widest direction that a file may have: it decides how much memory is allocated.
+/// Maximum width of a direction in a file, which limits how much memory is allocated.
 const MAX_WIDTH: u32 = 1 << 20;
 
 impl Context {
-    /// Adds the directions of a vector to the hidden state behind each layer of the range, for tokens that are decoded
-    /// later. `..` is all layers; the first that can have a direction is 1. The vector replaces the one of before.
+    /// Adds the directions of a vector to the hidden state after each layer of the range, for tokens that are
+    /// decoded later. `..` means all layers; the first layer that can have a direction is 1. The vector replaces the
+    /// previous one.
     ///
-    /// The models of a few encoders (BERT and its kin) and of some other architectures do not look at control vectors;
-    /// with them it has no effect.
+    /// The models of a few encoders (BERT and related ones) and of some other architectures ignore control vectors.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::ControlVector`] for a vector of another width than the model's
-    /// [`n_embd`](crate::Model::n_embd) or with more layers than the model, [`ErrorKind::InvalidParameter`] for layers
-    /// that are not 1 to `n_layer - 1`, [`ErrorKind::Poisoned`]. The vector of before then stays. When C cannot allocate
-    /// it is [`ErrorKind::OutOfMemory`], and the context is poisoned.
+    /// [`ErrorKind::ControlVector`] for a vector of another width than the model's [`n_embd`](crate::Model::n_embd)
+    /// or with more layers than the model, [`ErrorKind::InvalidParameter`] for layers outside of 1 to `n_layer - 1`,
+    /// [`ErrorKind::Poisoned`]; the previous vector stays then. [`ErrorKind::OutOfMemory`] if C cannot allocate it;
+    /// the context is poisoned then.
     ///
     /// Corresponds to `llama_set_adapter_cvec`.
     pub fn set_control_vector(
@@ -239,9 +245,9 @@ impl Context {
         let (start, end) = layer_range(&layers, self.model().n_layer())?;
         let n_embd = i32::try_from(vector.n_embd).unwrap_or(i32::MAX);
         let code = self.call(|raw| {
-            // SAFETY: the context is valid and nothing computes with the vector of before after synchronising; the data
-            // has a row of n_embd floats for every layer from 1 on, so that none is left from before, and is copied
-            // (llama-adapter.cpp, llama_adapter_cvec::apply).
+            // SAFETY: the context is valid and nothing computes with the previous vector after synchronising; the
+            // data has a row of n_embd floats for every layer from 1 on, so that no previous row is left, and is
+            // copied (llama-adapter.cpp, llama_adapter_cvec::apply).
             unsafe {
                 guarded!(llama_synchronize(raw))?;
                 guarded!(llama_set_adapter_cvec(raw, data.as_ptr(), data.len(), n_embd, start, end))
@@ -250,14 +256,15 @@ impl Context {
         if code == 0 {
             return Ok(());
         }
-        // The width is right, so that a buffer is what is missing, and C would use what it has of it the next time.
+        // The width is right, so a buffer could not be allocated, and C would use the incomplete vector the next
+        // time.
         let error = ErrorKind::OutOfMemory { message: "no buffer for the control vector".to_owned() }.into();
         self.poison_with(&error);
         Err(error)
     }
 
-    /// Removes the control vector, for tokens that are decoded later. Corresponds to `llama_set_adapter_cvec` without
-    /// data.
+    /// Removes the control vector, for tokens that are decoded later. Corresponds to `llama_set_adapter_cvec`
+    /// without data.
     ///
     /// # Errors
     ///
@@ -269,7 +276,7 @@ impl Context {
     }
 }
 
-/// The first and the last layer of a range, which C wants inclusive.
+/// Returns the first and the last layer of a range, which C takes inclusively.
 fn layer_range(range: &impl RangeBounds<u32>, n_layer: u32) -> Result<(i32, i32)> {
     let last = n_layer.saturating_sub(1);
     let start = match range.start_bound() {

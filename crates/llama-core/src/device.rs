@@ -1,4 +1,4 @@
-//! The devices that models can be put on.
+//! Devices on which models can be placed.
 
 use core::fmt;
 
@@ -7,36 +7,36 @@ use crate::ffi::guard::{guarded, or_logged};
 use crate::host_memory::HostMemory;
 use crate::{backend, ffi};
 
-/// What kind of hardware a device is.
+/// The kind of hardware of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum DeviceKind {
     /// The CPU with the system's memory.
     Cpu,
-    /// A GPU with memory of its own.
+    /// A GPU with its own memory.
     Gpu,
     /// A GPU that uses the system's memory.
     IntegratedGpu,
-    /// An accelerator that works beside the CPU on the system's memory, for example a BLAS library.
+    /// An accelerator that supports the CPU on the system's memory, for example a BLAS library.
     Accelerator,
-    /// A kind that this version does not know, with llama.cpp's number.
+    /// A kind unknown to this version, with llama.cpp's number.
     Other(i64),
 }
 
-/// A device, as ggml has found it. Cheap to copy; devices live as long as the process.
+/// A device found by ggml. Cheap to copy; devices live as long as the process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Device {
     raw: llama_sys::ggml_backend_dev_t,
 }
 
-// SAFETY: a device is an entry of ggml's registry, which is only added to and never freed
-// (ggml-backend-reg.cpp), and its functions read constants or query the driver.
+// SAFETY: a device is an entry of ggml's registry, which only grows and is never freed (ggml-backend-reg.cpp), and
+// its functions read constants or query the driver.
 unsafe impl Send for Device {}
 // SAFETY: as for `Send`: no function of this type changes the device.
 unsafe impl Sync for Device {}
 
-/// All devices, in ggml's order: the CPU is last. Corresponds to `ggml_backend_dev_count` and
+/// Returns all devices, in ggml's order: the CPU is last. Corresponds to `ggml_backend_dev_count` and
 /// `ggml_backend_dev_get`.
 #[must_use]
 pub fn devices() -> Vec<Device> {
@@ -52,7 +52,7 @@ pub fn devices() -> Vec<Device> {
 }
 
 impl Device {
-    /// The device of that name, `None` when there is none or the name has a NUL byte. Corresponds to
+    /// Returns the device with the given name, or `None` if there is none or the name has a NUL byte. Corresponds to
     /// `ggml_backend_dev_by_name`.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
@@ -63,7 +63,7 @@ impl Device {
         Self::from_raw(or_logged(raw, core::ptr::null_mut()))
     }
 
-    /// The CPU, `None` when its backend is a module that could not be loaded. Corresponds to
+    /// Returns the CPU, or `None` if its backend is a module that could not be loaded. Corresponds to
     /// `ggml_backend_dev_by_type`.
     #[must_use]
     pub fn cpu() -> Option<Self> {
@@ -74,7 +74,7 @@ impl Device {
         Self::from_raw(or_logged(raw, core::ptr::null_mut()))
     }
 
-    /// A device that C has returned; NULL is none.
+    /// Wraps a device that C has returned; NULL becomes `None`.
     pub(crate) fn from_raw(raw: llama_sys::ggml_backend_dev_t) -> Option<Self> {
         (!raw.is_null()).then_some(Self { raw })
     }
@@ -83,27 +83,27 @@ impl Device {
         self.raw
     }
 
-    /// Returns the C object, for functions of ggml that this crate does not offer. The pointer is valid as long as the
-    /// process. Calling such a function is `unsafe`; its caller keeps the backend loaded.
+    /// Returns the C object, for functions of ggml that this crate does not wrap. The pointer is valid as long as the
+    /// process. Calling such a function is `unsafe`. The caller must keep the backend loaded.
     #[must_use]
     pub fn as_ptr(&self) -> llama_sys::ggml_backend_dev_t {
         self.raw
     }
 
-    /// The type of buffer that tensors are put into by default. Corresponds to `ggml_backend_dev_buffer_type`.
+    /// Returns the type of buffer for tensors by default. Corresponds to `ggml_backend_dev_buffer_type`.
     pub(crate) fn buffer_type(&self) -> llama_sys::ggml_backend_buffer_type_t {
-        // SAFETY: the device lives for ever, and so do its buffer types.
+        // SAFETY: devices live forever, and so do their buffer types.
         or_logged(unsafe { guarded!(ggml_backend_dev_buffer_type(self.raw)) }, core::ptr::null_mut())
     }
 
-    /// A short name, for example `CPU` or `CUDA0`. Corresponds to `ggml_backend_dev_name`.
+    /// Returns a short name, for example `CPU` or `CUDA0`. Corresponds to `ggml_backend_dev_name`.
     #[must_use]
     pub fn name(&self) -> String {
-        // SAFETY: the device lives for ever; the name is a NUL-terminated string of it.
+        // SAFETY: devices live forever; the name is a NUL-terminated string of the device.
         unsafe { ffi::string::from_c(llama_sys::ggml_backend_dev_name(self.raw)) }.unwrap_or_default()
     }
 
-    /// The hardware's name as the driver says it. Corresponds to `ggml_backend_dev_description`.
+    /// Returns the driver's name of the hardware. Corresponds to `ggml_backend_dev_description`.
     #[must_use]
     pub fn description(&self) -> String {
         // SAFETY: as for `name`.
@@ -113,11 +113,11 @@ impl Device {
         }
     }
 
-    /// What kind of hardware it is. Corresponds to `ggml_backend_dev_type`.
+    /// Returns the kind of hardware. Corresponds to `ggml_backend_dev_type`.
     #[must_use]
     pub fn kind(&self) -> DeviceKind {
         use llama_sys::ggml_backend_dev_type as Type;
-        // SAFETY: the device lives for ever.
+        // SAFETY: devices live forever.
         match unsafe { llama_sys::ggml_backend_dev_type_fn(self.raw) } {
             Type::GGML_BACKEND_DEVICE_TYPE_CPU => DeviceKind::Cpu,
             Type::GGML_BACKEND_DEVICE_TYPE_GPU => DeviceKind::Gpu,
@@ -127,13 +127,13 @@ impl Device {
         }
     }
 
-    /// Whether it does not use the system's memory.
+    /// Returns whether the device has its own memory rather than the system's.
     pub(crate) fn has_own_memory(&self) -> bool {
         self.kind() == DeviceKind::Gpu
     }
 
-    /// Free and total memory in bytes now. For the CPU it is what this process can get: on Linux, what the system calls
-    /// available, within the limits of control groups. Corresponds to `ggml_backend_dev_memory`.
+    /// Returns the current free and total memory in bytes. For the CPU it is what this process can get: on Linux,
+    /// the system's available memory within the limits of control groups. Corresponds to `ggml_backend_dev_memory`.
     #[must_use]
     pub fn memory(&self) -> DeviceMemory {
         if self.kind() != DeviceKind::Cpu {
@@ -144,24 +144,24 @@ impl Device {
         DeviceMemory { free: limit(host.available), total: limit(host.total) }
     }
 
-    /// What ggml says.
+    /// Returns the memory as reported by ggml.
     pub(crate) fn reported_memory(&self) -> DeviceMemory {
         let (mut free, mut total) = (0, 0);
-        // SAFETY: the device lives for ever and both pointers are valid for the call.
+        // SAFETY: devices live forever and both pointers are valid for the call.
         let asked = unsafe { guarded!(ggml_backend_dev_memory(self.raw, &raw mut free, &raw mut total)) };
         or_logged(asked, ());
         DeviceMemory { free, total }
     }
 
-    /// What identifies the hardware, for a PCI device its address, for example `0000:c1:00.0`. Corresponds to
-    /// `ggml_backend_dev_get_props`.
+    /// Returns an identifier of the hardware; for a PCI device its address, for example `0000:c1:00.0`.
+    /// Corresponds to `ggml_backend_dev_get_props`.
     #[must_use]
     pub fn id(&self) -> Option<String> {
-        // SAFETY: the id is NULL or a NUL-terminated string of the device, which lives for ever.
+        // SAFETY: the id is NULL or a NUL-terminated string of the device, which lives forever.
         unsafe { ffi::string::from_c(self.props().device_id) }
     }
 
-    /// What the device can do beside computing.
+    /// Returns the device's capabilities besides computing.
     #[must_use]
     pub fn capabilities(&self) -> DeviceCapabilities {
         let caps = self.props().caps;
@@ -174,17 +174,17 @@ impl Device {
         }
     }
 
-    /// The backend that the device belongs to. Corresponds to `ggml_backend_dev_backend_reg`.
+    /// Returns the backend that the device belongs to. Corresponds to `ggml_backend_dev_backend_reg`.
     #[must_use]
     pub fn backend_reg(&self) -> Option<BackendReg> {
-        // SAFETY: the device lives for ever; the result is NULL or an entry of the registry.
+        // SAFETY: devices live forever; the result is NULL or an entry of the registry.
         BackendReg::from_raw(unsafe { llama_sys::ggml_backend_dev_backend_reg(self.raw) })
     }
 
     fn props(&self) -> llama_sys::ggml_backend_dev_props {
         let mut props = core::mem::MaybeUninit::zeroed();
-        // SAFETY: the device lives for ever; the function fills the struct (ggml-backend.cpp), for which zeros are
-        // valid, as it consists of pointers, numbers and booleans.
+        // SAFETY: devices live forever; the function fills the struct (ggml-backend.cpp), for which zeros are valid,
+        // as it consists of pointers, numbers and booleans.
         unsafe {
             or_logged(guarded!(ggml_backend_dev_get_props(self.raw, props.as_mut_ptr())), ());
             props.assume_init()
@@ -192,20 +192,20 @@ impl Device {
     }
 }
 
-/// What a device can do beside computing. Corresponds to `ggml_backend_dev_caps`.
+/// Capabilities of a device besides computing. Corresponds to `ggml_backend_dev_caps`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct DeviceCapabilities {
-    /// Computes while the caller goes on.
+    /// Whether it computes asynchronously to the caller.
     pub asynchronous: bool,
-    /// Has pinned memory of the system to copy from.
+    /// Whether it has pinned host memory to copy from.
     pub host_buffer: bool,
-    /// Computes on memory of the caller.
+    /// Whether it computes on memory of the caller.
     pub buffer_from_host_ptr: bool,
-    /// Can be waited for at points in its work.
+    /// Whether it has events, which can be waited for.
     pub events: bool,
-    /// Computes on mapped files.
+    /// Whether it computes on memory-mapped files.
     pub mmap: bool,
 }
 
@@ -216,14 +216,15 @@ impl serde::Serialize for Device {
     }
 }
 
-/// The largest alignment and the smallest limit of one allocation, in bytes, over the buffers of all devices.
+/// Returns the largest alignment and the smallest limit of one allocation, in bytes, over the buffers of all
+/// devices.
 pub(crate) fn buffer_limits() -> (usize, usize) {
     devices().iter().fold((1, usize::MAX), |(alignment, largest), device| {
         let buffer = device.buffer_type();
         if buffer.is_null() {
             return (alignment, largest);
         }
-        // SAFETY: the buffer type is valid; the functions ask the device for numbers.
+        // SAFETY: the buffer type is valid; the functions query the device for numbers.
         let (align, most) = unsafe {
             (
                 or_logged(guarded!(ggml_backend_buft_get_alignment(buffer)), 1),
@@ -238,9 +239,9 @@ pub(crate) fn buffer_limits() -> (usize, usize) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct DeviceMemory {
-    /// Bytes not in use by anybody.
+    /// Number of unused bytes.
     pub free: usize,
-    /// All bytes.
+    /// Total number of bytes.
     pub total: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The embeddings that a batch gave.
+//! Embeddings of the last batch.
 
 use crate::context::{Context, PoolingType};
 use crate::error::{ErrorKind, Result};
@@ -6,8 +6,8 @@ use crate::ffi::guard::guarded;
 use crate::logits::no_output;
 use crate::token::SeqId;
 
-/// Scales a vector to the length 1 (the root of the sum of squares), so that the dot product of two such vectors is
-/// their cosine similarity. A vector of zeros stays as it is.
+/// Scales a vector to length 1 (the root of the sum of squares), so that the dot product of two such vectors is
+/// their cosine similarity. A vector of zeros is unchanged.
 ///
 /// ```
 /// let mut row = [3.0, 4.0];
@@ -27,7 +27,7 @@ pub fn normalize_l2(row: &mut [f32]) {
 }
 
 impl Context {
-    /// The embedding of the token at `index` in the last batch, `n_embd_out` floats. For contexts with
+    /// Returns the embedding of the token at `index` in the last batch, `n_embd_out` floats. For contexts with
     /// [`PoolingType::None`] that compute embeddings.
     ///
     /// # Errors
@@ -52,12 +52,12 @@ impl Context {
         Ok(unsafe { core::slice::from_raw_parts(row, self.model().n_embd_out() as usize) })
     }
 
-    /// The embeddings of all tokens of the last batch that have results, in the batch's order, each with its index in the
-    /// batch. For contexts with [`PoolingType::None`] that compute embeddings.
+    /// Returns the embeddings of all tokens of the last batch that have an output, in the batch's order, each with
+    /// its index in the batch. For contexts with [`PoolingType::None`] that compute embeddings.
     ///
     /// # Errors
     ///
-    /// As [`Context::embeddings`].
+    /// The errors of [`Context::embeddings`].
     ///
     /// Corresponds to `llama_get_embeddings`.
     pub fn embeddings_rows(&self) -> Result<impl Iterator<Item = (usize, &[f32])>> {
@@ -76,15 +76,16 @@ impl Context {
         if self.pooling_type() == PoolingType::None {
             return Ok(());
         }
-        let reason = "the context pools them: use embeddings_seq".to_owned();
+        let reason = "the context pools embeddings: use embeddings_seq".to_owned();
         Err(ErrorKind::Unsupported { operation: "the embedding of a token", reason }.into())
     }
 
-    /// The pooled embedding of a sequence of the last batch: `n_embd_out` floats, or the class scores of a reranker.
+    /// Returns the pooled embedding of a sequence of the last batch: `n_embd_out` floats, or the class scores of a
+    /// reranker.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidSeqId`], [`ErrorKind::NoOutput`] when the sequence was not in the last batch,
+    /// [`ErrorKind::InvalidSeqId`], [`ErrorKind::NoOutput`] if the sequence was not in the last batch,
     /// [`ErrorKind::Unsupported`] for a context that does not pool, [`ErrorKind::Poisoned`].
     ///
     /// Corresponds to `llama_get_embeddings_seq`.
@@ -98,7 +99,7 @@ impl Context {
                     ErrorKind::Unsupported { operation: "the embedding of a sequence", reason }.into()
                 );
             }
-            // SAFETY: the model is valid, and a reranker: for others the function is not called.
+            // SAFETY: the model is valid, and a reranker: the function is only called for those.
             PoolingType::Rank => unsafe { llama_sys::llama_model_n_cls_out(self.model().raw()) },
             _ => self.model().n_embd_out(),
         };
@@ -111,8 +112,8 @@ impl Context {
         if row.is_null() {
             return Err(no_output(0, "embeddings", "the sequence was not in the last batch"));
         }
-        // SAFETY: the vector in the map has that many floats (llama-context.cpp, decode) and changes only in
-        // functions that take `&mut self`.
+        // SAFETY: the vector in the map has `width` floats (llama-context.cpp, decode) and changes only in functions
+        // that take `&mut self`.
         Ok(unsafe { core::slice::from_raw_parts(row, width as usize) })
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong, each with the value, the limit, and what to do.
+//! The errors of this crate. Each states the value, the limit, and the remedy.
 
 mod contained;
 mod decode;
@@ -9,7 +9,6 @@ mod state;
 mod template;
 
 use std::fmt;
-use std::path::PathBuf;
 
 pub use decode::DecodeError;
 pub use parameter::ParameterProblem;
@@ -24,7 +23,7 @@ pub type Result<T, E = Error> = core::result::Result<T, E>;
 
 /// An error, with the lines that llama.cpp logged while the call failed.
 ///
-/// Its text names every reason, so that there is no [`source`](std::error::Error::source); [`kind`](Error::kind) has the
+/// The text contains every reason, so there is no [`source`](std::error::Error::source). [`kind`](Error::kind) contains the
 /// errors of other crates and of the system as values.
 pub struct Error(Box<Inner>);
 
@@ -38,7 +37,7 @@ impl Error {
         Self(Box::new(Inner { kind, log: Vec::new() }))
     }
 
-    /// Adds what llama.cpp logged while the failed call ran.
+    /// Adds the lines that llama.cpp logged while the failed call ran.
     pub(crate) fn with_log(mut self, log: Vec<String>) -> Self {
         if self.0.log.is_empty() {
             self.0.log = log;
@@ -46,7 +45,7 @@ impl Error {
         self
     }
 
-    /// Puts another kind in place of the one that there is, and leaves the log.
+    /// Replaces the kind and keeps the log.
     pub(crate) fn map_kind(mut self, map: impl FnOnce(ErrorKind) -> ErrorKind) -> Self {
         self.0.kind = map(self.0.kind);
         self
@@ -99,7 +98,7 @@ impl fmt::Debug for Error {
     }
 }
 
-// The text has every reason in it, those of other crates and of the system too: `source` would say them once more.
+// The text contains every reason, including those of other crates and of the system. `source` would repeat them.
 impl std::error::Error for Error {}
 
 /// The kinds of errors. New kinds are added in minor releases.

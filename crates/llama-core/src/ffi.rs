@@ -1,4 +1,4 @@
-//! The machinery of every call into llama.cpp: the guard, callbacks, strings.
+//! Infrastructure of calls into llama.cpp: the guard, callbacks, strings.
 
 pub(crate) mod callback;
 pub(crate) mod exit;

@@ -1,9 +1,9 @@
-//! The check of a graph before anything of it is computed.
+//! Checks of graphs before any of their nodes is computed.
 //!
-//! llama.cpp asserts on tensors of types and shapes that it cannot compute with while it computes them, on ggml's threads,
-//! where that ends the process. So the CPU backends of contexts are made to show each part of a graph that they are
-//! given: when it is planned, once for each shape, and again when it is computed, which costs a comparison. What the
-//! table of conditions refuses is not computed.
+//! llama.cpp asserts on unsupported types and shapes of tensors while it computes them, on ggml's threads, where a
+//! failed assertion ends the process. Therefore the CPU backends of contexts show each part of a graph that they
+//! receive: once for each shape when it is planned, and again when it is computed, which costs a comparison. A graph
+//! that violates the table of conditions is not computed.
 
 mod conditions;
 mod tensor;
@@ -18,40 +18,40 @@ use tensor::Tensor;
 
 use crate::error::{Error, ErrorKind};
 
-/// What cannot be computed, and why.
+/// The reason why a graph cannot be computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Violation {
     /// A condition of the table does not hold.
     Condition { tensor: String, operation: String, condition: String },
-    /// A graph of embeddings reads the ids of tokens, which are those of an earlier batch.
+    /// A graph of embeddings reads token ids, which would be those of an earlier batch.
     StaleTokens { tensor: String, operation: String },
 }
 
-/// What a thread has found since `begin`.
+/// A thread's findings since `begin`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Nothing,
-    /// A violation in what it has planned.
+    /// A violation in a planned graph.
     Planned,
-    /// A violation for which it did not compute.
+    /// A violation that prevented a computation.
     Refused,
 }
 
 thread_local! {
-    /// Looked at in every step, and so without anything to drop.
+    /// The state, which is read in every step and therefore needs no destructor.
     static STATE: Cell<State> = const { Cell::new(State::Nothing) };
-    /// The first violation that was planned, or the one for which nothing was computed; where there is one.
+    /// The first planned violation, or the one that prevented a computation, if any.
     static VIOLATION: RefCell<Option<Violation>> = const { RefCell::new(None) };
 }
 
-/// While it lives, the CPU backends that this thread makes show their graphs.
+/// A guard during whose lifetime the CPU backends that this thread creates show their graphs.
 pub(crate) struct Watch(PhantomData<*const ()>);
 
 impl Watch {
-    /// Corresponds to `llama_shim_watch_graphs`.
+    /// Starts watching. Corresponds to `llama_shim_watch_graphs`.
     pub(crate) fn begin() -> Self {
         begin();
-        // SAFETY: the function keeps the pointer to a function, which neither throws nor unwinds.
+        // SAFETY: the function keeps the pointer to `check`, which neither throws nor unwinds.
         let _ = unsafe { llama_sys::llama_shim_watch_graphs(Some(check)) };
         Self(PhantomData)
     }
@@ -59,23 +59,23 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // SAFETY: without a function nothing is shown of backends that are made from here on.
+        // SAFETY: without a function, backends that are created from here on show nothing.
         let _ = unsafe { llama_sys::llama_shim_watch_graphs(None) };
     }
 }
 
-/// Has the library's devices show the backends that they will make, while nobody uses them yet.
+/// Makes the library's devices show the backends that they will create. Call it before anybody uses them.
 pub(crate) fn prepare() {
     drop(Watch::begin());
 }
 
-/// Forgets what was found. To be called before llama.cpp plans or computes.
+/// Forgets earlier findings. To be called before llama.cpp plans or computes.
 #[inline]
 pub(crate) fn begin() {
     STATE.set(State::Nothing);
 }
 
-/// What was found since `begin`, in what was planned or not computed.
+/// Returns the violation found since `begin`, if any.
 #[inline]
 pub(crate) fn found() -> Option<Finding> {
     match STATE.get() {
@@ -84,7 +84,7 @@ pub(crate) fn found() -> Option<Finding> {
     }
 }
 
-/// A violation, and whether it kept something from being computed.
+/// A violation, and whether it prevented a computation.
 pub(crate) struct Finding {
     pub(crate) violation: Violation,
     pub(crate) is_refused: bool,
@@ -97,7 +97,8 @@ fn take(is_refused: bool) -> Option<Finding> {
     Some(Finding { violation, is_refused })
 }
 
-/// Without a violation in a thread that ends and has dropped its variables: then the failure has no explanation.
+/// Records a violation. It is lost in an ending thread that has dropped its variables; the failure then has no
+/// explanation.
 #[cold]
 fn keep(state: State, violation: Violation) {
     STATE.set(state);
@@ -112,7 +113,7 @@ impl From<Violation> for Error {
             }
             Violation::StaleTokens { tensor, operation } => {
                 let reason = format!(
-                    "its {operation} \"{tensor}\" reads the ids of tokens, which embeddings do not have: decode tokens"
+                    "its {operation} \"{tensor}\" reads token ids, which embeddings do not have: decode tokens"
                 );
                 ErrorKind::Unsupported { operation: "decoding embeddings", reason }.into()
             }
@@ -120,7 +121,7 @@ impl From<Violation> for Error {
     }
 }
 
-/// The `llama_shim_graph_check`: whether the nodes can be computed.
+/// The `llama_shim_graph_check` function: returns whether the nodes can be computed.
 unsafe extern "C-unwind" fn check(
     nodes: *const *mut ggml_tensor,
     n_nodes: i32,
@@ -129,10 +130,10 @@ unsafe extern "C-unwind" fn check(
     let is_planned = graph_use == llama_shim_graph_use::LLAMA_SHIM_GRAPH_USE_PLAN;
     let has_found = STATE.get() != State::Nothing;
     if nodes.is_null() || (!is_planned && !has_found) {
-        // What is computed was looked at when it was planned.
+        // The nodes were checked when they were planned.
         return true;
     }
-    // SAFETY: ggml has an array of so many nodes (ggml.c, ggml_graph_nodes), valid while it calls.
+    // SAFETY: ggml passes an array of `n_nodes` nodes (ggml.c, ggml_graph_nodes), which is valid during the call.
     let nodes = unsafe { core::slice::from_raw_parts(nodes, usize::try_from(n_nodes).unwrap_or(0)) };
     // SAFETY: the nodes of a graph are valid tensors.
     let tensors = nodes.iter().filter_map(|node| unsafe { node.as_ref() }).map(Tensor::new);
@@ -147,7 +148,7 @@ unsafe extern "C-unwind" fn check(
     false
 }
 
-/// The first violation, in the order in which the nodes are computed.
+/// Returns the first violation, in the order in which the nodes are computed.
 fn violation<'t>(nodes: impl Iterator<Item = Tensor<'t>>) -> Option<Violation> {
     let mut inputs = Inputs::default();
     for node in nodes.filter(|node| is_computed(*node)) {
@@ -158,12 +159,12 @@ fn violation<'t>(nodes: impl Iterator<Item = Tensor<'t>>) -> Option<Violation> {
                 condition,
             });
         }
-        inputs.look_at(node);
+        inputs.add(node);
     }
     inputs.violation()
 }
 
-/// Whether the CPU backend does anything for a node (ggml-cpu.c, `ggml_graph_compute_thread` and
+/// Returns whether the CPU backend does anything for a node (ggml-cpu.c, `ggml_graph_compute_thread` and
 /// `ggml_compute_forward`).
 fn is_computed(node: Tensor<'_>) -> bool {
     use llama_sys::ggml_op as Op;
@@ -178,7 +179,7 @@ fn is_computed(node: Tensor<'_>) -> bool {
     !is_view && node.has_flag(llama_sys::ggml_tensor_flag::GGML_TENSOR_FLAG_COMPUTE) && !node.is_empty()
 }
 
-/// What the node lacks, with what it has instead.
+/// Returns the condition that a node violates, with a description of its operands.
 fn broken(node: Tensor<'_>) -> Option<String> {
     #[cfg(test)]
     if tests::is_pretended(node) {
@@ -192,13 +193,13 @@ fn broken(node: Tensor<'_>) -> Option<String> {
     Some(format!("{}; {}", condition.requires, operands(node)))
 }
 
-/// The first condition that does not hold for a node that has its sources.
+/// Returns the first violated condition of a node that has its sources.
 fn broken_condition(node: Tensor<'_>) -> Option<&'static conditions::Condition> {
     let conditions = conditions::of(node.op())?.conditions;
     conditions.iter().find(|condition| !(condition.holds)(node))
 }
 
-/// The operands of a node, for errors.
+/// Describes the operands of a node, for errors.
 #[cold]
 fn operands(node: Tensor<'_>) -> String {
     let sources = (0..10).filter_map(|index| Some((index, node.source(index)?)));
@@ -209,7 +210,7 @@ fn operands(node: Tensor<'_>) -> String {
     text + &format!("the result {}", node.describe())
 }
 
-/// Which inputs of llama.cpp's a graph reads.
+/// The inputs of llama.cpp that a graph reads.
 #[derive(Default)]
 struct Inputs<'t> {
     /// A node that reads the ids of the batch's tokens.
@@ -219,11 +220,11 @@ struct Inputs<'t> {
 }
 
 impl<'t> Inputs<'t> {
-    fn look_at(&mut self, node: Tensor<'t>) {
+    fn add(&mut self, node: Tensor<'t>) {
         for source in (0..10).filter_map(|index| node.source(index)).map(Tensor::root) {
             if source.has_flag(llama_sys::ggml_tensor_flag::GGML_TENSOR_FLAG_INPUT) {
-                // Where the model takes them as they are, they get the name of what they are in place of (llama-graph.cpp,
-                // build_inp_embd).
+                // If the model takes embeddings unchanged, they get the name of the tensor that they replace
+                // (llama-graph.cpp, build_inp_embd).
                 self.embeddings |= source.is_named(b"inp_embd") || source.is_named(b"embd");
                 if self.tokens.is_none() && source.is_named(b"inp_tokens") {
                     self.tokens = Some(node);
@@ -232,7 +233,8 @@ impl<'t> Inputs<'t> {
         }
     }
 
-    /// A batch is of tokens or of embeddings (llama-batch.cpp), and llama.cpp sets the input of which it is.
+    /// Returns the violation of a graph that reads both: a batch has either tokens or embeddings (llama-batch.cpp),
+    /// and llama.cpp sets only that input.
     fn violation(&self) -> Option<Violation> {
         let node = self.tokens.filter(|_| self.embeddings)?;
         Some(Violation::StaleTokens { tensor: node.name(), operation: node.operation() })

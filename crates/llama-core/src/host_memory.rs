@@ -1,20 +1,20 @@
-//! The system's memory, as far as this process may use it. ggml reports all of it as free on Unix.
+//! The part of the system's memory that this process may use. ggml reports all of it as free on Unix.
 
 use crate::device::Device;
 
 /// Bytes of the system's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HostMemory {
-    /// What can be taken without pushing anything out but copies of files.
+    /// Bytes that can be allocated without evicting anything except cached files.
     pub(crate) available: u64,
-    /// All that this process could have.
+    /// Bytes that this process could have in total.
     pub(crate) total: u64,
-    /// What others can be pushed out to.
+    /// Bytes to which other memory can be swapped out.
     pub(crate) free_swap: u64,
 }
 
 impl HostMemory {
-    /// The memory now.
+    /// Returns the current memory.
     pub(crate) fn now() -> Self {
         let memory = Device::cpu().map(|cpu| cpu.reported_memory());
         let (free, total) =
@@ -25,14 +25,14 @@ impl HostMemory {
         reported
     }
 
-    /// What can be taken before the system has to end a process.
+    /// Returns the bytes that can be allocated before the system has to kill a process.
     pub(crate) fn room(&self) -> u64 {
         self.available.saturating_add(self.free_swap)
     }
 }
 
-/// Linux says in files what is available, and what the control groups of this process allow. (The library for such
-/// questions, `sysinfo`, looks at the outermost group only and counts cached files as used.)
+/// Refinements on Linux: files report the available memory and the limits of this process's control groups. (The
+/// crate `sysinfo` only reads the outermost group and counts cached files as used.)
 #[cfg(target_os = "linux")]
 mod linux {
     use std::fs;
@@ -40,7 +40,7 @@ mod linux {
 
     use super::HostMemory;
 
-    /// Replaces what is known better.
+    /// Replaces the values that are known more precisely.
     pub(super) fn refine(reported: HostMemory) -> HostMemory {
         let mut memory = reported;
         if let Ok(text) = fs::read_to_string("/proc/meminfo") {
@@ -55,7 +55,7 @@ mod linux {
         memory
     }
 
-    /// The whole system, from the text of `/proc/meminfo`.
+    /// Returns the memory of the whole system, from the text of `/proc/meminfo`.
     fn system(text: &str, reported: HostMemory) -> HostMemory {
         let bytes = |key: &str| {
             let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
@@ -68,8 +68,8 @@ mod linux {
         }
     }
 
-    /// The folders of the memory groups that this process is in, with those around them, from the text of
-    /// `/proc/self/cgroup`. In a container the outermost group may be mounted without its path.
+    /// Returns the folders of the process's memory groups and their parents, from the text of `/proc/self/cgroup`.
+    /// In a container the outermost group may be mounted without its path.
     fn folders(text: &str) -> Vec<PathBuf> {
         let mut folders = Vec::new();
         for line in text.lines() {
@@ -86,7 +86,7 @@ mod linux {
         folders
     }
 
-    /// What a control group allows and uses.
+    /// Limit and usage of a control group.
     #[derive(Debug, PartialEq, Eq)]
     struct Group {
         limit: u64,
@@ -94,7 +94,7 @@ mod linux {
     }
 
     impl Group {
-        /// Reads the files of version 2, or of version 1. `None` without a limit.
+        /// Reads the files of version 2 or version 1. Returns `None` without a limit.
         fn read(folder: &Path) -> Option<Self> {
             let text = |name: &str| fs::read_to_string(folder.join(name)).ok();
             let limit = text("memory.max").or_else(|| text("memory.limit_in_bytes"))?;
@@ -102,7 +102,7 @@ mod linux {
             Self::parse(&limit, &used, &text("memory.stat").unwrap_or_default())
         }
 
-        /// Files that were read count as used and can be dropped.
+        /// Parses the files. Cached files count as used in them, but can be dropped.
         fn parse(limit: &str, used: &str, stat: &str) -> Option<Self> {
             let limit = limit.trim().parse().ok()?;
             let used: u64 = used.trim().parse().ok()?;
@@ -120,7 +120,7 @@ mod linux {
             HostMemory {
                 available: memory.available.min(self.limit.saturating_sub(self.used)),
                 total: self.limit,
-                // What the group may swap is another limit; the careful answer is nothing.
+                // The group's swap has another limit; 0 is the safe assumption.
                 free_swap: 0,
             }
         }

@@ -1,4 +1,4 @@
-//! JSON schemas as grammars.
+//! Conversion of JSON schemas to grammars.
 
 use core::ffi::c_char;
 
@@ -7,7 +7,7 @@ use crate::error::{ErrorKind, Result};
 use crate::ffi::guard::guarded;
 use crate::ffi::string::take_from_shim;
 
-/// Makes a GBNF grammar that accepts the JSON documents of a JSON schema, for
+/// Converts a JSON schema to a GBNF grammar that accepts its JSON documents, for
 /// [`SamplerChainBuilder::grammar`](crate::SamplerChainBuilder::grammar).
 ///
 /// ```
@@ -18,14 +18,14 @@ use crate::ffi::string::take_from_shim;
 ///
 /// # Errors
 ///
-/// [`ErrorKind::JsonSchema`] for a text that is no JSON, that is nested more than 128 levels deep, or that asks for what
-/// a grammar cannot do: references that lead nowhere or to the network, unknown types, patterns without `^` and `$`
-/// or with more than groups, classes and repetitions.
+/// [`ErrorKind::JsonSchema`] for a text that is not JSON, that has more than 128 nested levels, or that asks for
+/// something that a grammar cannot express: references to nothing or to the network, unknown types, patterns without
+/// `^` and `$` or with more than groups, classes and repetitions.
 ///
 /// Corresponds to `llama_shim_json_schema_to_grammar`.
 pub fn json_schema_to_grammar(schema: &str) -> Result<String> {
     backend::init();
-    // SAFETY: the schema has that many bytes.
+    // SAFETY: the schema has the length that is passed.
     let grammar = unsafe {
         guarded!(llama_shim_json_schema_to_grammar(schema.as_ptr().cast::<c_char>(), schema.len()))
     };
@@ -35,7 +35,7 @@ pub fn json_schema_to_grammar(schema: &str) -> Result<String> {
             other => other,
         })
     })?;
-    // SAFETY: the shim's function returned it.
+    // SAFETY: the text was returned by a function of the shim.
     unsafe { take_from_shim(grammar) }
-        .ok_or_else(|| ErrorKind::JsonSchema { reason: "llama.cpp gave no grammar".to_owned() }.into())
+        .ok_or_else(|| ErrorKind::JsonSchema { reason: "llama.cpp returned no grammar".to_owned() }.into())
 }

@@ -1,7 +1,7 @@
 //! Safe, typed access to llama.cpp.
 //!
-//! One noun of `llama.h` is one type here, with its name: [`Model`], [`Vocab`], [`Context`], [`Batch`],
-//! [`Logits`], [`Memory`], [`SamplerChain`]. Each item says which C function it corresponds to.
+//! Each noun of `llama.h` is one type here, with the same name: [`Model`], [`Vocab`], [`Context`], [`Batch`],
+//! [`Logits`], [`Memory`], [`SamplerChain`]. Each item names the C function to which it corresponds.
 //!
 //! ```
 //! use llama_core::{Batch, Context, ContextParams, Model, ModelParams, Pos, SamplerChain, SeqId, TokenizeOptions};
@@ -22,22 +22,23 @@
 //! # }
 //! ```
 //!
-//! # What always holds
+//! # Guarantees
 //!
-//! - **Owners are counted, views borrow.** A context keeps its model alive; rows of logits borrow the context. No
-//!   self-referential structs are needed.
+//! - **Owners are reference-counted, views borrow.** A context keeps its model alive; rows of logits borrow the
+//!   context. No self-referential structs are needed.
 //! - **Threads.** [`Model`] is `Send` and `Sync`; [`Context`] and [`SamplerChain`] are `Send`.
-//! - **Safe code does not abort the process.** What llama.cpp asserts on is refused before; an assertion that fails
-//!   all the same is contained and comes back as [`ErrorKind::Internal`], and the context that it happened in is
-//!   poisoned, also with `panic = "abort"`. The limit is a failure in the middle of a computation by several threads:
-//!   the others cannot be stopped, and the process ends with a message that says so.
-//! - **Callbacks may call.** Observers, log subscribers, progress callbacks and custom samplers may use this crate; what would
-//!   wait for the call that they are part of is refused with [`ErrorKind::InCallback`]. Abort callbacks only drop what they have.
-//! - **A forked child does not hang.** What needs threads or devices of its parent is refused with [`ErrorKind::Forked`]; one
-//!   thread, or a thread that the child starts, computes.
+//! - **Safe code does not abort the process.** Input on which llama.cpp would assert is refused before the call. An
+//!   assertion that fails nevertheless is contained and returned as [`ErrorKind::Internal`], and the context in
+//!   which it happened is poisoned, also with `panic = "abort"`. The limit is a failure during a computation by
+//!   several threads: the other threads cannot be stopped, and the process ends with a message that says so.
+//! - **Callbacks may call this crate.** This applies to observers, log subscribers, progress callbacks and custom
+//!   samplers. A call that would wait for the call that the callback is part of is refused with
+//!   [`ErrorKind::InCallback`]. Abort callbacks may only drop objects.
+//! - **A forked child does not hang.** A call that needs threads or devices of the parent is refused with
+//!   [`ErrorKind::Forked`]. Computing with one thread, or in a thread that the child starts, works.
 //! - **Initialisation is implicit**, and llama.cpp's log goes to [`tracing`], target `llama_cpp`.
 //! - **States** of contexts are saved to memory and to files and restored from them: [`Context::save_state`].
-//! - **Errors say what to do**, with llama.cpp's own last words on them.
+//! - **Errors state the remedy** and contain the last lines that llama.cpp logged.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

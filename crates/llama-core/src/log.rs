@@ -1,4 +1,5 @@
-//! llama.cpp's log goes to [`tracing`], target `llama_cpp`, and the lines that explain a failure into its error.
+//! llama.cpp's log: lines go to [`tracing`] with target `llama_cpp`, and lines that explain a failure into its
+//! error.
 
 use core::ffi::{CStr, c_char, c_void};
 use std::cell::{Cell, RefCell};
@@ -6,55 +7,55 @@ use std::panic;
 
 use crate::error::Result;
 
-/// The most lines that an error keeps.
+/// Maximum number of lines that an error keeps.
 const MAX_LINES: usize = 12;
 
-/// What is captured on a thread.
+/// State of the capture on a thread.
 #[derive(Clone, Copy)]
 struct Captured {
-    /// The calls that are captured, one inside the other.
+    /// Depth of nested captured calls.
     calls: u32,
-    /// The lines since the outermost of them began, with those that there was no room for.
+    /// Number of lines since the outermost call started, including dropped ones.
     lines: usize,
 }
 
 thread_local! {
-    /// Apart from the lines: a call that logs nothing, as nearly all do, needs only these numbers. It is never destroyed,
-    /// since there is nothing in it to drop.
+    /// Separate from the lines: a call that logs nothing, which is the usual case, only needs these numbers. It
+    /// needs no destructor and is therefore never destroyed.
     static CAPTURED: Cell<Captured> = const { Cell::new(Captured { calls: 0, lines: 0 }) };
-    /// The last warnings and errors of the calls that are captured. Like the two below it is gone when a destructor of
-    /// another thread-local calls llama.cpp at the end of the thread: then errors have no lines, parts of lines are handed on
-    /// as they come, and nothing is deferred.
+    /// The last warnings and errors of the captured calls. Like the two variables below, it no longer exists when a
+    /// destructor of another thread-local calls llama.cpp at the end of the thread: errors then have no lines, parts
+    /// of lines are passed on separately, and nothing is deferred.
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-    /// A line that llama.cpp has begun and not ended.
+    /// A line that llama.cpp has started but not ended.
     static PARTIAL: RefCell<String> = const { RefCell::new(String::new()) };
     /// Lines that wait for the end of [`defer`].
     static DEFERRED: RefCell<Deferred> = const { RefCell::new(Deferred { calls: 0, lines: Vec::new() }) };
 }
 
-/// Lines that are not handed to the subscriber yet.
+/// Lines that have not been passed to the subscriber yet.
 struct Deferred {
-    /// The calls of [`defer`], one inside the other.
+    /// Depth of nested calls of [`defer`].
     calls: u32,
     lines: Vec<(llama_sys::ggml_log_level, String)>,
 }
 
-/// Sends llama.cpp's and ggml's log to `tracing`. Corresponds to `llama_log_set`.
+/// Redirects llama.cpp's and ggml's log to `tracing`. Corresponds to `llama_log_set`.
 pub(crate) fn install() {
-    // SAFETY: the callback is valid for the whole life of the process and uses no user data. Called once,
-    // before any other use of the library (backend::init).
+    // SAFETY: the callback is valid for the whole life of the process and uses no user data. Called once, before any
+    // other use of the library (backend::init).
     unsafe { llama_sys::llama_log_set(Some(on_log), core::ptr::null_mut()) };
 }
 
-/// Runs a call and adds what llama.cpp logged meanwhile on this thread to its error. Inside another such call, the
-/// lines of a success are left to the outer one: what looks like a success here may be a failure there.
+/// Runs a call and adds the lines that llama.cpp logged on this thread meanwhile to its error. In nested calls, the
+/// lines of a successful inner call are kept for the outer one, for which they may explain a failure.
 #[inline]
 pub(crate) fn explain<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
     let capture = Capture::begin();
     call().map_err(|error| error.with_log(capture.take()))
 }
 
-/// A call that is captured; to drop it ends that, also when the call panics.
+/// A captured call, which ends when this is dropped, even by a panic.
 struct Capture {
     before: Captured,
 }
@@ -69,7 +70,7 @@ impl Capture {
         })
     }
 
-    /// The lines of this call, which are then not those of calls around it.
+    /// Takes the lines of this call, which are then no longer those of outer calls.
     #[cold]
     fn take(&self) -> Vec<String> {
         let captured = CAPTURED.get();
@@ -104,14 +105,14 @@ fn forget() {
     let _ = LINES.try_with(|lines| lines.borrow_mut().clear());
 }
 
-/// Runs a call during which a lock is held, and hands what llama.cpp logs meanwhile on this thread to the subscriber
-/// afterwards: a subscriber is the user's code, and might wait for the same lock.
+/// Runs a call while a lock is held. Lines that llama.cpp logs on this thread meanwhile are passed to the subscriber
+/// afterwards: a subscriber is user code and might wait for the same lock.
 pub(crate) fn defer<T>(call: impl FnOnce() -> T) -> T {
     let _deferring = Deferring::begin();
     call()
 }
 
-/// A call of [`defer`]; dropping it hands the lines on, also when the call panics.
+/// A call of [`defer`]; dropping it passes the lines on, even after a panic.
 struct Deferring;
 
 impl Deferring {
@@ -141,11 +142,11 @@ unsafe extern "C-unwind" fn on_log(level: llama_sys::ggml_log_level, text: *cons
         let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
         receive(level, &text);
     });
-    // Dropping what the subscriber panicked with may panic as well.
+    // Dropping the subscriber's panic payload may panic as well.
     core::mem::forget(received);
 }
 
-/// Joins the parts of a line, which llama.cpp may log one by one, and hands on whole lines.
+/// Joins the parts of a line, which llama.cpp may log separately, and passes on whole lines.
 fn receive(level: llama_sys::ggml_log_level, text: &str) {
     let line = PARTIAL.try_with(|partial| {
         let mut partial = partial.borrow_mut();
@@ -161,7 +162,7 @@ fn receive(level: llama_sys::ggml_log_level, text: &str) {
     }
 }
 
-/// Logs an error of this crate's own, as one of llama.cpp's: what holds locks logs with this.
+/// Logs an error of this crate like one of llama.cpp. Code that holds locks logs with this function.
 pub(crate) fn note(error: &str) {
     let level = llama_sys::ggml_log_level::GGML_LOG_LEVEL_ERROR;
     if !is_deferred(level, error) {
@@ -169,7 +170,7 @@ pub(crate) fn note(error: &str) {
     }
 }
 
-/// Keeps a line for the end of [`defer`], when the thread is inside of it.
+/// Stores a line for the end of [`defer`] if the thread is inside it, and returns whether it did.
 fn is_deferred(level: llama_sys::ggml_log_level, line: &str) -> bool {
     let deferred = DEFERRED.try_with(|deferred| {
         let mut deferred = deferred.borrow_mut();
@@ -181,7 +182,7 @@ fn is_deferred(level: llama_sys::ggml_log_level, line: &str) -> bool {
     deferred.unwrap_or(false)
 }
 
-/// Hands a line to the subscriber, which is the user's code and may panic; a log line is not worth a process.
+/// Passes a line to the subscriber. It is user code and may panic, but a log line must not end the process.
 fn emit_quietly(level: llama_sys::ggml_log_level, line: &str) {
     let _ = panic::catch_unwind(|| emit(level, line));
 }
@@ -194,7 +195,7 @@ fn capture(level: llama_sys::ggml_log_level, line: &str) {
     keep(line.trim().to_owned());
 }
 
-/// Adds a line to those of the call that is captured, if there is one.
+/// Adds a line to those of the captured call, if there is one.
 pub(crate) fn keep(line: String) {
     let captured = CAPTURED.get();
     if captured.calls == 0 {
@@ -289,17 +290,17 @@ mod tests {
             say("after");
             fail()
         });
-        // Those of the outer call had no room.
+        // There was no room for the lines of the outer call.
         assert_eq!(lines(failed), ["after"]);
     }
 
     #[test]
-    fn what_is_deferred_comes_in_order_after_the_outermost_call() {
+    fn deferred_lines_come_in_order_after_the_outermost_call() {
         use std::sync::{Arc, Mutex};
 
         use tracing::{Event, Metadata, Subscriber, field, span};
 
-        /// Keeps the messages, and whether a lock was free when they came.
+        /// Records the messages, and whether a lock was free when they arrived.
         struct Keeper {
             said: Arc<Mutex<Vec<(String, bool)>>>,
             lock: Arc<parking_lot::Mutex<()>>,

@@ -1,4 +1,4 @@
-//! The rows of logits that a batch gave.
+//! Rows of logits of the last batch.
 
 mod probability;
 mod processor;
@@ -15,51 +15,50 @@ use crate::error::{ErrorKind, Result};
 use crate::ffi::guard::guarded;
 use crate::token::Token;
 
-/// One row of logits: a float for each token of the vocabulary. A view into the context; the next batch needs the
-/// context back first.
+/// A row of logits: one float for each token of the vocabulary. It borrows from the context, so it must be dropped
+/// before the next batch is decoded.
 #[derive(Clone, Copy, Debug)]
 pub struct Logits<'c> {
     row: &'c [f32],
 }
 
 impl<'c> Logits<'c> {
-    /// A view of any row: of logits that were changed, for example.
+    /// Creates a view of any row, for example of modified logits.
     #[must_use]
     pub fn from_slice(row: &'c [f32]) -> Self {
         Self { row }
     }
 
-    /// The row, `n_vocab` floats.
+    /// Returns the row, `n_vocab` floats.
     #[must_use]
     pub fn as_slice(&self) -> &'c [f32] {
         self.row
     }
 
-    /// The logit of a token, `None` outside the vocabulary.
+    /// Returns the logit of a token, or `None` outside of the vocabulary.
     #[must_use]
     pub fn get(&self, token: Token) -> Option<f32> {
         usize::try_from(token.get()).ok().and_then(|index| self.row.get(index)).copied()
     }
 
-    /// The token with the largest logit; the first of them when several are equal. NaN is passed over.
+    /// Returns the token with the largest logit, the first one among equals. NaN is skipped.
     #[must_use]
     pub fn argmax(&self) -> Token {
-        let place = place_of(largest(self.row), self.row).unwrap_or(0);
-        Token::new(i32::try_from(place).unwrap_or(i32::MAX))
+        let index = index_of(largest(self.row), self.row).unwrap_or(0);
+        Token::new(i32::try_from(index).unwrap_or(i32::MAX))
     }
 }
 
-/// As many logits are looked at together: the compiler makes vector instructions of that, which it does not of a loop
-/// that stops.
+/// Number of logits that are compared at once: the compiler vectorises this, but not a loop that stops early.
 const LANES: usize = 16;
 
-/// Where a value is first.
+/// Returns the first index of a value.
 #[allow(clippy::float_cmp, reason = "the value is one of the row")]
-fn place_of(value: f32, row: &[f32]) -> Option<usize> {
+fn index_of(value: f32, row: &[f32]) -> Option<usize> {
     let (chunks, _) = row.as_chunks::<LANES>();
     let has_it = |chunk: &[f32; LANES]| chunk.iter().fold(false, |found, logit| found | (*logit == value));
     let before = chunks.iter().position(has_it).unwrap_or(chunks.len()) * LANES;
-    row[before..].iter().position(|logit| *logit == value).map(|place| before + place)
+    row[before..].iter().position(|logit| *logit == value).map(|index| before + index)
 }
 
 impl Deref for Logits<'_> {
@@ -71,16 +70,16 @@ impl Deref for Logits<'_> {
 }
 
 impl Context {
-    /// The logits of the token at `index` in the last batch, `n_vocab` floats. [`Batch::last_output`] can be given as
-    /// it is.
+    /// Returns the logits of the token at `index` in the last batch, `n_vocab` floats. [`Batch::last_output`] can be
+    /// passed as `index`.
     ///
-    /// Several rows can be looked at at once: llama.cpp reorders its rows at the first access after a batch, and
+    /// Several rows can be borrowed at once: llama.cpp reorders its rows at the first access after a batch, and
     /// never again.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoOutput`] when the token is not in the last batch or did not ask for results, and when its sequence
-    /// is [sampled](Context::set_sampler) on the device, [`ErrorKind::Poisoned`].
+    /// [`ErrorKind::NoOutput`] if the token is not in the last batch or has no output, or if its sequence is
+    /// [sampled](Context::set_sampler) on the device. [`ErrorKind::Poisoned`].
     ///
     /// Corresponds to `llama_get_logits_ith`.
     ///
@@ -93,11 +92,11 @@ impl Context {
         Ok(Logits { row: unsafe { core::slice::from_raw_parts(row, n_vocab) } })
     }
 
-    /// The start of a row of logits, `n_vocab` floats.
+    /// Returns the start of a row of logits, `n_vocab` floats.
     fn logits_row(&self, index: Option<usize>) -> Result<*mut f32> {
         let index = self.check_output(index, "logits")?;
         if self.sampled_seq(index).is_some() {
-            return Err(no_output(index, "logits", "they stay on the device, with a sampler: use sampled"));
+            return Err(no_output(index, "logits", "a sampler keeps them on the device: use `sampled`"));
         }
         if !self.computed().logits {
             return Err(no_output(index, "logits", "the last batch computed embeddings only"));
@@ -111,8 +110,8 @@ impl Context {
         Ok(row)
     }
 
-    /// The logits of all tokens of the last batch that have results, in the batch's order, each with its index in the
-    /// batch. Without those of sequences that are [sampled](Context::set_sampler) on the device.
+    /// Returns the logits of all tokens of the last batch that have an output, in the batch's order, each with its
+    /// index in the batch. Excludes sequences that are [sampled](Context::set_sampler) on the device.
     ///
     /// # Errors
     ///
@@ -127,13 +126,13 @@ impl Context {
         let raw = self.raw();
         // SAFETY: the context is valid; the function returns the start of its rows, which `read` has put in order.
         let rows = self.rows("logits", n_vocab, move || unsafe { guarded!(llama_get_logits(raw)) })?;
-        // What is sampled on the device is not copied from there.
+        // Logits that are sampled on the device are not copied from there.
         let is_here =
             |(index, _): &(usize, _)| i32::try_from(*index).is_ok_and(|it| self.sampled_seq(it).is_none());
         Ok(rows.filter(is_here).map(|(index, row)| (index, Logits { row })))
     }
 
-    /// Rows of `width` floats that C has one after the other for all tokens with results.
+    /// Returns C's consecutive rows of `width` floats for all tokens that have an output.
     pub(crate) fn rows(
         &self,
         what: &'static str,
@@ -181,11 +180,11 @@ impl Context {
         }
     }
 
-    /// Runs a call that reads results. The first one after a batch reorders the rows; no row can be borrowed then,
-    /// because the batch was computed with `&mut self`.
+    /// Runs a call that reads results. The first one after a batch reorders the rows; no row can be borrowed at that
+    /// time, because the batch was decoded with `&mut self`.
     pub(crate) fn read<R>(&self, read: impl FnOnce() -> Result<R>) -> Result<R> {
         let raw = self.raw();
-        // One row has no other to change places with.
+        // A single row needs no reordering.
         let reorder = !self.ordered().replace(true) && self.outputs().len() > 1;
         if reorder {
             // SAFETY: the context is valid. Orders all rows, logits and embeddings (llama-context.cpp,
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn largest_is_found_wherever_it_is() {
+    fn largest_is_found_at_any_index() {
         for length in [1, 2, 15, 16, 17, 31, 32, 33, 100] {
             let row = |at: usize| (0..length).map(|i| if i == at { 3.0 } else { -1.0 }).collect::<Vec<_>>();
             for at in 0..length {
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn first_of_equal_logits_is_taken_and_what_is_no_number_is_not() {
+    fn first_of_equal_logits_is_taken_and_nan_is_not() {
         let mut row = vec![f32::NAN; 40];
         assert_eq!(argmax(&row), 0);
         row[5] = f32::NEG_INFINITY;

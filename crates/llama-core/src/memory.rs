@@ -7,18 +7,19 @@ use crate::error::{ErrorKind, ParameterProblem, Result};
 use crate::ffi::guard::guarded;
 use crate::token::{Pos, SeqId};
 
-/// A view of a context's memory. Each function refuses with an error what the model's kind of memory cannot do.
+/// A view of a context's memory. Each function returns an error for operations that the model's kind of memory does
+/// not support.
 ///
-/// Ranges of positions are Rust ranges over [`Pos`] or plain numbers ([`PosRange`]): `..` is the whole sequence, `5..` and
+/// Ranges of positions are Rust ranges over [`Pos`] or `i32` ([`PosRange`]): `..` is the whole sequence, and `5..` and
 /// `Pos::new(5)..` are all positions from 5 on.
 ///
-/// Models without memory, such as BERT, answer every function with [`ErrorKind::Unsupported`].
+/// For models without memory, such as BERT, every function returns [`ErrorKind::Unsupported`].
 #[derive(Debug)]
 pub struct Memory<'c> {
     context: &'c mut Context,
 }
 
-/// A range of positions: a Rust range over [`Pos`] or over `i32`, or `..` for all.
+/// A range of positions: a Rust range over [`Pos`] or `i32`, or `..` for all positions.
 ///
 /// It is implemented for ranges only, so that functions of [`Memory`] can be given what
 /// [`seq_pos_max`](Memory::seq_pos_max) returns as well as a number.
@@ -78,7 +79,7 @@ impl PosRange for (Bound<Pos>, Bound<Pos>) {
     }
 }
 
-/// A checked range: C's two numbers, the end -1 for open.
+/// A checked range in C's form; an end of -1 means open.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Span {
     start: i32,
@@ -102,14 +103,14 @@ impl Span {
         let last = end.unwrap_or(i64::from(i32::MAX));
         let refuse = |reason| Err(ErrorKind::InvalidRange { start, end: last, reason }.into());
         if start < 0 || last < 0 {
-            return refuse("positions start at 0");
+            return refuse("it must start at position 0 or later");
         }
         if start > last {
-            return refuse("the start is after the end");
+            return refuse("the start must not be after the end");
         }
         match (i32::try_from(start), end.map(i32::try_from).transpose()) {
             (Ok(start), Ok(end)) => Ok(Self { start, end: end.unwrap_or(-1) }),
-            _ => refuse("positions end at 2147483647"),
+            _ => refuse("positions must be at most 2147483647"),
         }
     }
 
@@ -121,7 +122,7 @@ impl Span {
         self.start == 0 && self.end == -1
     }
 
-    /// What comes after it.
+    /// Returns the range after this one.
     fn rest(self) -> Self {
         Self { start: if self.end == -1 { i32::MAX } else { self.end }, end: -1 }
     }
@@ -136,8 +137,8 @@ impl<'c> Memory<'c> {
         Self { context }
     }
 
-    /// Forgets all sequences. With `data`, the buffers are cleared too, which takes longer and is only of use
-    /// against somebody who reads them. Corresponds to `llama_memory_clear`.
+    /// Removes all sequences. With `data`, the buffers are cleared too, which takes longer and only protects against
+    /// somebody who reads them. Corresponds to `llama_memory_clear`.
     ///
     /// # Errors
     ///
@@ -153,9 +154,9 @@ impl<'c> Memory<'c> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] when a recurrent or hybrid memory would have to forget a part of what it has
-    /// summed up, or the end of a sequence whose new end the sliding window has lost: remove the whole sequence
-    /// instead. [`ErrorKind::InvalidSeqId`], [`ErrorKind::InvalidRange`], [`ErrorKind::Poisoned`].
+    /// [`ErrorKind::Unsupported`] if a recurrent or hybrid memory would have to forget a part of its accumulated
+    /// state, or for the end of a sequence if the sliding window no longer has the new end: remove the whole
+    /// sequence instead. [`ErrorKind::InvalidSeqId`], [`ErrorKind::InvalidRange`], [`ErrorKind::Poisoned`].
     pub fn seq_rm(&mut self, seq_id: SeqId, range: impl PosRange) -> Result<()> {
         self.context.check_seq_id(seq_id)?;
         let span = Span::new(range)?;
@@ -171,26 +172,27 @@ impl<'c> Memory<'c> {
             return Ok(());
         }
         let reason =
-            "its memory sums up what it has read and cannot forget a part: remove the whole sequence with \
+            "its memory accumulates a state and cannot forget a part of it: remove the whole sequence with \
                       `..` and decode again"
                 .to_owned();
         Err(ErrorKind::Unsupported { operation: "removing a part of a sequence", reason }.into())
     }
 
-    /// Whether the range can be removed, as far as that is known here. A recurrent memory only refuses to forget its
-    /// end; asked to forget earlier positions it does nothing and reports success (llama-memory-recurrent.cpp,
-    /// seq_rm), and a hybrid one would forget them in one half only.
+    /// Returns whether the range can be removed, as far as this is known here. A recurrent memory only refuses to
+    /// forget its end; asked to forget earlier positions it does nothing and reports success
+    /// (llama-memory-recurrent.cpp, seq_rm), and a hybrid one would forget them in only one half.
     fn can_remove(&mut self, seq_id: SeqId, span: Span) -> Result<bool> {
-        if span.is_whole() || !self.is_summed_up() {
+        if span.is_whole() || !self.accumulates() {
             return Ok(true);
         }
         let last = self.seq_pos_max(seq_id)?.map_or(-1, Pos::get);
         Ok(span.start > last || span.contains(last))
     }
 
-    /// Refuses to leave a sequence with an end that the sliding window has lost: in the layers with a window it would
-    /// be shorter than in the others, or empty, and the next tokens would see nothing of it (llama-kv-cache.cpp,
-    /// `find_slot` uses the places of positions outside the window again). `span` is what is removed.
+    /// Refuses to leave a sequence with an end that the sliding window no longer has: in the layers with a window it
+    /// would be shorter than in the others, or empty, and the next tokens would see nothing of it
+    /// (llama-kv-cache.cpp, `find_slot` reuses the cells of positions outside the window). `span` is the removed
+    /// range.
     fn check_window(&mut self, seq_id: SeqId, span: Span, operation: &'static str) -> Result<()> {
         let width = i64::from(self.context.model().n_swa());
         if width == 0 || span.start == 0 {
@@ -204,28 +206,28 @@ impl<'c> Memory<'c> {
             return Ok(());
         }
         let reason = format!(
-            "its sliding window needs position {needed} to go on from there, and holds {first} to {last}: remove the \
-             whole sequence with `..` and decode again, or create the context with swa_full(true)"
+            "its sliding window needs position {needed} to continue there, but holds {first} to {last}: remove the whole \
+             sequence with `..` and decode again, or create the context with swa_full(true)"
         );
         Err(ErrorKind::Unsupported { operation, reason }.into())
     }
 
-    /// Whether the memory sums up what it has read, and so has no parts.
-    fn is_summed_up(&self) -> bool {
+    /// Returns whether the memory accumulates a state, which has no parts.
+    fn accumulates(&self) -> bool {
         let model = self.context.model();
         model.is_recurrent() || model.is_hybrid()
     }
 
-    /// Makes the positions of a range of one sequence part of another too, without computing or, with
-    /// [`kv_unified`](crate::ContextParams::kv_unified), copying anything. What the other had before stays in contexts
-    /// with `kv_unified`, and is gone in those without and where the model sums up what it has read. Corresponds to
-    /// `llama_memory_seq_cp`.
+    /// Makes the positions of a range of one sequence part of another one too, without computing or, with
+    /// [`kv_unified`](crate::ContextParams::kv_unified), copying anything. The earlier contents of the other
+    /// sequence are kept in contexts with `kv_unified`, and removed in those without and for models that accumulate
+    /// a state. Corresponds to `llama_memory_seq_cp`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Unsupported`] for a part of a sequence where only whole ones can be copied: for recurrent and
-    /// hybrid models, and in contexts without `kv_unified`; and for a beginning whose end the sliding window has lost.
-    /// [`ErrorKind::InvalidSeqId`], [`ErrorKind::InvalidRange`], [`ErrorKind::Poisoned`].
+    /// hybrid models, and in contexts without `kv_unified`; and for a prefix whose end the sliding window no longer
+    /// has. [`ErrorKind::InvalidSeqId`], [`ErrorKind::InvalidRange`], [`ErrorKind::Poisoned`].
     pub fn seq_cp(&mut self, from: SeqId, to: SeqId, range: impl PosRange) -> Result<()> {
         self.context.check_seq_id(from)?;
         self.context.check_seq_id(to)?;
@@ -237,8 +239,9 @@ impl<'c> Memory<'c> {
             self.check_partial_copy()?;
             self.check_window(from, span.rest(), "copying the beginning of a sequence")?;
         }
-        if self.is_summed_up() {
-            // The cache of a hybrid keeps what was there, and its state does not: they would end at different places.
+        if self.accumulates() {
+            // The cache of a hybrid model keeps its contents, but the state does not: they would end at different
+            // positions.
             self.seq_rm(to, ..)?;
         }
         let (from, to) = (from.get(), to.get());
@@ -252,12 +255,12 @@ impl<'c> Memory<'c> {
     }
 
     fn check_partial_copy(&self) -> Result<()> {
-        let reason = if self.is_summed_up() {
-            "its memory sums up what it has read and has no parts: copy the whole sequence with `..`"
+        let reason = if self.accumulates() {
+            "its memory accumulates a state and has no parts: copy the whole sequence with `..`"
         } else if self.context.is_unified() {
             return Ok(());
         } else {
-            "its sequences have buffers of their own: copy the whole sequence with `..`, or create the context with \
+            "its sequences have separate buffers: copy the whole sequence with `..`, or create the context with \
              kv_unified(true)"
         };
         let operation = "copying a part of a sequence";
@@ -274,8 +277,8 @@ impl<'c> Memory<'c> {
         let others = i32::try_from(self.context.n_seq_max()).unwrap_or(i32::MAX);
         let (keep, unified) = (seq_id.get(), self.context.is_unified());
         self.call(|memory| {
-            // SAFETY: the memory is valid and all ids are below n_seq_max. Where sequences have buffers of their
-            // own, C only looks at that of the kept one (llama-kv-cache.cpp, seq_keep).
+            // SAFETY: the memory is valid and all ids are below n_seq_max. If sequences have separate buffers, C
+            // only processes the buffer of the kept one (llama-kv-cache.cpp, seq_keep).
             unsafe {
                 guarded!(llama_memory_seq_keep(memory, keep))?;
                 for other in (0..others).filter(|other| !unified && *other != keep) {
@@ -291,8 +294,8 @@ impl<'c> Memory<'c> {
     /// # Errors
     ///
     /// [`ErrorKind::Unsupported`] where [`can_shift`](Memory::can_shift) is false, and for a part of a sequence in
-    /// recurrent and hybrid models; [`ErrorKind::InvalidPosition`] when a position would become negative or pass
-    /// 2147483646, in sliding-window and hybrid models also when the start of the range would;
+    /// recurrent and hybrid models; [`ErrorKind::InvalidPosition`] if a position would become negative or exceed
+    /// 2147483646, in sliding-window and hybrid models also if the start of the range would;
     /// [`ErrorKind::InvalidSeqId`], [`ErrorKind::InvalidRange`], [`ErrorKind::Poisoned`].
     pub fn seq_add(&mut self, seq_id: SeqId, range: impl PosRange, delta: i32) -> Result<()> {
         self.context.check_seq_id(seq_id)?;
@@ -316,29 +319,30 @@ impl<'c> Memory<'c> {
         let (Some(first), Some(last)) = (self.seq_pos_min(seq_id)?, self.seq_pos_max(seq_id)?) else {
             return Ok(());
         };
-        // A window may have lost the beginning that other layers still have, and a hybrid only tells where its state is.
+        // A window may have lost a prefix that other layers still have, and a hybrid memory only knows where its
+        // state is.
         let model = self.context.model();
         let is_beginning_known = model.n_swa() == 0 && !model.is_hybrid();
         let first = if is_beginning_known { first.get().max(span.start) } else { span.start };
         let last = if span.end == -1 { last.get() } else { last.get().min(span.end - 1) };
         for pos in [first, last] {
             if first <= last && span.contains(pos) && is_outside(pos.checked_add(delta)) {
-                let reason = format!("moved by {delta} it would leave 0..{}", i32::MAX);
+                let reason = format!("moved by {delta} it would be outside of 0..{}", i32::MAX);
                 return Err(ErrorKind::InvalidPosition { pos, seq_id: seq_id.get(), reason }.into());
             }
         }
         Ok(())
     }
 
-    /// Refuses a part of a sequence where the cache would move and the state beside it would not.
+    /// Refuses a part of a sequence if the cache would move but the state beside it would not.
     fn check_undivided(&mut self, seq_id: SeqId, span: Span, operation: &'static str) -> Result<()> {
-        if span.is_whole() || !self.is_summed_up() {
+        if span.is_whole() || !self.accumulates() {
             return Ok(());
         }
         match self.seq_pos_max(seq_id)? {
             Some(last) if span.start <= last.get() && !(span.start == 0 && span.contains(last.get())) => {
                 let reason =
-                    "its memory sums up what it has read and has no parts: take the whole sequence with `..`";
+                    "its memory accumulates a state and has no parts: use the whole sequence with `..`";
                 Err(ErrorKind::Unsupported { operation, reason: reason.to_owned() }.into())
             }
             _ => Ok(()),
@@ -349,7 +353,7 @@ impl<'c> Memory<'c> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidParameter`] for a divisor below 1, otherwise as [`seq_add`](Memory::seq_add).
+    /// [`ErrorKind::InvalidParameter`] for a divisor below 1, and the errors of [`seq_add`](Memory::seq_add).
     pub fn seq_div(&mut self, seq_id: SeqId, range: impl PosRange, divisor: i32) -> Result<()> {
         self.context.check_seq_id(seq_id)?;
         let span = Span::new(range)?;
@@ -370,15 +374,16 @@ impl<'c> Memory<'c> {
         Ok(())
     }
 
-    /// Keys are turned to their new positions when the next batch is decoded; a recurrent state has none.
+    /// Records moved positions. Keys are rotated to them when the next batch is decoded; a recurrent state has no
+    /// keys.
     fn note_move(&mut self) {
         if !self.context.model().is_recurrent() {
             self.context.books_mut().note_move();
         }
     }
 
-    /// The smallest position of a sequence that is in memory, `None` when there is none. Above 0 in sliding-window
-    /// and recurrent memories. Corresponds to `llama_memory_seq_pos_min`.
+    /// Returns the smallest position of a sequence that is in memory, or `None` if there is none. It is above 0 in
+    /// sliding-window and recurrent memories. Corresponds to `llama_memory_seq_pos_min`.
     ///
     /// # Errors
     ///
@@ -390,12 +395,12 @@ impl<'c> Memory<'c> {
         Ok((pos >= 0).then_some(Pos::new(pos)))
     }
 
-    /// The largest position of a sequence that is in memory, `None` when there is none; the next token's is one more.
-    /// Corresponds to `llama_memory_seq_pos_max`.
+    /// Returns the largest position of a sequence that is in memory, or `None` if there is none; the next token has
+    /// one more. Corresponds to `llama_memory_seq_pos_max`.
     ///
     /// # Errors
     ///
-    /// As [`seq_pos_min`](Memory::seq_pos_min).
+    /// The errors of [`seq_pos_min`](Memory::seq_pos_min).
     pub fn seq_pos_max(&mut self, seq_id: SeqId) -> Result<Option<Pos>> {
         self.context.check_seq_id(seq_id)?;
         // SAFETY: the memory is valid and the id is checked.
@@ -403,9 +408,9 @@ impl<'c> Memory<'c> {
         Ok((pos >= 0).then_some(Pos::new(pos)))
     }
 
-    /// Whether positions can be moved and divided: not in every kind of memory, not with keys of
-    /// [`CacheType::Bf16`](crate::CacheType::Bf16), and with quantised keys only where heads are as long as a multiple
-    /// of 64. Corresponds to `llama_memory_can_shift`.
+    /// Returns whether positions can be moved and divided. This is not possible in every kind of memory, not with
+    /// keys of [`CacheType::Bf16`](crate::CacheType::Bf16), and with quantised keys only if the length of heads is a
+    /// multiple of 64. Corresponds to `llama_memory_can_shift`.
     ///
     /// # Errors
     ///
@@ -421,15 +426,15 @@ impl<'c> Memory<'c> {
             return Ok(());
         }
         let reason = if self.context.rotates_keys() {
-            "positions are part of what its memory holds"
+            "positions are part of its memory's contents"
         } else {
-            "llama.cpp cannot turn its cached keys of this type: create the context with type_k(CacheType::F16)"
+            "llama.cpp cannot rotate cached keys of this type: create the context with type_k(CacheType::F16)"
         };
         let reason = reason.to_owned();
         Err(ErrorKind::Unsupported { operation, reason }.into())
     }
 
-    /// Whether there is a memory at all, for calls that have nothing to do.
+    /// Checks that there is a memory, for calls that have nothing to do.
     fn check(&mut self) -> Result<()> {
         self.call(|_| Ok(()))
     }
@@ -437,7 +442,7 @@ impl<'c> Memory<'c> {
     fn call<R>(&mut self, call: impl FnOnce(llama_sys::llama_memory_t) -> Result<R>) -> Result<R> {
         self.context.check_poison()?;
         if !self.context.has_memory() {
-            let reason = "it keeps nothing between batches".to_owned();
+            let reason = "it keeps no memory between batches".to_owned();
             return Err(ErrorKind::Unsupported { operation: "using the memory", reason }.into());
         }
         self.context.call(|raw| {
@@ -447,7 +452,7 @@ impl<'c> Memory<'c> {
     }
 }
 
-/// Whether a moved position is none. The one after it must be a number too: llama.cpp asks for the next one.
+/// Returns whether a moved position is invalid. The next position must be representable too: llama.cpp computes it.
 fn is_outside(moved: Option<i32>) -> bool {
     moved.is_none_or(|moved| !(0..i32::MAX).contains(&moved))
 }

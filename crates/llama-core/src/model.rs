@@ -53,50 +53,50 @@ use crate::ffi::string::{from_c, read_buffer};
 use crate::tokenize::TextFacts;
 use crate::vocab::Vocab;
 
-/// A loaded model. Cheap to clone: clones share the weights, which are freed with the last of them and of the
-/// contexts, samplers and adapters that use them.
+/// A loaded model. Cheap to clone: clones share the weights, which are freed together with the last clone and the
+/// last context, sampler or adapter that uses them.
 #[derive(Clone)]
 pub struct Model(Arc<Handle>);
 
-/// The owner of the C object. Corresponds to `llama_model_free`, when it is dropped.
+/// The owner of the C object. Dropping it corresponds to `llama_model_free`.
 struct Handle {
     raw: NonNull<llama_sys::llama_model>,
     source: Option<ModelSource>,
     params: ModelParams,
     n_ctx_train: u32,
-    /// The number of positions that the model has learned an embedding for.
+    /// The number of positions for which the model has learned an embedding.
     n_positions: Option<u32>,
-    /// What the files say of their tensors: some hundred bytes for each.
+    /// The tensors of the files: some hundred bytes for each.
     tensors: Box<[TensorInfo]>,
     origin: Origin,
     adapters: Adapters,
-    /// What tokenising a long text needs to know of the vocabulary.
+    /// Facts about the vocabulary that the tokenising of long texts needs.
     text_facts: TextFacts,
 }
 
-// SAFETY: a llama_model has no tie to the thread that loaded it: its destructor frees buffers and memory maps
+// SAFETY: a llama_model is not bound to the thread that loaded it: its destructor frees buffers and memory maps
 // (llama-model.cpp, llama-mmap.cpp), none of which use thread-local state.
 unsafe impl Send for Handle {}
-// SAFETY: nothing that threads share is written to once the model is loaded, with one exception. Contexts hold the model as
-// const (llama-context.h, `const llama_model & model`), and so do their graphs, the functions that read numbers and metadata,
-// tokenisation (llama-vocab.cpp, sessions of each call) and saving (llama-model-saver.h). Two functions take it as not const.
-// `llama_init_from_model` would write to `hparams.n_ctx_train` for a context with YaRN scaling of its own, which graphs read
-// without a lock (llama-graph.cpp, models/laguna.cpp); no context is created with parameters that make it do so
-// (context/scaling.rs). Loading and freeing adapters changes the set `loras`, which is the exception: it has a lock, under
-// which also those run that walk through it (model/adapters.rs).
+// SAFETY: with one exception, shared data is not written to once the model is loaded. Contexts hold the model as const
+// (llama-context.h, `const llama_model & model`), and so do their graphs, the functions that read numbers and metadata,
+// tokenisation (llama-vocab.cpp, sessions of each call) and saving (llama-model-saver.h). Two functions take it as non-const.
+// `llama_init_from_model` would write to `hparams.n_ctx_train` for a context with its own YaRN scaling, which graphs read
+// without a lock (llama-graph.cpp, models/laguna.cpp); no context is created with parameters that cause this
+// (context/scaling.rs). Loading and freeing adapters changes the set `loras`, which is the exception: a lock protects it, also
+// while other functions iterate over it (model/adapters.rs).
 unsafe impl Sync for Handle {}
 
 impl Drop for Handle {
     fn drop(&mut self) {
         let _freeing = exit::freeing();
-        // SAFETY: this is the last owner: contexts, samplers and adapters hold an `Arc` of their own.
+        // SAFETY: this is the last owner: contexts, samplers and adapters each hold an `Arc`.
         let result = unsafe { guarded!(llama_model_free(self.raw.as_ptr())) };
         freed(format_args!("the model {}", source_name(self.source.as_ref())), result);
     }
 }
 
 impl Model {
-    /// Takes ownership of a model that C has made. `tensors` are those of its files.
+    /// Takes ownership of a model that C has created. `tensors` are the tensors of its files.
     fn own(
         raw: NonNull<llama_sys::llama_model>,
         source: Option<ModelSource>,
@@ -106,7 +106,7 @@ impl Model {
     ) -> Self {
         let (params, n_positions) = (params.clone(), learned_positions(&origin));
         let adapters = Adapters::default();
-        // SAFETY: C has just made the model; the function reads a number.
+        // SAFETY: C has just created the model; the function reads a number.
         let n_ctx_train = count(unsafe { llama_sys::llama_model_n_ctx_train(raw.as_ptr()) });
         let text_facts = TextFacts::default();
         Self(Arc::new(Handle {
@@ -122,15 +122,15 @@ impl Model {
         }))
     }
 
-    /// The C object, for the calls of this crate.
+    /// Returns the C object, for the calls of this crate.
     pub(crate) fn raw(&self) -> *mut llama_sys::llama_model {
         self.0.raw.as_ptr()
     }
 
-    /// Returns the C object, for functions of `llama.h` that this crate does not offer. The pointer is valid as long as a
+    /// Returns the C object, for functions of `llama.h` that this crate does not wrap. The pointer is valid as long as a
     /// handle of the model lives.
     ///
-    /// Calling such a function is `unsafe`, and its caller sees to it that the model is not freed and not changed: other
+    /// Calling such a function is `unsafe`. The caller must ensure that the model is not freed and not changed: other
     /// threads read it at the same time, and adapters are loaded and freed under a lock of this crate
     /// ([`LoraAdapter`](crate::LoraAdapter)). A failed assertion inside the call ends the process.
     #[must_use]
@@ -138,31 +138,32 @@ impl Model {
         self.raw()
     }
 
-    /// The number of positions, for a model that looks them up in a table of learned embeddings as BERT and GPT-2 do.
+    /// Returns the number of positions, for a model with a table of learned position embeddings, such as BERT and
+    /// GPT-2.
     pub(crate) fn n_positions(&self) -> Option<u32> {
         self.0.n_positions
     }
 
-    /// What the model was made from.
+    /// Returns the facts about the model's files that are kept after loading.
     pub(crate) fn origin(&self) -> &Origin {
         &self.0.origin
     }
 
-    /// What was found out about the vocabulary for tokenising.
+    /// Returns the facts about the vocabulary for tokenising.
     pub(crate) fn text_facts(&self) -> &TextFacts {
         &self.0.text_facts
     }
 
-    /// Keeps adapters from being loaded and freed, for calls in which C walks through the model's adapters.
+    /// Prevents adapters from being loaded and freed during calls in which C iterates over the model's adapters.
     pub(crate) fn walk_adapters(&self) -> Walk<'_> {
         self.0.adapters.walk()
     }
 
-    /// Keeps C from walking through the model's adapters, for a call that adds one.
+    /// Prevents C from iterating over the model's adapters during a call that adds one.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InCallback`] where the thread would wait for itself.
+    /// [`ErrorKind::InCallback`] if the thread would wait for itself.
     pub(crate) fn change_adapters(&self) -> Result<Change<'_>> {
         self.0.adapters.change()
     }
@@ -171,32 +172,32 @@ impl Model {
     ///
     /// # Safety
     ///
-    /// It was loaded for this model, and nobody uses it any more.
+    /// The adapter was loaded for this model, and nothing uses it any more.
     pub(crate) unsafe fn free_adapter(&self, adapter: NonNull<llama_sys::llama_adapter_lora>) {
-        // SAFETY: by the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.0.adapters.free(adapter) }
     }
 
-    /// Where the model came from; `None` for a model [made in memory](Model::from_metadata).
+    /// Returns the source of the model, or `None` for a model [created in memory](Model::from_metadata).
     #[must_use]
     pub fn source(&self) -> Option<&ModelSource> {
         self.0.source.as_ref()
     }
 
-    /// The file that the model was loaded from, of several the first; `None` when it was loaded from an open file or made
-    /// in memory.
+    /// Returns the file from which the model was loaded, or the first of several files. `None` if the model was
+    /// loaded from an open file or created in memory.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         self.source()?.path()
     }
 
-    /// Whether the weights are loaded: without them there are no contexts.
+    /// Returns whether the weights are loaded. A model without weights cannot create contexts.
     #[must_use]
     pub fn has_weights(&self) -> bool {
         !self.0.params.is_vocab_only() && !self.0.params.is_no_alloc()
     }
 
-    /// Refuses what needs weights for a model without.
+    /// Refuses an operation that needs weights if the model has none.
     pub(crate) fn check_weights(&self, operation: &'static str) -> Result<()> {
         if self.has_weights() {
             return Ok(());
@@ -206,32 +207,33 @@ impl Model {
         Err(ErrorKind::Unsupported { operation, reason }.into())
     }
 
-    /// The tensors as the file or files have them, with their names, shapes and types: which part of the model is
-    /// quantised how. Empty for a model made in memory.
+    /// Returns the tensors of the file or files with their names, shapes and types, which show how each part is
+    /// quantised. Empty for a model created in memory.
     #[must_use]
     pub fn tensors(&self) -> &[TensorInfo] {
         &self.0.tensors
     }
 
-    /// The parameters that the model was loaded with.
+    /// Returns the parameters with which the model was loaded.
     #[must_use]
     pub fn params(&self) -> &ModelParams {
         &self.0.params
     }
 
-    /// The vocabulary. Corresponds to `llama_model_get_vocab`.
+    /// Returns the vocabulary. Corresponds to `llama_model_get_vocab`.
     #[must_use]
     pub fn vocab(&self) -> Vocab<'_> {
         Vocab::new(self)
     }
 
-    /// Whether two handles are of the same loaded model.
+    /// Returns whether two handles refer to the same loaded model.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The context size in tokens that the model was trained with, as its metadata say. Corresponds to `llama_model_n_ctx_train`.
+    /// Returns the context size in tokens of the training, from the metadata. Corresponds to
+    /// `llama_model_n_ctx_train`.
     #[must_use]
     pub fn n_ctx_train(&self) -> u32 {
         if let Some(stated) = self.stated() {
@@ -240,7 +242,7 @@ impl Model {
         self.0.n_ctx_train
     }
 
-    /// The width of the hidden state, in floats. Corresponds to `llama_model_n_embd`.
+    /// Returns the width of the hidden state, in floats. Corresponds to `llama_model_n_embd`.
     #[must_use]
     pub fn n_embd(&self) -> u32 {
         if let Some(stated) = self.stated() {
@@ -250,7 +252,7 @@ impl Model {
         count(unsafe { llama_sys::llama_model_n_embd(self.raw()) })
     }
 
-    /// The width of an input embedding, in floats. Corresponds to `llama_model_n_embd_inp`.
+    /// Returns the width of an input embedding, in floats. Corresponds to `llama_model_n_embd_inp`.
     #[must_use]
     pub fn n_embd_inp(&self) -> u32 {
         if let Some(stated) = self.stated() {
@@ -260,7 +262,7 @@ impl Model {
         count(unsafe { llama_sys::llama_model_n_embd_inp(self.raw()) })
     }
 
-    /// The width of an output embedding, in floats. Corresponds to `llama_model_n_embd_out`.
+    /// Returns the width of an output embedding, in floats. Corresponds to `llama_model_n_embd_out`.
     #[must_use]
     pub fn n_embd_out(&self) -> u32 {
         if let Some(stated) = self.stated() {
@@ -270,7 +272,7 @@ impl Model {
         count(unsafe { llama_sys::llama_model_n_embd_out(self.raw()) })
     }
 
-    /// The number of layers, without those of [`n_layer_nextn`](Model::n_layer_nextn). Corresponds to
+    /// Returns the number of layers, without those of [`n_layer_nextn`](Model::n_layer_nextn). Corresponds to
     /// `llama_model_n_layer`.
     #[must_use]
     pub fn n_layer(&self) -> u32 {
@@ -281,8 +283,8 @@ impl Model {
         count(unsafe { llama_sys::llama_model_n_layer(self.raw()) })
     }
 
-    /// The number of layers at the end that predict further tokens, 0 for most models; they are loaded with
-    /// [`ModelParams::load_mtp`]. Corresponds to `llama_model_n_layer_nextn`.
+    /// Returns the number of layers at the end that predict further tokens, which is 0 for most models. They are
+    /// loaded with [`ModelParams::load_mtp`]. Corresponds to `llama_model_n_layer_nextn`.
     #[must_use]
     pub fn n_layer_nextn(&self) -> u32 {
         if let Some(stated) = self.stated() {
@@ -292,12 +294,12 @@ impl Model {
         count(unsafe { llama_sys::llama_model_n_layer_nextn(self.raw()) })
     }
 
-    /// The number of attention heads of the first layer. Corresponds to `llama_model_n_head`.
+    /// Returns the number of attention heads of the first layer. Corresponds to `llama_model_n_head`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] for a model that was loaded with [`vocab_only`](ModelParams::vocab_only) and whose metadata
-    /// have another number for each layer, or none.
+    /// [`ErrorKind::Unsupported`] for a model that was loaded with [`vocab_only`](ModelParams::vocab_only) and whose
+    /// metadata have a separate number for each layer, or none.
     pub fn n_head(&self) -> Result<u32> {
         if let Some(stated) = self.stated() {
             return stated.n_head();
@@ -309,11 +311,11 @@ impl Model {
         unsafe { guarded!(llama_model_n_head(self.raw())) }.map(count)
     }
 
-    /// The number of key and value heads of the first layer. Corresponds to `llama_model_n_head_kv`.
+    /// Returns the number of key and value heads of the first layer. Corresponds to `llama_model_n_head_kv`.
     ///
     /// # Errors
     ///
-    /// As [`Model::n_head`].
+    /// The errors of [`Model::n_head`].
     pub fn n_head_kv(&self) -> Result<u32> {
         if let Some(stated) = self.stated() {
             return stated.n_head_kv();
@@ -325,7 +327,7 @@ impl Model {
         unsafe { guarded!(llama_model_n_head_kv(self.raw())) }.map(count)
     }
 
-    /// The size of the sliding window in tokens, 0 for none. Corresponds to `llama_model_n_swa`.
+    /// Returns the size of the sliding window in tokens, 0 for none. Corresponds to `llama_model_n_swa`.
     #[must_use]
     pub fn n_swa(&self) -> u32 {
         if let Some(stated) = self.stated() {
@@ -335,7 +337,7 @@ impl Model {
         count(unsafe { llama_sys::llama_model_n_swa(self.raw()) })
     }
 
-    /// The number of parameters. Corresponds to `llama_model_n_params`.
+    /// Returns the number of parameters. Corresponds to `llama_model_n_params`.
     #[must_use]
     pub fn n_params(&self) -> u64 {
         if let Some(stated) = self.stated() {
@@ -345,7 +347,7 @@ impl Model {
         unsafe { llama_sys::llama_model_n_params(self.raw()) }
     }
 
-    /// The size of all tensors, in bytes. Corresponds to `llama_model_size`.
+    /// Returns the size of all tensors, in bytes. Corresponds to `llama_model_size`.
     #[must_use]
     pub fn size(&self) -> u64 {
         if let Some(stated) = self.stated() {
@@ -355,20 +357,22 @@ impl Model {
         unsafe { llama_sys::llama_model_size(self.raw()) }
     }
 
-    /// One line of text: architecture, size and quantisation, or that it is a vocabulary only. Corresponds to `llama_model_desc`.
+    /// Returns one line of text: architecture, size and quantisation, or a note that only the vocabulary is loaded.
+    /// Corresponds to `llama_model_desc`.
     #[must_use]
     pub fn description(&self) -> String {
         if let Some(stated) = self.stated() {
             return stated.description();
         }
-        // SAFETY: the buffer has the length that is passed.
+        // SAFETY: the buffer has `size` bytes.
         let text =
             read_buffer(|buffer, size| unsafe { guarded!(llama_model_desc(self.raw(), buffer, size)) });
         or_logged(text, None).unwrap_or_default()
     }
 
-    /// The name of the file type, for example `Q4_1`; `None` for a vocabulary alone whose file does not say. Corresponds to
-    /// `llama_model_ftype` and `llama_ftype_name`.
+    /// Returns the name of the file type, for example `Q4_1`. `None` for a model loaded with
+    /// [`vocab_only`](ModelParams::vocab_only) whose file does not state it. Corresponds to `llama_model_ftype` and
+    /// `llama_ftype_name`.
     #[must_use]
     pub fn file_type(&self) -> Option<String> {
         let file_type = match self.stated() {
@@ -380,7 +384,7 @@ impl Model {
         unsafe { from_c(llama_sys::llama_ftype_name(file_type)) }
     }
 
-    /// The factor by which the model's `RoPE` frequencies were scaled in training. Corresponds to
+    /// Returns the factor by which the model's `RoPE` frequencies were scaled in training. Corresponds to
     /// `llama_model_rope_freq_scale_train`.
     #[must_use]
     pub fn rope_freq_scale_train(&self) -> f32 {
@@ -391,7 +395,7 @@ impl Model {
         unsafe { llama_sys::llama_model_rope_freq_scale_train(self.raw()) }
     }
 
-    /// Whether the model has an encoder, for [`Context::encode`](crate::Context::encode). Corresponds to
+    /// Returns whether the model has an encoder, for [`Context::encode`](crate::Context::encode). Corresponds to
     /// `llama_model_has_encoder`.
     #[must_use]
     pub fn has_encoder(&self) -> bool {
@@ -399,7 +403,7 @@ impl Model {
         unsafe { llama_sys::llama_model_has_encoder(self.raw()) }
     }
 
-    /// Whether the model has a decoder, for [`Context::decode`](crate::Context::decode). Corresponds to
+    /// Returns whether the model has a decoder, for [`Context::decode`](crate::Context::decode). Corresponds to
     /// `llama_model_has_decoder`.
     #[must_use]
     pub fn has_decoder(&self) -> bool {
@@ -407,7 +411,7 @@ impl Model {
         unsafe { llama_sys::llama_model_has_decoder(self.raw()) }
     }
 
-    /// The token that the decoder of an encoder-decoder model begins with. Corresponds to
+    /// Returns the token with which the decoder of an encoder-decoder model begins. Corresponds to
     /// `llama_model_decoder_start_token`.
     #[must_use]
     pub fn decoder_start_token(&self) -> Option<crate::Token> {
@@ -419,7 +423,7 @@ impl Model {
         (token != llama_sys::LLAMA_TOKEN_NULL).then_some(crate::Token::new(token))
     }
 
-    /// Whether the model keeps a state instead of a cache of keys and values, as Mamba and RWKV do.
+    /// Returns whether the model keeps a state instead of a cache of keys and values, like Mamba and RWKV.
     /// Corresponds to `llama_model_is_recurrent`.
     #[must_use]
     pub fn is_recurrent(&self) -> bool {
@@ -427,14 +431,15 @@ impl Model {
         unsafe { llama_sys::llama_model_is_recurrent(self.raw()) }
     }
 
-    /// Whether the model keeps both, as Jamba does. Corresponds to `llama_model_is_hybrid`.
+    /// Returns whether the model keeps a state and a cache of keys and values, like Jamba. Corresponds to
+    /// `llama_model_is_hybrid`.
     #[must_use]
     pub fn is_hybrid(&self) -> bool {
         // SAFETY: as in `n_embd`.
         unsafe { llama_sys::llama_model_is_hybrid(self.raw()) }
     }
 
-    /// Whether the model generates by diffusion. Corresponds to `llama_model_is_diffusion`.
+    /// Returns whether the model generates by diffusion. Corresponds to `llama_model_is_diffusion`.
     #[must_use]
     pub fn is_diffusion(&self) -> bool {
         // SAFETY: as in `n_embd`.
@@ -443,7 +448,7 @@ impl Model {
 }
 
 impl PartialEq for Model {
-    /// Whether the two are handles of one loaded model.
+    /// Returns whether both are handles of the same loaded model.
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -460,18 +465,18 @@ impl core::fmt::Debug for Model {
     }
 }
 
-/// What messages call a model that came from there.
+/// Returns the name of a model's source for messages.
 fn source_name(source: Option<&ModelSource>) -> String {
-    source.map_or_else(|| "made in memory".to_owned(), ToString::to_string)
+    source.map_or_else(|| "created in memory".to_owned(), ToString::to_string)
 }
 
-/// The rows of the table of learned position embeddings (llama-arch.cpp, `LLM_TENSOR_POS_EMBD`).
+/// Returns the rows of the table of learned position embeddings (llama-arch.cpp, `LLM_TENSOR_POS_EMBD`).
 fn learned_positions(origin: &Origin) -> Option<u32> {
     let [_, rows, ..] = origin.shape("position_embd.weight")?;
     Some(u32::try_from(rows).unwrap_or(u32::MAX))
 }
 
-/// A count that C holds in a signed integer.
+/// Converts a count that C holds in a signed integer.
 fn count(value: i32) -> u32 {
     u32::try_from(value).unwrap_or(0)
 }

@@ -1,31 +1,31 @@
-//! Machines whose memory belongs to groups of processors.
+//! Machines with non-uniform memory access.
 
 use crate::backend;
 use crate::error::{ErrorKind, Result};
 use crate::ffi::guard::guarded;
 
-/// How threads are spread over the nodes of a machine with non-uniform memory access. Corresponds to
+/// The distribution of threads over the nodes of a machine with non-uniform memory access. Corresponds to
 /// `ggml_numa_strategy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NumaStrategy {
-    /// Over all nodes.
+    /// Distributes threads over all nodes.
     Distribute,
-    /// On the node that the calling thread runs on.
+    /// Keeps threads on the node that the calling thread runs on.
     Isolate,
-    /// As the program was started with `numactl`.
+    /// Uses the configuration with which `numactl` started the program.
     Numactl,
 }
 
-/// Initialises the library as [`init`](crate::init) does, and lets ggml spread its CPU threads over NUMA nodes. Linux
-/// only; elsewhere, and on machines with one node, nothing changes.
+/// Initialises the library like [`init`](crate::init), and lets ggml distribute its CPU threads over NUMA nodes.
+/// Linux only; elsewhere, and on machines with one node, this changes nothing.
 ///
-/// To be called before everything else, since it changes what running computations read. On machines with several nodes,
-/// threads that decode may run on every processor afterwards, whatever they were bound to before.
+/// Call this before everything else, since it changes data that running computations read. On machines with several
+/// nodes, threads that decode may afterwards run on every processor, whatever they were bound to before.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::TooLate`] when the library is in use already, or NUMA is initialised.
+/// [`ErrorKind::TooLate`] if the library is already in use, or NUMA is initialised.
 ///
 /// Corresponds to `llama_numa_init`.
 pub fn init_numa(strategy: NumaStrategy) -> Result<()> {
@@ -35,16 +35,16 @@ pub fn init_numa(strategy: NumaStrategy) -> Result<()> {
         NumaStrategy::Isolate => Raw::GGML_NUMA_STRATEGY_ISOLATE,
         NumaStrategy::Numactl => Raw::GGML_NUMA_STRATEGY_NUMACTL,
     };
-    // SAFETY: takes a number. The library is initialised and nobody else has used it yet, so that nobody reads what
-    // the function writes.
+    // SAFETY: takes a number. The library is initialised and nobody else has used it yet, so nobody reads what the
+    // function writes.
     let initialised = backend::init_and(|| unsafe { guarded!(llama_numa_init(strategy)) });
     initialised.unwrap_or_else(|| {
-        let reason = "the library is in use: call init_numa before every other function, once";
+        let reason = "the library is in use: call init_numa once, before every other function";
         Err(ErrorKind::TooLate { operation: "initialising NUMA", reason }.into())
     })
 }
 
-/// Whether [`init_numa`] has found several nodes. Corresponds to `ggml_is_numa`.
+/// Returns whether [`init_numa`] has found several nodes. Corresponds to `ggml_is_numa`.
 #[must_use]
 pub fn is_numa() -> bool {
     backend::init();

@@ -1,4 +1,4 @@
-//! Looking at the tensors of a computation: the scheduler's evaluation callback.
+//! Observation of the tensors of a computation: the scheduler's evaluation callback.
 
 use core::ffi::{CStr, c_char, c_void};
 use core::ops::ControlFlow;
@@ -9,14 +9,14 @@ use llama_gguf::TensorType;
 use crate::error::{ErrorKind, Result};
 use crate::ffi::guard::guarded;
 
-/// Looks at the results of a model's operations while they are computed. Given to
+/// An observer of the results of a model's operations while they are computed. Passed to
 /// [`Context::with_observer`](crate::Context::with_observer).
 ///
-/// Operations are computed one by one as far as they are looked at, and their results are copied, which takes time: answer
-/// [`wants`](Observer::wants) with true for as few as possible. Of a closure, all are wanted.
+/// Observed operations are computed one by one, and their results are copied, which takes time: let
+/// [`wants`](Observer::wants) return true for as few as possible. A closure observes all of them.
 ///
-/// Called by the thread that decodes. After a panic the computation is given up as by [`ControlFlow::Break`], and the
-/// panic is resumed by [`decode`](crate::Context::decode).
+/// It is called by the thread that decodes. A panic ends the computation like [`ControlFlow::Break`], and is resumed
+/// by [`decode`](crate::Context::decode).
 ///
 /// ```
 /// use core::ops::ControlFlow;
@@ -51,14 +51,14 @@ use crate::ffi::guard::guarded;
 ///
 /// Corresponds to `ggml_backend_sched_eval_callback`.
 pub trait Observer: Send + 'static {
-    /// Whether to be shown what this operation gives. Asked before it is computed.
+    /// Returns whether to observe the result of this operation. Called before it is computed.
     fn wants(&mut self, tensor: &TensorInfo<'_>) -> bool {
         let _ = tensor;
         true
     }
 
-    /// Shows what the operation gave. With [`ControlFlow::Break`] the computation ends with
-    /// [`DecodeError::Cancelled`](crate::DecodeError::Cancelled); on GPUs it may be computed to its end before.
+    /// Observes the result of an operation. With [`ControlFlow::Break`] the computation ends with
+    /// [`DecodeError::Cancelled`](crate::DecodeError::Cancelled); on GPUs it may run to its end first.
     fn observe(&mut self, tensor: &TensorData<'_>) -> ControlFlow<()>;
 }
 
@@ -68,10 +68,10 @@ impl<F: FnMut(&TensorData<'_>) -> ControlFlow<()> + Send + 'static> Observer for
     }
 }
 
-/// What is known of a tensor before it is computed.
+/// The properties of a tensor before it is computed.
 #[derive(Clone, Copy)]
 pub struct TensorInfo<'t> {
-    /// Neither `Send` nor `Sync`: tensors are C's and stay with the thread that shows them.
+    /// The C tensor. It is neither `Send` nor `Sync`: tensors belong to C and stay on the observing thread.
     raw: &'t llama_sys::ggml_tensor,
 }
 
@@ -80,35 +80,35 @@ impl<'t> TensorInfo<'t> {
         Self { raw }
     }
 
-    /// The name, for example `l_out-1`: what llama.cpp calls the result, and the layer.
+    /// Returns the name, for example `l_out-1`: llama.cpp's name of the result, and the layer.
     #[must_use]
     pub fn name(&self) -> Cow<'t, str> {
         let name = &self.raw.name;
         let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-        // SAFETY: `c_char` has the size and every value of `u8`, and the part is of the array.
+        // SAFETY: `c_char` has the size and every value of `u8`, and the slice is a part of the array.
         String::from_utf8_lossy(unsafe { core::slice::from_raw_parts(name.as_ptr().cast::<u8>(), length) })
     }
 
-    /// The operation, for example `MUL_MAT` or `SILU`. Corresponds to `ggml_op_desc`.
+    /// Returns the operation, for example `MUL_MAT` or `SILU`. Corresponds to `ggml_op_desc`.
     #[must_use]
     pub fn op(&self) -> Cow<'static, str> {
-        // SAFETY: the tensor is valid, and its operation is one that ggml has a name for: it computes it.
+        // SAFETY: the tensor is valid, and ggml has a name for its operation, since it computes it.
         lossy(unsafe { llama_sys::ggml_op_desc(self.raw) })
     }
 
-    /// The number of elements in each of the four dimensions; the first is the one that lies together, a row.
+    /// Returns the number of elements in each of the four dimensions; the first is the length of a row.
     #[must_use]
     pub fn shape(&self) -> [usize; 4] {
         self.raw.ne.map(|n| usize::try_from(n).unwrap_or(0))
     }
 
-    /// The distance in bytes from one element to the next, in each of the four dimensions.
+    /// Returns the distance in bytes between adjacent elements, in each of the four dimensions.
     #[must_use]
     pub fn strides(&self) -> [usize; 4] {
         self.raw.nb
     }
 
-    /// The type of the elements, `None` for one that this version does not know.
+    /// Returns the type of the elements, or `None` if it is unknown to this version.
     #[must_use]
     #[allow(clippy::useless_conversion, reason = "the enum's integer is signed on some platforms")]
     pub fn tensor_type(&self) -> Option<TensorType> {
@@ -116,21 +116,23 @@ impl<'t> TensorInfo<'t> {
         TensorType::from_id(u32::try_from(self.raw.type_.0).ok()?)
     }
 
-    /// Whether it is a view of another tensor, so that its elements need not lie together.
+    /// Returns whether it is a view of another tensor, so that its elements need not be contiguous.
     #[must_use]
     pub fn is_view(&self) -> bool {
         !self.raw.view_src.is_null()
     }
 
-    /// A copy of the contents. `None` for weights in a layout of a device's own, and for tensors without memory.
+    /// Returns a copy of the contents, or `None` for weights in a device-specific layout and for tensors without
+    /// memory.
     ///
-    /// Also of what is in the CPU's memory: between the elements of a view, and in what an operation leaves out, there may be
-    /// bytes that nobody has written to since they were allocated. C may copy such bytes; a slice of them would not be sound.
+    /// Contents in the CPU's memory are copied too: between the elements of a view, and in elements that an
+    /// operation does not compute, there may be uninitialised bytes. C may copy such bytes; a slice of them would
+    /// not be sound.
     pub(crate) fn data<'d>(self, copy: &'d mut Vec<u64>) -> Result<Option<TensorData<'d>>>
     where
         't: 'd,
     {
-        // SAFETY: the tensor is valid, and so is what it is a view of.
+        // SAFETY: the tensor is valid, and so is the tensor that it is a view of.
         let buffer = unsafe { self.raw.view_src.as_ref().unwrap_or(self.raw).buffer };
         if buffer.is_null() || self.raw.data.is_null() {
             return Ok(None);
@@ -149,11 +151,11 @@ impl<'t> TensorInfo<'t> {
         }
         copy.resize(size.div_ceil(size_of::<u64>()), 0);
         let target = copy.as_mut_ptr().cast::<c_void>();
-        // SAFETY: the copy has room for the tensor's bytes, which the function reads from the buffer (ggml-backend.cpp,
-        // `ggml_backend_tensor_get`): in the CPU's memory from `data` on, of which the tensor has that many (ggml.c,
-        // `ggml_nbytes`). Nothing computes meanwhile: the scheduler has waited for the device.
+        // SAFETY: the copy has room for the tensor's bytes, which the function reads from the buffer
+        // (ggml-backend.cpp, `ggml_backend_tensor_get`): in the CPU's memory from `data` on, where the tensor has
+        // `size` bytes (ggml.c, `ggml_nbytes`). Nothing computes meanwhile: the scheduler has waited for the device.
         unsafe { guarded!(ggml_backend_tensor_get(self.raw, target, 0, size)) }?;
-        // SAFETY: that many bytes are in the vector. Zeros were written to all of them, and what C has written over them.
+        // SAFETY: the vector has at least `size` bytes. All of them were set to zero, and C has written over them.
         let bytes = unsafe { core::slice::from_raw_parts(copy.as_ptr().cast::<u8>(), size) };
         Ok(Some(TensorData { info: self, bytes }))
     }
@@ -170,7 +172,7 @@ impl core::fmt::Debug for TensorInfo<'_> {
     }
 }
 
-/// A computed tensor and its contents, for as long as the observer is called.
+/// A computed tensor and its contents, valid while the observer is called.
 #[derive(Clone, Copy, Debug)]
 pub struct TensorData<'t> {
     info: TensorInfo<'t>,
@@ -178,22 +180,22 @@ pub struct TensorData<'t> {
 }
 
 impl<'t> TensorData<'t> {
-    /// Name, operation, shape and type.
+    /// Returns name, operation, shape and type.
     #[must_use]
     pub fn info(&self) -> &TensorInfo<'t> {
         &self.info
     }
 
-    /// The bytes from the first element to the last, with what lies between them: see
-    /// [`strides`](TensorInfo::strides). A copy; what lies between the elements, and elements that the operation does not
-    /// compute, have any value.
+    /// Returns a copy of the bytes from the first element to the last, including gaps between them: see
+    /// [`strides`](TensorInfo::strides). Bytes in gaps, and elements that the operation does not compute, can have
+    /// any value.
     #[must_use]
     pub fn bytes(&self) -> &'t [u8] {
         self.bytes
     }
 
-    /// Writes all elements as floats into `values`, which is cleared before, row after row. Integers become the nearest
-    /// floats, quantised types what they stand for.
+    /// Writes all elements as floats into `values`, which is cleared first, row by row. Integers become the nearest
+    /// floats, and quantised types are dequantised.
     ///
     /// # Errors
     ///
@@ -214,11 +216,11 @@ impl<'t> TensorData<'t> {
         if values.len() == total {
             Ok(())
         } else {
-            Err(self.unsupported("its elements are not where its strides say"))
+            Err(self.unsupported("its elements are outside of its bytes"))
         }
     }
 
-    /// Adds a row, in blocks of the type; nothing where the bytes end.
+    /// Adds a row, in blocks of the type, up to the end of the bytes.
     fn push_row(&self, at: [usize; 3], n0: usize, convert: &Converter, values: &mut Vec<f32>) {
         let strides = self.info.strides();
         let start = at
@@ -244,7 +246,7 @@ impl<'t> TensorData<'t> {
             Type::GGML_TYPE_I8 => Some(Number::I8),
             _ => None,
         };
-        // SAFETY: the type is that of a tensor which ggml computes with, so that the table has it.
+        // SAFETY: ggml computes with the tensor, so its table has the type.
         let traits = unsafe { &*llama_sys::ggml_get_type_traits(self.info.raw.type_) };
         let block = usize::try_from(traits.blck_size).unwrap_or(0);
         let number = number.or_else(|| traits.to_float.map(Number::Ggml));
@@ -260,12 +262,12 @@ impl<'t> TensorData<'t> {
     }
 }
 
-/// How the elements of a type become floats.
+/// The conversion of a type's elements to floats.
 struct Converter {
     number: Number,
-    /// Elements in a block.
+    /// Number of elements in a block.
     block: usize,
-    /// Bytes in a block.
+    /// Number of bytes in a block.
     size: usize,
 }
 
@@ -307,6 +309,6 @@ fn lossy(text: *const c_char) -> Cow<'static, str> {
     if text.is_null() {
         return Cow::Borrowed("");
     }
-    // SAFETY: a name in one of ggml's tables, NUL-terminated and constant.
+    // SAFETY: a NUL-terminated constant name in one of ggml's tables.
     unsafe { CStr::from_ptr(text) }.to_string_lossy()
 }

@@ -1,4 +1,4 @@
-//! llama.cpp's own counters of time and tokens.
+//! llama.cpp's performance counters of a context.
 
 use core::time::Duration;
 
@@ -6,28 +6,28 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::ffi::guard::guarded;
 
-/// What a context has done, as llama.cpp counted it. Zero unless the context was made with
+/// llama.cpp's counters of a context. Zero unless the context was created with
 /// [`perf(true)`](crate::ContextParams::perf). Corresponds to `llama_perf_context_data`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Perf {
-    /// Time to load the model.
+    /// Time spent loading the model.
     pub load: Duration,
-    /// Time for batches of several tokens.
+    /// Time spent in batches of several tokens.
     pub prompt: Duration,
-    /// Tokens of batches of several.
+    /// Number of tokens in batches of several tokens.
     pub n_prompt: u32,
-    /// Time for single tokens.
+    /// Time spent in batches of one token.
     pub generation: Duration,
-    /// Single tokens.
+    /// Number of batches of one token.
     pub n_generation: u32,
-    /// How often a computation graph could be used again.
+    /// Number of times that a computation graph was reused.
     pub n_reused: u32,
 }
 
 impl Context {
-    /// The counters since the context was made or they were reset. Corresponds to `llama_perf_context`.
+    /// Returns the counters since the context was created or they were reset. Corresponds to `llama_perf_context`.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ impl Context {
     }
 }
 
-/// A time of C's; counters that run backwards are zero.
+/// Converts C's milliseconds to a duration; negative times become zero.
 pub(crate) fn milliseconds(value: f64) -> Duration {
     Duration::try_from_secs_f64(value / 1000.0).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! How much memory a model and a context take, before they take it.
+//! The memory that a model and a context need, computed before it is allocated.
 
 mod guess;
 mod limits;
@@ -16,8 +16,8 @@ use crate::ffi::exit;
 use crate::host_memory::HostMemory;
 use crate::model::{Model, ModelParams, ModelSource, load_without_weights};
 
-/// What a model and a context take of every device's memory, and what there is. Computed by llama.cpp itself, which
-/// lays everything out and allocates nothing.
+/// The memory that a model and a context take on every device, and the memory that each device has. llama.cpp
+/// computes the sizes by laying everything out without allocating.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct LoadPlan {
@@ -25,31 +25,31 @@ pub struct LoadPlan {
     estimated: bool,
 }
 
-/// The part of a [`LoadPlan`] that is about one device. All numbers are bytes.
+/// The part of a [`LoadPlan`] for one device. All numbers are bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct DevicePlan {
-    /// The device. The CPU's memory is the system's, with what is pinned there for other devices.
+    /// The device. The CPU's memory is the system's memory, including memory that is pinned for other devices.
     pub device: Device,
     /// The weights.
     pub weights: u64,
-    /// The part of the weights that stays in the mapped file, from where the system can read it again.
+    /// The part of the weights that stays in the mapped file, from which the system can read it again.
     pub mapped: u64,
     /// The memory of the sequences: the cache of keys and values, or the recurrent state.
     pub memory: u64,
     /// The intermediate results of one micro-batch.
     pub compute: u64,
-    /// What llama.cpp allocates beside its buffers, estimated: the bookkeeping of the cache, the first rows of results.
-    /// Larger batches of results take more.
+    /// An estimate of what llama.cpp allocates beside its buffers: the bookkeeping of the cache and the first rows
+    /// of results. Larger batches of results take more.
     pub overhead: u64,
-    /// What nobody uses now.
+    /// The memory that is free now.
     pub free: u64,
-    /// All that the device has.
+    /// The device's total memory.
     pub total: u64,
 }
 
-/// What a context and its model take of one device's memory, in bytes.
+/// The memory that a context and its model take on one device, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -65,8 +65,8 @@ pub struct MemoryUse {
 }
 
 impl Model {
-    /// How much memory a model and a context of these parameters would take, and whether that fits. Reads the metadata
-    /// and allocates no weights and no cache; takes as long as loading the vocabulary.
+    /// Computes how much memory a model and a context with these parameters would take, and whether it fits. Reads
+    /// the metadata and allocates no weights and no cache. Takes as long as loading the vocabulary.
     ///
     /// ```
     /// use llama_core::{ContextParams, Model, ModelParams};
@@ -82,8 +82,9 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// As [`Model::load`] and [`Context::new`](crate::Context::new), but not for lack of memory. [`ErrorKind::Unsupported`] for parameters
-    /// that load no weights, and when a prebuilt library was linked without llama.cpp's own headers.
+    /// The errors of [`Model::load`] and [`Context::new`](crate::Context::new), except for lack of memory.
+    /// [`ErrorKind::Unsupported`] for parameters that load no weights, and if a prebuilt library was linked without
+    /// llama.cpp's own headers.
     pub fn plan(
         source: impl Into<ModelSource>,
         model: &ModelParams,
@@ -98,15 +99,16 @@ impl Model {
         Ok(LoadPlan::new(measured, maps, estimated))
     }
 
-    /// How much memory another context would take of what is free now. The weights are loaded already and count as 0.
+    /// Computes how much of the free memory another context would take. The weights are already loaded and count as
+    /// 0.
     ///
     /// # Errors
     ///
-    /// As [`Model::plan`]; the file that the model came from has to be there still. [`ErrorKind::Unsupported`] for a model
-    /// made in memory.
+    /// The errors of [`Model::plan`]. The file of the model must still exist. [`ErrorKind::Unsupported`] for a model
+    /// created in memory.
     pub fn plan_context(&self, context: &ContextParams) -> Result<LoadPlan> {
         let Some(source) = self.source() else {
-            let reason = "it was made in memory, and there is no file to lay it out from".to_owned();
+            let reason = "it was created in memory, and has no file from which to plan".to_owned();
             return Err(ErrorKind::Unsupported { operation: "planning memory", reason }.into());
         };
         let mut plan = Self::plan(source.clone(), self.params(), context)?;
@@ -115,13 +117,13 @@ impl Model {
     }
 }
 
-/// Returns what a context and its model take of every device's memory.
+/// Returns the memory that a context and its model take on every device.
 pub(crate) fn memory_use(context: &RawContext) -> Result<Vec<MemoryUse>> {
     let buffers = measure::buffers(context)?;
     Ok(buffers.into_iter().map(Measured::into_use).collect())
 }
 
-/// The plan of a model's weights alone.
+/// Returns the plan of a model's weights alone.
 fn weights(source: &ModelSource, params: &ModelParams) -> Result<LoadPlan> {
     check_possible(params)?;
     let (planned, maps) = load_without_weights(source, params)?;
@@ -146,51 +148,52 @@ impl LoadPlan {
         Self { devices, estimated }
     }
 
-    /// Every device that anything is put on; the CPU is last.
+    /// Returns all devices that hold a part. The CPU is last.
     #[must_use]
     pub fn devices(&self) -> &[DevicePlan] {
         &self.devices
     }
 
-    /// Bytes of weights on all devices.
+    /// Returns the bytes of weights on all devices.
     #[must_use]
     pub fn weights(&self) -> u64 {
         self.sum(|device| device.weights)
     }
 
-    /// Bytes of the sequences' memory on all devices.
+    /// Returns the bytes of the sequences' memory on all devices.
     #[must_use]
     pub fn memory(&self) -> u64 {
         self.sum(|device| device.memory)
     }
 
-    /// Bytes of intermediate results on all devices.
+    /// Returns the bytes of intermediate results on all devices.
     #[must_use]
     pub fn compute(&self) -> u64 {
         self.sum(|device| device.compute)
     }
 
-    /// Bytes of everything on all devices.
+    /// Returns the sum of all bytes on all devices.
     #[must_use]
     pub fn required(&self) -> u64 {
         self.sum(DevicePlan::required)
     }
 
-    /// Whether every device has room for its part.
+    /// Returns whether every device has room for its part.
     #[must_use]
     pub fn fits(&self) -> bool {
         self.devices.iter().all(DevicePlan::fits)
     }
 
-    /// Whether every device has room for what cannot be read again from the model's file. A model of which this is
-    /// true and [`fits`](LoadPlan::fits) is not runs slowly: the system reads parts of it over and over.
+    /// Returns whether every device has room for the part that cannot be read again from the model's file. If this
+    /// is true and [`fits`](LoadPlan::fits) is false, the model runs slowly, because the system reads parts of the
+    /// file again and again.
     #[must_use]
     pub fn runs(&self) -> bool {
         self.devices.iter().all(|device| device.required() - device.mapped <= device.free)
     }
 
-    /// Whether the numbers were computed from those of a smaller context, because llama.cpp needs too much memory to lay
-    /// out so large a one: over a million tokens, or over 4096 at a time. They are a lower bound then.
+    /// Returns whether the numbers were extrapolated from smaller contexts. llama.cpp needs too much memory to lay
+    /// out more than a million tokens, or more than 4096 at a time. The numbers are then a lower bound.
     #[must_use]
     pub fn is_estimated(&self) -> bool {
         self.estimated
@@ -217,13 +220,13 @@ impl LoadPlan {
 }
 
 impl DevicePlan {
-    /// Bytes of everything on this device.
+    /// Returns the sum of all bytes on this device.
     #[must_use]
     pub fn required(&self) -> u64 {
         [self.weights, self.memory, self.compute, self.overhead].into_iter().fold(0, u64::saturating_add)
     }
 
-    /// Whether the device has room for it.
+    /// Returns whether the device has room for its part.
     #[must_use]
     pub fn fits(&self) -> bool {
         self.required() <= self.free
@@ -262,7 +265,7 @@ impl fmt::Display for DevicePlan {
     }
 }
 
-/// A number of bytes for people.
+/// A number of bytes, displayed with a unit.
 pub(crate) struct Bytes(pub(crate) u64);
 
 impl fmt::Display for Bytes {
@@ -288,7 +291,7 @@ mod tests {
     use super::Bytes;
 
     #[test]
-    fn bytes_are_written_for_people() {
+    fn bytes_are_displayed_with_a_unit() {
         let text = |bytes| Bytes(bytes).to_string();
         assert_eq!(text(0), "0 B");
         assert_eq!(text(1023), "1023 B");

@@ -1,4 +1,4 @@
-//! What the samplers of a batch's sequences have left on the device.
+//! Results of the samplers that run on the device.
 
 use crate::context::Context;
 use crate::error::Result;
@@ -7,8 +7,8 @@ use crate::logits::no_output;
 use crate::sampler::Candidate;
 use crate::token::Token;
 
-/// What the samplers on the device have made of the logits of one token of the last batch. A view into the context; the
-/// next batch needs the context back first.
+/// The device samplers' result for one token of the last batch. It borrows from the context, so it must be dropped
+/// before the next batch is decoded.
 #[derive(Clone, Copy, Debug)]
 pub struct Sampled<'c> {
     token: Option<Token>,
@@ -18,10 +18,10 @@ pub struct Sampled<'c> {
 }
 
 impl<'c> Sampled<'c> {
-    /// The token that was selected; `None` when the sampler that selects is one of those that run on the CPU.
+    /// Returns the selected token, or `None` if the selecting sampler runs on the CPU.
     ///
-    /// As it came from the device: when all candidates were masked or logits were not numbers it has no meaning, which
-    /// [`Context::sample`] looks at.
+    /// This is the device's unchecked result: it is meaningless if all candidates were masked or logits were NaN,
+    /// which [`Context::sample`] checks.
     ///
     /// Corresponds to `llama_get_sampled_token_ith`.
     #[must_use]
@@ -29,7 +29,7 @@ impl<'c> Sampled<'c> {
         self.token
     }
 
-    /// The candidates that were left, in no special order: the whole vocabulary when none was removed.
+    /// Returns the remaining candidates, in no particular order: the whole vocabulary if none was removed.
     ///
     /// Corresponds to `llama_get_sampled_candidates_ith` and `llama_get_sampled_candidates_count_ith`.
     #[must_use]
@@ -37,7 +37,7 @@ impl<'c> Sampled<'c> {
         self.tokens
     }
 
-    /// Their logits, in the same order; negative infinity for those that were masked.
+    /// Returns the candidates' logits, in the order of [`tokens`](Self::tokens); negative infinity for masked ones.
     ///
     /// Corresponds to `llama_get_sampled_logits_ith` and `llama_get_sampled_logits_count_ith`.
     #[must_use]
@@ -45,7 +45,8 @@ impl<'c> Sampled<'c> {
         self.logits
     }
 
-    /// Their probabilities, in the same order, when the token was selected by chance.
+    /// Returns the candidates' probabilities, in the order of [`tokens`](Self::tokens), if the token was selected at
+    /// random.
     ///
     /// Corresponds to `llama_get_sampled_probs_ith` and `llama_get_sampled_probs_count_ith`.
     #[must_use]
@@ -53,7 +54,7 @@ impl<'c> Sampled<'c> {
         self.probabilities
     }
 
-    /// The candidates with their logits, and their probabilities or 0.
+    /// Returns the candidates with their logits, and their probabilities or 0.
     pub fn iter(&self) -> impl Iterator<Item = Candidate> + use<'c> {
         let probabilities = self.probabilities;
         self.tokens.iter().zip(self.logits).enumerate().map(move |(index, (token, logit))| Candidate {
@@ -65,13 +66,13 @@ impl<'c> Sampled<'c> {
 }
 
 impl Context {
-    /// What the sampler of its sequence has made of the logits of the token at `index` in the last batch, on the device:
-    /// see [`set_sampler`](Context::set_sampler). [`Batch::last_output`] can be given as it is.
+    /// Returns the result of the device samplers for the token at `index` in the last batch: see
+    /// [`set_sampler`](Context::set_sampler). [`Batch::last_output`] can be passed as `index`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoOutput`] when the token is not in the last batch or did not ask for results, when its sequence had
-    /// no sampler then, and in a context that pools embeddings. [`ErrorKind::Poisoned`].
+    /// [`ErrorKind::NoOutput`] if the token is not in the last batch or has no output, if its sequence had no
+    /// sampler, and in a context that pools embeddings. [`ErrorKind::Poisoned`].
     ///
     /// Corresponds to `llama_get_sampled_token_ith`.
     ///
@@ -92,9 +93,9 @@ impl Context {
             let reason = "the context computes no logits: it pools embeddings";
             return Err(no_output(index, "sampled token", reason));
         }
-        // SAFETY: C has as many elements at each pointer as it says, in the context's output buffer, or at the tokens' a
-        // list of the whole vocabulary when it says 0 (llama-context.cpp, get_sampled_*); they move or change only in
-        // functions that take `&mut self`. `Token` is a transparent `i32`.
+        // SAFETY: C has as many elements at each pointer as it says, in the context's output buffer; if it says 0
+        // tokens, the pointer is to a list of the whole vocabulary (llama-context.cpp, get_sampled_*). They move or
+        // change only in functions that take `&mut self`. `Token` is a transparent `i32`.
         unsafe {
             let tokens = core::slice::from_raw_parts(read.tokens.cast::<Token>(), n);
             let logits = core::slice::from_raw_parts(read.logits, n);

@@ -1,7 +1,7 @@
-//! Samplers: what turns a row of logits into a token.
+//! Samplers, which choose a token from a row of logits.
 //!
-//! [`SamplerChain`] is llama.cpp's chain, with its samplers as typed values ([`Sampler`]) and a builder that
-//! checks them all before anything runs.
+//! [`SamplerChain`] wraps llama.cpp's chain. Its samplers are typed values ([`Sampler`]), and its builder checks all
+//! of them before anything runs.
 
 mod any;
 #[cfg(feature = "serde")]

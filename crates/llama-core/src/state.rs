@@ -1,4 +1,4 @@
-//! Saving and restoring what a context remembers: to memory, to files, and on the device.
+//! Saving and restoring the memory of a context: in memory, in files, and on the device.
 //!
 //! | | all sequences | one sequence |
 //! |---|---|---|
@@ -32,52 +32,52 @@ use device::Kept;
 use layout::Layout;
 use payload::Frame;
 
-/// What a context knows of its own states.
+/// A context's knowledge about its states.
 #[derive(Debug, Default)]
 pub(crate) struct Bookkeeping {
     layout: Layout,
     kept: Kept,
-    /// Whether sequences were copied from buffer to buffer since the last batch: llama.cpp notes it, and copies when
-    /// the next batch is decoded (llama-kv-cache.cpp, `seq_cp` and `update`).
+    /// Whether sequences were copied between buffers since the last batch: llama.cpp records such copies, and makes
+    /// them when the next batch is decoded (llama-kv-cache.cpp, `seq_cp` and `update`).
     copies: bool,
-    /// The same for positions that were moved (`seq_add`, `seq_div`).
+    /// Whether positions were moved since the last batch (`seq_add`, `seq_div`).
     moves: bool,
 }
 
 impl Bookkeeping {
-    /// What is to be known of a context without anything in its memory.
+    /// Creates the bookkeeping of a context whose memory is empty.
     pub(crate) fn of_empty(context: &mut Context) -> Result<Self> {
         Ok(Self { layout: Layout::read(context)?, kept: Kept::new(), ..Self::default() })
     }
 
-    /// A batch was decoded: all that was noted is done.
+    /// Records that a batch was decoded, which completes all recorded copies and moves.
     pub(crate) fn settle(&mut self) {
         (self.copies, self.moves) = (false, false);
     }
 
-    /// A sequence was copied to another's buffer.
+    /// Records that a sequence was copied to another one's buffer.
     pub(crate) fn note_copy(&mut self) {
         self.copies = true;
     }
 
-    /// The memory was cleared. Copies that were noted are made all the same.
+    /// Records that the memory was cleared. Recorded copies are made nevertheless.
     pub(crate) fn note_clear(&mut self) {
         self.moves = false;
     }
 
-    /// Positions were moved.
+    /// Records that positions were moved.
     pub(crate) fn note_move(&mut self) {
         self.moves = true;
     }
 
-    /// Whether keys have to be moved to new positions before the next batch is computed.
+    /// Returns whether keys have to be moved to new positions before the next batch is computed.
     pub(crate) fn has_moves(&self) -> bool {
         self.moves
     }
 }
 
 impl Context {
-    /// The size in bytes of the state of all sequences.
+    /// Returns the size in bytes of the state of all sequences.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl Context {
         self.size_of_state(|raw| unsafe { guarded!(llama_state_get_size(raw)) })
     }
 
-    /// A size that C gives. There is no state of no bytes: C says 0 after an exception, which it has logged.
+    /// Returns a size computed by C. No state is empty: C returns 0 after an exception, which it has logged.
     fn size_of_state(
         &mut self,
         size: impl FnOnce(*mut llama_sys::llama_context) -> Result<usize>,
@@ -100,21 +100,21 @@ impl Context {
         })
     }
 
-    /// Writes the state of all sequences into a vector, in place of what is there; the vector's memory is used again.
+    /// Writes the state of all sequences into a vector, replacing its contents and reusing its memory.
     ///
     /// The bytes have no header: they are for contexts of the same model, parameters and version of llama.cpp. Use
-    /// [`save_state`](Context::save_state) for what is to be kept. A copy of the used part of the memory is made, from
-    /// the device if it is there.
+    /// [`save_state`](Context::save_state) for states that are to be kept. The used part of the memory is copied,
+    /// from the device if it is there.
     ///
-    /// A state is the memory of the sequences: keys and values, recurrent states, positions. It has no results of
-    /// batches, no output of an encoder, no adapters and no settings. A context of an encoder-decoder model has to
-    /// encode its text before it takes a state: llama.cpp does not encode positions that are in memory.
+    /// A state is the memory of the sequences: keys and values, recurrent states, positions. It contains no results
+    /// of batches, no output of an encoder, no adapters and no settings. A context of an encoder-decoder model must
+    /// encode its text before it restores a state, since llama.cpp does not encode positions that are in memory.
     ///
-    /// A context that takes it goes on as this one would have. Logits are the same to the last bit as long as the
-    /// tokens come to lie in memory as they did here. They may differ in the last bits, because sums are made in
-    /// another order, when there were gaps between the tokens, when a sequence comes to lie beside others, and with
-    /// sliding windows, once the first tokens have left the window: llama.cpp goes on at the first free place, which
-    /// is theirs.
+    /// A context that restores the state continues as this one would have. Logits are equal to the last bit as long
+    /// as the tokens are stored in the same cells as here. They may differ in the last bits, because sums are
+    /// computed in another order, in these cases: if there were gaps between the tokens, if a sequence is stored
+    /// beside others, and with sliding windows, once the first tokens have left the window: llama.cpp continues at
+    /// the first free cell, which is theirs.
     ///
     /// ```
     /// use llama_core::{Batch, Context, ContextParams, Model, ModelParams, Pos, SeqId, TokenizeOptions};
@@ -142,8 +142,8 @@ impl Context {
     /// # Errors
     ///
     /// [`StateError::Unsettled`] after [`Memory::seq_cp`](crate::Memory::seq_cp) between buffers,
-    /// [`seq_add`](crate::Memory::seq_add) or [`seq_div`](crate::Memory::seq_div) until a batch is decoded, since what
-    /// they promise is not in memory yet. [`ErrorKind::OutOfMemory`], [`ErrorKind::Poisoned`].
+    /// [`seq_add`](crate::Memory::seq_add) or [`seq_div`](crate::Memory::seq_div) until a batch is decoded, since
+    /// their effects are not in memory yet. [`ErrorKind::OutOfMemory`], [`ErrorKind::Poisoned`].
     ///
     /// Corresponds to `llama_state_get_data`.
     pub fn state_data(&mut self, data: &mut Vec<u8>) -> Result<()> {
@@ -154,12 +154,12 @@ impl Context {
     pub(crate) fn write_state(&mut self, data: &mut Vec<u8>) -> Result<()> {
         let size = self.state_size()?;
         self.fill(data, size, |raw, to, size| {
-            // SAFETY: the context is valid and there is room for that many bytes (`fill`).
+            // SAFETY: the context is valid and there is room for `size` bytes (`fill`).
             unsafe { guarded!(llama_state_get_data(raw, to, size)) }
         })
     }
 
-    /// Fills a vector with what a C function writes of a state.
+    /// Fills a vector with the bytes of a state that a C function writes.
     fn fill(
         &mut self,
         data: &mut Vec<u8>,
@@ -175,24 +175,24 @@ impl Context {
                 let message = format!("{written} of {size} bytes of the state were written");
                 return Err(ErrorKind::Exception { message }.into());
             }
-            // SAFETY: C says that it has written that many bytes from the start on, all of them (llama-context.cpp,
+            // SAFETY: C reports that it has written `written` bytes from the start on (llama-context.cpp,
             // llama_io_write_host), and there is room for them.
             unsafe { data.set_len(written) };
             Ok(())
         })
     }
 
-    /// Replaces all sequences in memory by those of a state that [`state_data`](Context::state_data) gave. The
-    /// results of the last batch are gone then.
+    /// Replaces all sequences in memory by those of a state from [`state_data`](Context::state_data). The results of
+    /// the last batch are discarded.
     ///
-    /// The bytes are checked before llama.cpp sees them, so that any may be given: lengths, positions, sequences.
-    /// What cannot be checked is that they are of the same model; the sizes of another are noticed.
+    /// Lengths, positions and sequences are checked before llama.cpp sees them, so that any bytes may be passed. It
+    /// cannot be checked that the state is of the same model, but different sizes are detected.
     ///
     /// # Errors
     ///
-    /// [`StateError::Corrupt`] and [`StateError::Unsettled`] leave the context as it was.
-    /// [`StateError::Refused`] when llama.cpp finds that something does not fit, such as the type of cached keys: the
-    /// memory is empty then. [`ErrorKind::Poisoned`].
+    /// [`StateError::Corrupt`] and [`StateError::Unsettled`] leave the context unchanged. [`StateError::Refused`] if
+    /// llama.cpp finds that something does not fit, such as the type of cached keys; the memory is empty then.
+    /// [`ErrorKind::Poisoned`].
     ///
     /// Corresponds to `llama_state_set_data`.
     pub fn set_state_data(&mut self, data: &[u8]) -> Result<()> {
@@ -201,7 +201,7 @@ impl Context {
         self.discard_outputs()?;
         log::explain(|| {
             let read = self.call(|raw| {
-                // SAFETY: the context is valid and C reads no more than that many bytes (llama-context.cpp,
+                // SAFETY: the context is valid and C reads at most `data.len()` bytes (llama-context.cpp,
                 // llama_io_read_host).
                 unsafe { guarded!(llama_state_set_data(raw, data.as_ptr(), data.len())) }
             })?;
@@ -216,13 +216,13 @@ impl Context {
         })
     }
 
-    /// Refuses bytes that are no state of all sequences of this context.
+    /// Refuses bytes that are not a state of all sequences of this context.
     fn check_whole(&mut self, data: &[u8]) -> Result<()> {
         let layout = &self.books().layout;
         // C reads a length and allocates as much, up to 4 GiB, before it compares (llama-io.cpp, read_string).
         let Some(memory) = data.strip_prefix(layout.architecture()) else {
             let architecture = layout.architecture().get(4..).unwrap_or_default().escape_ascii();
-            let reason = format!("the name of the architecture, {architecture}, is expected");
+            let reason = format!("expected the name of the architecture, {architecture}");
             return Err(StateError::Corrupt { offset: 0, reason }.into());
         };
         let start = layout.architecture().len() as u64;
@@ -235,7 +235,7 @@ impl Context {
         }
     }
 
-    /// What the state of one sequence has to fit.
+    /// Returns the constraints that the state of one sequence must fit.
     fn frame(&self) -> Result<Frame> {
         use llama_sys::llama_rope_type as Rope;
         let rope = self.model().raw_rope_type()?;
@@ -248,8 +248,8 @@ impl Context {
         })
     }
 
-    /// Whether sequences that were restored have positions that this crate would have let in. For kinds of memory
-    /// whose states are not taken apart, this is the check of positions.
+    /// Returns whether restored sequences have positions that this crate would have accepted. For kinds of memory
+    /// whose states are not parsed, this is the only check of positions.
     fn restored(&mut self, ids: core::ops::Range<i32>) -> Result<bool> {
         if !self.has_memory() {
             return Ok(true);
@@ -276,7 +276,7 @@ impl Context {
         i32::try_from(self.n_seq_max()).unwrap_or(i32::MAX)
     }
 
-    /// Refuses to save what llama.cpp has yet to compute.
+    /// Refuses to save a state while llama.cpp has recorded copies or moves to make.
     fn check_settled(&mut self) -> Result<()> {
         self.check_poison()?;
         let books = self.books();
@@ -286,7 +286,7 @@ impl Context {
         Ok(())
     }
 
-    /// Refuses to restore what a copy that llama.cpp has noted would overwrite, or be made of.
+    /// Refuses to restore a state while llama.cpp has recorded copies, which would overwrite or copy it.
     fn check_no_copies(&mut self) -> Result<()> {
         self.check_poison()?;
         if self.books().copies {
@@ -296,7 +296,7 @@ impl Context {
     }
 }
 
-/// Makes room in an empty vector, or says that there is none.
+/// Reserves memory in an empty vector, or returns an error.
 fn reserve(data: &mut Vec<u8>, size: usize) -> Result<()> {
     data.try_reserve_exact(size).map_err(|error| {
         ErrorKind::OutOfMemory { message: format!("{size} bytes for a state: {error}") }.into()

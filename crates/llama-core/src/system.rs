@@ -1,4 +1,4 @@
-//! What this library is, was built with, and has found on this machine: the first page of a bug report.
+//! A report about this library, its build, and the devices of this machine, for bug reports.
 
 use core::fmt;
 
@@ -8,8 +8,8 @@ use crate::ffi::string::from_c;
 use crate::plan::Bytes;
 use crate::{backend, max_devices};
 
-/// What this library is, was built with, and has found on this machine. [`Display`](fmt::Display) prints it for people;
-/// with feature `serde` it can be serialised.
+/// A report about this library, its build, and the devices of this machine. [`Display`](fmt::Display) formats it for
+/// people; with the feature `serde` it can be serialised.
 ///
 /// ```
 /// let report = llama_core::SystemReport::new();
@@ -26,64 +26,65 @@ pub struct SystemReport {
     pub llama_cpp: String,
     /// The version of ggml.
     pub ggml: String,
-    /// The commit that ggml was built from, `unknown` when it was built from a package.
+    /// The commit that ggml was built from, `unknown` if it was built from a package.
     pub ggml_commit: String,
     /// The platform, for example `linux x86_64`.
     pub target: String,
     /// Whether this crate was compiled with debug assertions.
     pub debug: bool,
-    /// The cargo features that decide what llama.cpp is built with.
+    /// The cargo features that affect how llama.cpp is built.
     pub features: Vec<&'static str>,
-    /// The processors that this process may use.
+    /// Number of processors that this process may use.
     pub processors: usize,
     /// Whether model files can be memory-mapped.
     pub mmap: bool,
     /// Whether memory can be locked against swapping.
     pub mlock: bool,
-    /// Whether there is a device that layers can be put on.
+    /// Whether there is a device to which layers can be offloaded.
     pub gpu_offload: bool,
     /// Whether devices of other machines can be used.
     pub rpc: bool,
-    /// The most devices that one model can be divided among.
+    /// Maximum number of devices for one model.
     pub max_devices: usize,
     /// The backends, in ggml's order.
     pub backends: Vec<BackendReport>,
 }
 
-/// The part of a [`SystemReport`] that is about one backend.
+/// The part of a [`SystemReport`] about one backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BackendReport {
-    /// Its name, for example `CPU`.
+    /// Name of the backend, for example `CPU`.
     pub name: String,
-    /// What it was compiled with and found: for the CPU, the instruction sets.
+    /// Features that the backend was compiled with or has found: for the CPU, the instruction sets.
     pub features: Vec<BackendFeature>,
-    /// Its devices.
+    /// Devices of the backend.
     pub devices: Vec<DeviceReport>,
 }
 
-/// The part of a [`SystemReport`] that is about one device.
+/// The part of a [`SystemReport`] about one device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct DeviceReport {
-    /// The short name, for example `CPU` or `CUDA0`.
+    /// Short name, for example `CPU` or `CUDA0`.
     pub name: String,
-    /// The hardware's name.
+    /// Name of the hardware.
     pub description: String,
-    /// What kind of hardware it is.
+    /// Kind of hardware.
     pub kind: DeviceKind,
-    /// What identifies it, where there is something.
+    /// Identifier of the hardware, if there is one.
     pub id: Option<String>,
-    /// Its memory in bytes.
+    /// Memory in bytes.
     pub memory: DeviceMemory,
-    /// What it can do beside computing.
+    /// Capabilities besides computing.
     pub capabilities: DeviceCapabilities,
 }
 
 impl SystemReport {
-    /// Looks at this machine now. Corresponds to `ggml_version` and `ggml_commit`, and to the functions of its parts.
+    /// Creates a report about this machine now. Corresponds to `ggml_version` and `ggml_commit`, and to the
+    /// functions of its parts.
     #[must_use]
     pub fn new() -> Self {
         backend::init();
@@ -107,7 +108,7 @@ impl SystemReport {
         }
     }
 
-    /// The devices of all backends.
+    /// Returns the devices of all backends.
     pub fn devices(&self) -> impl Iterator<Item = &DeviceReport> {
         self.backends.iter().flat_map(|backend| &backend.devices)
     }
@@ -139,7 +140,7 @@ impl DeviceReport {
     }
 }
 
-/// The features of this crate that llama-sys passes on to llama.cpp's build.
+/// Returns the features of this crate that llama-sys passes on to llama.cpp's build.
 fn features() -> Vec<&'static str> {
     let all = [
         ("cuda", cfg!(feature = "cuda")),

@@ -17,25 +17,25 @@ use crate::error::{ErrorKind, ParameterProblem, Result};
 use crate::ffi::guard::{freed, guarded};
 use crate::ffi::{exit, fork};
 
-/// How much of the processor the operating system gives to threads. Corresponds to `ggml_sched_priority`.
+/// Scheduling priority of threads. Corresponds to `ggml_sched_priority`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ThreadPriority {
-    /// Less than others.
+    /// Below that of other programs.
     Low,
-    /// As others.
+    /// Equal to that of other programs.
     #[default]
     Normal,
-    /// More than others. From here on, Linux and macOS use real-time scheduling, for which a process needs permission,
-    /// and which keeps other programs from running while ggml's threads wait for work.
+    /// Above that of other programs. From this priority on, Linux and macOS use real-time scheduling, for which a
+    /// process needs permission, and which blocks other programs while ggml's threads wait for work.
     Medium,
-    /// Still more.
+    /// Above `Medium`.
     High,
-    /// Before everything else.
+    /// Above everything else.
     Realtime,
 }
 
-/// How a [`Threadpool`] is made. Corresponds to `ggml_threadpool_params`.
+/// Parameters of a [`Threadpool`]. Corresponds to `ggml_threadpool_params`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThreadpoolParams {
     n_threads: u32,
@@ -47,7 +47,7 @@ pub struct ThreadpoolParams {
 }
 
 impl ThreadpoolParams {
-    /// A pool of that many threads, 1..=512; the thread that decodes is one of them.
+    /// Creates parameters for a pool of `n_threads` threads, 1..=512, including the thread that decodes.
     #[must_use]
     pub fn new(n_threads: u32) -> Self {
         Self {
@@ -60,39 +60,40 @@ impl ThreadpoolParams {
         }
     }
 
-    /// The threads' priority. Default: normal.
+    /// Sets the priority of the threads. Default: normal.
     #[must_use]
     pub fn priority(mut self, priority: ThreadPriority) -> Self {
         self.priority = priority;
         self
     }
 
-    /// How long threads spin before they sleep when there is nothing to do, from 0 (not at all) to 100 (over a second).
-    /// Default: 50. With feature `openmp` it is OpenMP that decides (`GOMP_SPINCOUNT`, `OMP_WAIT_POLICY`).
+    /// Sets how long idle threads spin before they sleep, from 0 (not at all) to 100 (over a second). Default: 50.
+    /// With the feature `openmp`, OpenMP decides instead (`GOMP_SPINCOUNT`, `OMP_WAIT_POLICY`).
     #[must_use]
     pub fn poll(mut self, poll: u32) -> Self {
         self.poll = poll;
         self
     }
 
-    /// The processors to run on, each 0..512, as the operating system counts them. Default: none, for those that the
-    /// process may use. Linux only; Windows takes the first 64.
+    /// Sets the processors to run on, each 0..512, as the operating system counts them. Default: none, which means
+    /// all that the process may use. Linux only; Windows uses the first 64.
     #[must_use]
     pub fn cpus(mut self, cpus: impl IntoIterator<Item = u32>) -> Self {
         self.cpus = cpus.into_iter().collect();
         self
     }
 
-    /// Whether each thread has one of the [`cpus`](ThreadpoolParams::cpus) for itself, rather than the choice among all
-    /// of them. Default: false.
+    /// Sets whether each thread is bound to one of the [`cpus`](ThreadpoolParams::cpus), rather than to all of them.
+    /// Default: false.
     #[must_use]
     pub fn strict_cpu(mut self, strict: bool) -> Self {
         self.strict_cpu = strict;
         self
     }
 
-    /// Whether the threads sleep until the first computation. Default: true. Otherwise they spin from the start, and the
-    /// thread that makes the pool gets its priority and processors; without feature `openmp` only.
+    /// Sets whether the threads sleep until the first computation. Default: true. Otherwise they spin from the
+    /// start, and the thread that creates the pool gets its priority and processors. Only without the feature
+    /// `openmp`.
     #[must_use]
     pub fn paused(mut self, paused: bool) -> Self {
         self.paused = paused;
@@ -136,20 +137,21 @@ impl ThreadpoolParams {
     }
 }
 
-/// A pool of CPU threads that contexts compute with: [`Context::attach_threadpool`]. Without one, ggml uses OpenMP's
-/// threads (feature `openmp`), or starts and ends threads with every computation.
+/// A pool of CPU threads with which contexts compute: [`Context::attach_threadpool`]. Without a pool, ggml uses
+/// OpenMP's threads (feature `openmp`), or starts and ends threads with every computation.
 ///
-/// Cheap to clone; clones are the same pool. Several contexts can have the same pool: they compute one after the other,
-/// also in different threads. A callback of one context must not use another context of the same pool: it would wait
+/// Cheap to clone; clones share the pool. Several contexts can share a pool: they compute one after the other, even
+/// in different threads. A callback of one context must not use another context of the same pool, which would wait
 /// for itself.
 ///
 /// The thread that decodes is one of the pool's: it gets their priority and processors, and keeps them.
 ///
-/// With feature `openmp` the threads are OpenMP's, and the pool has their priority and processors.
+/// With the feature `openmp` the threads are OpenMP's, and the pool sets their priority and processors.
 ///
-/// A failure inside llama.cpp that is an error has not reached the threads, so that other contexts go on with the pool.
+/// After a failure inside llama.cpp that is returned as an error, other contexts can still use the pool, since the
+/// failure has not reached its threads.
 ///
-/// Pausing and resuming (`ggml_threadpool_pause`, `ggml_threadpool_resume`) are ggml's own affair: it resumes a pool that
+/// ggml itself pauses and resumes pools (`ggml_threadpool_pause`, `ggml_threadpool_resume`): it resumes a pool that
 /// computes, and pauses the one that a context has used before another.
 ///
 /// Corresponds to `ggml_threadpool`.
@@ -161,17 +163,17 @@ pub struct Threadpool(Arc<Pool>);
 struct Pool {
     raw: NonNull<llama_sys::ggml_threadpool>,
     params: ThreadpoolParams,
-    /// Held by the context that computes. A pool has one graph at a time and is not made for two threads
+    /// Held by the context that computes. A pool runs one graph at a time and must not be used by two threads
     /// (ggml-cpu.c, `ggml_graph_compute`).
     busy: Mutex<()>,
-    /// The process that has the threads.
+    /// Generation of the process that has the threads.
     generation: u32,
 }
 
-// SAFETY: ggml's pool is a mutex, atomics and threads of its own; it is not tied to the thread that made it. It is used
-// by the thread that holds `busy`, and freed by the last owner, when no context has it any more.
+// SAFETY: ggml's pool consists of a mutex, atomics and its own threads; it is not tied to the thread that created
+// it. It is used by the thread that holds `busy`, and freed by the last owner, when no context has it any more.
 unsafe impl Send for Pool {}
-// SAFETY: as for `Send`: everything that can be done with a shared pool is to lock it, or read its parameters.
+// SAFETY: as for `Send`: a shared pool can only be locked, or its parameters read.
 unsafe impl Sync for Pool {}
 
 impl Threadpool {
@@ -180,7 +182,7 @@ impl Threadpool {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidParameter`] for parameters out of range and processors that the machine does not have,
-    /// [`ErrorKind::Unsupported`] for a priority that the process may not set, [`ErrorKind::Internal`] when threads
+    /// [`ErrorKind::Unsupported`] for a priority that the process may not set, [`ErrorKind::Internal`] if threads
     /// cannot be started.
     ///
     /// Corresponds to `ggml_threadpool_new`.
@@ -197,19 +199,19 @@ impl Threadpool {
         Ok(Self(Arc::new(Pool { raw, params: params.clone(), busy, generation })))
     }
 
-    /// The parameters that the pool was made with.
+    /// Returns the parameters of the pool.
     #[must_use]
     pub fn params(&self) -> &ThreadpoolParams {
         &self.0.params
     }
 
-    /// The number of threads, that of the decoding thread included.
+    /// Returns the number of threads, including the thread that decodes.
     #[must_use]
     pub fn n_threads(&self) -> u32 {
         self.0.params.n_threads
     }
 
-    /// Whether two handles are of the same pool.
+    /// Returns whether two handles refer to the same pool.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -219,11 +221,11 @@ impl Threadpool {
         self.0.raw.as_ptr()
     }
 
-    /// Returns the C object, for functions of ggml that this crate does not offer. The pointer is valid as long as a handle
+    /// Returns the C object, for functions of ggml that this crate does not wrap. The pointer is valid as long as a handle
     /// of the pool lives.
     ///
-    /// Calling such a function is `unsafe`, and its caller sees to it that the pool is not freed, and that no context with
-    /// this pool computes meanwhile: ggml's functions for a pool take no lock, and this crate's lock is not held.
+    /// Calling such a function is `unsafe`. The caller must ensure that the pool is not freed, and that no context with this
+    /// pool computes meanwhile: ggml's functions for a pool take no lock, and this crate's lock is not held.
     #[must_use]
     pub fn as_ptr(&self) -> *mut llama_sys::ggml_threadpool {
         self.raw()
@@ -237,14 +239,15 @@ impl Threadpool {
         self.0.busy.try_lock()
     }
 
-    /// Refuses a pool that was made before the process was forked. A pool of one thread has none of its own.
+    /// Refuses a pool that was created before the process was forked. A pool of one thread has no threads of its
+    /// own.
     fn check_process(&self) -> Result<()> {
         if self.0.generation == fork::generation() || self.n_threads() == 1 {
             return Ok(());
         }
         let reason = format!(
-            "the {} threads of the thread pool are in the parent process: make a new pool with Threadpool::new, or compute \
-             without one in a new context",
+            "the {} threads of the thread pool are in the parent process: create a new pool with Threadpool::new, or \
+             compute without one in a new context",
             self.n_threads()
         );
         Err(ErrorKind::Forked { operation: "computing with this thread pool", reason }.into())
@@ -265,16 +268,16 @@ impl Drop for Pool {
         }
         let Ok(functions) = Functions::get() else { return };
         let _freeing = exit::freeing();
-        // SAFETY: this is the last owner, and contexts keep a pool as long as ggml may look at it. The threads are
-        // between computations, also after a contained failure (shim/computing.h), and are joined.
+        // SAFETY: this is the last owner, and contexts keep a pool as long as ggml may access it. The threads are
+        // between computations, even after a contained failure (shim/computing.h), and are joined.
         let result =
             unsafe { guarded!(llama_shim_threadpool_free(functions.free.as_ptr(), self.raw.as_ptr())) };
         freed("a thread pool", result);
     }
 }
 
-/// The addresses of functions of the CPU backend, which is a module that is loaded when the program runs with feature
-/// `dynamic-backends`: asked of the registry in any case.
+/// Addresses of functions of the CPU backend. They come from the registry, since with the feature `dynamic-backends`
+/// the backend is a module that is loaded at run time.
 #[derive(Clone, Copy)]
 struct Functions {
     new: NonNull<c_void>,
@@ -289,11 +292,11 @@ unsafe impl Sync for Functions {}
 impl Functions {
     fn get() -> Result<Self> {
         static FUNCTIONS: OnceCell<Functions> = OnceCell::new();
-        // Before, and not inside: it may log, and a subscriber may come here.
+        // Initialised outside of the cell: it may log, and a subscriber may call this function.
         backend::init();
         FUNCTIONS
             .get_or_try_init(|| {
-                // The functions of these names, declared in ggml-cpu.h (ggml-cpu.cpp,
+                // The functions with these names, declared in ggml-cpu.h (ggml-cpu.cpp,
                 // ggml_backend_cpu_get_proc_address).
                 Ok(Self {
                     new: backend::cpu_function(c"ggml_threadpool_new")?,
@@ -304,7 +307,7 @@ impl Functions {
     }
 }
 
-/// A number of threads, at most 512.
+/// Converts a number of threads, at most 512, to C's type.
 fn c_int(value: u32) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }

@@ -1,4 +1,4 @@
-//! Token ids, sequence ids and positions: three kinds of `i32` in C, three types here.
+//! Token ids, sequence ids and positions: distinct types for what is `i32` in C.
 
 use core::fmt;
 
@@ -11,13 +11,13 @@ macro_rules! id {
         pub struct $name(i32);
 
         impl $name {
-            /// Wraps the number. It is checked where it is used, against the model or the context.
+            /// Wraps a number. It is checked against the model or the context where it is used.
             #[must_use]
             pub const fn new(value: i32) -> Self {
                 Self(value)
             }
 
-            /// The number.
+            /// Returns the number.
             #[must_use]
             pub const fn get(self) -> i32 {
                 self.0
@@ -33,19 +33,19 @@ macro_rules! id {
 }
 
 id! {
-    /// A token's id: an index into the vocabulary, `0..n_vocab`. Corresponds to `llama_token`.
+    /// Id of a token: an index into the vocabulary, `0..n_vocab`. Corresponds to `llama_token`.
     Token
 }
 id! {
-    /// A sequence's id, `0..n_seq_max` of the context. Corresponds to `llama_seq_id`.
+    /// Id of a sequence, `0..n_seq_max` of the context. Corresponds to `llama_seq_id`.
     SeqId
 }
 id! {
-    /// A token's position in its sequence, from 0. Corresponds to `llama_pos`.
+    /// Position of a token in its sequence, from 0. Corresponds to `llama_pos`.
     Pos
 }
 
-/// What the tokenizer knows about a token: a set of flags. Corresponds to `llama_token_attr`.
+/// The tokenizer's attributes of a token: a set of flags. Corresponds to `llama_token_attr`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenAttributes(pub(crate) u32);
 
@@ -57,47 +57,48 @@ impl TokenAttributes {
         self.0 & flag != 0
     }
 
-    /// Stands for what the vocabulary does not know.
+    /// Returns whether the token stands for unknown text.
     #[must_use]
     pub fn is_unknown(self) -> bool {
         self.has(llama_sys::llama_token_attr::LLAMA_TOKEN_ATTR_UNKNOWN)
     }
 
-    /// Reserved and not in use.
+    /// Returns whether the token is reserved and not in use.
     #[must_use]
     pub fn is_unused(self) -> bool {
         self.has(llama_sys::llama_token_attr::LLAMA_TOKEN_ATTR_UNUSED)
     }
 
-    /// Takes the white space in front of it when it is found in a text.
+    /// Returns whether the token absorbs the white space before it when it is found in a text.
     pub(crate) fn strips_left(self) -> bool {
         self.has(llama_sys::llama_token_attr::LLAMA_TOKEN_ATTR_LSTRIP)
     }
 
-    /// Takes the white space behind it when it is found in a text.
+    /// Returns whether the token absorbs the white space after it when it is found in a text.
     pub(crate) fn strips_right(self) -> bool {
         self.has(llama_sys::llama_token_attr::LLAMA_TOKEN_ATTR_RSTRIP)
     }
 
-    /// Ordinary text.
+    /// Returns whether the token is ordinary text.
     #[must_use]
     pub fn is_normal(self) -> bool {
         self.has(llama_sys::llama_token_attr::LLAMA_TOKEN_ATTR_NORMAL)
     }
 
-    /// Controls the model, such as the end of a turn; made of text only when special tokens are parsed.
+    /// Returns whether the token controls the model, such as the end of a turn. Text becomes such a token only when
+    /// special tokens are parsed.
     #[must_use]
     pub fn is_control(self) -> bool {
         self.has(llama_sys::llama_token_attr::LLAMA_TOKEN_ATTR_CONTROL)
     }
 
-    /// Added to the vocabulary by the model's maker.
+    /// Returns whether the model's author has added the token to the vocabulary.
     #[must_use]
     pub fn is_user_defined(self) -> bool {
         self.has(llama_sys::llama_token_attr::LLAMA_TOKEN_ATTR_USER_DEFINED)
     }
 
-    /// Stands for one byte, for text outside the vocabulary.
+    /// Returns whether the token stands for one byte, for text outside of the vocabulary.
     #[must_use]
     pub fn is_byte(self) -> bool {
         self.has(llama_sys::llama_token_attr::LLAMA_TOKEN_ATTR_BYTE)

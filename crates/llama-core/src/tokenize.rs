@@ -1,4 +1,4 @@
-//! Text to tokens and back.
+//! Conversion of text to tokens and back.
 
 mod cuts;
 #[cfg(test)]
@@ -22,8 +22,8 @@ use crate::log;
 use crate::token::Token;
 use crate::vocab::{Vocab, VocabKind, tokenize_error};
 
-/// How a text is made into tokens. The default is right for a prompt that a user wrote: the model's own begin and
-/// end tokens are added, and special tokens in the text are plain text.
+/// Options for converting a text to tokens. The defaults suit a prompt written by a user: the model's own begin and
+/// end tokens are added, and the names of special tokens are plain text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenizeOptions {
     add_special: bool,
@@ -38,47 +38,47 @@ impl Default for TokenizeOptions {
 }
 
 impl TokenizeOptions {
-    /// Whether to add the begin and end tokens that the model was trained with. Default: true. Switch it off for
-    /// the later parts of a text that is tokenised in parts.
+    /// Sets whether to add the begin and end tokens that the model was trained with. Default: true. Switch it off
+    /// for the later parts of a text that is tokenised in parts.
     #[must_use]
     pub fn add_special(mut self, add: bool) -> Self {
         self.add_special = add;
         self
     }
 
-    /// Whether a special token's name in the text, such as `<|im_end|>`, becomes that token. Default: false.
-    /// Switch it on for text that you wrote yourself, such as a chat template, never for a user's: it could end
-    /// the turn and speak for somebody else.
+    /// Sets whether the name of a special token in the text, such as `<|im_end|>`, becomes that token. Default:
+    /// false. Switch it on for text that you wrote yourself, such as a chat template. Never switch it on for a
+    /// user's text, which could end the turn and speak for somebody else.
     #[must_use]
     pub fn parse_special(mut self, parse: bool) -> Self {
         self.parse_special = parse;
         self
     }
 
-    /// Sets from which number of bytes on a piece of a long text ends at the next place where that changes no token.
-    /// Default: 65536. Smaller pieces are asked about more often by [`Vocab::tokenize_with`], and cost more: llama.cpp
-    /// compiles its regular expressions for each of them. `usize::MAX` divides a text only where it could not be tokenised
-    /// otherwise.
+    /// Sets the number of bytes after which a piece of a long text ends, at the next position where this changes no
+    /// token. Default: 65536. With smaller pieces [`Vocab::tokenize_with`] asks more often whether to continue, but
+    /// they cost more: llama.cpp compiles its regular expressions for each piece. With `usize::MAX` a text is
+    /// divided only where it could not be tokenised otherwise.
     #[must_use]
     pub fn piece_size(mut self, bytes: usize) -> Self {
         self.piece_size = bytes;
         self
     }
 
-    /// Whether begin and end tokens are added.
+    /// Returns whether begin and end tokens are added.
     #[must_use]
     pub fn adds_special(&self) -> bool {
         self.add_special
     }
 
-    /// Whether special tokens' names become these tokens.
+    /// Returns whether the names of special tokens become these tokens.
     #[must_use]
     pub fn parses_special(&self) -> bool {
         self.parse_special
     }
 }
 
-/// How tokens are made into text. The default leaves special tokens out.
+/// Options for converting tokens to text. The default leaves special tokens out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DetokenizeOptions {
     remove_special: bool,
@@ -86,14 +86,14 @@ pub struct DetokenizeOptions {
 }
 
 impl DetokenizeOptions {
-    /// Whether to drop the begin and end tokens that [`TokenizeOptions::add_special`] adds. Default: false.
+    /// Sets whether to drop the begin and end tokens that [`TokenizeOptions::add_special`] adds. Default: false.
     #[must_use]
     pub fn remove_special(mut self, remove: bool) -> Self {
         self.remove_special = remove;
         self
     }
 
-    /// Whether special tokens are written out by their names. Default: false.
+    /// Sets whether special tokens are written by name. Default: false.
     #[must_use]
     pub fn unparse_special(mut self, unparse: bool) -> Self {
         self.unparse_special = unparse;
@@ -103,8 +103,8 @@ impl DetokenizeOptions {
 
 const TOKENIZING: &str = "tokenising a text";
 
-/// Tokenizers look for the tokens of single bytes, and throw when there are none (llama-vocab.cpp, byte_to_token).
-/// Nothing is changed by it.
+/// Converts the exception of a tokenizer that finds no token for a single byte (llama-vocab.cpp, byte_to_token) to
+/// an error. The exception changes nothing.
 fn missing_bytes(error: Error) -> Error {
     match error.kind() {
         ErrorKind::Exception { message } => {
@@ -116,34 +116,34 @@ fn missing_bytes(error: Error) -> Error {
 }
 
 impl Vocab<'_> {
-    /// Makes tokens of a text. NUL bytes are text like any other.
+    /// Converts a text to tokens. NUL bytes are ordinary text.
     ///
-    /// A long text is tokenised in pieces, which give the same tokens as the whole. Time grows in proportion to the length,
-    /// but for the merging of a single word, which grows a little faster. Where llama.cpp's regular expressions need more
-    /// stack than a thread has, a thread with a larger one is used.
+    /// A long text is tokenised in pieces, which give the same tokens as the whole text. The time is proportional to
+    /// the length, except for merging within a single word, which grows slightly faster. Where llama.cpp's regular
+    /// expressions need more stack than a thread has, a thread with a larger stack is used.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a model without a tokenizer,
-    /// [`ErrorKind::Tokenize`](crate::ErrorKind::Tokenize) for a text of 2 GiB and more, where the vocabulary has no
-    /// tokens for a part of it or for what is to be added, and where the model's pre-tokenizer cannot work through a part
-    /// of it: more than two million characters without a place to divide them, or long runs on which it takes time by the
-    /// square of their length.
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a model without a tokenizer.
+    /// [`ErrorKind::Tokenize`](crate::ErrorKind::Tokenize) for a text of 2 GiB or more; if the vocabulary has no
+    /// tokens for a part of the text or for the tokens to be added; and if the model's pre-tokenizer cannot process
+    /// a part of the text: more than two million characters without a position to divide them, or long runs that
+    /// take quadratic time.
     ///
     /// Corresponds to `llama_tokenize`.
     pub fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<Token>> {
         self.tokenize_with(text, options, &mut || ControlFlow::Continue(()))
     }
 
-    /// Makes tokens of a text as [`tokenize`](Self::tokenize) does, and asks `go_on` before every piece, see
-    /// [`TokenizeOptions::piece_size`], whether to go on.
+    /// Converts a text to tokens like [`tokenize`](Self::tokenize), and calls `go_on` before every piece to ask
+    /// whether to continue (see [`TokenizeOptions::piece_size`]).
     ///
-    /// The tokenizers of RWKV, PLaMo and T5, and a long text in which there is no place to divide it, are asked once, at
-    /// the beginning.
+    /// For the tokenizers of RWKV, PLaMo and T5, and for a long text that cannot be divided, `go_on` is called once,
+    /// at the start.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::TokenizeCancelled`](crate::ErrorKind::TokenizeCancelled) when `go_on` breaks; those of
+    /// [`ErrorKind::TokenizeCancelled`](crate::ErrorKind::TokenizeCancelled) if `go_on` breaks, and the errors of
     /// [`tokenize`](Self::tokenize).
     ///
     /// Corresponds to `llama_tokenize`.
@@ -158,22 +158,22 @@ impl Vocab<'_> {
         whole::tokenize(*self, text, options, Sizes::of(options.piece_size), go_on)
     }
 
-    /// The tokens of a text that C is given at once.
+    /// Converts a text that C receives as a whole.
     fn tokenize_piece(&self, text: &str, options: TokenizeOptions) -> Result<Vec<Token>> {
         let tokens = self.tokenize_raw(text, options)?;
         if tokens.iter().any(|token| token.get() < 0) {
             let reason =
-                "it has characters that the vocabulary has no token for, not even one for the unknown";
+                "it has characters for which the vocabulary has no token, not even one for unknown text";
             return Err(tokenize_error(TOKENIZING, reason));
         }
         special_names::spell(self, text, options, tokens)
     }
 
-    /// The tokens as C makes them.
+    /// Returns the tokens as C returns them.
     fn tokenize_raw(&self, text: &str, options: TokenizeOptions) -> Result<Vec<Token>> {
         let length = i32::try_from(text.len())
             .map_err(|_| tokenize_error(TOKENIZING, format!("{} bytes are more than 2 GiB", text.len())))?;
-        // A token for each byte and some for the ends: C works through the text again when there is too little room.
+        // One token per byte and some for both ends: with too small a buffer, C would process the text twice.
         let mut tokens = vec![0; text.len() + 16];
         loop {
             let capacity = i32::try_from(tokens.len()).unwrap_or(i32::MAX);
@@ -204,7 +204,7 @@ impl Vocab<'_> {
         }
     }
 
-    /// llama.cpp asserts that the tokens that it adds exist (llama-vocab.cpp, tokenize).
+    /// Checks that the tokens to be added exist, which llama.cpp asserts (llama-vocab.cpp, tokenize).
     fn check_added(&self, options: TokenizeOptions) -> Result<()> {
         if !options.add_special {
             return Ok(());
@@ -218,15 +218,15 @@ impl Vocab<'_> {
         let missing = needed.into_iter().find(|(is_needed, token, _)| *is_needed && token.is_none());
         missing.map_or(Ok(()), |(_, _, purpose)| {
             let reason = format!(
-                "the vocabulary has no token to {purpose}, which it says to add: use add_special(false)"
+                "the vocabulary has no token to {purpose}, but asks to add one: use add_special(false)"
             );
             Err(tokenize_error(TOKENIZING, reason))
         })
     }
 
-    /// Appends the bytes that a token stands for: possibly a part of a UTF-8 character, or nothing.
+    /// Appends the bytes of a token: possibly a part of a UTF-8 character, or nothing.
     ///
-    /// With `special`, a control token is written out by its name; without, it gives nothing.
+    /// With `special`, a control token is written by name; without it, a control token has no bytes.
     ///
     /// # Errors
     ///
@@ -261,23 +261,23 @@ impl Vocab<'_> {
         }
     }
 
-    /// The bytes that a token stands for. See [`Vocab::append_token_bytes`], which needs no allocation. Corresponds
-    /// to `llama_token_to_piece`.
+    /// Returns the bytes of a token. [`Vocab::append_token_bytes`] avoids the allocation. Corresponds to
+    /// `llama_token_to_piece`.
     ///
     /// # Errors
     ///
-    /// As [`Vocab::append_token_bytes`].
+    /// The errors of [`Vocab::append_token_bytes`].
     pub fn token_to_bytes(&self, token: Token, special: bool) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.append_token_bytes(token, special, &mut bytes)?;
         Ok(bytes)
     }
 
-    /// Makes bytes of tokens; they are UTF-8 when the tokens are those of a whole text.
+    /// Converts tokens to bytes, which are UTF-8 if the tokens are those of a whole text.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidToken`](crate::ErrorKind::InvalidToken) for the first token outside the vocabulary,
+    /// [`ErrorKind::InvalidToken`](crate::ErrorKind::InvalidToken) for the first token outside of the vocabulary,
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a model without a tokenizer.
     ///
     /// Corresponds to `llama_detokenize`.
@@ -311,12 +311,11 @@ impl Vocab<'_> {
         }
     }
 
-    /// Makes text of tokens. Bytes that are not UTF-8 are replaced by U+FFFD. Corresponds to
-    /// `llama_detokenize`.
+    /// Converts tokens to text. Bytes that are not UTF-8 are replaced by U+FFFD. Corresponds to `llama_detokenize`.
     ///
     /// # Errors
     ///
-    /// As [`Vocab::detokenize_bytes`].
+    /// The errors of [`Vocab::detokenize_bytes`].
     pub fn detokenize(&self, tokens: &[Token], options: DetokenizeOptions) -> Result<String> {
         let bytes = self.detokenize_bytes(tokens, options)?;
         Ok(String::from_utf8(bytes)

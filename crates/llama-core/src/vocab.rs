@@ -1,4 +1,4 @@
-//! The vocabulary of a model: its tokens and the special ones among them.
+//! The vocabulary of a model: its tokens, and the special ones among them.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::guard::guarded;
@@ -11,7 +11,7 @@ use crate::token::{Token, TokenAttributes};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum VocabKind {
-    /// No vocabulary: such models take and give token ids or embeddings only.
+    /// No vocabulary: the model takes and returns only token ids or embeddings.
     None,
     /// SentencePiece with byte fallback, as in Llama 2 and Gemma.
     Spm,
@@ -27,7 +27,7 @@ pub enum VocabKind {
     Plamo2,
     /// PLaMo 3.
     Plamo3,
-    /// A kind that this version does not know, with llama.cpp's number.
+    /// A kind unknown to this version, with llama.cpp's number.
     Other(i64),
 }
 
@@ -55,23 +55,23 @@ impl<'m> Vocab<'m> {
         self.raw
     }
 
-    /// Returns the C object, for functions of `llama.h` that this crate does not offer. The pointer is valid as long as the
+    /// Returns the C object, for functions of `llama.h` that this crate does not wrap. The pointer is valid as long as the
     /// model lives.
     ///
-    /// Calling such a function is `unsafe`. Its caller checks the ids of tokens, on which llama.cpp asserts: a failed
+    /// Calling such a function is `unsafe`. The caller must check the ids of tokens, on which llama.cpp asserts: a failed
     /// assertion ends the process.
     #[must_use]
     pub fn as_ptr(&self) -> *const llama_sys::llama_vocab {
         self.raw
     }
 
-    /// The model whose vocabulary this is.
+    /// Returns the model whose vocabulary this is.
     #[must_use]
     pub fn model(&self) -> &'m Model {
         self.model
     }
 
-    /// The kind of the tokenizer. Corresponds to `llama_vocab_type`.
+    /// Returns the kind of the tokenizer. Corresponds to `llama_vocab_type`.
     #[must_use]
     pub fn kind(&self) -> VocabKind {
         use llama_sys::llama_vocab_type as Type;
@@ -89,7 +89,7 @@ impl<'m> Vocab<'m> {
         }
     }
 
-    /// The number of tokens. Corresponds to `llama_vocab_n_tokens`.
+    /// Returns the number of tokens. Corresponds to `llama_vocab_n_tokens`.
     #[must_use]
     pub fn n_tokens(&self) -> usize {
         usize::try_from(self.n_tokens_raw()).unwrap_or(0)
@@ -100,7 +100,7 @@ impl<'m> Vocab<'m> {
         unsafe { llama_sys::llama_vocab_n_tokens(self.raw) }
     }
 
-    /// Refuses tokens that are not in the vocabulary: C indexes with them.
+    /// Refuses tokens that are not in the vocabulary, since C uses them as indices.
     pub(crate) fn check(&self, token: Token) -> Result<()> {
         let n_vocab = self.n_tokens_raw();
         if (0..n_vocab).contains(&token.get()) {
@@ -109,7 +109,7 @@ impl<'m> Vocab<'m> {
         Err(ErrorKind::InvalidToken { token: token.get(), n_vocab }.into())
     }
 
-    /// Refuses vocabularies without texts: llama.cpp asserts that there are some.
+    /// Refuses vocabularies without texts, since llama.cpp asserts that there are some.
     pub(crate) fn check_has_tokenizer(&self, operation: &'static str) -> Result<()> {
         if self.kind() != VocabKind::None {
             return Ok(());
@@ -122,8 +122,8 @@ impl<'m> Vocab<'m> {
         self.check(token)
     }
 
-    /// The token's text as it stands in the vocabulary, with the tokenizer's own marks for spaces and bytes.
-    /// [`Vocab::token_to_bytes`] gives what is meant. Corresponds to `llama_vocab_get_text`.
+    /// Returns the token's text as stored in the vocabulary, with the tokenizer's marks for spaces and bytes.
+    /// [`Vocab::token_to_bytes`] returns the actual text. Corresponds to `llama_vocab_get_text`.
     ///
     /// # Errors
     ///
@@ -136,22 +136,22 @@ impl<'m> Vocab<'m> {
         Ok(unsafe { from_c(text) }.unwrap_or_default())
     }
 
-    /// The token's score: what the tokenizer ranks candidates by. Corresponds to `llama_vocab_get_score`.
+    /// Returns the token's score, by which the tokenizer ranks candidates. Corresponds to `llama_vocab_get_score`.
     ///
     /// # Errors
     ///
-    /// As [`Vocab::text`].
+    /// The errors of [`Vocab::text`].
     pub fn score(&self, token: Token) -> Result<f32> {
         self.check_text_of(token, "the score of a token")?;
         // SAFETY: the vocabulary is valid and the token is in it.
         unsafe { guarded!(llama_vocab_get_score(self.raw, token.get())) }
     }
 
-    /// What kind of token it is. Corresponds to `llama_vocab_get_attr`.
+    /// Returns the token's attributes. Corresponds to `llama_vocab_get_attr`.
     ///
     /// # Errors
     ///
-    /// As [`Vocab::text`].
+    /// The errors of [`Vocab::text`].
     pub fn attributes(&self, token: Token) -> Result<TokenAttributes> {
         self.check_text_of(token, "the attributes of a token")?;
         // SAFETY: the vocabulary is valid and the token is in it.
@@ -161,26 +161,26 @@ impl<'m> Vocab<'m> {
         Ok(TokenAttributes(attributes.0 as u32))
     }
 
-    /// Whether the token ends the generation: end of text, of turn, of message. Tokens outside the vocabulary
-    /// do not. Corresponds to `llama_vocab_is_eog`.
+    /// Returns whether the token ends the generation: end of text, of turn, of message. False for tokens outside of
+    /// the vocabulary. Corresponds to `llama_vocab_is_eog`.
     #[must_use]
     pub fn is_eog(&self, token: Token) -> bool {
         // SAFETY: the vocabulary is valid; the function looks the token up in a set.
         unsafe { llama_sys::llama_vocab_is_eog(self.raw, token.get()) }
     }
 
-    /// Whether the token controls the model and is no text. Corresponds to `llama_vocab_is_control`.
+    /// Returns whether the token controls the model and is not text. Corresponds to `llama_vocab_is_control`.
     ///
     /// # Errors
     ///
-    /// As [`Vocab::text`].
+    /// The errors of [`Vocab::text`].
     pub fn is_control(&self, token: Token) -> Result<bool> {
         self.check_text_of(token, "the kind of a token")?;
         // SAFETY: the vocabulary is valid and the token is in it.
         unsafe { guarded!(llama_vocab_is_control(self.raw, token.get())) }
     }
 
-    /// Whether [`tokenize`](Vocab::tokenize) puts [`bos`](Vocab::bos) in front. Corresponds to
+    /// Returns whether [`tokenize`](Vocab::tokenize) adds [`bos`](Vocab::bos) at the start. Corresponds to
     /// `llama_vocab_get_add_bos`.
     #[must_use]
     pub fn adds_bos(&self) -> bool {
@@ -188,7 +188,7 @@ impl<'m> Vocab<'m> {
         unsafe { llama_sys::llama_vocab_get_add_bos(self.raw) }
     }
 
-    /// Whether [`tokenize`](Vocab::tokenize) puts [`eos`](Vocab::eos) at the end. Corresponds to
+    /// Returns whether [`tokenize`](Vocab::tokenize) adds [`eos`](Vocab::eos) at the end. Corresponds to
     /// `llama_vocab_get_add_eos`.
     #[must_use]
     pub fn adds_eos(&self) -> bool {
@@ -196,30 +196,30 @@ impl<'m> Vocab<'m> {
         unsafe { llama_sys::llama_vocab_get_add_eos(self.raw) }
     }
 
-    /// Whether [`sep`](Vocab::sep) is put between two texts. Corresponds to `llama_vocab_get_add_sep`.
+    /// Returns whether [`sep`](Vocab::sep) is added between two texts. Corresponds to `llama_vocab_get_add_sep`.
     #[must_use]
     pub fn adds_sep(&self) -> bool {
         // SAFETY: the vocabulary is valid.
         unsafe { llama_sys::llama_vocab_get_add_sep(self.raw) }
     }
 
-    /// Tokens that the model's maker wants never to be generated. Corresponds to
+    /// Returns the tokens that should never be generated, according to the model's author. Corresponds to
     /// `llama_vocab_get_suppress_tokens`.
     #[must_use]
     pub fn suppressed(&self) -> Vec<Token> {
         let mut count = 0;
-        // SAFETY: the vocabulary is valid and the count has a place to go to.
+        // SAFETY: the vocabulary is valid, and the pointer to the count is too.
         let first = unsafe { llama_sys::llama_vocab_get_suppress_tokens(self.raw, &raw mut count) };
         let count = usize::try_from(count).unwrap_or(0);
         if first.is_null() || count == 0 {
             return Vec::new();
         }
-        // SAFETY: the function points to an array of the vocabulary with that many tokens.
+        // SAFETY: the function points to an array of the vocabulary with `count` tokens.
         unsafe { core::slice::from_raw_parts(first, count) }.iter().copied().map(Token::new).collect()
     }
 }
 
-/// A special token by its C function: `None` where the vocabulary has no such token.
+/// Defines getters of special tokens by their C functions, which return `None` if the vocabulary has no such token.
 macro_rules! special {
     ($($(#[$doc:meta])* $name:ident => $function:ident;)*) => {
         impl Vocab<'_> {
@@ -237,35 +237,37 @@ macro_rules! special {
 }
 
 special! {
-    /// Beginning of a text. Corresponds to `llama_vocab_bos`.
+    /// Returns the token at the beginning of a text. Corresponds to `llama_vocab_bos`.
     bos => llama_vocab_bos;
-    /// End of a text. Corresponds to `llama_vocab_eos`.
+    /// Returns the token at the end of a text. Corresponds to `llama_vocab_eos`.
     eos => llama_vocab_eos;
-    /// End of a turn. Corresponds to `llama_vocab_eot`.
+    /// Returns the token at the end of a turn. Corresponds to `llama_vocab_eot`.
     eot => llama_vocab_eot;
-    /// Between two texts. Corresponds to `llama_vocab_sep`.
+    /// Returns the token between two texts. Corresponds to `llama_vocab_sep`.
     sep => llama_vocab_sep;
-    /// A new line. Corresponds to `llama_vocab_nl`.
+    /// Returns the token of a line break. Corresponds to `llama_vocab_nl`.
     nl => llama_vocab_nl;
-    /// Padding. Corresponds to `llama_vocab_pad`.
+    /// Returns the padding token. Corresponds to `llama_vocab_pad`.
     pad => llama_vocab_pad;
-    /// The place of a hidden token. Corresponds to `llama_vocab_mask`.
+    /// Returns the placeholder for a masked token. Corresponds to `llama_vocab_mask`.
     mask => llama_vocab_mask;
-    /// Fill in the middle: what follows is before the gap. Corresponds to `llama_vocab_fim_pre`.
+    /// Returns the fill-in-the-middle token before the text that precedes the gap. Corresponds to
+    /// `llama_vocab_fim_pre`.
     fim_pre => llama_vocab_fim_pre;
-    /// Fill in the middle: what follows is after the gap. Corresponds to `llama_vocab_fim_suf`.
+    /// Returns the fill-in-the-middle token before the text that follows the gap. Corresponds to
+    /// `llama_vocab_fim_suf`.
     fim_suf => llama_vocab_fim_suf;
-    /// Fill in the middle: what follows is the gap. Corresponds to `llama_vocab_fim_mid`.
+    /// Returns the fill-in-the-middle token before the text of the gap. Corresponds to `llama_vocab_fim_mid`.
     fim_mid => llama_vocab_fim_mid;
-    /// Fill in the middle: padding. Corresponds to `llama_vocab_fim_pad`.
+    /// Returns the fill-in-the-middle padding token. Corresponds to `llama_vocab_fim_pad`.
     fim_pad => llama_vocab_fim_pad;
-    /// Fill in the middle: name of a repository. Corresponds to `llama_vocab_fim_rep`.
+    /// Returns the fill-in-the-middle token before the name of a repository. Corresponds to `llama_vocab_fim_rep`.
     fim_rep => llama_vocab_fim_rep;
-    /// Fill in the middle: between two files. Corresponds to `llama_vocab_fim_sep`.
+    /// Returns the fill-in-the-middle token between two files. Corresponds to `llama_vocab_fim_sep`.
     fim_sep => llama_vocab_fim_sep;
 }
 
-/// The error of a tokenizer's failed call.
+/// Returns the error of a failed tokenizer call.
 pub(crate) fn tokenize_error(operation: &'static str, reason: impl Into<String>) -> Error {
     ErrorKind::Tokenize { operation, reason: reason.into() }.into()
 }

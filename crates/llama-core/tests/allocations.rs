@@ -1,12 +1,14 @@
 //! A steady decode step allocates nothing in Rust: batches, checks and results reuse memory.
-
-mod greedy;
+//!
+//! The program has an allocator that counts.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use greedy::{SEQ, load, params, tokens};
-use llama_core::{AbortFlag, Batch, Choice, Context, Penalties, Pos, SamplerChain, SeqId, Token};
+use llama_core::{
+    AbortFlag, Batch, Choice, Context, ContextParams, Model, ModelParams, Penalties, Pos, SamplerChain,
+    SeqId, Token, TokenizeOptions,
+};
 use test_models::Tiny;
 
 thread_local! {
@@ -55,6 +57,17 @@ fn allocations(run: impl FnOnce()) -> usize {
     COUNT.set(0);
     run();
     COUNT.get()
+}
+
+const SEQ: SeqId = SeqId::new(0);
+
+fn load(tiny: Tiny) -> Model {
+    Model::load(tiny.path(), &ModelParams::default()).unwrap()
+}
+
+/// Returns the parameters of a small context with one thread.
+fn params() -> ContextParams {
+    ContextParams::default().n_ctx(256).n_threads(1)
 }
 
 /// Runs a step of one token for each sequence and returns the most likely next tokens.
@@ -130,7 +143,7 @@ fn steps_that_are_sampled() {
 fn prompts_and_probabilities_of_the_size_before() {
     let model = load(Tiny::Llama);
     let mut context = Context::new(&model, &params()).unwrap();
-    let prompt = tokens(&model, "Hello world, this is a test");
+    let prompt = model.vocab().tokenize("Hello world, this is a test", TokenizeOptions::default()).unwrap();
     let mut batch = Batch::with_capacity(prompt.len());
     let (mut top, mut all) = (Vec::new(), Vec::new());
     let mut run = || {

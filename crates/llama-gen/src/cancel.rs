@@ -1,20 +1,20 @@
-//! Cancelling from outside.
+//! Cancelling a generation from outside.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Cancels generations. Clones cancel the same ones, from any thread.
+/// A handle that cancels generations from any thread. Clones cancel the same generations.
 #[derive(Clone, Debug, Default)]
 pub struct CancelToken(Arc<AtomicBool>);
 
 impl CancelToken {
-    /// A token that has not cancelled anything yet.
+    /// Creates a token that is not cancelled.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Cancels: generations that were given the token end with
+    /// Cancels all generations that were given the token. They end with
     /// [`FinishReason::Cancelled`](crate::FinishReason::Cancelled) before their next token or part of the prompt.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);

@@ -1,8 +1,8 @@
-//! Bytes of tokens to text, one token at a time: never half a character, never one lost.
+//! Conversion of the bytes of tokens to text, in whole characters.
 
-/// Collects bytes and gives the text that is complete.
+/// Collects bytes, and returns the text of the complete characters.
 ///
-/// Bytes that are not UTF-8 become U+FFFD, exactly as [`String::from_utf8_lossy`] would do for all bytes at once.
+/// Invalid UTF-8 becomes U+FFFD, exactly as [`String::from_utf8_lossy`] converts all bytes at once.
 ///
 /// ```
 /// use llama_gen::Detokenizer;
@@ -17,29 +17,29 @@
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Detokenizer {
-    /// The beginning of a character whose end has not come yet, after `push` at most three bytes.
+    /// The beginning of an incomplete character, after [`take`](Self::take) at most three bytes.
     pending: Vec<u8>,
 }
 
 impl Detokenizer {
-    /// No bytes so far.
+    /// Creates an empty detokenizer.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The bytes that wait for the rest of their character.
+    /// Returns the bytes of an incomplete character.
     #[must_use]
     pub fn pending(&self) -> &[u8] {
         &self.pending
     }
 
-    /// Where the next token's bytes are to be appended; call [`take`](Self::take) afterwards.
+    /// Returns the buffer to append the next token's bytes to. Call [`take`](Self::take) afterwards.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.pending
     }
 
-    /// Moves the complete text to the end of `text`.
+    /// Moves the complete characters to the end of `text`.
     pub fn take(&mut self, text: &mut String) {
         let mut rest = self.pending.as_slice();
         loop {
@@ -64,7 +64,7 @@ impl Detokenizer {
         self.pending.drain(..start);
     }
 
-    /// Ends the text: what is left of a character becomes U+FFFD.
+    /// Ends the text. The rest of an incomplete character becomes U+FFFD.
     pub fn finish(&mut self, text: &mut String) {
         self.take(text);
         if !self.pending.is_empty() {

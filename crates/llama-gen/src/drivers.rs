@@ -62,7 +62,6 @@ impl Begun {
         request.check_for_shared_memory()?;
         let (n_ctx, n_prompt) = (llama.n_ctx(), self.prompt.tokens.len());
         if n_prompt >= n_ctx {
-            let n_ctx = u32::try_from(n_ctx).unwrap_or(u32::MAX);
             return Err(ErrorKind::PromptTooLong { n_prompt, n_ctx }.into());
         }
         let n_answer = request.params.max_tokens.map_or(usize::MAX, |tokens| tokens as usize);

@@ -7,7 +7,8 @@ pub type Result<T, E = Error> = core::result::Result<T, E>;
 
 /// An error of this crate. [`kind`](Error::kind) tells its cause.
 ///
-/// `{}` writes the error alone, `{:#}` the error with its [sources](std::error::Error::source), separated by colons.
+/// Its text names every reason, so that there is no [`source`](std::error::Error::source); [`kind`](Error::kind) has the errors
+/// of other crates and of the system as values.
 pub struct Error(Box<ErrorKind>);
 
 /// The kinds of errors. New kinds are added in minor releases.
@@ -41,7 +42,7 @@ pub enum ErrorKind {
         /// Tokens of the prompt.
         n_prompt: usize,
         /// The most tokens of one sequence.
-        n_ctx: u32,
+        n_ctx: usize,
     },
     /// The context is full, and [`WhenFull::Error`](crate::WhenFull::Error) is set.
     #[error(
@@ -62,18 +63,18 @@ pub enum ErrorKind {
         reason: &'static str,
     },
     /// A [`Compactor`](crate::Compactor) failed.
-    #[error("the compactor could not shorten the text")]
+    #[error("the compactor could not shorten the text: {cause}")]
     #[non_exhaustive]
     Compactor {
         /// The compactor's own error, or the problem with its tokens.
-        source: crate::CompactError,
+        cause: crate::CompactError,
     },
     /// The system could not start a thread for an asynchronous generation.
-    #[error("no thread could be started for the generation")]
+    #[error("no thread could be started for the generation: {cause}")]
     #[non_exhaustive]
     Thread {
         /// The system's reason.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The model has no chat template.
     #[error(
@@ -100,13 +101,13 @@ pub enum ErrorKind {
         lost: Vec<crate::chat::LeftOut>,
     },
     /// A conversation could not be saved to a file, or loaded from it.
-    #[error("the conversation {} could not be saved or loaded", path.display())]
+    #[error("the conversation {} could not be saved or loaded: {cause}", path.display())]
     #[non_exhaustive]
     ChatFile {
         /// The file.
         path: std::path::PathBuf,
         /// The system's reason, or the problem with the file's content.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The model cannot generate text.
     #[error("{} cannot generate text: {reason}", path.display())]
@@ -221,13 +222,7 @@ impl<K: Into<ErrorKind>> From<K> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = std::error::Error::source(self).filter(|_| f.alternate());
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
+        self.0.fmt(f)
     }
 }
 
@@ -237,8 +232,5 @@ impl fmt::Debug for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
-    }
-}
+// The text has every reason in it, those of other crates and of the system too: `source` would say them once more.
+impl std::error::Error for Error {}

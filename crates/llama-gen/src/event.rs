@@ -1,4 +1,4 @@
-//! What a generation yields.
+//! Events of a generation.
 
 use llama_core::Token;
 use serde::Serialize;
@@ -11,22 +11,22 @@ use crate::tokenizer::Tokenizer;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub enum Event {
-    /// A part of the prompt has been computed. Only when [`Request::progress`](crate::Request::progress) asks for it.
+    /// A part of the prompt has been computed. Only with [`Request::progress`](crate::Request::progress).
     Progress(Progress),
-    /// A token has been chosen; the text that it completes, if any, comes next. Only when
+    /// A token has been chosen; the text that it completes, if any, comes next. Only with
     /// [`Request::tokens`](crate::Request::tokens) or
-    /// [`Request::log_probabilities`](crate::Request::log_probabilities) ask for it.
+    /// [`Request::log_probabilities`](crate::Request::log_probabilities).
     Token(ChosenToken),
-    /// More text. All texts of a generation joined are its whole text.
+    /// The next piece of text. All pieces joined are the whole text.
     Text(Text),
     /// The context was full, and [`WhenFull`](crate::WhenFull) has made room.
     Shortened(Shortened),
-    /// The end. It comes once, and last.
+    /// The end. It comes exactly once, as the last event.
     Finish(Finish),
 }
 
 impl Event {
-    /// The text of a text event; empty for others.
+    /// Returns the text of a text event, and an empty string for all others.
     #[must_use]
     pub fn text(&self) -> &str {
         match self {
@@ -36,21 +36,21 @@ impl Event {
     }
 }
 
-/// A piece of text, whole characters only.
+/// A piece of text, of whole characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Text {
     /// The text.
     pub text: String,
-    /// The token that completed it; `None` for what was kept back until the end.
+    /// The token that completed it; `None` for text that was held back until the end.
     pub token: Option<Token>,
 }
 
-/// How much of a prompt has been computed.
+/// The progress of computing a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Tokens in memory now, with those that were there from an earlier generation.
+    /// Tokens in memory, including those of an earlier generation.
     pub done: usize,
     /// Tokens of the prompt.
     pub total: usize,
@@ -60,22 +60,22 @@ pub struct Progress {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ChosenToken {
-    /// The token's id, its bytes and, if that was asked for, its probability.
+    /// The token's id, its bytes and, if requested, its log-probability.
     pub token: TokenProbability,
-    /// The likeliest tokens in its place, the likeliest first: as many as were asked for.
+    /// The likeliest tokens in its place, as many as requested, the likeliest first.
     pub alternatives: Vec<TokenProbability>,
 }
 
-/// A token and how likely it was.
+/// A token with its log-probability.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TokenProbability {
-    /// The id.
+    /// The token's id.
     pub id: Token,
-    /// The bytes that it stands for: any part of a text, also of a character. None for special tokens.
+    /// The bytes that it stands for, which may end within a character. Empty for special tokens.
     pub bytes: Vec<u8>,
-    /// The natural logarithm of the probability that the model gave it, before any sampler had its say. `None` when it was
-    /// not asked for.
+    /// The natural logarithm of the probability that the model gave it, before any sampler. `None` when it was not
+    /// requested.
     pub log_probability: Option<f32>,
 }
 
@@ -87,7 +87,7 @@ impl TokenProbability {
     }
 }
 
-/// How much shorter a text was made.
+/// The numbers of tokens before and after room was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Shortened {
@@ -97,13 +97,13 @@ pub struct Shortened {
     pub to: usize,
 }
 
-/// Why a generation ended.
+/// The reason for the end of a generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum FinishReason {
     /// The model ended it with this token.
     EndOfGeneration(Token),
-    /// As many tokens as were asked for.
+    /// The requested number of tokens was generated.
     MaxTokens,
     /// This stop string was generated. It is not part of the text.
     StopString(String),
@@ -111,14 +111,14 @@ pub enum FinishReason {
     StopToken(Token),
     /// The text fits the grammar and nothing can follow.
     GrammarFinished,
-    /// The user's own criterion.
+    /// The user's own criterion said so.
     Criterion,
-    /// It went round in circles: see [`RepetitionGuard`](crate::RepetitionGuard).
+    /// The text repeated itself: see [`RepetitionGuard`](crate::RepetitionGuard).
     Repetition,
     /// The context has no room for another token.
     ContextFull,
     /// It was cancelled.
     Cancelled,
-    /// Its time was over.
+    /// The deadline has passed.
     Deadline,
 }

@@ -1,4 +1,4 @@
-//! What is said of a generation when it has ended.
+//! The summary of a generation that has ended.
 
 use core::time::Duration;
 
@@ -7,57 +7,58 @@ use serde::{Serialize, Serializer};
 
 use crate::event::{FinishReason, Shortened};
 
-/// How a generation ended.
+/// The end of a generation: its reason and its figures.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Finish {
-    /// Why it ended.
+    /// The reason of the end.
     pub reason: FinishReason,
-    /// Tokens in and out.
+    /// Numbers of tokens.
     pub usage: Usage,
-    /// How long it took.
+    /// Times of its parts.
     pub timings: Timings,
-    /// Bytes that it needed.
+    /// The memory of its context and model.
     pub memory: MemoryReport,
-    /// The seed of its random numbers, also when it was drawn: the same prompt and parameters with this seed give the same
-    /// text. `None` when no token was chosen by chance.
+    /// The seed of its random numbers, given or drawn: the same prompt and parameters with this seed give the same text.
+    /// `None` when no token was chosen by chance.
     pub seed: Option<u32>,
-    /// How [`WhenFull`](crate::WhenFull) made room for it, each time. Empty when all of it fitted.
+    /// Every time that [`WhenFull`](crate::WhenFull) made room, in order. Empty when the whole text fitted.
     pub shortened: Vec<Shortened>,
 }
 
-/// Tokens of a generation.
+/// Numbers of tokens of a generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Usage {
     /// Tokens of the prompt, special ones included.
     pub prompt_tokens: usize,
-    /// Of these, those that were in memory from an earlier generation.
+    /// Prompt tokens that were in memory already, from an earlier generation or from another completion of the same prompt.
     pub reused_tokens: usize,
-    /// Of these, those that were computed.
+    /// Prompt tokens that were computed.
     pub evaluated_tokens: usize,
-    /// Tokens generated, the one that ended it included.
+    /// Generated tokens, including the one that ended the text.
     pub completion_tokens: usize,
 }
 
-/// Times of a generation: the time that it was at work. What passes between two events, until the next one is asked for,
-/// does not count.
+/// Working times of a generation. The time between an event and the request for the next one does not count.
+///
+/// Serialised as numbers of seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Timings {
-    /// For the prompt: computing what was not in memory.
+    /// Computing the part of the prompt that was not in memory.
     #[serde(serialize_with = "seconds")]
     pub prompt: Duration,
-    /// From the start to the first token: tokenising, getting a context, and the prompt.
+    /// From the start to the first token: tokenising, taking a context, and computing the prompt.
     #[serde(serialize_with = "seconds")]
     pub first_token: Duration,
-    /// For the tokens after the first: computing and choosing them.
+    /// Computing and choosing the tokens after the first.
     #[serde(serialize_with = "seconds")]
     pub generation: Duration,
-    /// Of these, and of the first token, the time for choosing.
+    /// Choosing tokens, the first included. It is a part of the other times.
     #[serde(serialize_with = "seconds")]
     pub sampling: Duration,
-    /// For the probabilities that were asked for: see
+    /// Computing the requested log-probabilities: see
     /// [`Request::log_probabilities`](crate::Request::log_probabilities) and [`Llama::score`](crate::Llama::score).
     #[serde(serialize_with = "seconds")]
     pub probabilities: Duration,
@@ -70,28 +71,28 @@ pub struct Timings {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MemoryReport {
-    /// What llama.cpp has allocated on each device: weights, the memory of the sequence, intermediate results. Empty when
-    /// llama.cpp is a prebuilt library that cannot tell.
+    /// Allocations of llama.cpp on each device: weights, memory of the sequence, intermediate results. Empty when llama.cpp
+    /// is a prebuilt library without this report.
     pub devices: Vec<MemoryUse>,
-    /// Bytes of checkpoints, in the system's memory.
+    /// Bytes of checkpoints in the system's memory.
     pub checkpoints: usize,
 }
 
 impl Finish {
-    /// Tokens of the prompt that were computed, per second.
+    /// Returns the computed tokens of the prompt per second.
     #[must_use]
     pub fn prompt_tokens_per_second(&self) -> f64 {
         rate(self.usage.evaluated_tokens, self.timings.prompt)
     }
 
-    /// Generated tokens per second, the first not counted: it comes from the prompt's computation.
+    /// Returns the generated tokens per second, without the first, which comes from computing the prompt.
     #[must_use]
     pub fn generation_tokens_per_second(&self) -> f64 {
         rate(self.usage.completion_tokens.saturating_sub(1), self.timings.generation)
     }
 }
 
-/// Writes a time as a number of seconds.
+/// Serialises a time as a number of seconds.
 fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_secs_f64())
 }

@@ -1,4 +1,4 @@
-//! Filling in the middle: what goes between two texts.
+//! Filling in the middle: generating the text between two others.
 
 #[cfg(test)]
 mod tests;
@@ -9,7 +9,7 @@ use crate::error::{ErrorKind, Result};
 use crate::generation_builder::GenerationBuilder;
 use crate::model::Llama;
 
-/// A gap between two texts, described and not yet filled. Made by [`Llama::infill`].
+/// A gap between two texts that has not been filled yet. Created by [`Llama::infill`].
 #[derive(Clone, Debug)]
 #[must_use = "nothing is generated until `generate` is called and its result is run"]
 pub struct Infill {
@@ -23,22 +23,22 @@ pub struct Infill {
     n_answer: usize,
 }
 
-/// The number of tokens that are kept free for the answer by default.
+/// The default number of tokens that are reserved for the answer.
 const ANSWER: usize = 64;
 
-/// In which order a model reads what is around the gap. It is what the model was trained with.
+/// The order of the texts around the gap in the prompt. A model needs the order that it was trained with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum InfillOrder {
-    /// Before the gap, after it, the gap: most models.
+    /// The text before the gap, the text after it, the gap: most models.
     #[default]
     PrefixSuffixMiddle,
-    /// After the gap, before it, the gap.
+    /// The text after the gap, the text before it, the gap.
     SuffixPrefixMiddle,
 }
 
 impl Llama {
-    /// Begins to describe a gap between two texts, for models that were trained to fill it.
+    /// Creates a gap between two texts, for models that were trained to fill it.
     ///
     /// ```no_run
     /// use llama_gen::Llama;
@@ -65,43 +65,43 @@ impl Llama {
 }
 
 impl Infill {
-    /// The beginning of the gap: what is generated goes on from it.
+    /// Sets the beginning of the gap. The generated text continues it.
     pub fn prompt(mut self, prompt: impl Into<String>) -> Self {
         self.prompt = prompt.into();
         self
     }
 
-    /// Adds another file that the model may look at, with its name. Models without a token for that get them as plain
-    /// text. Where all files together are longer than the context has room for, the beginning is left out.
+    /// Adds another file for reference, with its name. Models without a token for files get it as plain text. If all files
+    /// together do not fit into the context, their beginning is left out.
     pub fn file(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
         self.files.push((name.into(), text.into()));
         self
     }
 
-    /// In which order the model reads. Default: what is before the gap first.
+    /// Sets the order of the texts around the gap. Default: the text before the gap first.
     pub fn order(mut self, order: InfillOrder) -> Self {
         self.order = order;
         self
     }
 
-    /// Sets the most tokens of both texts together. What is too much is left out far from the gap: of the text before it,
-    /// which gets three quarters, the beginning, and of the text after it the end.
+    /// Sets the most tokens of both texts together. The text before the gap gets three quarters and loses its beginning, the
+    /// text after it gets a quarter and loses its end.
     ///
-    /// Default: as llama.cpp's server, three quarters of `n_batch` for the text before the gap, and a quarter for the text
-    /// after it and the [`prompt`](Self::prompt). The batch counts as no larger than the context.
+    /// Default: as in llama.cpp's server, three quarters of `n_batch` for the text before the gap, and a quarter for the text
+    /// after it and the [`prompt`](Self::prompt). A batch larger than the context counts as large as the context.
     pub fn max_context(mut self, tokens: usize) -> Self {
         self.most = Some(tokens);
         self
     }
 
-    /// Sets how many tokens the answer is expected to have. Other files get what a context has besides a batch and twice
+    /// Sets the expected number of tokens of the answer. Other files get the tokens of the context without a batch and twice
     /// that number. Default: 64.
     pub fn answer(mut self, tokens: usize) -> Self {
         self.n_answer = tokens;
         self
     }
 
-    /// The generation that fills the gap.
+    /// Creates the generation that fills the gap.
     ///
     /// # Errors
     ///
@@ -110,7 +110,7 @@ impl Infill {
         Ok(self.llama.generate(self.tokens()?))
     }
 
-    /// Returns the prompt as the model reads it: the texts, and the tokens that say where they are.
+    /// Returns the prompt as the model reads it: the texts, with the tokens that mark them.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl Infill {
         self.tokens()
     }
 
-    /// The prompt: texts, and the tokens that say where they are.
+    /// Builds the prompt: the texts, with the tokens that mark them.
     fn tokens(&self) -> Result<Vec<Token>> {
         let vocab = self.llama.model().vocab();
         let needed =
@@ -146,8 +146,8 @@ impl Infill {
         Ok(tokens)
     }
 
-    /// The other files, as llama.cpp's server writes them: the names of a repository and of the file with the gap are there
-    /// without other files too, in a vocabulary that has tokens for them.
+    /// Builds the part with the other files, as llama.cpp's server does: if the vocabulary has tokens for them, the names of a
+    /// repository and of the file with the gap are there even without other files.
     fn other_files(&self, vocab: Vocab<'_>) -> Result<Vec<Token>> {
         let mut tokens = Vec::new();
         if let Some(repository) = vocab.fim_rep() {
@@ -175,7 +175,7 @@ impl Infill {
         Ok(tokens)
     }
 
-    /// What is nearest to the gap of both texts, as much as llama.cpp's server takes.
+    /// Cuts both texts to the tokens nearest to the gap, as many as llama.cpp's server takes.
     fn cut_to_batch<'t>(
         &self,
         prefix: &'t [Token],
@@ -192,15 +192,15 @@ impl Infill {
         self.llama.n_batch().min(self.llama.n_ctx())
     }
 
-    /// Names of special tokens are text.
+    /// Tokenises a text. Names of special tokens in it stay text.
     fn tokenize(&self, text: &str) -> Result<Vec<Token>> {
         self.llama.tokenizer().tokenize(text, TokenizeOptions::default().add_special(false))
     }
 }
 
-/// What is nearest to the gap of both.
+/// Cuts both texts to the `most` tokens nearest to the gap.
 fn cut<'t>(prefix: &'t [Token], suffix: &'t [Token], most: usize) -> (&'t [Token], &'t [Token]) {
-    // What one does not need the other gets.
+    // Each text gets the tokens that the other does not need.
     let of_suffix = suffix.len().min((most / 4).max(most.saturating_sub(prefix.len())));
     let of_prefix = prefix.len().min(most - of_suffix);
     (&prefix[prefix.len() - of_prefix..], &suffix[..of_suffix])

@@ -1,4 +1,4 @@
-//! LoRA adapters of single generations.
+//! LoRA adapters of a generation.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use llama_core::LoraAdapter;
 use crate::error::Result;
 use crate::model::Llama;
 
-/// The adapters that a generation wants, and no others, each with its scale.
+/// The adapters of a generation, each with its scale.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Adapters(Vec<(LoraAdapter, f32)>);
 
@@ -22,12 +22,12 @@ impl Adapters {
 }
 
 impl Llama {
-    /// Loads a LoRA adapter for this model, to be used by [`Request::lora`](crate::Request::lora). Loading it once is
-    /// enough for any number of generations; it stays loaded as long as somebody has it.
+    /// Loads a LoRA adapter for this model, to be used with [`Request::lora`](crate::Request::lora). One load is enough for
+    /// any number of generations; the adapter stays loaded as long as a clone of it exists.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Core`](crate::ErrorKind::Core) for a file that is no adapter, or one for another model.
+    /// [`ErrorKind::Core`](crate::ErrorKind::Core) for a file that is not an adapter, or is one for another model.
     pub fn load_lora(&self, path: impl AsRef<Path>) -> Result<LoraAdapter> {
         Ok(LoraAdapter::load(self.model(), path)?)
     }

@@ -110,7 +110,7 @@ fn span(usage: &Usage) -> Span {
     tracing::info_span!(
         "generation",
         prompt_tokens = usage.prompt_tokens,
-        reused_tokens = usage.reused_tokens,
+        reused_tokens = Empty,
         completion_tokens = Empty,
         reason = Empty,
         first_token_ms = Empty,

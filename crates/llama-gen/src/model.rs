@@ -11,17 +11,17 @@ use crate::memory::Idle;
 use crate::request::Request;
 use crate::tokenizer::{Tokenizer, check_agreement};
 
-/// The context size when neither the user nor the model asks for a smaller one.
+/// The context size, unless the user sets one or the model was trained with a smaller one.
 const DEFAULT_N_CTX: u32 = 4096;
 
-/// The most bytes of checkpoints for one context.
+/// The most bytes of checkpoints of one context.
 const DEFAULT_CHECKPOINT_BYTES: usize = 128 << 20;
 
-/// A model that is ready to generate. Cheap to clone; can be used from many threads, each generation has a context of
-/// its own.
+/// A model that is ready to generate. Cheap to clone, and usable from many threads: each generation has a context of its
+/// own.
 ///
-/// The context of an ended generation is kept with what is in its memory. The next generation computes only what its
-/// prompt has not in common with that, from the first token that differs on.
+/// The context of an ended generation is kept with its memory. The next generation reuses the common prefix of its prompt
+/// and computes only the rest.
 ///
 /// ```
 /// use llama_gen::Llama;
@@ -50,23 +50,24 @@ struct Inner {
 }
 
 impl Llama {
-    /// Loads a model from a GGUF file, with the defaults: all layers on the GPU if there is one, and a context of 4096
-    /// tokens or of what the model was trained with if that is less.
+    /// Loads a model from a GGUF file with the defaults: all layers on the GPU if there is one, and a context of 4,096
+    /// tokens, or of the size that the model was trained with if that is smaller.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Core`] when the file cannot be loaded, [`ErrorKind::NotGenerative`] for a model that gives
-    /// embeddings only.
+    /// [`ErrorKind::Core`] when the file cannot be loaded, [`ErrorKind::NotGenerative`] for a model that only computes
+    /// embeddings.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         Self::builder(path).load()
     }
 
-    /// Sets more than the path.
+    /// Returns a builder that loads a model with other settings than the defaults.
     #[must_use]
     pub fn builder(path: impl AsRef<Path>) -> LlamaBuilder {
         LlamaBuilder {
             path: path.as_ref().to_owned(),
             model_params: ModelParams::default(),
+            n_gpu_layers: None,
             n_ctx: None,
             n_threads: None,
             context_params: ContextParams::default(),
@@ -82,40 +83,41 @@ impl Llama {
         GenerationBuilder::new(self.clone(), request.into())
     }
 
-    /// The model below.
+    /// Returns the model as `llama-core` has it.
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.inner.model
     }
 
-    /// The most tokens of a generation, prompt and answer together.
+    /// Returns the most tokens of a generation, prompt and answer together.
     #[must_use]
     pub fn n_ctx(&self) -> usize {
         self.inner.n_ctx
     }
 
-    /// The most tokens of a batch.
+    /// Returns the most tokens of a batch.
     pub(crate) fn n_batch(&self) -> usize {
         self.inner.n_batch
     }
 
-    /// What makes tokens of texts: the model's own vocabulary, unless another tokenizer was given.
+    /// Returns the tokenizer: the model's own vocabulary, unless another one was set.
     #[must_use]
     pub fn tokenizer(&self) -> &dyn Tokenizer {
         self.inner.tokenizer.as_deref().unwrap_or(&self.inner.model)
     }
 
-    /// The pool of contexts that no generation uses now.
+    /// Returns the pool of contexts that no generation uses now.
     pub(crate) fn idle(&self) -> &Arc<Idle> {
         &self.inner.idle
     }
 }
 
-/// Loads a [`Llama`] with more than the defaults.
+/// Settings for loading a [`Llama`]. Made by [`Llama::builder`].
 #[derive(Clone, Debug)]
 pub struct LlamaBuilder {
     path: PathBuf,
     model_params: ModelParams,
+    n_gpu_layers: Option<Option<u32>>,
     n_ctx: Option<u32>,
     n_threads: Option<u32>,
     context_params: ContextParams,
@@ -125,61 +127,61 @@ pub struct LlamaBuilder {
 }
 
 impl LlamaBuilder {
-    /// The context size in tokens: prompt and answer together. llama.cpp rounds it up to a multiple of 256.
+    /// Sets the context size in tokens, prompt and answer together. llama.cpp rounds it up to a multiple of 256.
     #[must_use]
     pub fn n_ctx(mut self, n_ctx: u32) -> Self {
         self.n_ctx = Some(n_ctx);
         self
     }
 
-    /// CPU threads. Default: the processors that this process may use.
+    /// Sets the number of CPU threads. Default: the processors that this process may use.
     #[must_use]
     pub fn n_threads(mut self, n_threads: u32) -> Self {
         self.n_threads = Some(n_threads);
         self
     }
 
-    /// How many layers to put on GPUs; `None`: all.
+    /// Sets the number of layers on GPUs; `None` for all. Takes precedence over [`model_params`](Self::model_params).
     #[must_use]
     pub fn n_gpu_layers(mut self, layers: Option<u32>) -> Self {
-        self.model_params = self.model_params.n_gpu_layers(layers);
+        self.n_gpu_layers = Some(layers);
         self
     }
 
-    /// Everything else about loading. Replaces what [`n_gpu_layers`](Self::n_gpu_layers) has set.
+    /// Sets all other parameters of loading.
     #[must_use]
     pub fn model_params(mut self, params: ModelParams) -> Self {
         self.model_params = params;
         self
     }
 
-    /// Everything else about contexts. [`n_ctx`](Self::n_ctx) and [`n_threads`](Self::n_threads) win over it.
+    /// Sets all other parameters of contexts. [`n_ctx`](Self::n_ctx) and [`n_threads`](Self::n_threads) take precedence.
     #[must_use]
     pub fn context_params(mut self, params: ContextParams) -> Self {
         self.context_params = params;
         self
     }
 
-    /// How many contexts of ended generations to keep, each with what is in its memory, for prompts that begin alike.
-    /// Several are of use for several conversations in turns; each takes as much memory as the context of a running
-    /// generation. Default: 1.
+    /// Sets how many contexts of ended generations are kept with their memory, for prompts with a common prefix. Several
+    /// are useful for conversations that take turns; each uses as much memory as the context of a running generation.
+    /// Default: 1.
     #[must_use]
     pub fn idle_contexts(mut self, n: usize) -> Self {
         self.idle_contexts = n;
         self
     }
 
-    /// The most bytes of checkpoints that each context keeps, in the system's memory. Models whose memory cannot be cut
-    /// (recurrent, hybrid, sliding window) need them to go back in a text; others have none. 0 for none at all. Default:
-    /// 128 MiB.
+    /// Sets the most bytes of checkpoints that each context keeps in the system's memory. Models whose memory cannot be cut
+    /// (recurrent, hybrid, sliding window) need them to go back in a text; others have none. 0 disables them. Default: 128
+    /// MiB.
     #[must_use]
     pub fn checkpoint_bytes(mut self, bytes: usize) -> Self {
         self.checkpoint_bytes = bytes;
         self
     }
 
-    /// Makes tokens of texts, and texts of tokens, with another tokenizer than the model's own vocabulary. Its ids have to
-    /// be the model's: see [`check_agreement`]. What ends a generation is still for the model to say.
+    /// Sets a tokenizer to use in place of the model's own vocabulary. Its ids must be the model's: see
+    /// [`check_agreement`]. The tokens that end a generation are still those of the model.
     #[must_use]
     pub fn tokenizer(mut self, tokenizer: impl Tokenizer + 'static) -> Self {
         self.tokenizer = Some(Arc::new(tokenizer));
@@ -190,9 +192,13 @@ impl LlamaBuilder {
     ///
     /// # Errors
     ///
-    /// As [`Llama::load`], [`ErrorKind::TokenizerMismatch`], and [`ErrorKind::Core`] for parameters out of range.
+    /// The errors of [`Llama::load`], [`ErrorKind::TokenizerMismatch`], and [`ErrorKind::Core`] for parameters out of range.
     pub fn load(self) -> Result<Llama> {
-        let model = Model::load(&self.path, &self.model_params)?;
+        let mut model_params = self.model_params;
+        if let Some(layers) = self.n_gpu_layers {
+            model_params = model_params.n_gpu_layers(layers);
+        }
+        let model = Model::load(&self.path, &model_params)?;
         let not_generative = |reason| ErrorKind::NotGenerative { path: self.path.clone(), reason }.into();
         if model.params().is_vocab_only() {
             return Err(not_generative("it was loaded with vocab_only and has no weights"));
@@ -213,7 +219,7 @@ impl LlamaBuilder {
         }
         let idle = Idle::new(model.clone(), context_params, self.idle_contexts, self.checkpoint_bytes);
         let idle = Arc::new(idle);
-        // The first context is made now, so that wrong parameters and too little memory are errors of loading.
+        // The first context is created now, so that wrong parameters and too little memory are errors of loading.
         let board = idle.take_for_outputs(1)?;
         if !board.has_memory() {
             return Err(not_generative("it has no memory of what it has read, as encoders have none"));

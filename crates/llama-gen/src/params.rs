@@ -1,4 +1,4 @@
-//! What to generate and how to choose its tokens, under the names that llama.cpp and OpenAI use.
+//! Parameters of a generation and of its sampling, with the names that llama.cpp and OpenAI use.
 
 mod check;
 mod generation;

@@ -1,4 +1,4 @@
-//! What chooses the next token. The one place that decides which of llama-core's ways of choosing is taken.
+//! The sampler of a sequence, made from its parameters.
 
 mod chain;
 
@@ -22,7 +22,7 @@ impl TokenSampler {
         Ok(Self(builder(samplers).build_any()?))
     }
 
-    /// Tells the samplers that look back about the prompt.
+    /// Passes the prompt to the samplers that look back at earlier tokens.
     pub(crate) fn accept_prompt(&mut self, tokens: &[Token]) -> Result<()> {
         Ok(self.0.accept_prompt(tokens)?)
     }
@@ -37,13 +37,13 @@ impl TokenSampler {
         self.0.seed()
     }
 
-    /// Whether there is a grammar and the tokens so far are all that it allows.
+    /// Whether there is a grammar that allows no further token.
     pub(crate) fn is_finished(&mut self) -> Result<bool> {
         Ok(self.0.is_finished()?)
     }
 }
 
-/// llama.cpp's chain of samplers that does this.
+/// Creates llama.cpp's chain of samplers for these parameters.
 pub(crate) fn chain(
     params: &ResolvedSampling,
     model: &Model,

@@ -1,4 +1,4 @@
-//! How likely a given text is.
+//! Log-probabilities of a given text.
 
 use std::time::Instant;
 
@@ -17,33 +17,33 @@ const ONLY: usize = 0;
 /// The most bytes of logits that are computed at once.
 const LOGITS: usize = 64 << 20;
 
-/// How likely each token of a text is after those before it. Made by [`Llama::score`].
+/// The log-probability of each token of a text after the tokens before it. Made by [`Llama::score`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Score {
-    /// The tokens in their order. The first has no probability: nothing is before it.
+    /// The tokens in order. The first has no probability, because no token is before it.
     pub tokens: Vec<TokenProbability>,
-    /// How long it took: `prompt` for computing the tokens, `probabilities` for their probabilities, and `total`. Nothing
-    /// is generated, so that the others are 0.
+    /// The times: `prompt` for computing the tokens, `probabilities` for their log-probabilities, and `total`. The others are
+    /// 0, because nothing is generated.
     pub timings: Timings,
 }
 
 impl Score {
-    /// How many tokens have a probability.
+    /// Returns the number of tokens with a probability.
     #[must_use]
     pub fn n_scored(&self) -> usize {
         self.probabilities().count()
     }
 
-    /// The natural logarithm of the text's probability: the sum of those of the tokens.
+    /// Returns the natural logarithm of the text's probability: the sum over its tokens.
     #[must_use]
     pub fn log_probability(&self) -> f64 {
         self.probabilities().sum()
     }
 
-    /// The text's perplexity: the exponential of the mean negative log-probability of a token. 1 for a text that was sure
-    /// to come, the size of the vocabulary for one of tokens that were all as likely; `None` without a token that has
-    /// a probability.
+    /// Returns the text's perplexity: the exponential of the mean negative log-probability of a token. It is 1 for a
+    /// certain text, and the size of the vocabulary when all tokens are equally likely. `None` without a token that has a
+    /// probability.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
     pub fn perplexity(&self) -> Option<f64> {
@@ -57,12 +57,11 @@ impl Score {
 }
 
 impl Llama {
-    /// Computes how likely a text is, token by token: log-probabilities of the model itself, before any sampler, and the
-    /// perplexity.
+    /// Computes the log-probability of each token of a text, by the model itself and before any sampler.
     ///
-    /// A text that is longer than the context is looked at through windows of the context's size, each half a window
-    /// further than the last; every token is judged once, by what is before it in the first window that has it, which
-    /// is half a window at least. Where the model begins texts with a token of its own, every window begins with it.
+    /// A text that is longer than the context is scored in windows of the context's size, each half a window after the one
+    /// before. Every token is scored once, in the first window that has it, after at least half a window of other tokens.
+    /// Where the model begins texts with a special token, every window begins with it.
     ///
     /// ```
     /// use llama_gen::Llama;
@@ -108,14 +107,15 @@ impl Llama {
         Ok(Score { tokens, timings })
     }
 
-    /// How many rows of logits are computed at once: as many as fit into [`LOGITS`], and no more than a context has tokens.
+    /// Returns how many rows of logits are computed at once: as many as fit into [`LOGITS`], and at most one for each token
+    /// of a context.
     fn rows_at_once(&self) -> u32 {
         let n_vocab = self.model().vocab().n_tokens().max(1);
         let rows = (LOGITS / (n_vocab * size_of::<f32>())).max(1).min(self.n_ctx());
         u32::try_from(rows).unwrap_or(u32::MAX)
     }
 
-    /// The log-probability of each token but the first.
+    /// Returns the log-probability of each token; `None` for the first.
     fn log_probabilities(
         &self,
         context: &mut Context,
@@ -130,7 +130,7 @@ impl Llama {
         while result.len() < tokens.len() {
             let mut window = Vec::new();
             window.extend(bos.filter(|_| start > 0));
-            // Where in the window the token is that the next probability is for.
+            // The place in the window of the next token to score.
             let next = window.len() + result.len() - start;
             let end = tokens.len().min(start + size - window.len());
             window.extend_from_slice(&tokens[start..end]);
@@ -153,7 +153,7 @@ fn score_window(
     let sequence = SeqId::new(0);
     let part = context.n_batch().min(context.params().n_outputs_max).max(1) as usize;
     let mut batch = Batch::new();
-    // The last token's results would be for a token that is not in the window.
+    // The logits after the last token would be for a token that is not in the window.
     let window_end = window.len() - 1;
     for first in (0..window_end).step_by(part) {
         let end = window_end.min(first + part);

@@ -1,4 +1,4 @@
-//! What ends a sequence: stop tokens and strings, limits, loops, and a user's own criterion.
+//! Conditions that end a sequence: stop strings, repetitions, and a user's own criterion.
 
 mod criterion;
 mod repetition;

@@ -1,4 +1,4 @@
-//! Tokenizers: the model's own vocabulary, or another one with the same ids.
+//! Tokenizers: the model's own vocabulary, or another tokenizer with the same ids.
 
 mod agreement;
 #[cfg(feature = "tokenizers")]
@@ -15,12 +15,11 @@ pub use agreement::check_agreement;
 #[cfg(feature = "tokenizers")]
 pub use hugging_face::HfTokenizer;
 
-/// Makes tokens of text and bytes of tokens.
+/// Converts text to tokens and tokens to bytes.
 ///
-/// A [`Model`] is one, by its own vocabulary, and so is a [`Vocab`]. With feature `tokenizers` there is `HfTokenizer`, a
-/// Hugging Face `tokenizer.json`: for models whose file has no vocabulary, and where llama.cpp's tokenizer is not
-/// exactly the one that the model was trained with. [`LlamaBuilder::tokenizer`](crate::LlamaBuilder::tokenizer) takes
-/// any.
+/// [`Model`] and [`Vocab`] implement it with the model's own vocabulary. With feature `tokenizers`, `HfTokenizer` implements it
+/// with a Hugging Face `tokenizer.json`, for models whose file has no vocabulary, or whose original tokenizer differs from
+/// llama.cpp's. [`LlamaBuilder::tokenizer`](crate::LlamaBuilder::tokenizer) takes any tokenizer.
 ///
 /// ```
 /// use llama_core::{Model, ModelParams, TokenizeOptions};
@@ -40,22 +39,22 @@ pub use hugging_face::HfTokenizer;
 /// # }
 /// ```
 pub trait Tokenizer: fmt::Debug + Send + Sync {
-    /// The number of tokens; ids are `0..n_tokens`.
+    /// Returns the number of tokens. Ids are in `0..n_tokens`.
     fn n_tokens(&self) -> usize;
 
-    /// Makes tokens of a text.
+    /// Tokenises a text.
     ///
     /// # Errors
     ///
-    /// When the tokenizer fails.
+    /// An error of the tokenizer.
     fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<Token>>;
 
-    /// Makes tokens of a text, and asks `go_on` now and then whether to go on. What there is by default asks once, at the
-    /// beginning.
+    /// Tokenises a text, and calls `go_on` from time to time to ask whether to continue. The default implementation calls it
+    /// once, at the beginning.
     ///
     /// # Errors
     ///
-    /// [`TokenizeCancelled`](llama_core::ErrorKind::TokenizeCancelled) when `go_on` breaks, and when the tokenizer fails.
+    /// [`TokenizeCancelled`](llama_core::ErrorKind::TokenizeCancelled) when `go_on` breaks, or an error of the tokenizer.
     fn tokenize_with(
         &self,
         text: &str,
@@ -69,12 +68,12 @@ pub trait Tokenizer: fmt::Debug + Send + Sync {
         self.tokenize(text, options)
     }
 
-    /// Appends the bytes that a token stands for: possibly a part of a character, or nothing. With `special`, a control
-    /// token is written out by its name; without, it gives nothing.
+    /// Appends the bytes of a token, which may be a part of a character, or empty. A control token appends its name with
+    /// `special`, and nothing without.
     ///
     /// # Errors
     ///
-    /// For a token that there is not.
+    /// An error for a token outside the vocabulary.
     fn append_token_bytes(&self, token: Token, special: bool, bytes: &mut Vec<u8>) -> Result<()>;
 }
 

@@ -1,4 +1,4 @@
-//! What happens when the context is full.
+//! Ways to go on, or to end, when the context is full.
 
 use core::fmt;
 use std::sync::Arc;
@@ -8,33 +8,34 @@ use llama_core::{Token, Vocab};
 use crate::error::{Error, ErrorKind, ParameterProblem, Result};
 use crate::memory::Gap;
 
-/// What to do when a generation has as many tokens as its context takes.
+/// The reaction to a full context: when a generation has as many tokens as its context takes.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum WhenFull {
-    /// End, with [`FinishReason::ContextFull`](crate::FinishReason::ContextFull).
+    /// Ends the text with [`FinishReason::ContextFull`](crate::FinishReason::ContextFull).
     #[default]
     Stop,
-    /// Give an error, [`ErrorKind::ContextFull`].
+    /// Returns the error [`ErrorKind::ContextFull`].
     Error,
-    /// Drop a part of the text and go on: of what is not among the first `keep` tokens the older half. What comes after
-    /// it is moved up without being computed again, so that it still bears traces of what is gone.
+    /// Drops the older half of the tokens after the first `keep`, and goes on. The rest is moved down without being computed
+    /// again, so it still depends on the dropped tokens.
     ///
-    /// A prompt that is longer than the context loses as much of its middle, before anything is computed.
+    /// A prompt that is longer than the context loses its middle before anything is computed.
     ///
-    /// Only where a memory can do that: not in recurrent and hybrid models, and with sliding windows only when they keep
-    /// everything (`swa_full`). It is refused before the generation begins otherwise.
+    /// Not every memory can do that: recurrent and hybrid ones cannot, and sliding windows only with `swa_full`. Then it
+    /// is refused before the generation begins.
     Shift {
-        /// How many of the first tokens stay: a system prompt, for example. A token that marks the beginning of the text
-        /// stays in any case and is not counted.
+        /// The number of first tokens to keep, for example a system prompt. A token that marks the beginning of the text is
+        /// always kept and does not count.
         keep: usize,
     },
-    /// Have a [`Compactor`] make fewer tokens of them: shorten, leave out, summarise. What it changes is computed again.
+    /// Calls a [`Compactor`], which returns a shorter text: cut, filtered or summarised. Its common prefix with the old text
+    /// is reused, and the rest computed again.
     Compact(Arc<dyn Compactor>),
 }
 
 impl WhenFull {
-    /// [`WhenFull::Compact`] with a closure.
+    /// Returns [`WhenFull::Compact`] with a closure.
     ///
     /// ```
     /// use llama_gen::{Full, Llama, WhenFull};
@@ -59,20 +60,20 @@ impl WhenFull {
     }
 }
 
-/// Why a compactor could not do it.
+/// The error of a compactor.
 pub type CompactError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Makes fewer tokens of those that fill a context. Closures with the same arguments are compactors.
+/// Shortens a text that fills a context. Closures with the same arguments are compactors.
 ///
-/// It may take its time, and use the same [`Llama`](crate::Llama) for another generation, a summary for example: that one
-/// has a context of its own.
+/// A compactor may take long, and may use the same [`Llama`](crate::Llama) for another generation, for example of a summary:
+/// that one has a context of its own.
 pub trait Compactor: Send + Sync {
-    /// The tokens to go on from: at least one, and fewer than [`Full::n_ctx`]. What they have in common with the old ones
-    /// at the beginning is not computed again.
+    /// Returns the tokens to go on from: at least one, and fewer than [`Full::n_ctx`]. The common prefix with the old tokens
+    /// is not computed again.
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from doing that; it ends the generation with [`ErrorKind::Compactor`].
+    /// Any error; it ends the generation with [`ErrorKind::Compactor`].
     fn compact(&self, full: &Full<'_>) -> core::result::Result<Vec<Token>, CompactError>;
 }
 
@@ -85,17 +86,17 @@ where
     }
 }
 
-/// What a [`Compactor`] is given.
+/// The argument of a [`Compactor`]: a text that fills its context.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Full<'f> {
-    /// All tokens: those of the prompt and those generated, the last of which is still to be computed.
+    /// All tokens of the prompt and the answer. The last one has not been computed.
     pub tokens: &'f [Token],
-    /// How many of them are the prompt, as far as an earlier compaction has left it as it was.
+    /// The number of leading tokens that are the prompt and unchanged by earlier compactions.
     pub n_prompt: usize,
-    /// The most tokens that the context takes.
+    /// The most tokens of the context.
     pub n_ctx: usize,
-    /// The vocabulary, to make text of tokens and tokens of text.
+    /// The vocabulary, to convert between text and tokens.
     pub vocab: Vocab<'f>,
 }
 
@@ -133,14 +134,13 @@ impl WhenFull {
         Ok(())
     }
 
-    /// Makes a prompt that is too long fit, or refuses it.
+    /// Shortens a prompt that does not fit, or refuses it.
     pub(crate) fn shorten(&self, prompt: Vec<Token>, n_ctx: usize, vocab: Vocab<'_>) -> Result<Vec<Token>> {
         if prompt.len() < n_ctx {
             return Ok(prompt);
         }
         match self {
             Self::Stop | Self::Error => {
-                let n_ctx = u32::try_from(n_ctx).unwrap_or(u32::MAX);
                 Err(ErrorKind::PromptTooLong { n_prompt: prompt.len(), n_ctx }.into())
             }
             Self::Shift { keep } => {
@@ -156,10 +156,10 @@ impl WhenFull {
     }
 }
 
-/// Has the compactor shorten the text, and checks what comes back.
+/// Calls the compactor and checks its result.
 pub(crate) fn compact(compactor: &dyn Compactor, full: &Full<'_>) -> Result<Vec<Token>> {
-    let refuse = |reason: String| Error::from(ErrorKind::Compactor { source: reason.into() });
-    let tokens = compactor.compact(full).map_err(|source| ErrorKind::Compactor { source })?;
+    let refuse = |reason: String| Error::from(ErrorKind::Compactor { cause: reason.into() });
+    let tokens = compactor.compact(full).map_err(|cause| ErrorKind::Compactor { cause })?;
     if tokens.is_empty() {
         return Err(refuse("it left no tokens: at least one is needed to go on from".to_owned()));
     }

@@ -11,7 +11,7 @@ use super::code::Parts;
 
 /// The rules that are switched on. A rule that is off is tested here all the same.
 const SWITCHES: [(Rule, bool); 3] =
-    [(Rule::Context, false), (Rule::ClockOrThread, false), (Rule::SequenceId, false)];
+    [(Rule::Context, true), (Rule::ClockOrThread, true), (Rule::SequenceId, true)];
 
 /// The sources that the rules are for.
 const SOURCES: &str = "crates/llama-gen/src/";

@@ -14,7 +14,7 @@ pub(crate) struct Chain {
 const SEED: u32 = 42;
 const PENALTIES: Penalties = Penalties { last_n: 64, repeat: 1.1, frequency: 0.0, presence: 0.0 };
 
-/// All of them; the first two are the ones with a goal.
+/// All measured chains. The first two have a goal.
 pub(crate) const CHAINS: &[Chain] = &[
     Chain { name: "greedy", rounded: false, samplers: SamplerChainBuilder::greedy },
     Chain {
@@ -55,14 +55,14 @@ impl Chain {
         (self.samplers)(SamplerChain::builder()).build_row().expect("the chain has a form for rows")
     }
 
-    /// llama.cpp's samplers, which are the caller's to free.
+    /// Returns llama.cpp's samplers, which the caller must free.
     pub(crate) fn raw(&self) -> Vec<*mut sys::llama_sampler> {
         self.row_sampler().samplers().iter().map(raw).collect()
     }
 }
 
 fn raw(sampler: &Sampler) -> *mut sys::llama_sampler {
-    // SAFETY: all of them take plain numbers and return a new sampler.
+    // SAFETY: the functions take plain numbers and return a new sampler.
     unsafe {
         match *sampler {
             Sampler::Greedy => sys::llama_sampler_init_greedy(),

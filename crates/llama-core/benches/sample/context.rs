@@ -1,4 +1,4 @@
-//! A context of a model with nothing but a vocabulary, whose row of logits can be written.
+//! A context of a model that has nothing but a vocabulary, whose row of logits can be written.
 
 use std::ffi::CString;
 use std::path::Path;
@@ -9,7 +9,7 @@ use llama_sys as sys;
 
 use crate::chains::Chain;
 
-/// The width of the model, the smallest of a whole block.
+/// The width of the model, the smallest with a whole block.
 const WIDTH: usize = 32;
 
 /// A model and a context in which one token has been decoded.
@@ -20,7 +20,7 @@ pub(crate) struct Context {
     n_vocab: usize,
 }
 
-/// A chain of llama.cpp and the context that it samples from.
+/// A chain of llama.cpp and the context from which it samples.
 pub(crate) struct RawChain<'c> {
     chain: NonNull<sys::llama_sampler>,
     context: &'c Context,
@@ -33,9 +33,9 @@ impl Context {
         let path = folder.path().join("vocabulary.gguf");
         write_model(&path, n_vocab);
         let path = CString::new(path.to_str().expect("a path in UTF-8")).expect("a path without NUL");
-        // SAFETY: llama.cpp's own parameters, a path that ends with NUL, and objects that are checked before their
-        // use; the token is in the vocabulary and the batch is used before it is gone. The row is the context's until
-        // it decodes again, which it does not.
+        // SAFETY: the parameters are llama.cpp's defaults, the path is NUL-terminated, and objects are checked before their
+        // use. The token is in the vocabulary, and the batch is used while it lives. The row belongs to the context until it
+        // decodes again, which it does not.
         unsafe {
             let mut params = sys::llama_model_default_params();
             params.load_mode = sys::llama_load_mode::LLAMA_LOAD_MODE_NONE;
@@ -57,22 +57,22 @@ impl Context {
         self.n_vocab
     }
 
-    /// The row that is sampled from.
+    /// Returns the row that is sampled from.
     pub(crate) fn row(&self) -> &[f32] {
-        // SAFETY: the row has as many floats as the vocabulary tokens, and is written by `write` only.
+        // SAFETY: the row has one float for each token of the vocabulary, and only `write` writes to it.
         unsafe { std::slice::from_raw_parts(self.row.as_ptr(), self.n_vocab) }
     }
 
     /// Replaces the row.
     pub(crate) fn write(&self, row: &[f32]) {
         assert_eq!(row.len(), self.n_vocab);
-        // SAFETY: both rows are that long; nobody looks at the context's during the call.
+        // SAFETY: both rows have this length, and nothing reads the context's row during the call.
         unsafe { std::ptr::copy_nonoverlapping(row.as_ptr(), self.row.as_ptr(), row.len()) };
     }
 
-    /// A chain to sample from the row with.
+    /// Creates a chain that samples from the row.
     pub(crate) fn chain(&self, chain: &Chain) -> RawChain<'_> {
-        // SAFETY: takes llama.cpp's own parameters; the chain takes the new samplers over.
+        // SAFETY: takes llama.cpp's default parameters; the chain takes ownership of the new samplers.
         unsafe {
             let raw = sys::llama_sampler_chain_init(sys::llama_sampler_chain_default_params());
             for sampler in chain.raw() {
@@ -92,14 +92,14 @@ impl RawChain<'_> {
 
 impl Drop for RawChain<'_> {
     fn drop(&mut self) {
-        // SAFETY: the chain is valid and this is its owner.
+        // SAFETY: the chain is valid, and this is its owner.
         unsafe { sys::llama_sampler_free(self.chain.as_ptr()) };
     }
 }
 
 impl Drop for Context {
     fn drop(&mut self) {
-        // SAFETY: both are valid, this is their owner, and the context goes first.
+        // SAFETY: both are valid, this is their owner, and the context is freed first.
         unsafe {
             sys::llama_free(self.context.as_ptr());
             sys::llama_model_free(self.model.as_ptr());
@@ -107,7 +107,7 @@ impl Drop for Context {
     }
 }
 
-/// Writes a model of one layer, all zeros, with so many tokens that have no text.
+/// Writes a model of one layer, all zeros, with `n_vocab` tokens that have no text.
 fn write_model(path: &Path, n_vocab: usize) {
     let number = |value: usize| Value::from(u32::try_from(value).expect("a small number"));
     let mut writer = Writer::new();

@@ -4,15 +4,16 @@ use super::Batch;
 use crate::error::{ParameterProblem, Result};
 use crate::token::{Pos, SeqId, Token};
 
-/// Where an embedding is: a position in the sequence and, for models with `RoPE` in several dimensions (Qwen2-VL and its
-/// successors), a place in an image or video. Other models use the first number only.
+/// The position of an embedding: a position in the sequence and, for models with `RoPE` in several dimensions
+/// (Qwen2-VL and its successors), a position in an image or video. Other models use only the first number.
 ///
-/// A plain [`Pos`] is where a token would be.
+/// A plain [`Pos`] converts to the position that a token would have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MultiPos(pub(crate) [llama_sys::llama_pos; 4]);
 
 impl MultiPos {
-    /// The position in the sequence (time), the row, the column, and a fourth number that the known models leave 0.
+    /// Creates a position from the position in the sequence (time), the row, the column, and a fourth number, which
+    /// is 0 for all known models.
     #[must_use]
     pub const fn new(t: Pos, y: Pos, x: Pos, z: Pos) -> Self {
         Self([t.get(), y.get(), x.get(), z.get()])
@@ -20,21 +21,21 @@ impl MultiPos {
 }
 
 impl From<Pos> for MultiPos {
-    /// As llama.cpp extends the position of a token (llama-batch.cpp, `llama_batch_allocr::init`).
+    /// Extends a position as llama.cpp does for a token (llama-batch.cpp, `llama_batch_allocr::init`).
     fn from(pos: Pos) -> Self {
         Self([pos.get(), pos.get(), pos.get(), 0])
     }
 }
 
-/// Rows of the same number of floats.
+/// Rows of equal length.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rows {
-    /// Floats in a row; 0 as long as there is none.
+    /// Number of floats in a row; 0 as long as there is no row.
     pub(crate) width: usize,
     pub(crate) values: Vec<f32>,
 }
 
-/// Which entry a row belongs to, and where that is.
+/// The entry of a row, and its position.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) index: usize,
@@ -55,7 +56,7 @@ impl Rows {
         self.values.is_empty()
     }
 
-    /// The number of rows.
+    /// Returns the number of rows.
     pub(crate) fn len(&self) -> usize {
         self.values.len().checked_div(self.width).unwrap_or(0)
     }
@@ -65,7 +66,8 @@ impl Rows {
     }
 
     /// Refuses rows of another width, and values that are not finite: an infinity becomes NaN in the model's first
-    /// normalisation, and ggml sorts the scores of experts with a comparison that NaN breaks (ops.cpp, `cmp_argsort`).
+    /// normalisation, and ggml sorts the scores of experts with a comparison that NaN breaks (ops.cpp,
+    /// `cmp_argsort`).
     fn check(&self, name: &'static str, row: &[f32]) -> Result<()> {
         let invalid =
             |value: String, expected: String| Err(ParameterProblem::new(name, value, expected).into());
@@ -89,10 +91,10 @@ impl Rows {
 }
 
 impl Batch {
-    /// Adds an embedding in the place of a token: [`Model::n_embd_inp`](crate::Model::n_embd_inp) finite floats. Returns
+    /// Adds an embedding in place of a token: [`Model::n_embd_inp`](crate::Model::n_embd_inp) finite floats. Returns
     /// its index in the batch.
     ///
-    /// Most models take batches of tokens and embeddings mixed; the others, and all in
+    /// Most models accept batches that mix tokens and embeddings. Others, and all models in
     /// [`ContextType::Mtp`](crate::ContextType::Mtp), refuse them with
     /// [`DecodeError::InvalidBatch`](crate::DecodeError::InvalidBatch).
     ///
@@ -117,12 +119,13 @@ impl Batch {
         Ok(index)
     }
 
-    /// Adds a token together with an embedding, for models that take both, such as drafts; others use the token and
-    /// pass over the embedding. All entries of a batch are of this kind, or none. Returns its index in the batch.
+    /// Adds a token together with an embedding, for models that use both, such as draft models; other models ignore
+    /// the embedding. Either all entries of a batch are of this kind, or none. Returns its index in the batch.
     ///
     /// # Errors
     ///
-    /// As [`push_embedding`](Batch::push_embedding), and for a negative token.
+    /// The errors of [`push_embedding`](Batch::push_embedding), and [`ErrorKind::InvalidParameter`] for a negative
+    /// token.
     ///
     /// Corresponds to `llama_batch_ext_set_embd_token`.
     pub fn push_token_and_embedding(
@@ -144,9 +147,9 @@ impl Batch {
         Ok(index)
     }
 
-    /// Gives the next entry that has none its state embedding: the hidden state that an earlier stage left, for
-    /// contexts of [`ContextType::Mtp`](crate::ContextType::Mtp), [`Model::n_embd_out`](crate::Model::n_embd_out) finite
-    /// floats. Call it once for each entry, in their order.
+    /// Adds the state embedding of the next entry that has none: the hidden state of an earlier stage, for contexts
+    /// of [`ContextType::Mtp`](crate::ContextType::Mtp), [`Model::n_embd_out`](crate::Model::n_embd_out) finite
+    /// floats. Call it once for each entry, in order.
     ///
     /// # Errors
     ///

@@ -8,13 +8,14 @@ use llama_sys::llama_shim_template_breach as Breach;
 use crate::error::{Error, ErrorKind, TemplateLimit};
 use crate::ffi::callback::Callback;
 
-/// The most that one call may take of a chat template, which is a program that comes with a model.
+/// Limits for one call that runs a chat template, which is a program that comes with a model.
 ///
-/// Making a template renders some dozens of short conversations, and rendering a conversation does so up to three times;
-/// the limits are for all of them together, [`output_bytes`](Self::output_bytes) for each. 71 templates in use were rendered
-/// with conversations of 1,000 messages and 100 tools, and 72 of the 142 renderings were finished. The most that one of those
-/// took was 12.7 million steps, 58 levels, 74 MB of text and 217 MB of values: the defaults are far above that. They hold in a common library
-/// that was built with this crate: see [`TemplateLimits::hold`].
+/// Creating a template renders some dozens of short conversations, and rendering a conversation does so up to three
+/// times; the limits apply to all of them together, except [`output_bytes`](Self::output_bytes), which applies to
+/// each. 71 templates in use were rendered with conversations of 1,000 messages and 100 tools, and 72 of the 142
+/// renderings finished. The highest values among those were 12.7 million steps, 58 levels, 74 MB of text and 217 MB
+/// of values: the defaults are far above that. Limits only hold in a common library that was built with this crate:
+/// see [`TemplateLimits::hold`].
 ///
 /// ```
 /// use llama_core::{ChatTemplates, ErrorKind, TemplateLimit, TemplateLimits};
@@ -27,15 +28,16 @@ use crate::ffi::callback::Callback;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TemplateLimits {
-    /// Parts of the template that are executed; an operation on large values counts as several. Default: 500,000,000.
+    /// Number of executed parts of the template; an operation on large values counts as several. Default:
+    /// 500,000,000.
     pub steps: u64,
-    /// Parts of the template that are executed inside of each other. Each needs up to 16 KiB of stack. Default: 2,000.
+    /// Depth of nested execution. Each level needs up to 16 KiB of stack. Default: 2,000.
     pub depth: u32,
     /// Bytes of one rendered prompt. Default: 512 MiB.
     pub output_bytes: u64,
-    /// Bytes of values that are in use at the same time, the conversation included. An estimate. Default: 1 GiB.
+    /// Estimated bytes of values in use at the same time, including the conversation. Default: 1 GiB.
     pub memory_bytes: u64,
-    /// Time on the clock. Default: five minutes.
+    /// Wall-clock time. Default: five minutes.
     pub time: Duration,
 }
 
@@ -87,8 +89,8 @@ impl TemplateLimits {
         self
     }
 
-    /// Whether templates keep to limits. Those of a prebuilt common library do not: there, a template that loops for
-    /// ever does so, and only one template is rendered at a time.
+    /// Returns whether limits are enforced. A prebuilt common library does not enforce them: there, a template with
+    /// an endless loop never ends, and only one template is rendered at a time.
     ///
     /// Corresponds to `llama_shim_template_budget_holds`.
     #[must_use]
@@ -97,14 +99,14 @@ impl TemplateLimits {
         unsafe { llama_sys::llama_shim_template_budget_holds() }
     }
 
-    /// Stack for the depth, and for what the common library does before and after.
+    /// Returns the stack for the depth and for the common library's own frames.
     pub(super) fn stack(&self) -> usize {
         let depth = usize::try_from(self.depth).unwrap_or(usize::MAX);
         depth.saturating_mul(16 << 10).saturating_add(16 << 20)
     }
 }
 
-/// Runs `call` with a budget of these limits, and explains what it ended by. A panic of `cancelled` goes on afterwards.
+/// Runs `call` with a budget of these limits, and explains its failure. Resumes a panic of `cancelled` afterwards.
 pub(super) fn within<R, F: FnMut() -> bool>(
     limits: &TemplateLimits,
     operation: &'static str,
@@ -139,10 +141,10 @@ pub(super) fn within<R, F: FnMut() -> bool>(
     result.map_err(|error| explained(error, limits, operation, budget.breach))
 }
 
-/// What C calls.
+/// The callback for C.
 unsafe extern "C-unwind" fn ask<F: FnMut() -> bool>(data: *mut c_void) -> bool {
-    // SAFETY: `within` gives this callback with its data, which outlives the call; jinja_budget.cpp calls it on the thread
-    // of the call, and nobody else uses the data meanwhile.
+    // SAFETY: `within` passes this callback with its data, which outlives the call; jinja_budget.cpp calls it on the
+    // thread of the call, and nobody else uses the data meanwhile.
     let callback = unsafe { &mut *data.cast::<Callback<F>>() };
     // A panic ends the template.
     callback.call(true, |cancelled| cancelled())

@@ -1,32 +1,33 @@
-//! A second context that goes on from where a first one is.
+//! Cloning of contexts.
 
 use super::Context;
 use crate::error::{ErrorKind, Result};
 
 impl Context {
-    /// Makes another context of the same model, with the same parameters and settings, and with the same sequences in
-    /// memory. The two then go their own ways.
+    /// Creates another context of the same model, with the same parameters and settings, and with the same sequences
+    /// in memory. The two are independent afterwards.
     ///
-    /// It costs what [`Context::new`] costs, in time and memory, and in addition a copy of the used part of the memory
-    /// to the CPU and back; that copy is held meanwhile. To let sequences part inside one context,
-    /// [`Memory::seq_cp`](crate::Memory::seq_cp) costs next to nothing.
+    /// It costs the time and memory of [`Context::new`], and a copy of the used part of the memory to the CPU and
+    /// back. To fork a sequence inside one context, use [`Memory::seq_cp`](crate::Memory::seq_cp), which costs
+    /// almost nothing.
     ///
-    /// Not copied are the results of the last batch, observers, abort flags and callbacks, thread pools, [samplers](Context::set_sampler), and states that are [kept](Context::keep_seq_state) on the device.
-    /// LoRA adapters are attached to the clone too; a control vector has to be set again.
+    /// The clone does not have the results of the last batch, observers, abort flags and callbacks, thread pools,
+    /// [samplers](Context::set_sampler), and states that are [kept](Context::keep_seq_state) on the device. LoRA
+    /// adapters are attached to the clone too; a control vector must be set again.
     ///
-    /// The clone has the sequences' tokens one after the other in its memory. Where there were gaps between them,
-    /// numbers are added up in another order, and logits may differ in their last bits.
+    /// The clone stores the sequences' tokens without gaps. If there were gaps between them, sums are computed in
+    /// another order, and logits may differ in their last bits.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] when there is an encoder's output, which cannot be copied. As [`Context::new`],
-    /// [`state_data`](Context::state_data) and [`set_state_data`](Context::set_state_data). This
-    /// context is as it was, unless it is [poisoned](Context::is_poisoned).
+    /// [`ErrorKind::Unsupported`] if there is an encoder's output, which cannot be copied. Also the errors of
+    /// [`Context::new`], [`state_data`](Context::state_data) and [`set_state_data`](Context::set_state_data). This
+    /// context is unchanged, unless it is [poisoned](Context::is_poisoned).
     pub fn try_clone(&mut self) -> Result<Self> {
         if !self.last.encoded.is_empty() && self.has_memory() {
             let reason =
-                "the encoder's output is no part of a state: create a context, encode the same text, and \
-                          restore the memory with set_state_data"
+                "the encoder's output is not part of a state: create a context, encode the same text, and restore the \
+                 memory with set_state_data"
                     .to_owned();
             return Err(ErrorKind::Unsupported { operation: "cloning the context", reason }.into());
         }

@@ -1,4 +1,4 @@
-//! Computing batches: the checks that llama.cpp would assert on, and the calls.
+//! Decoding and encoding of batches: the checks for llama.cpp's assertions, and the calls.
 
 use super::positions::is_shared;
 use super::{Computed, Context, PoolingType};
@@ -11,7 +11,7 @@ use crate::log;
 use crate::model::Model;
 use crate::token::{SeqId, Token};
 
-/// Which of the two functions computes the batch.
+/// The function that computes the batch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Process {
     Decode,
@@ -28,42 +28,41 @@ impl Process {
 }
 
 impl Context {
-    /// Computes a batch and adds it to the memory. The results of the tokens that asked for them are then to be
-    /// had from [`logits`](Context::logits) and [`embeddings`](Context::embeddings).
+    /// Decodes a batch and adds it to the memory. The outputs that its tokens ask for are then available through
+    /// [`logits`](Context::logits) and [`embeddings`](Context::embeddings).
     ///
-    /// The positions of each sequence follow what it has in memory, without gaps (with `RoPE` in several dimensions:
-    /// without going back). A token of several sequences needs one buffer for all
-    /// ([`kv_unified`](crate::ContextParams::kv_unified)), and that they have the same positions in memory.
+    /// The positions of each sequence must continue those in memory without gaps (with `RoPE` in several dimensions:
+    /// without going back). A token of several sequences requires one buffer for all of them
+    /// ([`kv_unified`](crate::ContextParams::kv_unified)), and equal positions of these sequences in memory.
     ///
     /// # Errors
     ///
     /// Before anything is computed: [`ErrorKind::EmptyBatch`], [`ErrorKind::BatchTooLarge`],
     /// [`ErrorKind::InvalidToken`], [`ErrorKind::InvalidSeqId`], [`ErrorKind::InvalidPosition`],
-    /// [`ErrorKind::InvalidParameter`] for embeddings of another width than the model's,
-    /// [`ErrorKind::Unsupported`] for what this model or context cannot do. From llama.cpp:
-    /// [`ErrorKind::Decode`], which says what is left in memory, and [`ErrorKind::UnsupportedGraph`] for a graph that was
-    /// changed since the context was created, and that cannot be computed. Afterwards there are no results until the next
-    /// batch.
+    /// [`ErrorKind::InvalidParameter`] for embeddings of another width than the model's, [`ErrorKind::Unsupported`]
+    /// for operations that this model or context does not support. From llama.cpp: [`ErrorKind::Decode`], which
+    /// tells what is left in memory, and [`ErrorKind::UnsupportedGraph`] for a graph that has changed since the
+    /// context was created and cannot be computed. After an error there are no results until the next batch.
     ///
     /// # Panics
     ///
-    /// Goes on with the panic of an abort callback or an observer.
+    /// Resumes a panic of an abort callback or an observer.
     ///
     /// Corresponds to `llama_process` and `llama_decode`.
     pub fn decode(&mut self, batch: &Batch) -> Result<()> {
         self.process(batch, Process::Decode)
     }
 
-    /// Computes a batch with the encoder, without memory. For encoder models, such as BERT and T5's first half. All
-    /// tokens of the batch see each other.
+    /// Encodes a batch without memory. For encoder models, such as BERT and T5's first half. All tokens of the batch
+    /// attend to each other.
     ///
     /// # Errors
     ///
-    /// As [`Context::decode`]; the whole batch must fit into `n_ubatch`. Nothing of the memory changes.
+    /// The errors of [`Context::decode`]; the whole batch must fit into `n_ubatch`. The memory does not change.
     ///
     /// # Panics
     ///
-    /// As [`Context::decode`].
+    /// Panics like [`Context::decode`].
     ///
     /// Corresponds to `llama_process` and `llama_encode`.
     pub fn encode(&mut self, batch: &Batch) -> Result<()> {
@@ -103,7 +102,8 @@ impl Context {
         Ok(())
     }
 
-    /// The most threads that C computes so many tokens with (llama-context.cpp, `graph_compute`).
+    /// Returns the maximum number of threads with which C computes `n_tokens` tokens (llama-context.cpp,
+    /// `graph_compute`).
     fn threads_for(&self, n_tokens: usize) -> i32 {
         let raw = self.raw();
         // SAFETY: the context is valid; the functions read numbers.
@@ -113,8 +113,8 @@ impl Context {
         }
     }
 
-    /// Remembers what the batch has given. Which tokens C outputs without being asked, and what of: llama-context.cpp,
-    /// encode, decode and output_reserve, and llama-graph.cpp, build_logits.
+    /// Records the results of a batch. For the tokens that C outputs without being asked, and the kinds of outputs,
+    /// see llama-context.cpp, encode, decode and output_reserve, and llama-graph.cpp, build_logits.
     fn keep_results(&mut self, batch: &Batch, process: Process) {
         // The first half of an encoder-decoder model.
         let encoded = process == Process::Encode && self.has_memory();
@@ -132,7 +132,7 @@ impl Context {
         }
     }
 
-    /// Hands the batch to C. The code that comes back.
+    /// Passes the batch to C, and returns C's code.
     fn compute(&mut self, batch: &Batch, process: Process) -> Result<i32> {
         let (raw, input, positions) = (self.raw.as_ptr(), &mut self.input, &mut self.positions);
         self.attached.threadpools.begin();
@@ -153,7 +153,7 @@ impl Context {
         result
     }
 
-    /// Makes a result of the code, and of memory what the result says of it.
+    /// Converts C's code to a result, and adjusts the memory to it.
     fn settle(&mut self, batch: &Batch, process: Process, result: Result<i32>) -> Result<()> {
         let code = result?;
         let cancelled = self.raw.hooks.is_cancelled();
@@ -175,9 +175,9 @@ impl Context {
             }
             _ if process == Process::Encode => {}
             _ if cancelled => self.remove_batch(batch)?,
-            _ => self.remove_what_was_not_computed(batch)?,
+            _ => self.remove_uncomputed(batch)?,
         }
-        // What was noted was done before the first part was computed.
+        // Recorded copies and moves were made before the first part was computed.
         if process == Process::Decode {
             self.books.settle();
         }
@@ -185,7 +185,7 @@ impl Context {
         Err(ErrorKind::Decode(error.unwrap_or(DecodeError::Cancelled)).into())
     }
 
-    /// Puts what the check of the graph found in the place of the failure that came of it.
+    /// Replaces a failure by the violation that the check of the graph has found, if it was the cause.
     #[inline]
     fn settle_graph(&mut self, result: Result<()>) -> Result<()> {
         match graph::found() {
@@ -197,9 +197,10 @@ impl Context {
     #[cold]
     fn settle_finding(&mut self, result: Result<()>, finding: Finding) -> Result<()> {
         match (result, finding.is_refused) {
-            // Planned for batches of another shape, and not for this one.
+            // Found in a graph for batches of another shape, not for this one.
             (Ok(()), false) => Ok(()),
-            // A graph besides the batch's was not computed, such as that which moves keys, and nothing was undone.
+            // A graph other than the batch's was not computed, such as the one that moves keys, and nothing was
+            // undone.
             (Ok(()), true) => {
                 let error = finding.violation.into();
                 self.poison_with(&error);
@@ -207,7 +208,7 @@ impl Context {
             }
             (Err(error), is_refused) => {
                 self.last.outputs.clear();
-                self.plan_anew()?;
+                self.plan_again()?;
                 if !is_refused {
                     return Err(error);
                 }
@@ -217,9 +218,9 @@ impl Context {
         }
     }
 
-    /// Has C drop what it has planned, so that the graph of the next batch is made anew, and checked: turning off and on
-    /// again what is wanted of batches does it (llama-context.cpp, `set_embeddings`).
-    fn plan_anew(&mut self) -> Result<()> {
+    /// Makes C discard its plan, so that the graph of the next batch is built and checked again. Toggling the
+    /// embeddings setting twice does this (llama-context.cpp, `set_embeddings`).
+    fn plan_again(&mut self) -> Result<()> {
         if self.is_poisoned() {
             return Ok(());
         }
@@ -233,13 +234,13 @@ impl Context {
         })
     }
 
-    /// Whether all tokens of a batch have results, asked for or not.
+    /// Returns whether all tokens of a batch have outputs, whether they ask for them or not.
     fn outputs_all(&self, process: Process) -> bool {
         self.settings.embeddings || (process == Process::Encode && self.has_memory())
     }
 
-    /// Makes C apply the order that it noted for the rows of the last batch. Decoding drops a note that nobody needed;
-    /// encoding leaves it, and it would be applied to the encoder's rows (llama-context.cpp, `output_swaps`).
+    /// Makes C apply the recorded order of the last batch's rows. Decoding discards a record that was not needed;
+    /// encoding keeps it, and it would be applied to the encoder's rows (llama-context.cpp, `output_swaps`).
     fn apply_order(&mut self) -> Result<()> {
         if self.last.ordered.get() {
             return Ok(());
@@ -248,15 +249,15 @@ impl Context {
         self.call(|raw| unsafe { guarded!(llama_get_logits(raw)) }).map(drop)
     }
 
-    /// Forgets the results of the last batch. Their order is applied first, for the reason that `apply_order` gives.
+    /// Discards the results of the last batch. Their order is applied first, for the reason given at `apply_order`.
     pub(crate) fn discard_outputs(&mut self) -> Result<()> {
         self.apply_order()?;
         self.last.outputs.clear();
         Ok(())
     }
 
-    /// Whether a batch is of the usual kind, tokens of one sequence each for a decoder, and nothing in it is to be
-    /// refused. Takes one look, where `check_batch` finds the reason.
+    /// Returns whether a batch is of the usual kind, tokens of one sequence each for a decoder, and valid. This is
+    /// one fast check; `check_batch` finds the reason for a refusal.
     #[inline]
     fn is_plain(&self, batch: &Batch, process: Process) -> bool {
         let (limits, facts) = (&self.limits, &self.facts);
@@ -273,7 +274,7 @@ impl Context {
             && batch.places.is_empty()
             && (batch.len() == 1 || self.attached.samplers.is_empty())
             && (1..=longest).contains(&batch.len())
-            // Each has one at least.
+            // Each entry has at least one sequence.
             && batch.seq_ids.len() == batch.len()
             && all_below(&batch.seq_ids, n_seq_max)
             && all_below(&batch.tokens, facts.n_vocab)
@@ -299,7 +300,7 @@ impl Context {
         self.check_samplers(batch, self.outputs_all(process))
     }
 
-    /// Refuses ids outside the vocabulary. Entries that are an embedding have -1.
+    /// Refuses ids outside of the vocabulary. Entries that are an embedding have -1.
     fn check_tokens(&self, batch: &Batch) -> Result<()> {
         let n_vocab = self.facts.n_vocab;
         let is_embedding = |index| batch.places.binary_search_by_key(&index, |place| place.index).is_ok();
@@ -310,13 +311,14 @@ impl Context {
         wrong.map_or(Ok(()), |(_, token)| self.model().vocab().check(Token::new(*token)))
     }
 
-    /// Refuses embeddings and states where the graph asserts that there are none, or that there are.
+    /// Refuses embeddings and states where the graph asserts that there are none, and their absence where it asserts
+    /// that they exist.
     fn check_rows(&self, batch: &Batch) -> Result<()> {
         if batch.places.is_empty() && batch.states.is_empty() && !self.facts.needs_states {
             return Ok(());
         }
         if !self.facts.takes_embeddings && !batch.places.is_empty() {
-            let reason = "it takes tokens only".to_owned();
+            let reason = "it only supports tokens".to_owned();
             return Err(ErrorKind::Unsupported { operation: "decoding embeddings", reason }.into());
         }
         let (states, len) = (batch.states.len(), batch.len());
@@ -327,7 +329,7 @@ impl Context {
         Ok(())
     }
 
-    /// `GGML_ASSERT(n_outputs_max <= cparams.n_outputs_max)` in llama-context.cpp, `output_reserve`.
+    /// Checks `GGML_ASSERT(n_outputs_max <= cparams.n_outputs_max)` in llama-context.cpp, `output_reserve`.
     fn check_outputs(&self, batch: &Batch, process: Process) -> Result<()> {
         let limit = self.limits.n_outputs_max;
         if limit as usize >= batch.len() {
@@ -345,10 +347,10 @@ impl Context {
         Err(ParameterProblem::new("n_outputs_max", limit, reason).into())
     }
 
-    /// Refuses tokens of several sequences where C looks for a place for them and finds none, or asserts that there is
-    /// one sequence (llama-batch.cpp, `split_equal`; llama-kv-cache.cpp, `find_slot`). A state is computed for one set of
-    /// sequences at a time, but not where batches are divided by sequences: there the tokens of one sequence would run
-    /// into the state of another (llama-batch.cpp, `split_seq`).
+    /// Refuses tokens of several sequences where C finds no cells for them, or asserts that there is one sequence
+    /// (llama-batch.cpp, `split_equal`; llama-kv-cache.cpp, `find_slot`). A recurrent state is computed for one set
+    /// of sequences at a time, except where batches are divided by sequences: there the tokens of one sequence would
+    /// change the state of another (llama-batch.cpp, `split_seq`).
     fn check_shared(&self, batch: &Batch) -> Result<()> {
         let by_sequences = self.settings.embeddings || !self.settings.causal;
         let has_states = self.facts.is_recurrent || (self.facts.is_hybrid && by_sequences);
@@ -356,17 +358,17 @@ impl Context {
             return Ok(());
         }
         let reason = if has_states {
-            "its memory has a state for each sequence: compute it for one, and copy the sequence with Memory::seq_cp"
+            "its memory has a state for each sequence: decode it for one, and copy the sequence with Memory::seq_cp"
         } else {
-            "its sequences have buffers of their own: create the context with kv_unified(true)"
+            "its sequences have separate buffers: create the context with kv_unified(true)"
         };
         Err(ErrorKind::Unsupported { operation: "a token of several sequences", reason: reason.to_owned() }
             .into())
     }
 
-    /// The graph of a decoder behind an encoder asserts that there is an encoder's output. Of a sequence that was not in
-    /// it, the decoder would see nothing: its attention is a softmax over nothing, and the logits are NaN
-    /// (llama-graph.cpp, llm_graph_input_attn_cross).
+    /// Refuses to decode a sequence that was not encoded. The graph of a decoder after an encoder asserts that there
+    /// is an encoder's output. For a sequence that is not in it, attention is a softmax over nothing, and the logits
+    /// are NaN (llama-graph.cpp, llm_graph_input_attn_cross).
     fn check_encoded(&self, batch: &Batch) -> Result<()> {
         if !self.facts.has_encoder || !self.has_memory() {
             return Ok(());
@@ -377,7 +379,7 @@ impl Context {
         };
         let operation = "decoding before encoding";
         let reason = format!(
-            "its decoder works on the encoder's output, and the last encoded batch had no tokens of sequence {}: \
+            "its decoder needs the encoder's output, but the last encoded batch had no tokens of sequence {}: \
              call encode first",
             entry.seq_ids.first().copied().unwrap_or(0)
         );
@@ -392,7 +394,7 @@ impl Context {
             Process::Encode if !self.facts.has_encoder && self.has_memory() => {
                 refuse("encoding", "it has no encoder: use decode")
             }
-            // Of the encoder alone llama.cpp would compute another encoding, with a cache that it does not use.
+            // For an encoder alone llama.cpp would compute another encoding, with a cache that it does not use.
             Process::Decode if !self.facts.has_decoder && self.has_memory() => {
                 refuse("decoding", "it has no decoder: use encode")
             }
@@ -401,7 +403,7 @@ impl Context {
         }
     }
 
-    /// `GGML_ASSERT(n_tokens_all <= cparams.n_batch)` and its companions in llama-context.cpp.
+    /// Checks `GGML_ASSERT(n_tokens_all <= cparams.n_batch)` and related assertions in llama-context.cpp.
     fn check_size(&self, batch: &Batch, process: Process) -> Result<()> {
         let at_once = self.at_once(batch, process);
         for (which, limit, n_tokens) in
@@ -414,10 +416,10 @@ impl Context {
         Ok(())
     }
 
-    /// How many tokens have to be computed at once: all where they see each other, and those that are pooled. llama.cpp
-    /// pools each part of a divided batch by itself and keeps the last (llama-context.cpp, decode), which is right for
-    /// the last token only. Batches are divided by sequences where those have a place of their own in memory
-    /// (llama-batch.cpp, split_seq).
+    /// Returns how many tokens must be computed at once: all tokens if they attend to each other, and tokens that
+    /// are pooled. llama.cpp pools each part of a divided batch separately and keeps the last (llama-context.cpp,
+    /// decode), which is only correct for last-token pooling. Batches are divided by sequences if these have
+    /// separate places in memory (llama-batch.cpp, split_seq).
     fn at_once(&self, batch: &Batch, process: Process) -> usize {
         if process == Process::Encode || !self.settings.causal || !self.has_memory() {
             return batch.len();
@@ -432,15 +434,16 @@ impl Context {
         (0..i32::try_from(self.limits.n_seq_max).unwrap_or(i32::MAX)).map(of).max().unwrap_or(0)
     }
 
-    /// Whether the model keeps anything between batches: encoders such as BERT do not. Corresponds to `llama_get_memory`.
+    /// Returns whether the model has memory between batches, which encoders such as BERT do not. Corresponds to
+    /// `llama_get_memory`.
     #[must_use]
     pub fn has_memory(&self) -> bool {
         self.facts.has_memory
     }
 }
 
-/// llama.cpp stores positions without looking at their sign, adds one to the largest, and looks learned positions up
-/// in a table: on ggml's threads, where a failed assertion cannot be contained.
+/// Refuses invalid positions. llama.cpp stores positions without checking their sign, adds one to the largest, and
+/// looks learned positions up in a table: on ggml's threads, where a failed assertion cannot be contained.
 fn check_positions(batch: &Batch, n_positions: Option<u32>) -> Result<()> {
     let end = n_positions.and_then(|n| i32::try_from(n).ok()).unwrap_or(i32::MAX);
     let Some(index) = batch.positions.iter().position(|pos| !(0..end).contains(pos)) else {
@@ -450,9 +453,9 @@ fn check_positions(batch: &Batch, n_positions: Option<u32>) -> Result<()> {
     let seq_id = usize::try_from(before).ok().and_then(|at| batch.seq_ids.get(at)).copied().unwrap_or(0);
     let pos = batch.positions[index];
     let reason = match n_positions {
-        _ if pos < 0 => "positions start at 0".to_owned(),
-        Some(n) => format!("the model has learned {n} positions (0..{n})"),
-        None => format!("positions end before {end}"),
+        _ if pos < 0 => "it must be at least 0".to_owned(),
+        Some(n) => format!("it must be in 0..{n}, the positions that the model has learned"),
+        None => format!("it must be below {end}"),
     };
     Err(ErrorKind::InvalidPosition { pos, seq_id, reason }.into())
 }

@@ -1,4 +1,4 @@
-//! Facts about a context that stay as they are, asked of C once.
+//! Constant properties of a context, read from C once.
 
 use super::check;
 use super::params::{self, ContextParams, PoolingType};
@@ -6,7 +6,7 @@ use super::raw::RawContext;
 use crate::error::Result;
 use crate::model::Model;
 
-/// The sizes that the context was really created with.
+/// The actual sizes of the context.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) n_ctx: u32,
@@ -23,8 +23,8 @@ pub(super) struct Facts {
     pub(super) n_vocab: i32,
     pub(super) has_encoder: bool,
     pub(super) has_decoder: bool,
-    /// Whether the model ends in logits. Of those without memory, encoders such as BERT do not, diffusion models do, and
-    /// the hybrids that read a whole text at once do (llama-model.cpp, create_memory).
+    /// Whether the model outputs logits. Among models without memory, encoders such as BERT do not; diffusion models
+    /// do, and so do hybrid models that read a whole text at once (llama-model.cpp, create_memory).
     pub(super) gives_logits: bool,
     pub(super) pooling: PoolingType,
     pub(super) is_recurrent: bool,
@@ -33,7 +33,7 @@ pub(super) struct Facts {
     pub(super) needs_states: bool,
     /// Whether entries of a batch can be embeddings.
     pub(super) takes_embeddings: bool,
-    /// The end of the positions: the model has learned so many, or numbers end.
+    /// First invalid position: the number of positions that the model has learned, or the limit of the type.
     pub(super) end_of_positions: i32,
     /// Whether all sequences share one buffer.
     pub(super) is_unified: bool,
@@ -46,7 +46,7 @@ impl Limits {
         let (context, params) = (raw.as_ptr(), raw.params());
         // SAFETY: the context is valid; the functions read numbers.
         let n_batch = unsafe { llama_sys::llama_n_batch(context) };
-        // As llama-context.cpp resolves it.
+        // As resolved in llama-context.cpp.
         let all = params.n_outputs_max == 0 || raw.model().has_encoder();
         // SAFETY: the context is valid; the functions read numbers.
         unsafe {
@@ -88,8 +88,8 @@ impl Facts {
     }
 }
 
-/// Whether the model's graph may take embeddings. Those that read the ids of tokens besides are found when their graph is
-/// made; one asserts on tokens while it is made (models/granite-switch.cpp).
+/// Returns whether the model's graph may accept embeddings. Models that also read token ids are detected when their
+/// graph is built; one asserts on tokens while it is built (models/granite-switch.cpp).
 fn takes_embeddings(model: &Model) -> bool {
     model.metadata_value("general.architecture").is_ok_and(|name| name.as_deref() != Some("graniteswitch"))
 }

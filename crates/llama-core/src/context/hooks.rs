@@ -1,4 +1,4 @@
-//! What llama.cpp calls back while a context computes: the abort callback and the observer of tensors.
+//! Callbacks that llama.cpp calls while a context computes: the abort callback and the observer of tensors.
 
 use core::ffi::c_void;
 use core::ops::ControlFlow;
@@ -9,18 +9,18 @@ use crate::error::{DecodeError, ErrorKind, Result};
 use crate::ffi::callback::Callback;
 use crate::observer::{Observer, TensorInfo};
 
-/// The callbacks of one context. C holds its address, so that it does not move; it is only used by the thread that has
-/// the context: ggml asks whether to abort on its thread 0, which is the one that computes (ggml-cpu.c,
+/// The callbacks of one context. C holds its address, so it must not move. It is only used by the thread that has
+/// the context: ggml calls the abort callback on its thread 0, which is the one that computes (ggml-cpu.c,
 /// `ggml_graph_compute_thread`; with OpenMP that is the thread that opens the parallel region), Metal and the
-/// scheduler's observer on the calling thread too (ggml-metal-context.m, ggml-backend.cpp).
+/// scheduler call on the calling thread too (ggml-metal-context.m, ggml-backend.cpp).
 pub(super) struct Hooks {
     abort: Option<Callback<Abort>>,
     observer: Option<Callback<Box<dyn Observer>>>,
-    /// Copies of tensors that are on other devices; aligned for every type of element.
+    /// Copies of tensors on other devices, aligned for every type of element.
     copy: Vec<u64>,
-    /// Whether the computation may be broken off.
+    /// Whether the computation may be stopped.
     can_stop: bool,
-    /// Whether the observer has asked for that.
+    /// Whether the observer has requested to stop.
     cancelled: bool,
 }
 
@@ -39,7 +39,7 @@ impl OwnedHooks {
         Self(NonNull::from(Box::leak(Box::new(hooks))))
     }
 
-    /// The pointer to give to C.
+    /// Returns the data pointer for C.
     pub(super) fn as_data(&self) -> *mut c_void {
         self.0.as_ptr().cast::<c_void>()
     }
@@ -70,13 +70,13 @@ impl OwnedHooks {
         Ok(())
     }
 
-    /// Whether the observer cancelled the last computation.
+    /// Returns whether the observer has cancelled the last computation.
     #[inline]
     pub(super) fn is_cancelled(&mut self) -> bool {
         self.get().cancelled
     }
 
-    /// Goes on with a panic of the last computation's callbacks.
+    /// Resumes a panic of the last computation's callbacks.
     #[inline]
     pub(super) fn resume_panic(&mut self) {
         let hooks = self.get();
@@ -91,7 +91,7 @@ impl OwnedHooks {
 
 impl Drop for OwnedHooks {
     fn drop(&mut self) {
-        // SAFETY: made by `Box::leak`, and the context that held the address is freed (`Context`'s drop).
+        // SAFETY: created by `Box::leak`, and the context that held the address has been freed (`Context`'s drop).
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
@@ -107,12 +107,12 @@ impl Hooks {
     fn wants(&mut self, tensor: &TensorInfo<'_>) -> bool {
         let Some(observer) = self.observer.as_mut().filter(|_| !self.cancelled) else { return false };
         let wanted = observer.call(None, |observer| Some(observer.wants(tensor)));
-        // Without an answer it has panicked.
+        // No answer means that it has panicked.
         self.cancelled |= wanted.is_none();
         wanted.unwrap_or(false)
     }
 
-    /// Shows the tensor and says whether to go on.
+    /// Passes the tensor to the observer, and returns whether to continue.
     fn show(&mut self, tensor: TensorInfo<'_>) -> bool {
         let Some(observer) = self.observer.as_mut().filter(|_| !self.cancelled) else {
             return !self.can_stop;
@@ -131,13 +131,13 @@ impl Hooks {
     }
 }
 
-/// A `ggml_abort_callback`.
+/// The `ggml_abort_callback` function.
 pub(super) unsafe extern "C-unwind" fn on_abort(data: *mut c_void) -> bool {
-    // SAFETY: the context passes its own hooks, which live as long as it and are used by its thread only.
+    // SAFETY: the context passes its own hooks, which live as long as it and are only used by its thread.
     unsafe { &mut *data.cast::<Hooks>() }.should_abort()
 }
 
-/// A `ggml_backend_sched_eval_callback`.
+/// The `ggml_backend_sched_eval_callback` function.
 pub(super) unsafe extern "C-unwind" fn on_tensor(
     tensor: *mut llama_sys::ggml_tensor,
     ask: bool,

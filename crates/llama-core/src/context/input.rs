@@ -1,4 +1,4 @@
-//! The C object in which batches are handed to llama.cpp.
+//! The C object that passes batches to llama.cpp.
 
 use std::ptr::NonNull;
 
@@ -7,18 +7,18 @@ use crate::error::{DecodeError, Error, ErrorKind, ParameterProblem, Result};
 use crate::ffi::exit;
 use crate::ffi::guard::{freed, guarded};
 
-/// An owned `llama_batch_ext`, filled anew for each batch. C keeps its arrays between batches; the older `llama_decode`
-/// makes such an object for each call.
+/// An owned `llama_batch_ext`, refilled for each batch. C keeps its arrays between batches; the older `llama_decode`
+/// creates such an object for each call.
 pub(super) struct Input {
     raw: NonNull<llama_sys::llama_batch_ext>,
 }
 
 impl Input {
-    /// Corresponds to `llama_batch_ext_init`.
+    /// Creates the object. Corresponds to `llama_batch_ext_init`.
     ///
     /// # Safety
     ///
-    /// The context is valid, and lives as long as `fill` and the C functions are given the result.
+    /// The context is valid, and lives as long as `fill` and the C functions use the result.
     pub(super) unsafe fn new(context: NonNull<llama_sys::llama_context>) -> Result<Self> {
         // SAFETY: the context is valid by the caller's promise; the function reads numbers and pointers of it.
         let raw = unsafe { guarded!(llama_batch_ext_init(context.as_ptr())) }?;
@@ -31,12 +31,12 @@ impl Input {
         self.raw.as_ptr()
     }
 
-    /// Copies a batch, whose tokens, sequences and size are checked, into the C object and computes it. The code that
-    /// comes back.
+    /// Copies a batch, whose tokens, sequences and size have been checked, into the C object, computes it, and
+    /// returns C's code.
     ///
     /// # Errors
     ///
-    /// For embeddings and states of a width that the context does not take, and the errors of containment.
+    /// For embeddings and states of a width that the context does not support, and the errors of containment.
     pub(super) fn process(
         &mut self,
         context: NonNull<llama_sys::llama_context>,
@@ -56,9 +56,10 @@ impl Input {
             self.fill(&entries, batch)?;
             given = core::ptr::null();
         }
-        // SAFETY: the context and its batch are valid, and the arrays are as long as they have to be: a `Batch` has one
-        // element in each for each entry, and as many sequences as it counts. What the numbers have to be so that no
-        // assertion fails is checked before (`Context::check_batch`); one that is overlooked becomes an error.
+        // SAFETY: the context and its batch are valid, and the arrays have the required lengths: a `Batch` has one
+        // element in each for each entry, and as many sequences as it counts. The conditions of assertions on the
+        // numbers have been checked (`Context::check_batch`); a failed assertion that was overlooked becomes an
+        // error.
         let code = unsafe { guarded!(llama_shim_process(context.as_ptr(), process, self.raw(), given)) }?;
         if code == llama_sys::LLAMA_SHIM_ENTRIES_REFUSED {
             return Err(refused());
@@ -75,15 +76,15 @@ impl Input {
         for (place, row) in batch.places.iter().zip(batch.rows.iter()) {
             self.set_embedding(place.index, row)?;
             let (index, pos) = (c_index(place.index), place.pos.as_ptr());
-            // SAFETY: the object is valid and has the entry, of which C reads at most four positions (llama-batch.cpp,
-            // set_token_pos).
+            // SAFETY: the object is valid and has the entry, for which C reads at most four positions
+            // (llama-batch.cpp, set_token_pos).
             unsafe { guarded!(llama_batch_ext_set_pos(self.raw(), index, pos)) }?;
         }
         batch.states.iter().enumerate().try_for_each(|(index, row)| self.set_state(index, row))
     }
 
     fn set_embedding(&mut self, index: usize, row: &[f32]) -> Result<()> {
-        // SAFETY: C copies as many floats as the row says it has.
+        // SAFETY: C copies as many floats as the row has.
         if unsafe { guarded!(llama_batch_ext_set_embd_token(self.raw(), c_index(index), embd(row))) }? {
             return Ok(());
         }
@@ -105,18 +106,18 @@ impl Input {
 impl Drop for Input {
     fn drop(&mut self) {
         let _freeing = exit::freeing();
-        // SAFETY: this is the only owner. The destructor frees C's vectors and does not look at the context.
+        // SAFETY: this is the only owner. The destructor frees C's vectors and does not access the context.
         freed("a batch", unsafe { guarded!(llama_batch_ext_free(self.raw())) });
     }
 }
 
-/// The error for entries that C does not take, whose numbers were checked.
+/// Returns the error for entries that C refuses although their numbers were checked.
 #[cold]
 fn refused() -> Error {
     ErrorKind::Decode(DecodeError::InvalidBatch).into()
 }
 
-/// An index as C wants it; batches are not longer than `n_batch`, an `i32`.
+/// Converts an index to C's type; batches are not longer than `n_batch`, an `i32`.
 fn c_index(index: usize) -> i32 {
     i32::try_from(index).unwrap_or(i32::MAX)
 }

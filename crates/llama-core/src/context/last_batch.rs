@@ -1,4 +1,4 @@
-//! The results of the last batch, as far as Rust knows of them: which tokens have rows, and of what.
+//! Rust's record of the last batch's results: which tokens have rows, and of which kinds.
 
 use core::cell::Cell;
 
@@ -7,18 +7,18 @@ use crate::batch::Batch;
 /// The last batch that was computed.
 #[derive(Default)]
 pub(super) struct LastBatch {
-    /// For each token whether it has an output; empty when there is no last batch.
+    /// Whether each token has an output; empty if there is no last batch.
     pub(super) outputs: Vec<bool>,
-    /// The kinds of rows that the outputs have.
+    /// The kinds of rows of the outputs.
     pub(super) computed: Computed,
-    /// Whether the rows of the outputs stand in their final order. llama.cpp moves them at the first access.
+    /// Whether the rows of the outputs are in their final order. llama.cpp moves them at the first access.
     pub(super) ordered: Cell<bool>,
-    /// The sequences of the last batch that was encoded, sorted: the decoder of an encoder-decoder model works on these.
+    /// The sequences of the last encoded batch, sorted, which the decoder of an encoder-decoder model can use.
     pub(super) encoded: Vec<llama_sys::llama_seq_id>,
 }
 
-/// The kinds of rows that the last batch has computed. llama.cpp's buffers have rows of the other kinds too, with earlier
-/// contents.
+/// The kinds of rows that the last batch has computed. llama.cpp's buffers have rows of the other kinds too, with
+/// earlier contents.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Computed {
     pub(crate) logits: bool,
@@ -26,13 +26,13 @@ pub(crate) struct Computed {
 }
 
 impl LastBatch {
-    /// Forgets the outputs, before the next batch is computed.
+    /// Clears the outputs before the next batch is computed.
     pub(super) fn clear_outputs(&mut self) {
         self.outputs.clear();
         self.ordered.set(false);
     }
 
-    /// Notes the outputs of a batch: of all its tokens, or of those that asked for one.
+    /// Records the outputs of a batch: of all its tokens, or of those that asked for one.
     pub(super) fn set_outputs(&mut self, batch: &Batch, all: bool, computed: Computed) {
         self.computed = computed;
         match batch.outputs.as_slice() {
@@ -41,7 +41,7 @@ impl LastBatch {
         }
     }
 
-    /// Notes the sequences that were encoded.
+    /// Records the sequences that were encoded.
     pub(super) fn set_encoded(&mut self, batch: &Batch) {
         self.encoded.clone_from(&batch.seq_ids);
         self.encoded.sort_unstable();

@@ -1,53 +1,53 @@
-//! How a context is made.
+//! Parameters of contexts.
 
 use crate::error::{Error, ParameterProblem, Result};
 use crate::model::Model;
 
-/// The most threads that ggml can work with (`GGML_MAX_N_THREADS` of its CPU backend).
+/// Maximum number of ggml's threads (`GGML_MAX_N_THREADS` of its CPU backend).
 pub(crate) const MAX_THREADS: u32 = 512;
 
-/// How embeddings of a sequence's tokens become one. Corresponds to `llama_pooling_type`.
+/// The method of combining the embeddings of a sequence's tokens. Corresponds to `llama_pooling_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum PoolingType {
-    /// One embedding for each token.
+    /// No pooling: one embedding for each token.
     None,
-    /// The mean of all tokens.
+    /// Mean of all tokens.
     Mean,
-    /// That of the first token.
+    /// Embedding of the first token.
     Cls,
-    /// That of the last token.
+    /// Embedding of the last token.
     Last,
-    /// The scores of a reranker.
+    /// Scores of a reranker.
     Rank,
 }
 
-/// Whether a token sees those after it. Corresponds to `llama_attention_type`.
+/// The attention of tokens to later tokens. Corresponds to `llama_attention_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum AttentionType {
-    /// Only those before.
+    /// Tokens only attend to earlier ones.
     Causal,
-    /// All of its batch.
+    /// Tokens attend to all tokens of their batch.
     NonCausal,
 }
 
-/// When to use flash attention. Corresponds to `llama_flash_attn_type`.
+/// The use of flash attention. Corresponds to `llama_flash_attn_type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum FlashAttention {
-    /// Where the devices can.
+    /// Use it where the devices support it.
     #[default]
     Auto,
-    /// Never.
+    /// Never use it.
     Disabled,
-    /// Always.
+    /// Always use it.
     Enabled,
 }
 
-/// The type of the cached keys or values. Corresponds to `ggml_type`.
+/// Type of the cached keys or values. Corresponds to `ggml_type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -59,59 +59,60 @@ pub enum CacheType {
     F16,
     /// 16-bit brain floats.
     Bf16,
-    /// 8 bits, blocks of 32.
+    /// 8 bits, in blocks of 32.
     Q8_0,
-    /// 5 bits with an offset, blocks of 32.
+    /// 5 bits with an offset, in blocks of 32.
     Q5_1,
-    /// 5 bits, blocks of 32.
+    /// 5 bits, in blocks of 32.
     Q5_0,
-    /// 4 bits with an offset, blocks of 32.
+    /// 4 bits with an offset, in blocks of 32.
     Q4_1,
-    /// 4 bits, blocks of 32.
+    /// 4 bits, in blocks of 32.
     Q4_0,
 }
 
-/// What a context computes. Corresponds to `llama_context_type`.
+/// The part of a model that a context computes. Corresponds to `llama_context_type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum ContextType {
-    /// The model.
+    /// The model itself.
     #[default]
     Default,
-    /// The layers that predict several tokens at once (MTP, `nextn`), on hidden states of the model: each entry of a
-    /// batch needs one, see [`Batch::push_state`](crate::Batch::push_state). Needs a model that was loaded with
-    /// [`ModelParams::load_mtp`](crate::ModelParams::load_mtp).
+    /// The layers that predict several tokens at once (MTP, `nextn`) from hidden states of the model: each entry of
+    /// a batch needs such a state, see [`Batch::push_state`](crate::Batch::push_state). Requires a model that was
+    /// loaded with [`ModelParams::load_mtp`](crate::ModelParams::load_mtp).
     ///
-    /// llama.h has no function to read such states from a context of the model, and those of `llama-ext.h` are C++: an
-    /// [`Observer`](crate::Observer) can, in most models as the tensor `h_nextn`, a row for each token with results.
+    /// llama.h has no function that reads such states from a context of the model, and those of `llama-ext.h` are
+    /// C++. An [`Observer`](crate::Observer) can read them, in most models as the tensor `h_nextn`, with a row for
+    /// each output.
     Mtp,
 }
 
-/// How `RoPE` is stretched over more positions than the model was trained with. Corresponds to
+/// The method of scaling `RoPE` to more positions than the model was trained with. Corresponds to
 /// `llama_rope_scaling_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum RopeScaling {
-    /// Not at all, whatever `rope_freq_scale` says.
+    /// No scaling, whatever the value of `rope_freq_scale`.
     None,
-    /// All frequencies by `rope_freq_scale`.
+    /// Scales all frequencies by `rope_freq_scale`.
     Linear,
-    /// Each frequency in its own way, see the parameters `yarn_*`.
+    /// Scales each frequency differently, see the parameters `yarn_*`.
     Yarn,
-    /// With factors that the model has for each frequency.
+    /// Scales each frequency by a factor stored in the model.
     LongRope,
 }
 
-/// How a context is made. The defaults are llama.cpp's, but for the threads: as many as this process can really
-/// run at once. Corresponds to `llama_context_params`.
+/// Parameters of a context. The defaults are llama.cpp's, except the number of threads, which is the number that
+/// this process can really run at once. Corresponds to `llama_context_params`.
 ///
-/// Not offered are `defrag_thold`, which llama.cpp does not read any more; `samplers`, for which there is
-/// [`Context::set_sampler`](crate::Context::set_sampler);
-/// and `ctx_other`, a context whose memory and weights are used too. Only drafts (Gemma 4's assistant, EAGLE-3, `DFlash`)
-/// look at it. The first of them reads and writes the other context's memory while nothing keeps the two from computing
-/// at once, and the others need functions of `llama-ext.h` besides, which are C++.
+/// Three fields are missing: `defrag_thold`, which llama.cpp no longer reads; `samplers`, which
+/// [`Context::set_sampler`](crate::Context::set_sampler) replaces; and `ctx_other`, a context whose memory and
+/// weights are shared. Only draft models (Gemma 4's assistant, EAGLE-3, `DFlash`) use `ctx_other`. The first of them
+/// reads and writes the other context's memory without protection against concurrent computation, and the others
+/// also need functions of `llama-ext.h`, which are C++.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContextParams {
     pub(crate) n_ctx: u32,
@@ -183,7 +184,7 @@ impl Default for ContextParams {
     }
 }
 
-/// A builder's setters: each sets the field of its name.
+/// Defines setters of a builder: each sets the field of its name.
 macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {
         impl ContextParams {
@@ -200,90 +201,93 @@ macro_rules! setters {
 }
 
 setters! {
-    /// The size in tokens, of all sequences together; llama.cpp rounds it up to a multiple of 256 for each sequence, see
-    /// [`Context::n_ctx`](crate::Context::n_ctx). 0: what the model was trained with. Default: 512.
+    /// Sets the size in tokens, of all sequences together; llama.cpp rounds it up to a multiple of 256 for each
+    /// sequence, see [`Context::n_ctx`](crate::Context::n_ctx). 0: the size that the model was trained with.
+    /// Default: 512.
     n_ctx: u32;
-    /// The most tokens in one batch, at least `n_seq_max`. Default: 2048, at most `n_ctx`.
+    /// Sets the maximum number of tokens in one batch, at least `n_seq_max`. Default: 2048, at most `n_ctx`.
     n_batch: u32;
-    /// The most tokens that are computed at once; a batch is divided into such parts. Models that see the whole
-    /// text at once (encoders, non-causal attention), and embeddings that are pooled otherwise than by the last token,
-    /// need it as large as the text. Rounded to a multiple of
-    /// `n_seq_max`. Default: 512.
+    /// Sets the maximum number of tokens that are computed at once; larger batches are divided. Models that see the
+    /// whole text at once (encoders, non-causal attention), and embeddings that are pooled otherwise than by the
+    /// last token, need it to be as large as the text. Rounded to a multiple of `n_seq_max`. Default: 512.
     n_ubatch: u32;
-    /// The number of sequences, 1..=256. Default: 1.
+    /// Sets the maximum number of sequences, 1..=256. Default: 1.
     n_seq_max: u32;
-    /// How many tokens a recurrent sequence can go back with [`Memory::seq_rm`](crate::Memory::seq_rm): that many
-    /// snapshots of its state are kept. Less than `n_ubatch` - 1. For the models that llama.cpp can do it for (`Qwen3.5`,
-    /// `LFM2`, `Nemotron-H`, ...); others count it as 0, see [`ResolvedParams`](crate::ResolvedParams). Default: 0.
+    /// Sets by how many tokens [`Memory::seq_rm`](crate::Memory::seq_rm) can rewind a recurrent sequence: that many
+    /// snapshots of its state are kept. Must be less than `n_ubatch` - 1. Only for models that llama.cpp supports
+    /// (`Qwen3.5`, `LFM2`, `Nemotron-H`, ...); for others it is 0, see [`ResolvedParams`](crate::ResolvedParams).
+    /// Default: 0.
     n_rs_seq: u32;
-    /// The most tokens of a batch whose results are wanted, at least `n_seq_max`: the buffers are made for them. 0: all of
-    /// `n_batch`, the default, and what encoders take in any case. Contexts with embeddings need at least `n_ubatch`.
+    /// Sets the maximum number of outputs of a batch, at least `n_seq_max`, for which buffers are allocated. 0 means
+    /// all of `n_batch`, which is the default, and what encoders use in any case. Contexts with embeddings need at
+    /// least `n_ubatch`.
     n_outputs_max: u32;
-    /// The most results for one sequence, for samplers that run on a device. 0: `n_outputs_max`. Default: 1.
+    /// Sets the maximum number of outputs for one sequence, for samplers that run on a device. 0: `n_outputs_max`.
+    /// Default: 1.
     n_outputs_max_per_seq: u32;
-    /// Threads for one token at a time, 1..=512. Default: the processors that this process may use.
+    /// Sets the number of threads for one token at a time, 1..=512. Default: the processors that this process may
+    /// use.
     n_threads: u32;
-    /// Threads for several tokens at a time, 1..=512. Default: as `n_threads`.
+    /// Sets the number of threads for several tokens at a time, 1..=512. Default: `n_threads`.
     n_threads_batch: u32;
-    /// What is computed. Default: the model.
+    /// Sets the part of the model that is computed. Default: the model itself.
     ctx_type: ContextType;
-    /// How `RoPE` is stretched. Default: the model's own.
+    /// Sets how `RoPE` is scaled. Default: the model's value.
     rope_scaling_type: RopeScaling;
-    /// How embeddings are pooled. Default: the model's own.
+    /// Sets how embeddings are pooled. Default: the model's value.
     pooling_type: PoolingType;
-    /// Whether tokens see those after them. Default: the model's own.
+    /// Sets whether tokens attend to later ones. Default: the model's value.
     attention_type: AttentionType;
-    /// When to use flash attention. Default: where the devices can.
+    /// Sets whether to use flash attention. Default: where the devices support it.
     flash_attention: FlashAttention;
-    /// `RoPE`'s base frequency. 0: the model's own, the default.
+    /// Sets `RoPE`'s base frequency. 0: the model's value, the default.
     rope_freq_base: f32;
-    /// The factor that `RoPE` frequencies are scaled by: 0.25 for four times the context. 0: the model's own, the
-    /// default. Together with [`RopeScaling::Yarn`] it changes what the model says of itself for as long as it is
-    /// loaded, [`Model::n_ctx_train`](crate::Model::n_ctx_train).
+    /// Sets the factor by which `RoPE` frequencies are scaled: 0.25 for four times the context. 0: the model's
+    /// value, the default.
     rope_freq_scale: f32;
-    /// `YaRN`: how much of each frequency is left as it is rather than interpolated, from 0 (linear scaling) to 1.
-    /// Default: the model's own.
+    /// `YaRN`: sets how much of each frequency is kept rather than interpolated, from 0 (linear scaling) to 1.
+    /// Default: the model's value.
     yarn_ext_factor: f32;
-    /// `YaRN`: the factor of the attention's magnitude; where `yarn_ext_factor` is not 0 it is computed from
-    /// `rope_freq_scale`. Default: the model's own.
+    /// `YaRN`: sets the factor of the attention's magnitude; if `yarn_ext_factor` is not 0 it is computed from
+    /// `rope_freq_scale`. Default: the model's value.
     yarn_attn_factor: f32;
-    /// `YaRN`: frequencies with more rotations than this over the original context are not interpolated. Default: the
-    /// model's own, mostly 32.
+    /// `YaRN`: sets the number of rotations over the original context above which frequencies are not interpolated.
+    /// Default: the model's value, mostly 32.
     yarn_beta_fast: f32;
-    /// `YaRN`: frequencies with fewer rotations than this over the original context are interpolated fully. Default: the
-    /// model's own, mostly 1.
+    /// `YaRN`: sets the number of rotations over the original context below which frequencies are fully
+    /// interpolated. Default: the model's value, mostly 1.
     yarn_beta_slow: f32;
-    /// `YaRN`: the context in tokens that the model was trained with before it was stretched. 0: the model's own, the
-    /// default.
+    /// `YaRN`: sets the context in tokens that the model was trained with before it was scaled. 0: the model's
+    /// value, the default.
     yarn_orig_ctx: u32;
-    /// The type of cached keys. Default: f16.
+    /// Sets the type of cached keys. Default: f16.
     type_k: CacheType;
-    /// The type of cached values. Default: f16. Quantised types need flash attention.
+    /// Sets the type of cached values. Default: f16. Quantised types require flash attention.
     type_v: CacheType;
-    /// Bytes of a cache on the GPUs for experts that are kept in the CPU's memory. Needs a mixture-of-experts model and a
-    /// GPU. Default: 0, none.
+    /// Sets the size in bytes of a cache on the GPUs for experts that are kept in the CPU's memory. Requires a
+    /// mixture-of-experts model and a GPU. Default: 0, no cache.
     moe_cache_size: usize;
-    /// Whether embeddings are computed too. Default: false.
+    /// Sets whether embeddings are computed too. Default: false.
     embeddings: bool;
-    /// Whether attention and its cache are on the GPU. Default: true.
+    /// Sets whether attention and its cache are on the GPU. Default: true.
     offload_kqv: bool;
-    /// Whether large operations on the CPU's tensors are done on the GPU. Default: true.
+    /// Sets whether large operations on the CPU's tensors run on the GPU. Default: true.
     op_offload: bool;
-    /// Whether sliding-window layers keep the whole context, so that positions before the window can be gone back
-    /// to. Default: true.
+    /// Sets whether sliding-window layers keep the whole context, so that sequences can be rewound to positions
+    /// before the window. Default: true.
     swa_full: bool;
-    /// Whether all sequences share one buffer: better when they have a long common prefix. Always so for models with
-    /// an encoder and a decoder. Default: false.
+    /// Sets whether all sequences share one buffer, which is better if they have a long common prefix. Always true
+    /// for models with an encoder and a decoder. Default: false.
     kv_unified: bool;
-    /// Whether to keep the times of [`Context::perf`](crate::Context::perf). Default: false.
+    /// Sets whether to measure the times for [`Context::perf`](crate::Context::perf). Default: false.
     perf: bool;
 }
 
 impl ContextParams {
-    /// Plans for batches with the results of at most `n` tokens, rather than of all of `n_batch`: that many rows of logits
-    /// less in the buffers, which is most of them for a large vocabulary. An [`n_outputs_max`](Self::n_outputs_max) that is
-    /// larger stays, and there is one result for each sequence in any case. Contexts that compute embeddings, which are
-    /// results of every token, and encoders keep all.
+    /// Plans for batches with at most `n` outputs, rather than `n_batch`: the buffers have fewer rows of logits,
+    /// which take most of their memory for a large vocabulary. A larger [`n_outputs_max`](Self::n_outputs_max) is
+    /// kept, and there is always at least one output for each sequence. This has no effect on encoders and on
+    /// contexts that compute embeddings, which are outputs of every token.
     #[must_use]
     pub fn plan_outputs(mut self, n: u32) -> Self {
         if !self.embeddings {
@@ -292,12 +296,12 @@ impl ContextParams {
         self
     }
 
-    /// Returns the most results of a batch that buffers are made for.
+    /// Returns the maximum number of outputs of a batch for which buffers are allocated.
     pub(crate) fn outputs_at_most(&self) -> u32 {
         if self.n_outputs_max == 0 { self.n_batch } else { self.n_outputs_max.min(self.n_batch) }
     }
 
-    /// Returns the most results for one sequence with a sampler, of `n_outputs_max` for all.
+    /// Returns the maximum number of outputs for one sequence with a sampler, out of `n_outputs_max` for all.
     pub(super) fn outputs_per_seq(&self, n_outputs_max: u32) -> u32 {
         if self.n_outputs_max_per_seq == 0 {
             return n_outputs_max;
@@ -305,17 +309,17 @@ impl ContextParams {
         self.n_outputs_max_per_seq.min(n_outputs_max)
     }
 
-    /// The same with the size of the context that llama.cpp will make. It limits batches to the size as it was given
-    /// and rounds afterwards, and asserts that a batch has room for a token of each sequence (llama-context.cpp,
-    /// `output_reserve`).
+    /// Returns the parameters with the size of context that llama.cpp will use. llama.cpp limits batches to the
+    /// given size and rounds it afterwards, and asserts that a batch has room for a token of each sequence
+    /// (llama-context.cpp, `output_reserve`).
     pub(crate) fn resolved_for(&self, model: &Model) -> Self {
         let n_ctx = if self.n_ctx == 0 { model.n_ctx_train() } else { self.n_ctx };
         let rounded = n_ctx.checked_next_multiple_of(256).filter(|n_ctx| i32::try_from(*n_ctx).is_ok());
         Self { n_ctx: rounded.unwrap_or(n_ctx), ..self.clone() }
     }
 
-    /// The pooling for a model. A decoder works on its encoder's output for each token, and llama.cpp would take pooled
-    /// rows for them, of which there may be more than tokens (llama-context.cpp, `encode`; llama-graph.cpp,
+    /// Returns the pooling for a model. A decoder needs its encoder's output for each token, but llama.cpp would use
+    /// pooled rows instead, of which there may be more than tokens (llama-context.cpp, `encode`; llama-graph.cpp,
     /// `llm_graph_input_attn_cross`).
     pub(crate) fn pooling_for(&self, model: &Model) -> Result<llama_sys::llama_pooling_type> {
         if !(model.has_encoder() && model.has_decoder()) {
@@ -377,7 +381,7 @@ impl ContextParams {
             Some(RopeScaling::Yarn) => Raw::LLAMA_ROPE_SCALING_TYPE_YARN,
             Some(RopeScaling::LongRope) => Raw::LLAMA_ROPE_SCALING_TYPE_LONGROPE,
         };
-        // Below 0 the model's own (llama-context.cpp).
+        // Below 0 means the model's value (llama-context.cpp).
         raw.yarn_ext_factor = self.yarn_ext_factor.unwrap_or(-1.0);
         raw.yarn_attn_factor = self.yarn_attn_factor.unwrap_or(-1.0);
         raw.yarn_beta_fast = self.yarn_beta_fast.unwrap_or(-1.0);
@@ -385,29 +389,29 @@ impl ContextParams {
         raw.yarn_orig_ctx = self.yarn_orig_ctx;
     }
 
-    /// Whether the context is one of [`ContextType::Mtp`].
+    /// Returns whether the context type is [`ContextType::Mtp`].
     pub(super) fn is_mtp(&self) -> bool {
         self.ctx_type == ContextType::Mtp
     }
 
-    /// `n_ubatch`, or what is left of it when it is made a multiple of `n_seq_max`. llama.cpp lays out its largest
-    /// computation with as many tokens of each sequence, and rounds their number up but not that of the results, so
-    /// that pooling fails with an assertion (llama-context.cpp, `graph_reserve`).
+    /// Returns `n_ubatch` rounded down to a multiple of `n_seq_max`. llama.cpp plans its largest computation with
+    /// equally many tokens of each sequence, and rounds their number up but not that of the outputs, so that pooling
+    /// fails with an assertion (llama-context.cpp, `graph_reserve`).
     fn divisible_ubatch(&self) -> u32 {
         let mut n_ubatch = self.n_ubatch.min(self.n_batch);
         if self.n_ctx != 0 {
             n_ubatch = n_ubatch.min(self.n_ctx.next_multiple_of(256));
         }
-        // Not below one token for each sequence; `check` has seen to it that a batch has that many.
+        // At least one token for each sequence; `check` has verified that a batch has room for them.
         (n_ubatch - n_ubatch % self.n_seq_max).max(self.n_seq_max)
     }
 
-    /// The types of cached keys and values.
+    /// Returns the types of cached keys and values.
     pub(crate) fn cache_types(&self) -> [CacheType; 2] {
         [self.type_k, self.type_v]
     }
 
-    /// `RoPE`'s base frequency and scale.
+    /// Returns `RoPE`'s base frequency and scale.
     pub(crate) fn rope(&self) -> (f32, f32) {
         (self.rope_freq_base, self.rope_freq_scale)
     }
@@ -483,8 +487,8 @@ impl ContextParams {
     }
 }
 
-/// Refuses fewer results than embeddings give: one for each token. llama.cpp lays out its largest computation with
-/// `n_ubatch` tokens and `n_outputs_max` results, and pooling asserts that there are as many.
+/// Refuses fewer outputs than embeddings need, which is one for each token. llama.cpp plans its largest computation
+/// with `n_ubatch` tokens and `n_outputs_max` outputs, and pooling asserts that there are as many.
 pub(super) fn check_outputs(n_outputs_max: u32, n_ubatch: u32, embeddings: bool) -> Result<()> {
     if !embeddings || n_outputs_max >= n_ubatch {
         return Ok(());
@@ -495,7 +499,7 @@ pub(super) fn check_outputs(n_outputs_max: u32, n_ubatch: u32, embeddings: bool)
     Err(invalid("n_outputs_max", n_outputs_max, reason))
 }
 
-/// Refuses thread counts that ggml cannot work with, and warns about those that it should not work with.
+/// Refuses numbers of threads that ggml does not support, and warns about numbers that are slow.
 pub(crate) fn check_threads(name: &'static str, threads: u32) -> Result<i32> {
     if threads == 0 || threads > MAX_THREADS {
         let reason = format!("from 1 to {MAX_THREADS}");
@@ -504,14 +508,14 @@ pub(crate) fn check_threads(name: &'static str, threads: u32) -> Result<i32> {
     let available = available_threads();
     if threads > available {
         tracing::warn!(
-            "{name} is {threads} and this process can run {available} threads at once: ggml's threads wait by \
-             spinning, so more of them than processors make it many times slower"
+            "{name} is {threads}, but this process can only run {available} threads at once: ggml's threads wait by \
+             spinning, so more threads than processors make it many times slower"
         );
     }
     Ok(i32::try_from(threads).unwrap_or(1))
 }
 
-/// The processors that this process may use: affinity and control groups counted.
+/// Returns the number of processors that this process may use, given its affinity and control groups.
 fn available_threads() -> u32 {
     let available = std::thread::available_parallelism().map_or(1, core::num::NonZero::get);
     u32::try_from(available).unwrap_or(MAX_THREADS).min(MAX_THREADS)
@@ -533,7 +537,7 @@ fn pooling_to_raw(pooling: Option<PoolingType>) -> llama_sys::llama_pooling_type
     }
 }
 
-/// The pooling of a context, as llama.cpp resolved it.
+/// Converts the pooling of a context, as resolved by llama.cpp.
 pub(crate) fn pooling_from_raw(raw: llama_sys::llama_pooling_type) -> PoolingType {
     use llama_sys::llama_pooling_type as Raw;
     match raw {

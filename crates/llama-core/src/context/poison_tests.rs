@@ -1,4 +1,5 @@
-//! A context whose call was contained is not used again; the model and other contexts are.
+//! Tests that a context is unusable after a contained failure, and that the model and other contexts are not
+//! affected.
 
 use test_models::Tiny;
 
@@ -28,11 +29,11 @@ fn logits(context: &mut Context) -> Vec<f32> {
     context.logits(batch.last_output()).unwrap().to_vec()
 }
 
-/// Asks the memory for a sequence that the checks of `Memory` would refuse.
+/// Passes a sequence id to the memory that the checks of `Memory` would refuse.
 fn fail(context: &mut Context) -> Error {
     context
         .call(|raw| {
-            // SAFETY: the context is valid; that the sequence is not is the point.
+            // SAFETY: the context is valid; the sequence id is invalid on purpose.
             unsafe { guarded!(llama_memory_seq_rm(llama_sys::llama_get_memory(raw), 9999, 0, -1)) }
         })
         .unwrap_err()

@@ -1,4 +1,5 @@
-//! A contained failure leaves no thread of a pool in the middle of a computation: the pool is used again and freed.
+//! Tests that after a contained failure no thread of a pool is inside a computation: the pool can be reused and
+//! freed.
 
 use test_models::Tiny;
 
@@ -17,7 +18,7 @@ fn batch(n: i32) -> Batch {
 }
 
 #[test]
-fn pools_of_failed_computations_go_on() {
+fn pools_of_failed_computations_remain_usable() {
     let model = Model::load(Tiny::Llama.path(), &ModelParams::default()).unwrap();
     let params = ContextParams::default().n_ctx(256).n_threads(2).n_outputs_max(2);
     let pool = Threadpool::new(&ThreadpoolParams::new(2).poll(0)).unwrap();
@@ -28,7 +29,7 @@ fn pools_of_failed_computations_go_on() {
         context.memory().clear(false).unwrap();
         context
     });
-    // More results than llama.cpp has room for, which is otherwise refused.
+    // More outputs than llama.cpp has room for, which is otherwise refused.
     first.limits.n_outputs_max = 100;
     let error = first.decode(&batch(3)).unwrap_err();
     let ErrorKind::Internal { message, .. } = error.kind() else { panic!("{error:?}") };
@@ -36,6 +37,6 @@ fn pools_of_failed_computations_go_on() {
     assert!(first.is_poisoned());
 
     second.decode(&batch(2)).unwrap();
-    // Joins the threads, after the context that failed as after the other.
+    // Joins the threads, both after the context that failed and after the other one.
     drop((first, second, pool));
 }

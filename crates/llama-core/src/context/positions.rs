@@ -1,26 +1,26 @@
-//! Whether the positions of a batch follow those in memory: what llama.cpp refuses as an invalid batch without saying
-//! which token is the wrong one (llama-batch.cpp, `llama_batch_allocr::init`).
+//! The check whether the positions of a batch continue those in memory. llama.cpp refuses others as an invalid batch
+//! without naming the token (llama-batch.cpp, `llama_batch_allocr::init`).
 
 use crate::batch::{Batch, Entry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::guard::guarded;
 use crate::model::Model;
 
-/// The check, and the memory that it needs for each sequence: made once for a context.
+/// The check, with its memory for each sequence, created once for a context.
 pub(super) struct Positions {
     sequences: Vec<Sequence>,
-    /// The sequences of the batch, each once.
+    /// The sequences of the batch, without duplicates.
     seen: Vec<i32>,
-    /// Whether the model's positions have several dimensions, so that they may leave some out.
+    /// Whether the model's positions have several dimensions, so that they may have gaps.
     several_dimensions: bool,
 }
 
-/// What is known of a sequence.
+/// The positions of a sequence.
 #[derive(Clone, Copy, Default)]
 struct Sequence {
-    /// Where it is in the batch: its position so far, `None` before its first entry.
+    /// Its last position so far in the batch, `None` before its first entry.
     last: Option<i32>,
-    /// Its last position in memory, -1 for none.
+    /// Its last position in memory, -1 if it has none.
     memory: i32,
 }
 
@@ -34,11 +34,11 @@ impl Positions {
         })
     }
 
-    /// Refuses positions that do not follow each other and those in memory. The ids of the batch are checked. A
-    /// memory that is NULL is empty.
+    /// Refuses positions that do not continue each other and those in memory. The ids of the batch have been
+    /// checked. A NULL memory is empty.
     #[inline]
     pub(super) fn check(&mut self, memory: llama_sys::llama_memory_t, batch: &Batch) -> Result<()> {
-        // A step of a generation, which is to be quick.
+        // The fast path for one step of a generation.
         if let ([pos], [seq_id]) = (batch.positions.as_slice(), batch.seq_ids.as_slice()) {
             // SAFETY: the memory is NULL or that of the context, and the id is one of its sequences.
             let last = unsafe { guarded!(llama_memory_seq_pos_max(memory, *seq_id)) }?;
@@ -54,7 +54,7 @@ impl Positions {
             self.sequences[slot(seq_id)].last = None;
         }
         for (entry, token) in batch.entries().zip(&batch.tokens) {
-            // Of an entry without a token the ids are checked: it is an embedding.
+            // The ids of entries without a token have been checked to be embeddings.
             let is_embedding = *token == llama_sys::LLAMA_TOKEN_NULL;
             for seq_id in entry.seq_ids {
                 self.check_one(memory, *seq_id, entry.pos, is_embedding)?;
@@ -83,7 +83,7 @@ impl Positions {
             // SAFETY: the memory is NULL or that of the context, and the id is one of its sequences.
             sequence.memory = unsafe { guarded!(llama_memory_seq_pos_max(memory, seq_id)) }?;
             let last = sequence.memory;
-            // An embedding of an image may begin where the text before it ended.
+            // An embedding of an image may start where the text before it ended.
             last < 0 || if several { pos > last || (row && pos == last) } else { pos == last + 1 }
         };
         if possible {
@@ -94,18 +94,18 @@ impl Positions {
     }
 }
 
-/// Whether the model's positions have several dimensions (llama-hparams.cpp, `n_pos_per_embd`).
+/// Returns whether the model's positions have several dimensions (llama-hparams.cpp, `n_pos_per_embd`).
 fn has_several_dimensions(model: &Model) -> Result<bool> {
     use llama_sys::llama_rope_type as Rope;
     let rope = model.raw_rope_type()?;
     Ok(rope == Rope::LLAMA_ROPE_TYPE_MROPE || rope == Rope::LLAMA_ROPE_TYPE_IMROPE)
 }
 
-/// Sequences that share a token must have the same positions in memory.
+/// Refuses a token of several sequences if these have different positions in memory.
 fn check_shared(memory: llama_sys::llama_memory_t, entry: Entry<'_>) -> Result<()> {
     let span = |seq_id: i32| -> Result<(i32, i32)> {
-        // SAFETY: the memory is NULL or that of the context, for which both functions return -1 (llama-context.cpp), and
-        // the ids are of its sequences.
+        // SAFETY: the memory is NULL or that of the context; for NULL both functions return -1 (llama-context.cpp).
+        // The ids are of its sequences.
         unsafe {
             Ok((
                 guarded!(llama_memory_seq_pos_min(memory, seq_id))?,
@@ -123,7 +123,7 @@ fn check_shared(memory: llama_sys::llama_memory_t, entry: Entry<'_>) -> Result<(
         let found = span(*other)?;
         if found != expected {
             let reason = format!(
-                "it is in one token with sequence {first}, and their positions in memory are not the same ({}, {})",
+                "it shares a token with sequence {first}, but their positions in memory differ ({}, {})",
                 say(first, expected),
                 say(*other, found)
             );
@@ -133,7 +133,7 @@ fn check_shared(memory: llama_sys::llama_memory_t, entry: Entry<'_>) -> Result<(
     Ok(())
 }
 
-/// Whether an entry is in several sequences.
+/// Returns whether an entry is in several sequences.
 #[inline]
 pub(super) fn is_shared(entry: Entry<'_>) -> bool {
     entry.seq_ids.len() > 1 && entry.seq_ids.iter().any(|seq_id| *seq_id != entry.seq_ids[0])
@@ -143,14 +143,14 @@ pub(super) fn is_shared(entry: Entry<'_>) -> bool {
 fn does_not_follow(sequence: &Sequence, several_dimensions: bool, seq_id: i32, pos: i32) -> Error {
     let reason = match (sequence.last, sequence.memory) {
         (Some(last), _) if pos < last => {
-            format!("the token before it is at {last}: positions do not go back")
+            format!("the token before it is at {last}: positions must not go back")
         }
-        (Some(last), _) => format!("the token before it is at {last}: positions have no gaps"),
+        (Some(last), _) => format!("the token before it is at {last}: positions must not have gaps"),
         (None, last) if several_dimensions => {
-            format!("the sequence ends at {last} in memory: the next position is above that")
+            format!("the sequence ends at {last} in memory: the next position must be above that")
         }
         (None, last) => format!(
-            "the sequence ends at {last} in memory: the next position is {}. To go back, remove the end with \
+            "the sequence ends at {last} in memory: the next position must be {}. To go back, remove the end with \
              Memory::seq_rm",
             i64::from(last) + 1
         ),
@@ -158,7 +158,7 @@ fn does_not_follow(sequence: &Sequence, several_dimensions: bool, seq_id: i32, p
     ErrorKind::InvalidPosition { pos, seq_id, reason }.into()
 }
 
-/// The index of a sequence whose id is checked.
+/// Returns the index of a sequence whose id has been checked.
 fn slot(seq_id: i32) -> usize {
     usize::try_from(seq_id).unwrap_or(0)
 }

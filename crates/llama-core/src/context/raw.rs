@@ -1,5 +1,5 @@
-//! The C object of a context: created from parameters, and freed. Nothing here asks whether it fits into memory, so that
-//! a plan can lay out a context without weights.
+//! The C object of a context: created from parameters, and freed. It does not check whether it fits into memory, so
+//! that a plan can lay out a context without weights.
 
 use std::ptr::NonNull;
 
@@ -16,32 +16,33 @@ use crate::observer::Observer;
 
 /// An owned `llama_context`, with the callbacks and the model that it points to.
 pub(crate) struct RawContext {
-    // First, so that it is freed before what it points to.
+    // First, so that it is freed before the objects that it points to.
     owned: Owned,
     pub(super) hooks: OwnedHooks,
     model: Model,
     params: llama_sys::llama_context_params,
 }
 
-/// The pointer, freed when it is dropped.
+/// The pointer, which frees the context when dropped.
 struct Owned(NonNull<llama_sys::llama_context>);
 
 impl Drop for Owned {
     fn drop(&mut self) {
         let _freeing = exit::freeing();
-        // SAFETY: the context is valid and this is its only owner. It is the first field of `RawContext`, which is the
-        // first of `Context`: what C has the address of (model, hooks, thread pools, samplers) is dropped after it.
+        // SAFETY: the context is valid and this is its only owner. It is the first field of `RawContext`, which is
+        // the first of `Context`: objects whose addresses C has (model, hooks, thread pools, samplers) are dropped
+        // after it.
         freed("a context", unsafe { guarded!(llama_free(self.0.as_ptr())) });
     }
 }
 
 impl RawContext {
-    /// Creates a context. A context of a model without weights tells how much memory it would take, and nothing else.
+    /// Creates a context. A context of a model without weights can only report its memory use.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidParameter`], [`ErrorKind::Unsupported`], [`ErrorKind::UnsupportedGraph`], and
-    /// [`ErrorKind::ContextCreation`] when llama.cpp refuses.
+    /// [`ErrorKind::ContextCreation`] if llama.cpp refuses.
     pub(crate) fn create(
         model: &Model,
         params: &ContextParams,
@@ -59,8 +60,8 @@ impl RawContext {
         let owned = log::explain(|| {
             let _walk = model.walk_adapters();
             let _watch = Watch::begin();
-            // SAFETY: the model is valid and only read (context/scaling.rs); the parameters were made from llama.cpp's
-            // defaults, and the pointers in them are of the hooks, which live as long as the context.
+            // SAFETY: the model is valid and only read (context/scaling.rs); the parameters come from llama.cpp's
+            // defaults, and the pointers in them point to the hooks, which live as long as the context.
             let raw = unsafe { guarded!(llama_init_from_model(model.raw(), raw_params)) }?;
             NonNull::new(raw).ok_or_else(|| {
                 let (n_ctx, n_batch, n_seq_max) = (params.n_ctx, params.n_batch, params.n_seq_max);
@@ -76,12 +77,12 @@ impl RawContext {
         Ok(Self { owned, hooks, model: model.clone(), params: raw_params })
     }
 
-    /// The pointer for calls of C, valid as long as `self`.
+    /// Returns the pointer for calls of C, valid as long as `self`.
     pub(crate) fn as_ptr(&self) -> *mut llama_sys::llama_context {
         self.owned.0.as_ptr()
     }
 
-    /// The pointer of [`as_ptr`](Self::as_ptr), which is never NULL.
+    /// Returns the pointer of [`as_ptr`](Self::as_ptr) as a type that is never NULL.
     pub(super) fn as_non_null(&self) -> NonNull<llama_sys::llama_context> {
         self.owned.0
     }
@@ -90,7 +91,7 @@ impl RawContext {
         &self.model
     }
 
-    /// The parameters that C was given.
+    /// Returns the parameters that were passed to C.
     pub(super) fn params(&self) -> &llama_sys::llama_context_params {
         &self.params
     }
@@ -103,7 +104,7 @@ fn raw_params(model: &Model, params: &ContextParams) -> Result<llama_sys::llama_
     check::check_value_type(model, raw_params.type_v)?;
     raw_params.pooling_type = params.pooling_for(model)?;
     scaling::leave_model_alone(&mut raw_params, model.origin().scaling());
-    // Cross-attention asserts on batches that are divided by sequences, as those of separate buffers are
+    // Cross-attention asserts on batches that are divided by sequences, as they are with separate buffers
     // (llama-graph.cpp, llm_graph_input_attn_cross).
     raw_params.kv_unified |= model.has_encoder();
     Ok(raw_params)

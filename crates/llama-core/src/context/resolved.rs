@@ -1,42 +1,42 @@
-//! What became of the parameters.
+//! Resolved parameters of contexts.
 
 use super::{Context, PoolingType};
 
-/// What a context works with: parameters that were left to the model or to llama.cpp, or rounded, as they came to be.
+/// The actual parameters of a context, including those that were left to the model or to llama.cpp, or rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ResolvedParams {
-    /// The size in tokens, of all sequences together.
+    /// Size in tokens, of all sequences together.
     pub n_ctx: u32,
-    /// The size in tokens that one sequence can have.
+    /// Maximum size of one sequence in tokens.
     pub n_ctx_seq: u32,
-    /// The most tokens in one batch.
+    /// Maximum number of tokens in one batch.
     pub n_batch: u32,
-    /// The most tokens that are computed at once.
+    /// Maximum number of tokens that are computed at once.
     pub n_ubatch: u32,
-    /// The number of sequences.
+    /// Maximum number of sequences.
     pub n_seq_max: u32,
-    /// How many tokens a recurrent sequence can go back; 0 where the model's memory cannot.
+    /// Number of tokens by which a recurrent sequence can be rewound; 0 if the model's memory does not support it.
     pub n_rs_seq: u32,
-    /// The most tokens of a batch whose results are wanted.
+    /// Maximum number of outputs of a batch.
     pub n_outputs_max: u32,
-    /// Threads for one token at a time, now.
+    /// Current number of threads for one token at a time.
     pub n_threads: u32,
-    /// Threads for several tokens at a time, now.
+    /// Current number of threads for several tokens at a time.
     pub n_threads_batch: u32,
-    /// How embeddings are pooled.
+    /// The pooling of embeddings.
     pub pooling_type: PoolingType,
-    /// Whether tokens see only those before them, now.
+    /// Whether tokens currently only attend to earlier ones.
     pub causal_attention: bool,
-    /// Whether embeddings are computed, now.
+    /// Whether embeddings are currently computed.
     pub embeddings: bool,
     /// Whether all sequences share one buffer.
     pub kv_unified: bool,
 }
 
 impl Context {
-    /// What the context works with.
+    /// Returns the actual parameters of the context.
     #[must_use]
     pub fn params(&self) -> ResolvedParams {
         ResolvedParams {
@@ -56,8 +56,8 @@ impl Context {
         }
     }
 
-    /// How many tokens a recurrent sequence can go back, 0 where the model's memory cannot. Corresponds to
-    /// `llama_n_rs_seq`.
+    /// Returns by how many tokens a recurrent sequence can be rewound; 0 if the model's memory does not support it.
+    /// Corresponds to `llama_n_rs_seq`.
     #[must_use]
     pub fn n_rs_seq(&self) -> u32 {
         // SAFETY: the context is valid; the function reads a number.

@@ -1,4 +1,4 @@
-//! Samplers that the context runs itself, on the device where its logits are computed.
+//! Samplers that the context runs itself, on the device that computes its logits.
 
 use core::cell::Cell;
 use core::ops::Deref;
@@ -11,17 +11,18 @@ use crate::ffi::guard::guarded;
 use crate::sampler::{SamplerChain, check_sampled};
 use crate::token::{SeqId, Token};
 
-/// The most samplers on the device, counted for each result that a batch can have. Each is up to thirty nodes of the
-/// graph, for each of which ggml's scheduler reserves 20 kB (ggml-backend.cpp, `ggml_backend_sched_new`).
+/// Maximum number of samplers on the device, counted for each output that a batch can have. Each adds up to thirty
+/// nodes to the graph, for each of which ggml's scheduler reserves 20 kB (ggml-backend.cpp,
+/// `ggml_backend_sched_new`).
 const MAX_IN_GRAPH: usize = 4096;
 
-/// The samplers of a context's sequences. C has pointers to their chains, so that they are freed after the context.
+/// The samplers of a context's sequences. C has pointers to their chains, so they are freed after the context.
 #[derive(Default)]
 pub(super) struct Samplers {
     chains: BTreeMap<i32, SamplerChain>,
-    /// For each entry of the last batch the sequence whose sampler has worked on it; empty when there were no samplers.
+    /// The sequence whose sampler has processed each entry of the last batch; empty if there were no samplers.
     rows: Vec<Option<i32>>,
-    /// How many results a batch wants of each sequence; here so that it is not made anew.
+    /// Number of outputs that a batch has for each sequence, kept to reuse the memory.
     counts: Cell<Vec<u32>>,
 }
 
@@ -35,7 +36,7 @@ impl Samplers {
         self.rows.clear();
     }
 
-    /// Notes which entries of a batch that was decoded were sampled.
+    /// Records which entries of a decoded batch were sampled.
     pub(super) fn set_rows(&mut self, batch: &Batch, outputs: &[bool]) {
         if self.is_empty() {
             return;
@@ -46,36 +47,36 @@ impl Samplers {
     }
 }
 
-/// The sampler of a sequence, to tell it of tokens. It is read as the [`SamplerChain`] that it is.
+/// Mutable access to the sampler of a sequence. It dereferences to its [`SamplerChain`].
 #[derive(Debug)]
 pub struct AttachedSampler<'c> {
     chain: &'c mut SamplerChain,
 }
 
 impl AttachedSampler<'_> {
-    /// As [`SamplerChain::accept`], for tokens that were not [sampled](Context::sample).
+    /// Accepts a token that was not [sampled](Context::sample): see [`SamplerChain::accept`].
     ///
     /// # Errors
     ///
-    /// As [`SamplerChain::accept`].
+    /// The errors of [`SamplerChain::accept`].
     pub fn accept(&mut self, token: Token) -> Result<()> {
         self.chain.accept(token)
     }
 
-    /// As [`SamplerChain::accept_prompt`].
+    /// Accepts the tokens of a prompt: see [`SamplerChain::accept_prompt`].
     ///
     /// # Errors
     ///
-    /// As [`SamplerChain::accept_prompt`].
+    /// The errors of [`SamplerChain::accept_prompt`].
     pub fn accept_prompt(&mut self, tokens: &[Token]) -> Result<()> {
         self.chain.accept_prompt(tokens)
     }
 
-    /// As [`SamplerChain::reset`].
+    /// Restores the initial state: see [`SamplerChain::reset`].
     ///
     /// # Errors
     ///
-    /// As [`SamplerChain::reset`].
+    /// The errors of [`SamplerChain::reset`].
     pub fn reset(&mut self) -> Result<()> {
         self.chain.reset()
     }
@@ -90,21 +91,22 @@ impl Deref for AttachedSampler<'_> {
 }
 
 impl Context {
-    /// Lets a chain sample the sequence's tokens where their logits are computed, as part of every batch: what comes back
-    /// is a token rather than a row as long as the vocabulary. The context owns the chain from then on.
+    /// Attaches a chain that samples the sequence's tokens on the device that computes their logits, as part of
+    /// every batch. The device then returns a token rather than a row as long as the vocabulary. The context owns
+    /// the chain.
     ///
-    /// Of the chain, the samplers at its beginning run on the device, up to the first one that it has no functions for,
-    /// or that would not do there what it does on the CPU; [`sample`](Context::sample) runs the rest on the CPU. On
-    /// devices there are greedy, dist, top-k, top-p, min-p, temperature and its dynamic form, penalties, and logit bias.
-    /// With random numbers the distribution is the same as on the CPU, but not in every case the token.
+    /// The leading samplers of the chain run on the device, up to the first one that the device does not support, or
+    /// whose result would differ there from the CPU's. [`sample`](Context::sample) runs the remaining ones on the
+    /// CPU. Devices support greedy, dist, top-k, top-p, min-p, temperature and its dynamic form, penalties, and
+    /// logit bias. With random numbers the distribution equals the CPU's, but the token may differ.
     ///
-    /// The results of the last batch are gone, and [`logits`](Context::logits) of the sequence's tokens are not to be had
-    /// any more. A batch can have as many results of the sequence as
-    /// [`n_outputs_max_per_seq`](crate::ContextParams::n_outputs_max_per_seq) says, and no results of tokens that the
-    /// sequence shares with others. llama.cpp plans its buffers anew with the next batch, so that the samplers are best
-    /// set before the first one.
+    /// The results of the last batch are discarded, and [`logits`](Context::logits) of the sequence's tokens are no
+    /// longer available. A batch can have at most
+    /// [`n_outputs_max_per_seq`](crate::ContextParams::n_outputs_max_per_seq) outputs of the sequence, and none for
+    /// tokens that the sequence shares with others. llama.cpp plans its buffers again at the next batch, so set
+    /// samplers before the first one.
     ///
-    /// Returns the chain that was there before, in its present state, unless it cannot be used any more.
+    /// Returns the previous chain in its current state, unless it is unusable.
     ///
     /// ```
     /// use llama_core::{Batch, Context, ContextParams, Model, ModelParams, Pos, SamplerChain, SeqId, TokenizeOptions};
@@ -127,15 +129,15 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] when none of the chain's samplers would run on the device, which
-    /// [`n_samplers_for_device`](Context::n_samplers_for_device) tells beforehand. [`ErrorKind::Sampler`] for a chain of
-    /// another vocabulary, and as [`SamplerChain::try_clone`]. [`ErrorKind::InvalidParameter`] when all sequences' samplers
-    /// together, times `n_outputs_max_per_seq`, are too many for a graph. [`ErrorKind::InvalidSeqId`],
-    /// [`ErrorKind::Poisoned`].
+    /// [`ErrorKind::Unsupported`] if none of the chain's samplers would run on the device, which
+    /// [`n_samplers_for_device`](Context::n_samplers_for_device) tells beforehand. [`ErrorKind::Sampler`] for a
+    /// chain of another vocabulary, and the errors of [`SamplerChain::try_clone`]. [`ErrorKind::InvalidParameter`]
+    /// if the samplers of all sequences, times `n_outputs_max_per_seq`, are too many for a graph.
+    /// [`ErrorKind::InvalidSeqId`], [`ErrorKind::Poisoned`].
     ///
     /// # Panics
     ///
-    /// Goes on with a panic of copying a [`CustomSampler`](crate::CustomSampler).
+    /// Resumes a panic of [`CustomSampler`](crate::CustomSampler)'s `clone`.
     ///
     /// Corresponds to `llama_set_sampler`.
     #[allow(clippy::needless_pass_by_value, reason = "the context owns the chain, in another form")]
@@ -149,34 +151,35 @@ impl Context {
         }
         self.check_room(seq_id, &chain)?;
         let before = match self.detached(seq_id) {
-            // It would not be of use to anybody.
+            // It is unusable.
             Err(_) if self.sampler(seq_id).is_some_and(|chain| !chain.is_usable()) => None,
             before => before?,
         };
         self.discard_outputs()?;
         let sampler = attached.as_ptr();
-        // SAFETY: the context and the chain are valid, and the chain is freed after the context, or after the context
-        // was told to forget it. It is in the form that can be given to a context, and new to one.
+        // SAFETY: the context and the chain are valid, and the chain is freed after the context, or after the
+        // context has been told to forget it. It is in the form for contexts, and has not been passed to one before.
         if self.call(|raw| unsafe { guarded!(llama_set_sampler(raw, seq_id.get(), sampler)) })? {
             self.attached.samplers.chains.insert(seq_id.get(), attached);
             return Ok(before);
         }
-        // C has forgotten the earlier one all the same (llama-context.cpp, set_sampler).
+        // C has forgotten the previous one nevertheless (llama-context.cpp, set_sampler).
         self.attached.samplers.chains.remove(&seq_id.get());
         let reason = "llama.cpp refused the sampler: sample on the CPU".to_owned();
         Err(ErrorKind::Unsupported { operation: "sampling on the device", reason }.into())
     }
 
-    /// Gives back the sequence's sampler, in its present state, if it has one. The results of the last batch are gone.
+    /// Removes the sequence's sampler, if it has one, and returns it in its current state. The results of the last
+    /// batch are discarded.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidSeqId`], [`ErrorKind::Poisoned`], and as [`SamplerChain::try_clone`]. A chain that cannot be used
-    /// any more, as its error says, is dropped.
+    /// [`ErrorKind::InvalidSeqId`], [`ErrorKind::Poisoned`], and the errors of [`SamplerChain::try_clone`]. A chain
+    /// whose error says that it is unusable is dropped.
     ///
     /// # Panics
     ///
-    /// As [`Context::set_sampler`].
+    /// Panics like [`Context::set_sampler`].
     ///
     /// Corresponds to `llama_set_sampler`.
     pub fn remove_sampler(&mut self, seq_id: SeqId) -> Result<Option<SamplerChain>> {
@@ -196,8 +199,8 @@ impl Context {
         chain.map(Some)
     }
 
-    /// How many samplers of a chain, from the first one on, this context could run on its device; 0 when
-    /// [`set_sampler`](Context::set_sampler) would refuse the chain for that.
+    /// Returns how many leading samplers of a chain this context could run on its device; 0 if
+    /// [`set_sampler`](Context::set_sampler) would refuse the chain for that reason.
     #[must_use]
     pub fn n_samplers_for_device(&self, chain: &SamplerChain) -> usize {
         if !self.has_memory() || self.model().params().splits_tensors() {
@@ -206,27 +209,27 @@ impl Context {
         chain.n_for_device(self.n_vocab(), self.outputs_per_seq())
     }
 
-    /// The sequence's sampler. `None` for a sequence without one.
+    /// Returns the sequence's sampler, or `None` for a sequence without one.
     #[must_use]
     pub fn sampler(&self, seq_id: SeqId) -> Option<&SamplerChain> {
         self.attached.samplers.chains.get(&seq_id.get())
     }
 
-    /// The sequence's sampler, to tell it of tokens. `None` for a sequence without one.
+    /// Returns mutable access to the sequence's sampler, or `None` for a sequence without one.
     pub fn sampler_mut(&mut self, seq_id: SeqId) -> Option<AttachedSampler<'_>> {
         self.attached.samplers.chains.get_mut(&seq_id.get()).map(|chain| AttachedSampler { chain })
     }
 
-    /// Selects a token from what the device has left of the logits of the token at `index` in the last batch, with the
-    /// samplers of its sequence that run on the CPU, and accepts it. Once for each output, in the order of the batch.
+    /// Selects a token from the device's result for the token at `index` in the last batch, with the samplers of its
+    /// sequence that run on the CPU, and accepts it. Call it once for each output, in the order of the batch.
     ///
     /// # Errors
     ///
-    /// As [`Context::sampled`] and [`SamplerChain::sample_logits`].
+    /// The errors of [`Context::sampled`] and [`SamplerChain::sample_logits`].
     ///
     /// # Panics
     ///
-    /// As [`SamplerChain::sample_logits`].
+    /// Panics like [`SamplerChain::sample_logits`].
     ///
     /// Corresponds to `llama_sampler_sample`.
     pub fn sample(&mut self, index: impl Into<Option<usize>>) -> Result<Token> {
@@ -246,13 +249,13 @@ impl Context {
         result
     }
 
-    /// The sequence whose sampler has worked on an entry of the last batch.
+    /// Returns the sequence whose sampler has processed an entry of the last batch.
     pub(crate) fn sampled_seq(&self, index: i32) -> Option<i32> {
         let index = usize::try_from(index).ok()?;
         self.attached.samplers.rows.get(index).copied().flatten()
     }
 
-    /// Refuses what C refuses with code -1, and what it would compute without the samplers.
+    /// Refuses batches that C refuses with code -1, or would compute without the samplers.
     pub(super) fn check_samplers(&self, batch: &Batch, all_outputs: bool) -> Result<()> {
         if self.attached.samplers.chains.is_empty() {
             return Ok(());
@@ -269,7 +272,7 @@ impl Context {
             let Some(seq_id) = sampled.next() else { continue };
             if super::positions::is_shared(entry) {
                 let reason = format!(
-                    "sequence {seq_id} has a sampler on the device: ask for the results of tokens that are only its own"
+                    "sequence {seq_id} has a sampler on the device: ask for outputs only of tokens that it does not share"
                 );
                 return Err(
                     ErrorKind::Unsupported { operation: "a result for several sequences", reason }.into()
@@ -288,7 +291,7 @@ impl Context {
         Ok(())
     }
 
-    /// Refuses samplers that the graph would become too large with.
+    /// Refuses samplers that would make the graph too large.
     fn check_room(&self, seq_id: SeqId, chain: &SamplerChain) -> Result<()> {
         let others = self
             .attached
@@ -313,21 +316,21 @@ impl Context {
         self.sampler(seq_id).map(SamplerChain::detached).transpose()
     }
 
-    /// As llama-context.cpp resolves it.
+    /// Returns the number of outputs per sequence, as resolved in llama-context.cpp.
     fn outputs_per_seq(&self) -> u32 {
         self.params.outputs_per_seq(self.limits.n_outputs_max)
     }
 
     fn why_no_sampler(&self, chain: &SamplerChain) -> String {
         if !self.has_memory() {
-            return "models without memory are computed without samplers".to_owned();
+            return "models without memory do not support samplers on the device".to_owned();
         }
         if self.model().params().splits_tensors() {
-            return "its tensors are divided among several devices (SplitMode::Tensor)".to_owned();
+            return "its tensors are split among several devices (SplitMode::Tensor)".to_owned();
         }
         let first = chain.samplers().first().map_or("chain", crate::Sampler::name);
         format!(
-            "the chain begins with {first}, which runs on the CPU with these values: use the chain itself"
+            "the chain starts with {first}, which runs on the CPU with these values: use the chain itself"
         )
     }
 }

@@ -1,20 +1,21 @@
-//! YaRN scaling of a context, without a change of the model.
+//! YaRN scaling of a context without a change of the model.
 //!
-//! For a context whose scaling is of type YaRN and whose scale is not the model's, `llama_init_from_model` sets the model's
-//! `hparams.n_ctx_train` to the stretched size. Every other context of the model has that number from then on: graphs read it
-//! (llama-graph.cpp, `build_inp_cross_embd`; models/laguna.cpp), in other threads at the same time, as does saving. The type of
-//! scaling is only looked at there and where the context's parameters are made (llama-context.cpp, `llama_context`), where YaRN
-//! stands for an extrapolation factor of 1 and is otherwise the same as linear scaling. So C is given just that.
+//! For a context whose scaling type is YaRN and whose scale differs from the model's, `llama_init_from_model` sets
+//! the model's `hparams.n_ctx_train` to the scaled size. Every other context of the model then sees that number:
+//! graphs read it (llama-graph.cpp, `build_inp_cross_embd`; models/laguna.cpp), concurrently in other threads, and
+//! so does saving. The scaling type is only read there and where the context's parameters are computed
+//! (llama-context.cpp, `llama_context`), where YaRN implies an extrapolation factor of 1 and otherwise equals linear
+//! scaling. Therefore C gets linear scaling with that factor.
 
 use crate::model::Scaling;
 
 #[cfg(test)]
 thread_local! {
-    /// Whether C is told of YaRN all the same.
+    /// Whether C is told about YaRN nevertheless.
     static TELLS_C: core::cell::Cell<bool> = const { core::cell::Cell::new(false) };
 }
 
-/// Says the same without naming YaRN.
+/// Replaces YaRN by equivalent parameters.
 pub(super) fn leave_model_alone(raw: &mut llama_sys::llama_context_params, model: Scaling) {
     use llama_sys::llama_rope_scaling_type as Raw;
     #[cfg(test)]
@@ -73,7 +74,7 @@ mod tests {
         context.logits(batch.last_output()).unwrap().to_vec()
     }
 
-    /// What C computes when it is told of YaRN.
+    /// Returns the logits that C computes if it is told about YaRN.
     fn logits_of_c(model: &Model, params: &ContextParams) -> Vec<f32> {
         super::TELLS_C.set(true);
         let row = logits(model, params);
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scaled_context_computes_what_c_computes_and_leaves_the_model_alone() {
+    fn a_scaled_context_equals_c_and_does_not_change_the_model() {
         let yarn = ModelParams::default().kv_override("llama.rope.scaling.type", "yarn");
         let explicit = params().rope_scaling_type(RopeScaling::Yarn).rope_freq_scale(0.25);
         for (model, params) in [
@@ -100,7 +101,7 @@ mod tests {
             assert_eq!(logits(&ours, &params), logits_of_c(&load(&model), &params), "{params:?}");
             assert_eq!(raw_n_ctx_train(&ours), trained);
         }
-        // The test means something: C changes its number, and the scaling changes the results.
+        // Makes sure that the test is meaningful: C changes its number, and the scaling changes the results.
         let (model, scaled) = (
             load(&ModelParams::default()),
             params().rope_scaling_type(RopeScaling::Yarn).rope_freq_scale(0.25),
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn contexts_in_two_threads_give_what_each_gives_alone() {
+    fn contexts_in_two_threads_equal_single_ones() {
         let model = load(&ModelParams::default());
         let scaled = params().rope_scaling_type(RopeScaling::Yarn).rope_freq_scale(0.25);
         let alone = [logits(&model, &params().n_ctx(0)), logits(&model, &scaled)];

@@ -1,4 +1,4 @@
-//! Paying for the first computation ahead of time.
+//! Warm-up: the costs of the first computation, ahead of time.
 
 use super::Context;
 use crate::batch::Batch;
@@ -6,16 +6,16 @@ use crate::error::{ErrorKind, Result};
 use crate::token::{Pos, SeqId, Token};
 
 impl Context {
-    /// Computes a token and forgets it, so that the first real batch does not wait for weights to be read from the file,
-    /// or for kernels to be compiled.
+    /// Computes a token and forgets it, so that the first real batch does not wait for weights to be read from the
+    /// file, or for kernels to be compiled.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] when the first sequence is in use, otherwise as [`Context::decode`].
+    /// [`ErrorKind::Unsupported`] if the first sequence is in use, and the errors of [`Context::decode`].
     pub fn warm_up(&mut self) -> Result<()> {
         let first = SeqId::new(0);
         if self.facts.needs_states {
-            let reason = "it works on states of the model: give it a real one".to_owned();
+            let reason = "it needs states of the model: decode a real batch".to_owned();
             return Err(ErrorKind::Unsupported { operation: "warming up an MTP context", reason }.into());
         }
         if self.has_memory() && self.memory().seq_pos_max(first)?.is_some() {

@@ -1,6 +1,6 @@
-//! Why a batch was not decoded, and what is left in memory.
+//! The error of decoding.
 
-/// Why a batch was not decoded, and what is left in memory.
+/// The reason why a batch was not decoded, and the state of the context's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -11,8 +11,8 @@ pub enum DecodeError {
              sequences, or create the context with a larger n_ctx"
     )]
     NoSlot,
-    /// llama.cpp's code 2. In recurrent and hybrid models, whose state has no earlier version, the sequences of the
-    /// batch are removed from memory instead.
+    /// llama.cpp's code 2. The complete parts of the batch stay in memory. In recurrent and hybrid models, which
+    /// keep no earlier state, the sequences of the batch are removed from memory instead.
     #[error(
         "decoding was aborted by the abort callback; the parts of the batch that were complete stay in memory: \
              see Memory::seq_pos_max"
@@ -28,17 +28,17 @@ pub enum DecodeError {
     )]
     #[non_exhaustive]
     Failed {
-        /// The code: -2 allocation, -3 computation.
+        /// The code: -2 for a failed allocation, -3 for a failed computation.
         code: i32,
     },
-    /// An [`Observer`](crate::Observer) stopped the computation. Nothing of the batch is left in memory: of recurrent
-    /// and hybrid models the batch's sequences are removed, of others only its positions.
+    /// An [`Observer`](crate::Observer) stopped the computation. Nothing of the batch is left in memory. In
+    /// recurrent and hybrid models the batch's sequences are removed, in other models only its positions.
     #[error("decoding was cancelled by the observer; nothing of the batch is left in memory")]
     Cancelled,
 }
 
 impl DecodeError {
-    /// The error for a return code of `llama_decode` or `llama_encode`, `None` for 0.
+    /// Returns the error for a return code of `llama_decode` or `llama_encode`, and `None` for 0.
     pub(crate) fn from_code(code: i32) -> Option<Self> {
         match code {
             0 => None,
@@ -49,7 +49,7 @@ impl DecodeError {
         }
     }
 
-    /// Whether the context's memory is as it was before the call.
+    /// Returns whether the context's memory is as it was before the call.
     #[must_use]
     pub fn memory_is_restored(self) -> bool {
         matches!(self, Self::NoSlot | Self::InvalidBatch)

@@ -1,4 +1,4 @@
-//! What is wrong with the samplers of a chain.
+//! Problems of a chain's samplers.
 
 use core::fmt;
 
@@ -9,9 +9,9 @@ use super::ParameterProblem;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SamplerProblem {
-    /// The sampler's place in the chain.
+    /// The sampler's index in the chain.
     pub index: usize,
-    /// Its name; `chain` for a chain without samplers.
+    /// The sampler's name; `chain` for a chain without samplers.
     pub sampler: &'static str,
     /// The problem, and the way out, as text.
     pub reason: String,
@@ -21,13 +21,13 @@ pub struct SamplerProblem {
     pub position: Option<GrammarPosition>,
 }
 
-/// A place in the text of a grammar.
+/// A position in the text of a grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct GrammarPosition {
-    /// The line, from 1.
+    /// Line, from 1.
     pub line: usize,
-    /// The character in the line, from 1.
+    /// Column, in characters from 1.
     pub column: usize,
 }
 
@@ -43,7 +43,7 @@ impl fmt::Display for SamplerProblem {
     }
 }
 
-/// The problems of one chain, as an error says them.
+/// Displays the problems of one chain as an error message.
 pub(super) struct List<'a>(pub(super) &'a [SamplerProblem]);
 
 impl fmt::Display for List<'_> {

@@ -1,13 +1,13 @@
-//! Why a state was not saved, read or restored.
+//! Errors of saving, reading and restoring states.
 
 use std::io;
 
 use super::{Error, ErrorKind};
 
-/// Why a state was not saved, read or restored. In an [`ErrorKind::State`], or for a file in an
+/// The reason why a state was not saved, read or restored. In an [`ErrorKind::State`], or for a file in an
 /// [`ErrorKind::StateFile`].
 ///
-/// All but [`Refused`](StateError::Refused) leave the context as it was.
+/// All errors except [`Refused`](StateError::Refused) leave the context unchanged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
@@ -15,22 +15,22 @@ pub enum StateError {
     #[error("cannot {operation} it: {cause}")]
     #[non_exhaustive]
     Io {
-        /// What was being done.
+        /// The operation that failed.
         operation: &'static str,
-        /// The system's reason.
+        /// The system's error.
         cause: io::Error,
     },
-    /// The file is of another kind.
-    #[error("it begins with \"{begins}\" and is not {expected}")]
+    /// The file is not a state file of the expected kind.
+    #[error("it begins with \"{begins}\", so it is not {expected}")]
     #[non_exhaustive]
     NotAState {
         /// The first bytes, with unprintable ones escaped.
         begins: String,
-        /// What was expected.
+        /// The expected kind of file.
         expected: &'static str,
     },
-    /// The file is of a version of its format that is not supported.
-    #[error("version {found} of {format} is not supported, only {supported}: save the state again")]
+    /// The version of the file's format is not supported.
+    #[error("version {found} of {format} is not supported, but must be {supported}: save the state again")]
     #[non_exhaustive]
     UnsupportedVersion {
         /// The format.
@@ -40,88 +40,87 @@ pub enum StateError {
         /// The version that can be read.
         supported: u32,
     },
-    /// The file ends too early.
-    #[error("it is truncated: {found} of {expected} bytes are there; copy or save it again")]
+    /// The file is too short.
+    #[error("it is truncated: it has {found} bytes, but must have {expected}; copy or save it again")]
     #[non_exhaustive]
     Truncated {
-        /// The bytes that there should be.
+        /// Number of bytes that the file should have.
         expected: u64,
-        /// The bytes that there are.
+        /// Number of bytes that the file has.
         found: u64,
     },
-    /// What is in the file is not what was written.
+    /// The contents of the file differ from what was written.
     #[error(
-        "it is damaged: the checksum of its {part} is {computed:#018x} and was {saved:#018x}; copy or save it again"
+        "it is damaged: the checksum of its {part} is {computed:#018x}, but must be {saved:#018x}; copy or save it again"
     )]
     #[non_exhaustive]
     Checksum {
-        /// The part of the file.
+        /// The damaged part of the file.
         part: &'static str,
         /// The checksum in the file.
         saved: u64,
-        /// The checksum of what is there.
+        /// The checksum of the file's contents.
         computed: u64,
     },
-    /// Something that no state of this context's kind of memory may contain. Found before llama.cpp has seen any
-    /// of it.
-    #[error("it is no state for this context: at byte {offset}, {reason}")]
+    /// The bytes cannot be a state of this context's kind of memory. Detected before llama.cpp has seen any of them.
+    #[error("it is not a state for this context: at byte {offset}, {reason}")]
     #[non_exhaustive]
     Corrupt {
-        /// Where, counted from the beginning of the file or of the bytes that were given.
+        /// Offset from the beginning of the file or of the given bytes.
         offset: u64,
-        /// What is wrong there.
+        /// The problem at that offset.
         reason: String,
     },
     /// The state was made with another model, by another version, or in a context of another shape.
-    #[error("its {field} is {saved} and not {expected} as here")]
+    #[error("its {field} is {saved}, but must be {expected} here")]
     #[non_exhaustive]
     Mismatch {
-        /// What differs.
+        /// Name of the differing value.
         field: &'static str,
-        /// What the state was made with.
+        /// Value with which the state was made.
         saved: String,
-        /// What it would be restored into.
+        /// Value of the context into which it would be restored.
         expected: String,
     },
-    /// llama.cpp has begun to restore the state and given up; the error's log says why. What was to be replaced is
-    /// gone.
+    /// llama.cpp has started to restore the state and given up; the error's log says why. The data that was to be
+    /// replaced is lost.
     #[error("llama.cpp could not restore it; {removed}")]
     #[non_exhaustive]
     Refused {
-        /// What is not in memory any more.
+        /// The data that was removed from memory.
         removed: Removed,
     },
-    /// llama.cpp has yet to do what [`Memory`](crate::Memory) functions have ordered.
+    /// llama.cpp has not yet made the changes that [`Memory`](crate::Memory) functions have requested.
     #[error(
-        "positions or sequences were moved since the last batch, which llama.cpp does when the next one is decoded: \
+        "positions or sequences were moved since the last batch, but llama.cpp does this when the next one is decoded: \
              decode a batch first"
     )]
     Unsettled,
-    /// A state on the device is not there any more.
+    /// The state on the device no longer exists.
     #[error(
-        "a later state of sequence {seq_id} has taken its place on the device: a context keeps one for each \
+        "a later state of sequence {seq_id} has replaced it on the device: a context keeps one for each \
              sequence"
     )]
     #[non_exhaustive]
     Superseded {
-        /// The sequence that it was made of.
+        /// The sequence whose state it was.
         seq_id: i32,
     },
-    /// A state on the device belongs to another context.
+    /// The state on the device belongs to another context.
     #[error(
-        "it is on the device for another context: such a state can only be restored into the context that made it"
+        "it is kept on the device by another context: it can only be restored into the context that created it"
     )]
     OtherContext,
 }
 
-/// What a failed restore has removed from memory.
+/// The data that a failed restore has removed from memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum Removed {
     /// All sequences: the memory is empty.
     All,
-    /// The sequence of this id; others are as they were.
+    /// The sequence with this id; other sequences are unchanged.
     Sequence(i32),
 }
 
@@ -139,7 +138,7 @@ impl StateError {
         move |cause| Self::Io { operation, cause }
     }
 
-    /// The same, with the offset counted from `start` bytes earlier.
+    /// Adds `start` to the offset in the error.
     pub(crate) fn moved(self, start: u64) -> Self {
         match self {
             Self::Corrupt { offset, reason } => Self::Corrupt { offset: offset + start, reason },

@@ -32,7 +32,7 @@ impl fmt::Display for TemplateLimit {
 }
 
 impl TemplateLimit {
-    /// Returns the unit of its value.
+    /// Returns the unit of the limit's value.
     pub(super) fn unit(self) -> &'static str {
         match self {
             Self::Steps => "steps",

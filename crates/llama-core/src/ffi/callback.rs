@@ -1,9 +1,9 @@
-//! Rust closures that llama.cpp calls back: their panics are caught, kept, and resumed after the C call.
+//! Rust closures that llama.cpp calls back: their panics are caught, stored, and resumed after the C call.
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
 
-/// A closure on its way through C, and the panic that it may have ended in.
+/// A closure that is passed through C, and its panic, if it has panicked.
 pub(crate) struct Callback<F> {
     pub(crate) closure: F,
     panic: Option<Box<dyn Any + Send>>,
@@ -14,7 +14,7 @@ impl<F> Callback<F> {
         Self { closure, panic: None }
     }
 
-    /// Runs the closure. After a panic it is not run again: `fallback` is the answer from then on.
+    /// Runs the closure. After a panic it does not run again: the result is `fallback` from then on.
     pub(crate) fn call<R>(&mut self, fallback: R, run: impl FnOnce(&mut F) -> R) -> R {
         if self.panic.is_some() {
             return fallback;
@@ -28,7 +28,7 @@ impl<F> Callback<F> {
         }
     }
 
-    /// Goes on with the panic that was caught, if there was one, and lets the closure be called again afterwards. For
+    /// Resumes the caught panic, if there is one, and allows the closure to be called again afterwards. For
     /// callbacks that outlive a call.
     #[inline]
     pub(crate) fn resume_and_keep(&mut self) {
@@ -37,7 +37,7 @@ impl<F> Callback<F> {
         }
     }
 
-    /// Goes on with the panic that was caught, if there was one. Called when C has returned.
+    /// Resumes the caught panic, if there is one. To be called when C has returned.
     pub(crate) fn resume(self) {
         if let Some(payload) = self.panic {
             panic::resume_unwind(payload);

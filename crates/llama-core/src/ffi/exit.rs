@@ -1,6 +1,7 @@
-//! The end of the process. When `main` returns or `exit` is called, C++ destroys what llama.cpp computes, loads and tokenises
-//! with (the list of its kernels for rearranged weights, for one: ggml-cpu.cpp) while other threads may be in the middle of
-//! it. So the process waits for their calls into llama.cpp, and lets no other one begin.
+//! The end of the process. When `main` returns or `exit` is called, C++ destroys objects that llama.cpp needs to
+//! compute, load and tokenise (for example the list of kernels for rearranged weights: ggml-cpu.cpp) while other
+//! threads may be using them. Therefore the process waits for their calls into llama.cpp to end, and refuses new
+//! ones.
 
 use core::cell::Cell;
 use core::ffi::c_int;
@@ -10,34 +11,34 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The longest that the end of a process waits: a call may itself wait for what has ended already.
+/// Longest time that the end of a process waits: a call may itself wait for something that has already ended.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The most handlers that are registered.
+/// Maximum number of registered handlers.
 const HANDLERS: usize = 1000;
 
 static GATE: Gate = Gate::new();
 
 thread_local! {
-    // There is nothing in it to drop, so that it is there in the destructors of other thread-locals too.
+    // It needs no destructor, so that it exists in the destructors of other thread-locals too.
     static OWN: Own = const {
         Own { depth: Cell::new(0), calls: Cell::new(0), aborting: Cell::new(0), freeing: Cell::new(0) }
     };
 }
 
-/// A thread's own.
+/// State of a thread.
 struct Own {
-    /// The calls that it is in the middle of: callbacks call again.
+    /// Depth of nested calls: callbacks may call again.
     depth: Cell<usize>,
-    /// The calls that it has made, without those inside of others.
+    /// Number of calls made, excluding nested ones.
     calls: Cell<usize>,
-    /// The abort callbacks that it is in the middle of.
+    /// Depth of running abort callbacks.
     aborting: Cell<usize>,
-    /// The destructors that it is in the middle of.
+    /// Depth of running destructors.
     freeing: Cell<usize>,
 }
 
-/// A number that is one higher until this is dropped.
+/// A guard that increments a counter of the thread and decrements it when dropped.
 pub(crate) struct Raised(fn(&Own) -> &Cell<usize>);
 
 impl Raised {
@@ -53,14 +54,15 @@ impl Drop for Raised {
     }
 }
 
-/// Notes that the thread runs an abort callback: until it ends, calls into llama.cpp are refused. ggml asks it between two
-/// operations of a computation, with OpenMP inside a parallel region (ggml-cpu.c, `ggml_graph_compute_thread`). What is
-/// thrown there must not leave the region, so that a failed assertion would end the process (shim/guard.cpp).
+/// Marks the thread as running an abort callback: until the guard is dropped, calls into llama.cpp are refused. ggml
+/// calls it between two operations of a computation, with OpenMP inside a parallel region (ggml-cpu.c,
+/// `ggml_graph_compute_thread`). An exception must not leave that region, so a failed assertion would end the
+/// process (shim/guard.cpp).
 pub(crate) fn aborting() -> Raised {
     Raised::new(|own| &own.aborting)
 }
 
-/// Notes that the thread runs a destructor, which may free what C has made at any time.
+/// Marks the thread as running a destructor, which may free C objects at any time.
 pub(crate) fn freeing() -> Raised {
     Raised::new(|own| &own.freeing)
 }
@@ -69,14 +71,14 @@ unsafe extern "C" {
     safe fn atexit(handler: extern "C" fn()) -> c_int;
 }
 
-/// What calls pass until the process ends.
+/// The gate that calls pass until the process ends.
 struct Gate {
-    /// The threads that are in the middle of a call.
+    /// Number of threads that are inside a call.
     inside: AtomicUsize,
     is_closed: AtomicBool,
 }
 
-/// A call into llama.cpp.
+/// A running call into llama.cpp.
 pub(crate) struct Inside<'g>(&'g Gate);
 
 impl Gate {
@@ -84,7 +86,7 @@ impl Gate {
         Self { inside: AtomicUsize::new(0), is_closed: AtomicBool::new(false) }
     }
 
-    /// What is inside goes on, whatever happens to the gate.
+    /// Begins a call. Nested calls are allowed even if the gate is closed.
     #[inline]
     fn enter(&self) -> Result<Inside<'_>> {
         OWN.with(|own| {
@@ -97,7 +99,8 @@ impl Gate {
             if depth == 0 {
                 own.calls.set(own.calls.get().wrapping_add(1));
                 self.inside.fetch_add(1, Ordering::SeqCst);
-                // Counted first: whoever closes sees this one, or this one sees that it is closed.
+                // Counted first, so that either the closing thread sees this call, or this call sees that the gate
+                // is closed.
                 if self.is_closed.load(Ordering::SeqCst) {
                     return Err(ErrorKind::ProcessEnds.into());
                 }
@@ -106,7 +109,7 @@ impl Gate {
         })
     }
 
-    /// Waits until no other thread is in the middle of a call. False when that takes longer than `limit`.
+    /// Waits until no other thread is inside a call. Returns false if that takes longer than `limit`.
     fn close(&self, limit: Duration) -> bool {
         self.is_closed.store(true, Ordering::SeqCst);
         let begin = Instant::now();
@@ -139,12 +142,12 @@ impl Drop for Inside<'_> {
 
 #[cold]
 fn inside_abort_callback() -> Error {
-    let reason = "an abort callback runs in the middle of a computation, where a failure could not be contained: return \
+    let reason = "an abort callback runs in the middle of a computation, where a failure cannot be contained: return \
                   true to stop, and call when decode or encode has returned";
     ErrorKind::InCallback { operation: "calling llama.cpp", reason }.into()
 }
 
-/// Forgets the calls of threads that a child of the process does not have.
+/// Forgets the calls of threads that do not exist in a forked child.
 #[cfg(unix)]
 pub(super) fn forget_other_threads() {
     GATE.inside.store(usize::from(depth() > 0), Ordering::SeqCst);
@@ -154,15 +157,16 @@ fn depth() -> usize {
     OWN.with(|own| own.depth.get())
 }
 
-/// Begins a call, or one inside of another, unless the process ends.
+/// Begins a call, possibly a nested one, unless the process is ending.
 #[inline]
 pub(crate) fn enter() -> Result<Inside<'static>> {
     GATE.enter()
 }
 
-/// Has the process wait at its end. A window is left: a process that ends while something is made for the very first time
-/// destroys it first. Handlers run in the reverse order of their registration, among them those that destroy
-/// what C++ makes when it is needed first, so that this has to come after: it is done again and again, ever more rarely.
+/// Registers a handler that makes the process wait at its end. Handlers run in reverse order of registration, and so
+/// do the destructors of objects that C++ creates on first use, so the handler must be registered after those: this
+/// is repeated, ever more rarely. A gap remains: a process that ends while an object is created for the first time
+/// destroys it first.
 #[cold]
 pub(crate) fn arm() {
     static ARMED: AtomicUsize = AtomicUsize::new(0);
@@ -180,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_waits_for_what_runs_and_lets_nothing_begin() {
+    fn the_end_waits_for_running_calls_and_refuses_new_ones() {
         static GATE: Gate = Gate::new();
         let running = GATE.enter().unwrap();
         let ended = thread::spawn(|| GATE.close(Duration::from_secs(60)));
@@ -203,7 +207,7 @@ mod tests {
         assert_eq!(GATE.inside.load(Ordering::SeqCst), 1);
         assert!(GATE.close(Duration::ZERO));
         assert!(!thread::spawn(|| GATE.close(Duration::ZERO)).join().unwrap());
-        // What has begun may go on.
+        // Nested calls are still allowed.
         drop(GATE.enter().unwrap());
         drop(nested);
         drop(own);

@@ -1,5 +1,5 @@
-//! Children that a process forks. They have one thread, the one that called `fork`, and everything that other threads were
-//! needed for is missing: those of OpenMP, which llama.cpp computes with, of thread pools, and of devices.
+//! Forked child processes. A child has only the thread that called `fork`, and lacks everything that needs other
+//! threads: OpenMP's team, with which llama.cpp computes, thread pools, and devices.
 
 #[cfg(unix)]
 pub(crate) use unix::{check_devices, check_threads, generation, lacks_team_to_load, note_team, watch};
@@ -14,20 +14,20 @@ mod unix {
     use crate::error::{ErrorKind, Result};
     use crate::ffi::exit;
 
-    /// The forks between the process in which llama.cpp was initialised and this one.
+    /// Number of forks between the process in which llama.cpp was initialised and this one.
     static GENERATION: AtomicU32 = AtomicU32::new(0);
 
     thread_local! {
-        /// Whether this thread has computed with others, and whether that was before a fork.
+        /// Whether this thread has computed with other threads, and whether that was before a fork.
         static TEAM: Cell<Team> = const { Cell::new(Team::None) };
     }
 
     #[derive(Clone, Copy, PartialEq, Eq)]
     enum Team {
         None,
-        /// OpenMP keeps the threads for the next parallel region of this thread.
+        /// OpenMP keeps the threads for this thread's next parallel region.
         Started,
-        /// OpenMP has the threads of the parent, which this process does not have, and would wait for them.
+        /// OpenMP would wait for the parent's threads, which do not exist in this process.
         Lost,
     }
 
@@ -37,14 +37,15 @@ mod unix {
         safe fn pthread_atfork(prepare: Handler, parent: Handler, child: Handler) -> c_int;
     }
 
-    /// Has children learn that they are. Called once, when llama.cpp is initialised.
+    /// Registers a handler that tells children about the fork. Called once, when llama.cpp is initialised.
     pub(crate) fn watch() {
         if pthread_atfork(None, None, Some(in_child)) != 0 {
             tracing::warn!("children of this process cannot be told from it: no memory for a handler");
         }
     }
 
-    /// Only writes to atomics and to thread-locals without destructors, as it may between `fork` and `exec`.
+    /// Records a fork. Only writes to atomics and to thread-locals without destructors, which is allowed between
+    /// `fork` and `exec`.
     extern "C" fn in_child() {
         GENERATION.fetch_add(1, Ordering::Relaxed);
         if TEAM.get() == Team::Started {
@@ -53,13 +54,14 @@ mod unix {
         exit::forget_other_threads();
     }
 
-    /// How many forks there were since llama.cpp was initialised. What has threads of its own belongs to one generation.
+    /// Returns the number of forks since llama.cpp was initialised. An object with threads belongs to one
+    /// generation.
     #[inline]
     pub(crate) fn generation() -> u32 {
         GENERATION.load(Ordering::Relaxed)
     }
 
-    /// Notes that this thread computes with so many.
+    /// Records that this thread computes with `n_threads` threads.
     #[inline]
     pub(crate) fn note_team(n_threads: i32) {
         if n_threads > 1 && TEAM.get() == Team::None {
@@ -67,9 +69,10 @@ mod unix {
         }
     }
 
-    /// Refuses several threads where OpenMP would wait for those of the parent process for ever. GCC's libgomp keeps a pool
-    /// for each thread that has opened a parallel region and does not notice a fork (ggml-cpu.c, `ggml_graph_compute`, opens
-    /// one when it is given more than one thread). ggml's own threads are started for each computation.
+    /// Refuses several threads if OpenMP would wait for those of the parent process forever. GCC's libgomp keeps a
+    /// pool for each thread that has opened a parallel region and does not notice a fork (ggml-cpu.c,
+    /// `ggml_graph_compute`, opens one when it is given more than one thread). ggml's own threads are started for
+    /// each computation.
     #[inline]
     pub(crate) fn check_threads(operation: &'static str, n_threads: i32) -> Result<()> {
         if cfg!(feature = "openmp") && n_threads > 1 && TEAM.get() == Team::Lost {
@@ -81,15 +84,16 @@ mod unix {
     #[cold]
     fn lost_team(operation: &'static str, n_threads: i32) -> Result<()> {
         let reason = format!(
-            "the thread that forked had computed with several threads, and they are in the parent process, while the \
+            "the thread that forked had computed with several threads, which are in the parent process, but the \
              context is to use {n_threads}: call Context::set_n_threads(1, 1), use the context in a new thread, or fork \
              before computing"
         );
         Err(ErrorKind::Forked { operation, reason }.into())
     }
 
-    /// Whether weights must not be rearranged for AMX, which takes several threads (ggml-cpu/amx/common.h, `parallel_for`)
-    /// that this one would wait for; otherwise notes that it may have started them.
+    /// Returns whether weights must not be rearranged for AMX, because that uses several threads
+    /// (ggml-cpu/amx/common.h, `parallel_for`) for which this one would wait. Otherwise records that loading may
+    /// have started them.
     pub(crate) fn lacks_team_to_load() -> bool {
         if !cfg!(feature = "openmp") || !crate::system_info().contains("AMX_INT8 = 1") {
             return false;
@@ -98,7 +102,7 @@ mod unix {
         TEAM.get() == Team::Lost
     }
 
-    /// Refuses devices whose drivers the parent process has initialised: they do not work in its children.
+    /// Refuses devices whose drivers were initialised in the parent process: they do not work in its children.
     #[inline]
     pub(crate) fn check_devices(operation: &'static str) -> Result<()> {
         if generation() == 0 { Ok(()) } else { check_devices_of_child(operation) }
@@ -124,7 +128,7 @@ mod unix {
 #[cfg(not(unix))]
 pub(crate) use elsewhere::{check_devices, check_threads, generation, lacks_team_to_load, note_team, watch};
 
-/// Processes that cannot fork.
+/// Stubs for systems without `fork`.
 #[cfg(not(unix))]
 #[allow(clippy::unnecessary_wraps, reason = "elsewhere they can fail")]
 mod elsewhere {

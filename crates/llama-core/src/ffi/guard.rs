@@ -1,5 +1,5 @@
-//! Calls into llama.cpp whose failed assertions and C++ exceptions come back as errors. They are made in C++
-//! (`llama_sys::call`), so that nothing is thrown through a frame of Rust.
+//! Calls into llama.cpp whose failed assertions and C++ exceptions become errors. They are made in C++
+//! (`llama_sys::call`), so that nothing is thrown through a Rust frame.
 
 use core::ffi::{CStr, c_char};
 use core::fmt;
@@ -9,22 +9,22 @@ use crate::error::{Error, ErrorKind};
 use crate::ffi::exit;
 use crate::log;
 
-/// The message buffer that the shim writes to when a call fails. Left uninitialised while calls succeed.
+/// Message buffer that the shim writes to when a call fails. It stays uninitialised while calls succeed.
 type Message = [MaybeUninit<u8>; llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize];
 
-/// Calls a C function with a guard: `unsafe { guarded!(llama_decode(context, batch)) }` is the function's result, or an
-/// error with what was thrown. `cargo xtask codegen` generates the function that makes the call, for each name that stands
-/// in this macro.
+/// Calls a C function with a guard: `unsafe { guarded!(llama_decode(context, batch)) }` returns the function's
+/// result, or an error if it failed an assertion or threw. `cargo xtask codegen` generates the calling function for
+/// each name used in this macro.
 ///
 /// # Safety
 ///
-/// What the C function asks for.
+/// The requirements of the C function.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::Internal`] for a failed assertion on this thread, [`ErrorKind::Exception`] and
-/// [`ErrorKind::OutOfMemory`] for a C++ exception. The C++ object that the call worked on must then not be
-/// used again, only freed. [`ErrorKind::ProcessEnds`] when the process ends, and C++ is not called any more.
+/// [`ErrorKind::OutOfMemory`] for a C++ exception. The C++ object that the call worked on must then not be used
+/// again, only freed. [`ErrorKind::ProcessEnds`] if the process is ending, in which case C++ is not called.
 macro_rules! guarded {
     ($function:ident($($argument:expr),* $(,)?)) => {
         $crate::ffi::guard::call(|message, result| llama_sys::call::$function(message, result, $($argument),*))
@@ -33,12 +33,12 @@ macro_rules! guarded {
 
 pub(crate) use guarded;
 
-/// Makes a call by a function of `llama_sys::call`: see [`guarded`].
+/// Makes a call through a function of `llama_sys::call`: see [`guarded`].
 ///
 /// # Safety
 ///
-/// `function` does what those functions do: the result is written when the outcome is that the call completed, and a
-/// NUL-terminated message when it is any other.
+/// `function` behaves like those functions: it writes the result if the outcome says that the call completed, and a
+/// NUL-terminated message for any other outcome.
 #[inline]
 pub(crate) unsafe fn call<R>(
     function: impl FnOnce(*mut c_char, *mut R) -> llama_sys::llama_shim_outcome,
@@ -48,8 +48,8 @@ pub(crate) unsafe fn call<R>(
     let mut result = MaybeUninit::<R>::uninit();
     let outcome = function(message.as_mut_ptr().cast::<c_char>(), result.as_mut_ptr());
     if outcome == llama_sys::llama_shim_outcome::LLAMA_SHIM_OUTCOME_COMPLETED {
-        // SAFETY: the function has written its result, by the caller's promise (shim/calls.cpp). One that returns nothing
-        // has `()`, which needs no writing.
+        // SAFETY: the function has written its result, by the caller's promise (shim/calls.cpp). A function without
+        // a result has `()`, which needs no writing.
         return Ok(unsafe { result.assume_init() });
     }
     // SAFETY: by the same promise there is a NUL-terminated message (shim/guard.cpp, `caught`).
@@ -57,18 +57,18 @@ pub(crate) unsafe fn call<R>(
     Err(contained(outcome, &text.to_string_lossy()))
 }
 
-/// Reports that freeing an object of C's failed, where there is nobody to return an error to.
+/// Logs a failure to free a C object, in places that cannot return an error.
 pub(crate) fn freed(what: impl fmt::Display, result: Result<(), Error>) {
     match result {
         Ok(()) => {}
-        // The memory goes with the process.
+        // The process frees the memory.
         Err(error) if matches!(error.kind(), ErrorKind::ProcessEnds) => {}
         Err(error) => log::note(&format!("freeing {what} failed: {error}")),
     }
 }
 
-/// The result of a call of a function that has no way to return an error, and what takes its place after one, which is
-/// logged.
+/// Returns the result of a call, or logs the error and returns `otherwise`, for functions that cannot return an
+/// error.
 pub(crate) fn or_logged<R>(result: Result<R, Error>, otherwise: R) -> R {
     result.unwrap_or_else(|error| {
         log::note(&error.to_string());
@@ -87,7 +87,7 @@ fn contained(outcome: llama_sys::llama_shim_outcome, text: &str) -> Error {
     Error::from_kind(kind)
 }
 
-/// Takes `file:line: message` apart. The file may hold colons itself.
+/// Parses `file:line: message`. The file name may contain colons.
 fn parse_assertion(text: &str) -> ErrorKind {
     for (at, _) in text.match_indices(": ") {
         if let Some((file, line)) = text[..at].rsplit_once(':')
@@ -143,7 +143,7 @@ mod tests {
             kind(Outcome::LLAMA_SHIM_OUTCOME_NO_MEMORY),
             "out of memory inside llama.cpp (std::bad_alloc): use a smaller model, context or batch"
         );
-        // One that is derived from nothing.
+        // An exception that is not derived from std::exception.
         assert_eq!(
             kind(llama_sys::llama_shim_outcome(99)),
             "llama.cpp failed: an exception of an unknown type"

@@ -1,13 +1,13 @@
-//! Regular expressions of C++ (ECMAScript), checked before llama.cpp makes them: an exception in the middle of what it does
-//! leaks what it had begun.
+//! C++ regular expressions (ECMAScript), checked before llama.cpp compiles them: an exception in the middle of
+//! llama.cpp's work would leak memory.
 
 use std::ffi::CStr;
 
 use crate::error::{ErrorKind, Result};
 use crate::ffi::guard::guarded;
 
-/// Why C++ cannot read a pattern; `None` when it can. It reads by recursion: the caller bounds the length, or gives it a
-/// large stack.
+/// Returns C++'s reason for rejecting a pattern, or `None` if it is valid. C++ parses recursively: the caller must
+/// bound the length or provide a large stack.
 ///
 /// Corresponds to `llama_shim_check_regex`.
 pub(crate) fn refusal(pattern: &CStr) -> Result<Option<String>> {

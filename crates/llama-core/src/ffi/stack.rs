@@ -1,18 +1,18 @@
-//! Runs what recurses deeply on a thread with a stack to match.
+//! Runs deeply recursive code on a thread with a large stack.
 
 use std::thread;
 
 use crate::error::{ErrorKind, Result};
 
-/// Runs `body` on a new thread with a stack of `bytes`, and waits for it. Only what is touched of it becomes memory.
-/// `name` is the thread's, `purpose` is for the error when there is no such thread.
+/// Runs `body` on a new thread with a stack of `bytes` and waits for it. Only touched pages use memory. `name` is
+/// the thread's name, `purpose` is used in the error if the thread cannot be started.
 pub(crate) fn run<R: Send>(
     name: &str,
     purpose: &str,
     bytes: usize,
     body: impl FnOnce() -> R + Send,
 ) -> Result<R> {
-    // What is logged there goes where the caller's log goes.
+    // Log events of the new thread go to the caller's subscriber.
     let dispatch = tracing::dispatcher::get_default(Clone::clone);
     let body = || tracing::dispatcher::with_default(&dispatch, body);
     thread::scope(|scope| {

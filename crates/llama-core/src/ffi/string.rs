@@ -1,4 +1,4 @@
-//! Strings to and from C.
+//! Conversion of strings from and to C.
 
 use core::ffi::{CStr, c_char};
 use std::ffi::CString;
@@ -6,13 +6,14 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorKind};
 
-/// A C string of a text. `what` names the argument in the error for a NUL byte.
+/// Converts a text to a C string. `what` names the argument in the error for a NUL byte.
 pub(crate) fn to_c(what: &'static str, text: &str) -> Result<CString, Error> {
     CString::new(text)
         .map_err(|error| Error::from_kind(ErrorKind::InteriorNul { what, position: error.nul_position() }))
 }
 
-/// A C string of a path: its bytes on Unix, UTF-8 elsewhere (llama.cpp widens it there).
+/// Converts a path to a C string: its bytes on Unix, UTF-8 elsewhere (where llama.cpp converts it to wide
+/// characters).
 pub(crate) fn path_to_c(path: &Path) -> Result<CString, Error> {
     #[cfg(unix)]
     let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
@@ -26,7 +27,7 @@ pub(crate) fn path_to_c(path: &Path) -> Result<CString, Error> {
     })
 }
 
-/// Copies a NUL-terminated string, or nothing for NULL. Bytes that are not UTF-8 are replaced.
+/// Copies a NUL-terminated string; returns `None` for NULL. Bytes that are not UTF-8 are replaced.
 ///
 /// # Safety
 ///
@@ -39,15 +40,16 @@ pub(crate) unsafe fn from_c(text: *const c_char) -> Option<String> {
     Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
 }
 
-/// Copies a string that a function of the shim returned, and frees it. Nothing for NULL.
+/// Copies a string that a function of the shim returned, and frees it; returns `None` for NULL.
 ///
 /// # Safety
 ///
-/// `text` is NULL or what a function of `shim/common.h` or `shim/common_chat.h` returned, and is not used afterwards.
+/// `text` is NULL or was returned by a function of `shim/common.h` or `shim/common_chat.h`, and is not used
+/// afterwards.
 #[cfg(feature = "common")]
 pub(crate) unsafe fn take_from_shim(text: *mut c_char) -> Option<String> {
-    // SAFETY: by the caller's promise it is NULL, which both functions allow, or NUL-terminated and from the shim's
-    // malloc (shim/text.cpp, copy_string).
+    // SAFETY: by the caller's promise it is NULL, which both functions allow, or NUL-terminated and allocated by the
+    // shim's malloc (shim/text.cpp, copy_string).
     unsafe {
         let copy = from_c(text);
         llama_sys::llama_shim_string_free(text);
@@ -56,7 +58,7 @@ pub(crate) unsafe fn take_from_shim(text: *mut c_char) -> Option<String> {
 }
 
 /// Reads a string from a C function that fills a buffer, NUL-terminates it, and returns the whole length, or a
-/// negative number when there is no such string (as `llama_model_meta_val_str` does).
+/// negative number if there is no such string (like `llama_model_meta_val_str`).
 pub(crate) fn read_buffer(
     mut fill: impl FnMut(*mut c_char, usize) -> Result<i32, Error>,
 ) -> Result<Option<String>, Error> {
@@ -72,8 +74,8 @@ pub(crate) fn read_buffer(
     }
 }
 
-/// Reads `count` keys and their values, each by a C function as [`read_buffer`] calls, and sorts them by key. What has no
-/// key or no value is left out.
+/// Reads `count` keys and values with C functions that work like those for [`read_buffer`], and sorts them by key.
+/// Entries without a key or value are left out.
 pub(crate) fn pairs(
     count: i32,
     key: impl Fn(i32, *mut c_char, usize) -> Result<i32, Error>,

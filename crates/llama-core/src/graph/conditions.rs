@@ -1,7 +1,8 @@
-//! What ggml's CPU backend needs of the tensors of each operation, and asserts or takes for granted while it computes them.
+//! Conditions that ggml's CPU backend requires of the tensors of each operation, and either asserts or takes for
+//! granted while it computes them.
 //!
-//! An entry lists the sources that must be there, and conditions with the assertions of ggml's sources that cannot fail
-//! where they hold. `cargo xtask codegen` compares these with the sources: see docs/graph-assertions.md.
+//! An entry lists the required sources, and conditions with the assertions in ggml's sources that cannot fail when
+//! the conditions hold. `cargo xtask codegen` compares these with the sources: see docs/graph-assertions.md.
 
 mod arithmetic;
 mod attention;
@@ -22,25 +23,26 @@ use llama_sys::ggml_op;
 
 use super::tensor::Tensor;
 
-/// What an operation needs.
+/// The requirements of an operation.
 pub(super) struct Operation {
-    /// The sources that must be there, counted from the first.
+    /// Number of required sources.
     pub(super) sources: usize,
     pub(super) conditions: &'static [Condition],
 }
 
-/// One thing that an operation needs.
+/// A requirement of an operation.
 pub(super) struct Condition {
-    /// A sentence for errors.
+    /// Description for errors.
     pub(super) requires: &'static str,
     pub(super) holds: fn(Tensor<'_>) -> bool,
-    /// Assertions of ggml-cpu, as `function: expression`; of a group of functions that differ in their ends the common
-    /// beginning and `*`. Empty where ggml does not look: it would loop, divide by zero or read what is not there.
+    /// Covered assertions of ggml-cpu, as `function: expression`; for functions that differ only in their suffix,
+    /// the common prefix and `*`. Empty if ggml does not check the condition and would loop, divide by zero or read
+    /// out of bounds.
     #[allow(dead_code, reason = "read by `cargo xtask codegen`, in the source")]
     pub(super) covers: &'static [&'static str],
 }
 
-/// The entry of an operation, `None` where nothing is needed.
+/// Returns the entry of an operation, or `None` if it has no requirements.
 pub(super) fn of(op: ggml_op) -> Option<&'static Operation> {
     FAMILIES.iter().find_map(|of| of(op))
 }

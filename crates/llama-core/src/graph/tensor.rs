@@ -1,14 +1,14 @@
-//! Reading what a graph says of its tensors.
+//! Access to the tensors of a graph.
 
 use core::ffi::CStr;
 
 use llama_sys::{ggml_op, ggml_tensor, ggml_type};
 
-/// A tensor of a graph, with what it is computed of.
+/// A tensor of a graph, with access to its sources.
 #[derive(Clone, Copy)]
 pub(super) struct Tensor<'t>(&'t ggml_tensor);
 
-/// The size in bytes of a float, and of an index of 32 bits.
+/// Size in bytes of a float, and of a 32-bit index.
 pub(super) const F32_SIZE: usize = 4;
 
 impl<'t> Tensor<'t> {
@@ -36,7 +36,7 @@ impl<'t> Tensor<'t> {
         kinds.contains(&self.0.type_)
     }
 
-    /// The number of elements in a dimension.
+    /// Returns the number of elements in a dimension.
     pub(super) fn ne(self, dimension: usize) -> i64 {
         self.0.ne[dimension]
     }
@@ -45,30 +45,30 @@ impl<'t> Tensor<'t> {
         self.0.ne
     }
 
-    /// The distance in bytes from one element to the next, in a dimension.
+    /// Returns the distance in bytes between adjacent elements of a dimension.
     pub(super) fn nb(self, dimension: usize) -> usize {
         self.0.nb[dimension]
     }
 
-    /// What the tensor is computed of, where there is something.
+    /// Returns a source of the tensor, if there is one.
     pub(super) fn source(self, index: usize) -> Option<Self> {
-        // SAFETY: the sources of a graph's tensor are valid or NULL (ggml.c, ggml_new_tensor_impl and the functions that
-        // set them), and live as long as it: they are of the graph's context or of the model.
+        // SAFETY: the sources of a graph's tensor are valid or NULL (ggml.c, ggml_new_tensor_impl and the functions
+        // that set them), and live as long as it: they belong to the graph's context or to the model.
         unsafe { self.0.src[index].as_ref() }.map(Self)
     }
 
-    /// What a view looks at, and the tensor itself where it is none.
+    /// Returns the tensor that a view refers to, or the tensor itself if it is not a view.
     pub(super) fn root(self) -> Self {
-        // SAFETY: as the sources (ggml.c, ggml_new_tensor_impl, gives views of views the first).
+        // SAFETY: as for the sources. A view of a view refers to the first tensor (ggml.c, ggml_new_tensor_impl).
         unsafe { self.0.view_src.as_ref() }.map_or(self, Self)
     }
 
-    /// A source that the operation's entry in the table requires; looked at after that.
+    /// Returns a source that the operation's entry in the table requires. To be called after that check.
     pub(super) fn src(self, index: usize) -> Self {
         self.source(index).unwrap_or(self)
     }
 
-    /// An operation's parameter.
+    /// Returns a parameter of the operation.
     pub(super) fn param(self, index: usize) -> i32 {
         self.0.op_params[index]
     }
@@ -82,7 +82,7 @@ impl<'t> Tensor<'t> {
         i32::try_from(flag.0).is_ok_and(|flag| self.0.flags & flag != 0)
     }
 
-    /// Whether there is nothing in it, so that it is not computed.
+    /// Returns whether the tensor has no elements, so that it is not computed.
     pub(super) fn is_empty(self) -> bool {
         self.0.ne.contains(&0)
     }
@@ -115,12 +115,12 @@ impl<'t> Tensor<'t> {
         traits(self.kind()).is_some_and(|traits| traits.is_quantized)
     }
 
-    /// Whether the elements of a row lie together.
+    /// Returns whether the elements of a row are adjacent, as `ggml_is_contiguous_rows` does.
     pub(super) fn has_whole_rows(self) -> bool {
         self.ne(0) == self.block_size() || self.nb(0) == self.type_size()
     }
 
-    /// Whether the elements lie together from dimension `from` on, as `ggml_is_contiguous_n` says.
+    /// Returns whether the elements are contiguous from dimension `from` on, as `ggml_is_contiguous_n` does.
     pub(super) fn is_contiguous_from(self, from: usize) -> bool {
         let mut next = self.type_size();
         if self.ne(0) != self.block_size() && self.nb(0) != next {
@@ -134,7 +134,7 @@ impl<'t> Tensor<'t> {
                 }
                 next = next.saturating_mul(size(self.ne(dimension)));
             } else {
-                // What comes before may have gaps.
+                // Lower dimensions may have gaps.
                 next = size(self.ne(dimension)).saturating_mul(self.nb(dimension));
             }
         }
@@ -145,17 +145,17 @@ impl<'t> Tensor<'t> {
         self.is_contiguous_from(0)
     }
 
-    /// Whether no dimension is put before another.
+    /// Returns whether the dimensions are not permuted.
     pub(super) fn is_in_order(self) -> bool {
         self.0.nb[0] <= self.0.nb[1] && self.0.nb[1] <= self.0.nb[2] && self.0.nb[2] <= self.0.nb[3]
     }
 
-    /// Whether copies of it fill the other.
+    /// Returns whether copies of the tensor fill the other one.
     pub(super) fn can_repeat_to(self, other: Self) -> bool {
         self.0.ne.iter().zip(other.0.ne).all(|(from, to)| *from > 0 && to % from == 0)
     }
 
-    /// The name of the tensor, as llama.cpp has given it.
+    /// Returns llama.cpp's name of the tensor.
     pub(super) fn name(self) -> String {
         self.with_name(|name| String::from_utf8_lossy(name).into_owned())
     }
@@ -167,11 +167,11 @@ impl<'t> Tensor<'t> {
     fn with_name<R>(self, read: impl FnOnce(&[u8]) -> R) -> R {
         let name = &self.0.name;
         let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-        // SAFETY: `c_char` has the size and every value of `u8`, and the part is of the array.
+        // SAFETY: `c_char` has the size and every value of `u8`, and the slice is a part of the array.
         read(unsafe { core::slice::from_raw_parts(name.as_ptr().cast::<u8>(), length) })
     }
 
-    /// The name of the operation, with its variant: `MUL_MAT`, `SILU`.
+    /// Returns the name of the operation with its variant: `MUL_MAT`, `SILU`.
     pub(super) fn operation(self) -> String {
         // SAFETY: the tensor is valid; the function reads the operation and looks its name up (ggml.c, ggml_op_desc).
         let name = unsafe { llama_sys::ggml_op_desc(self.0) };
@@ -182,24 +182,24 @@ impl<'t> Tensor<'t> {
         unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned()
     }
 
-    /// Name, type and shape, for errors.
+    /// Describes name, type and shape, for errors.
     pub(super) fn describe(self) -> String {
         let last = self.0.ne.iter().rposition(|n| *n != 1).unwrap_or(0);
         format!("\"{}\" in {} {:?}", self.name(), type_name(self.kind()), &self.0.ne[..=last])
     }
 }
 
-/// A size that ggml has computed with, as unsigned number.
+/// Converts a size that ggml has computed to an unsigned number.
 pub(super) fn size(n: i64) -> usize {
     usize::try_from(n).unwrap_or(0)
 }
 
-/// What ggml knows of a type, `None` for one that it does not know.
+/// Returns ggml's properties of a type, or `None` for an unknown type.
 pub(super) fn traits(kind: ggml_type) -> Option<&'static llama_sys::ggml_type_traits> {
     if kind.0 >= ggml_type::GGML_TYPE_COUNT.0 {
         return None;
     }
-    // SAFETY: below the number of types the function gives an entry of a constant table (ggml.c).
+    // SAFETY: below the number of types, the function returns an entry of a constant table (ggml.c).
     unsafe { llama_sys::ggml_get_type_traits(kind).as_ref() }
 }
 
@@ -214,7 +214,7 @@ pub(super) fn block_size(kind: ggml_type) -> i64 {
 pub(super) fn type_name(kind: ggml_type) -> String {
     match traits(kind) {
         Some(traits) if !traits.type_name.is_null() => {
-            // SAFETY: the names of types are constant strings, NULL for numbers that have become free (ggml.c).
+            // SAFETY: the names of types are constant strings, or NULL for numbers that are no longer used (ggml.c).
             unsafe { CStr::from_ptr(traits.type_name) }.to_string_lossy().into_owned()
         }
         _ => format!("type {}", kind.0),

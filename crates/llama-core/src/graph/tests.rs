@@ -13,7 +13,7 @@ use core::cell::Cell;
 use super::tensor::Tensor;
 
 thread_local! {
-    /// The name of a tensor that this thread refuses.
+    /// Name of a tensor that this thread refuses.
     static PRETENDED: Cell<Option<&'static str>> = const { Cell::new(None) };
 }
 

@@ -1,4 +1,4 @@
-//! Probabilities of tokens, from a row of logits as it is: nothing is copied but what is asked for.
+//! Probabilities of tokens from a row of logits, without copying the row.
 
 use core::cmp::Ordering;
 
@@ -6,12 +6,12 @@ use super::Logits;
 use super::softmax::{self, Normaliser};
 use crate::token::Token;
 
-/// The softmax over a row of logits, whose sum is computed once for all that is asked for. Made by [`Logits::softmax`].
+/// The softmax over a row of logits, whose sum is computed once for all queries. Created by [`Logits::softmax`].
 ///
-/// Log-probabilities are off by at most `2.7e-7 + 6e-8 * ln(n)` for a row of `n` logits, which is 1.02e-6 for 262,144, and
-/// are rounded to single precision then. The same token of the same row has the same value whichever function it comes
-/// from. A logit that is NaN counts as negative infinity: a token that cannot be. Infinite logits share all of the
-/// probability.
+/// The error of log-probabilities is at most `2.7e-7 + 6e-8 * ln(n)` for a row of `n` logits, which is 1.02e-6 for
+/// 262,144, before rounding to single precision. All functions return the same value for the same token of the same
+/// row. A logit that is NaN counts as negative infinity, which means an impossible token. Infinite logits share all
+/// of the probability.
 ///
 /// ```
 /// use llama_core::{Logits, Token};
@@ -34,23 +34,23 @@ impl<'c> Logits<'c> {
         Softmax { row: self.row, normaliser: Normaliser::of(self.row) }
     }
 
-    /// Returns the natural logarithm of a token's probability (softmax over the row), `None` outside the vocabulary. A
-    /// logit that is NaN counts as negative infinity, a token that cannot be.
+    /// Returns the natural logarithm of a token's probability (softmax over the row), or `None` outside of the
+    /// vocabulary. A logit that is NaN counts as negative infinity.
     ///
-    /// Goes through the whole row: for several tokens, [`softmax`](Logits::softmax) is the cheaper. See [`Softmax`] for the
-    /// accuracy.
+    /// This goes through the whole row: for several tokens, [`softmax`](Logits::softmax) is cheaper. See [`Softmax`]
+    /// for the accuracy.
     #[must_use]
     pub fn log_probability(&self, token: Token) -> Option<f32> {
         self.get(token)?;
         self.softmax().log_probability(token)
     }
 
-    /// Writes the log-probabilities of all tokens into `values`, which is cleared before and keeps its memory.
+    /// Writes the log-probabilities of all tokens into `values`, which is cleared first and keeps its capacity.
     pub fn log_softmax(&self, values: &mut Vec<f32>) {
         self.softmax().log_probabilities(values);
     }
 
-    /// Writes the `k` likeliest tokens and their log-probabilities into `tokens`: see [`Softmax::top_k`].
+    /// Writes the `k` most likely tokens and their log-probabilities into `tokens`: see [`Softmax::top_k`].
     pub fn top_k(&self, k: usize, tokens: &mut Vec<(Token, f32)>) {
         if k == 0 {
             return tokens.clear();
@@ -60,35 +60,36 @@ impl<'c> Logits<'c> {
 }
 
 impl Softmax<'_> {
-    /// Returns the natural logarithm of a token's probability, `None` outside the vocabulary.
+    /// Returns the natural logarithm of a token's probability, or `None` outside of the vocabulary.
     #[must_use]
     pub fn log_probability(&self, token: Token) -> Option<f32> {
         let logit = Logits::from_slice(self.row).get(token)?;
         Some(self.normaliser.log_probability(logit))
     }
 
-    /// Writes the log-probabilities of all tokens into `values`, which is cleared before and keeps its memory.
+    /// Writes the log-probabilities of all tokens into `values`, which is cleared first and keeps its capacity.
     pub fn log_probabilities(&self, values: &mut Vec<f32>) {
         values.clear();
         values.resize(self.row.len(), f32::NEG_INFINITY);
         self.normaliser.log_probabilities(self.row, values);
     }
 
-    /// Writes the `k` likeliest tokens and their log-probabilities (softmax over the whole row) into `tokens`, the
-    /// likeliest first; of equal ones, the smaller token first. Fewer when there are fewer; NaN is passed over.
+    /// Writes the `k` most likely tokens and their log-probabilities (softmax over the whole row) into `tokens`, in
+    /// descending order; among equals, the smaller token comes first. There are fewer if the row has fewer tokens
+    /// that are not NaN.
     ///
-    /// `tokens` is cleared before and keeps its memory, at most twice `k`. Goes through the row once and sorts only what
-    /// is kept: there is no array of all candidates.
+    /// `tokens` is cleared first and keeps its capacity, which grows to at most twice `k`. This goes through the row
+    /// once and sorts only the tokens that are kept, without an array of all candidates.
     pub fn top_k(&self, k: usize, tokens: &mut Vec<(Token, f32)>) {
-        likeliest(self.row, k, tokens);
+        most_likely(self.row, k, tokens);
         for (_, value) in tokens {
             *value = self.normaliser.log_probability(*value);
         }
     }
 }
 
-/// Puts the `k` likeliest tokens with their logits into `tokens`, in order.
-fn likeliest(row: &[f32], k: usize, tokens: &mut Vec<(Token, f32)>) {
+/// Writes the `k` most likely tokens with their logits into `tokens`, in order.
+fn most_likely(row: &[f32], k: usize, tokens: &mut Vec<(Token, f32)>) {
     tokens.clear();
     if k == 0 {
         return;
@@ -105,7 +106,7 @@ fn likeliest(row: &[f32], k: usize, tokens: &mut Vec<(Token, f32)>) {
     if tokens.len() > k {
         let limit = keep_best(tokens, k).1;
         let mut last = limit;
-        // Later tokens are not likelier than one of the same logit.
+        // Later tokens are not more likely than an earlier one with the same logit.
         softmax::above(&row[first..], limit, &mut |index, logit| {
             tokens.push(candidate(first + index, logit));
             if tokens.len() == most {
@@ -124,12 +125,12 @@ fn candidate(index: usize, logit: f32) -> (Token, f32) {
     (Token::new(i32::try_from(index).unwrap_or(i32::MAX)), logit)
 }
 
-/// The order from the likeliest on; values are not NaN.
+/// Orders tokens from the most likely on; values are not NaN.
 fn likelier(left: &(Token, f32), right: &(Token, f32)) -> Ordering {
     right.1.partial_cmp(&left.1).unwrap_or(Ordering::Equal).then(left.0.cmp(&right.0))
 }
 
-/// Drops all but the `k` likeliest, of more than `k`, and returns the least likely that is kept.
+/// Keeps the `k` most likely of more than `k` tokens, and returns the least likely one kept.
 fn keep_best(tokens: &mut Vec<(Token, f32)>, k: usize) -> (Token, f32) {
     let (_, worst, _) = tokens.select_nth_unstable_by(k - 1, likelier);
     let worst = *worst;

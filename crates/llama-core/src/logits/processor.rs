@@ -1,4 +1,4 @@
-//! Changing rows of logits before a token is sampled from them.
+//! Processors that change a row of logits before a token is sampled from it.
 
 use core::fmt;
 
@@ -6,11 +6,11 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::token::Token;
 
-/// What changes a row of logits before a token is sampled from it. Every `FnMut(&mut [f32])` that is `Send` is one.
+/// A processor that changes a row of logits before a token is sampled from it. Every `FnMut(&mut [f32])` that is
+/// `Send` is a processor.
 ///
-/// It works on the row itself: on that of the context, with [`Context::process_logits`], no row is copied. A
-/// [`CustomSampler`](crate::CustomSampler) works in the middle of a chain instead, on an array of candidates, which is
-/// made for it.
+/// It works on the row itself: with [`Context::process_logits`], on the context's row without a copy. A
+/// [`CustomSampler`](crate::CustomSampler) instead works inside a chain, on an array of candidates.
 ///
 /// ```
 /// use llama_core::{Batch, Context, ContextParams, LogitsProcessor, Model, ModelParams, Pos, SamplerChain, SeqId, Token};
@@ -51,16 +51,16 @@ use crate::token::Token;
 /// # }
 /// ```
 pub trait LogitsProcessor: Send {
-    /// Changes the row, the first logit of which is token 0's. Negative infinity forbids a token. Logits that are not
-    /// numbers make sampling fail.
+    /// Changes the row, whose first logit belongs to token 0. Negative infinity forbids a token. NaN makes sampling
+    /// fail.
     fn process(&mut self, logits: &mut [f32]);
 
-    /// Takes note of a token that the sequence goes on with. Default: nothing.
+    /// Records a token that the sequence continues with. Default: does nothing.
     fn accept(&mut self, token: Token) {
         let _ = token;
     }
 
-    /// Goes back to the state that it began with. Default: nothing.
+    /// Restores the initial state. Default: does nothing.
     fn reset(&mut self) {}
 }
 
@@ -70,7 +70,7 @@ impl<F: FnMut(&mut [f32]) + Send> LogitsProcessor for F {
     }
 }
 
-/// Several [`LogitsProcessor`]s, which work one after the other.
+/// Several [`LogitsProcessor`]s, which run one after the other.
 ///
 /// ```
 /// use llama_core::{LogitsProcessor, LogitsProcessors};
@@ -86,24 +86,24 @@ impl<F: FnMut(&mut [f32]) + Send> LogitsProcessor for F {
 pub struct LogitsProcessors(Vec<Box<dyn LogitsProcessor>>);
 
 impl LogitsProcessors {
-    /// None yet, which changes nothing.
+    /// Creates an empty list, which changes nothing.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds one after the others.
+    /// Appends a processor.
     pub fn push(&mut self, processor: impl LogitsProcessor + 'static) {
         self.0.push(Box::new(processor));
     }
 
-    /// How many there are.
+    /// Returns the number of processors.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no processors.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -131,12 +131,12 @@ impl fmt::Debug for LogitsProcessors {
 }
 
 impl Context {
-    /// As [`logits`](Context::logits), to change in place: what is [sampled](crate::SamplerChain::sample) afterwards is
-    /// sampled from the row as it is then. The next batch has rows of its own.
+    /// Returns the [`logits`](Context::logits) at `index` for modification in place.
+    /// [Sampling](crate::SamplerChain::sample) uses the modified row. The next batch has new rows.
     ///
     /// # Errors
     ///
-    /// As [`Context::logits`].
+    /// The errors of [`Context::logits`].
     ///
     /// Corresponds to `llama_get_logits_ith`.
     pub fn logits_mut(&mut self, index: impl Into<Option<usize>>) -> Result<&mut [f32]> {
@@ -147,12 +147,13 @@ impl Context {
         Ok(unsafe { core::slice::from_raw_parts_mut(row, n_vocab) })
     }
 
-    /// Lets a processor change the logits of the token at `index` in the last batch, in place. Once: it would find the
-    /// changed row the next time. What is sampled is not [accepted](LogitsProcessor::accept) by it of itself.
+    /// Applies a processor to the logits of the token at `index` in the last batch, in place. Call this once per
+    /// row, since a second call works on the changed row. Pass the sampled token to
+    /// [`accept`](LogitsProcessor::accept) yourself.
     ///
     /// # Errors
     ///
-    /// As [`Context::logits`].
+    /// The errors of [`Context::logits`].
     pub fn process_logits(
         &mut self,
         index: impl Into<Option<usize>>,

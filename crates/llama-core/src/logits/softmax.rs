@@ -1,16 +1,16 @@
-//! Passes over a row for its softmax, compiled for several sets of vector instructions, one of which is taken at run time.
+//! Passes over a row for its softmax, compiled for several sets of vector instructions; one is chosen at run time.
 //!
-//! All of them compute the same: no operation is fused or put in another order than is written here.
+//! All versions compute the same result: operations are neither fused nor reordered.
 
 use multiversion::multiversion;
 
 use crate::sampler::exp;
 
-/// As many logits are looked at together: enough that no instruction waits for the one before.
+/// Number of logits that are processed at once: enough that no instruction waits for the previous one.
 const LANES: usize = 64;
 
-/// What is subtracted from a logit to make it a log-probability: the logarithm of the sum of all `exp(logit)`, in two
-/// parts so that it is exact for infinite logits too.
+/// The value that is subtracted from a logit to get its log-probability: the logarithm of the sum of all
+/// `exp(logit)`, in two parts so that it is exact for infinite logits too.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Normaliser {
     max: f32,
@@ -35,13 +35,13 @@ impl Normaliser {
         Self { max, log_sum: sum.ln() }
     }
 
-    /// The log-probability of a logit of the row.
+    /// Returns the log-probability of a logit of the row.
     #[allow(clippy::cast_possible_truncation, reason = "this is the rounding to the result")]
     pub(crate) fn log_probability(self, logit: f32) -> f32 {
         if logit.is_nan() || logit == f32::NEG_INFINITY {
             return f32::NEG_INFINITY;
         }
-        // Also when both are infinite.
+        // Also if both are infinite.
         #[allow(clippy::float_cmp, reason = "the largest is one of the logits")]
         let below = if logit == self.max { 0.0 } else { f64::from(logit) - f64::from(self.max) };
         (below - self.log_sum) as f32
@@ -57,7 +57,7 @@ impl Normaliser {
     }
 }
 
-/// The largest of the logits that are numbers, negative infinity when there is none.
+/// Returns the largest logit that is not NaN, or negative infinity if there is none.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(crate) fn largest(row: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
@@ -70,16 +70,16 @@ pub(crate) fn largest(row: &[f32]) -> f32 {
     lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |best, logit| larger(*logit, best))
 }
 
-/// The larger one; the right one if the left one is NaN.
+/// Returns the larger number, or the right one if the left one is NaN.
 #[inline(always)]
 fn larger(left: f32, right: f32) -> f32 {
     if left > right { left } else { right }
 }
 
-/// The sum of the exponentials of the distances to the largest logit, which is finite.
+/// Returns the sum of `exp(logit - max)` over the row, where `max` is the finite largest logit.
 ///
-/// Off by at most `2.7e-7 + 6e-8 * ln(row.len())` of itself: four exponentials are added in single precision, and each
-/// distance is rounded once.
+/// The relative error is at most `2.7e-7 + 6e-8 * ln(row.len())`: four exponentials are added in single precision,
+/// and each distance is rounded once.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn exponential_sum(row: &[f32], max: f32) -> f64 {
     const FEW: usize = LANES / 4;
@@ -99,7 +99,7 @@ fn exponential_sum(row: &[f32], max: f32) -> f64 {
     sums.iter().sum::<f64>() + rest.iter().map(|logit| f64::from(exp(logit - max))).sum::<f64>()
 }
 
-/// Writes `logit - max - log_sum` of each logit; negative infinity for NaN.
+/// Writes `logit - max - log_sum` for each logit, and negative infinity for NaN.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 #[allow(clippy::cast_possible_truncation, reason = "this is the rounding to the result")]
 fn normalise(row: &[f32], max: f64, log_sum: f64, values: &mut [f32]) {
@@ -109,8 +109,8 @@ fn normalise(row: &[f32], max: f64, log_sum: f64, values: &mut [f32]) {
     }
 }
 
-/// Calls `found` for the logits above `limit`, in order, with their indices. It returns the limit from there on, which is
-/// not lower.
+/// Calls `found` with index and value of the logits above `limit`, in order. `found` returns the limit from there
+/// on, which must not be lower.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn above(row: &[f32], mut limit: f32, found: &mut dyn FnMut(usize, f32) -> f32) {
     let (chunks, rest) = row.as_chunks::<LANES>();
@@ -140,7 +140,7 @@ fn each_above(part: &[f32], start: usize, mut limit: f32, found: &mut dyn FnMut(
 mod tests {
     use super::*;
 
-    /// What the row's log-probabilities are in double precision.
+    /// Returns the log-probabilities of the row in double precision.
     fn exact(row: &[f32]) -> Vec<f64> {
         let wide = |logit: &f32| if logit.is_nan() { f64::NEG_INFINITY } else { f64::from(*logit) };
         let max = row.iter().map(wide).fold(f64::NEG_INFINITY, f64::max);
@@ -148,7 +148,7 @@ mod tests {
         row.iter().map(|logit| wide(logit) - max - sum.ln()).collect()
     }
 
-    /// The largest distance to the exact values, beyond the rounding of the result.
+    /// Returns the largest distance to the exact values, beyond the rounding of the result.
     fn error(row: &[f32]) -> f64 {
         let normaliser = Normaliser::of(row);
         let mut values = vec![7.0; row.len()];
@@ -169,7 +169,7 @@ mod tests {
         2.7e-7 + 6e-8 * (length as f64).ln()
     }
 
-    /// Numbers without pattern, from 0 to below 1.
+    /// Yields pseudo-random numbers from 0 to below 1.
     fn numbers(seed: u64) -> impl Iterator<Item = f32> {
         let mut state = 0x2545_f491_4f6c_dd1d_u64 ^ seed;
         core::iter::repeat_with(move || {
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_and_what_is_infinite() {
+    fn nan_and_infinity() {
         let of = |row: &[f32]| {
             let mut values = vec![7.0; row.len()];
             Normaliser::of(row).log_probabilities(row, &mut values);
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn largest_passes_over_nan() {
+    fn largest_skips_nan() {
         for length in [0, 1, 63, 64, 65, 200] {
             let mut row = vec![f32::NAN; length];
             assert_eq!(largest(&row), f32::NEG_INFINITY);

@@ -1,13 +1,14 @@
-//! The set of adapters that C keeps in a model, and who may use it when.
+//! The set of adapters that C keeps in a model, and its lock.
 //!
-//! Loading an adapter adds it to the set and freeing one takes it out (llama-adapter.cpp); contexts that are being created or
-//! that plan their buffers walk through the set (llama-context.cpp, `graph_max_nodes`). While they do, callbacks of the user
-//! may run on the same thread: observers, abort callbacks, log subscribers. None of them may wait for the set:
+//! Loading an adapter adds it to the set and freeing one removes it (llama-adapter.cpp). Contexts that are being
+//! created or that plan their buffers iterate over the set (llama-context.cpp, `graph_max_nodes`). Meanwhile user
+//! callbacks may run on the same thread: observers, abort callbacks, log subscribers. None of them may wait for the
+//! set:
 //!
-//! - Walking inside of a walk never waits for who wants to change the set.
-//! - Freeing never waits at all: when the set is being walked through, whoever does it frees the adapter afterwards.
-//! - Loading waits, and is refused where the thread itself walks through a set.
-//! - What llama.cpp logs while the set is being changed is handed to the subscriber afterwards.
+//! - A nested walk over the set never waits for a thread that wants to change it.
+//! - Freeing never waits: if the set is being iterated over, the iterating thread frees the adapter afterwards.
+//! - Loading waits, and is refused if the thread itself iterates over a set.
+//! - Messages that llama.cpp logs while the set is being changed are passed to the subscriber afterwards.
 
 use core::cell::Cell;
 use std::ptr::NonNull;
@@ -20,7 +21,7 @@ use crate::ffi::guard::{freed, guarded};
 use crate::log;
 
 thread_local! {
-    /// The sets that this thread is walking through, of all models. There is nothing in it to drop.
+    /// The number of walks of this thread over the sets of all models. The value needs no drop.
     static WALKS: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -28,42 +29,42 @@ thread_local! {
 #[derive(Default)]
 pub(super) struct Adapters {
     lock: RwLock<()>,
-    /// Adapters without an owner that could not be freed at once. Freeing the model frees those that are left
+    /// Adapters without an owner that could not be freed at once. Freeing the model frees the remaining ones
     /// (llama-model.cpp, `~llama_model`).
     abandoned: Mutex<Vec<Raw>>,
 }
 
-/// An adapter that nobody uses any more.
+/// An adapter that is no longer used.
 struct Raw(NonNull<llama_sys::llama_adapter_lora>);
 
-// SAFETY: an adapter is maps, vectors and buffers without a tie to a thread (llama-adapter.h), and this is its only owner.
+// SAFETY: an adapter consists of maps, vectors and buffers that are not bound to a thread (llama-adapter.h), and this is its only owner.
 unsafe impl Send for Raw {}
 
-/// The right to walk through the set.
+/// The right to iterate over the set.
 pub(crate) struct Walk<'m> {
     adapters: &'m Adapters,
-    /// `None` only while this is being dropped.
+    /// `None` only while the value is being dropped.
     guard: Option<RwLockReadGuard<'m, ()>>,
 }
 
 /// The right to add to the set.
 pub(crate) struct Change<'m> {
     adapters: &'m Adapters,
-    /// `None` only while this is being dropped.
+    /// `None` only while the value is being dropped.
     guard: Option<RwLockWriteGuard<'m, ()>>,
 }
 
 impl Adapters {
-    /// Waits until nobody changes the set, which nobody does for long.
+    /// Waits until no thread changes the set. Changes are short.
     pub(super) fn walk(&self) -> Walk<'_> {
         let walks = WALKS.get();
         WALKS.set(walks + 1);
-        // Of several models too: two threads might each be in a walk that the other's loading waits for.
+        // Counts the walks over all models: two threads might each be in a walk for which the other's loading waits.
         let guard = if walks > 0 { self.lock.read_recursive() } else { self.lock.read() };
         Walk { adapters: self, guard: Some(guard) }
     }
 
-    /// Waits until nobody walks through the set.
+    /// Waits until no thread iterates over the set.
     pub(super) fn change(&self) -> Result<Change<'_>> {
         if WALKS.get() > 0 {
             let reason = "it would wait for the computation or the creation of a context that the callback is part of: \
@@ -73,26 +74,26 @@ impl Adapters {
         Ok(Change { adapters: self, guard: Some(self.lock.write()) })
     }
 
-    /// Frees an adapter, now or when the set is not walked through any more.
+    /// Frees an adapter, now or when no thread iterates over the set any more.
     ///
     /// # Safety
     ///
-    /// The adapter is in this model's set, and nobody uses it any more.
+    /// The adapter is in this model's set, and nothing uses it any more.
     pub(super) unsafe fn free(&self, adapter: NonNull<llama_sys::llama_adapter_lora>) {
         self.abandoned.lock().push(Raw(adapter));
         self.sweep();
     }
 
-    /// Frees what can be freed without waiting. What cannot is left to those that hold the lock, who sweep after they have
-    /// given it back.
+    /// Frees what can be freed without waiting. The rest is left to the holders of the lock, who sweep after
+    /// releasing it.
     fn sweep(&self) {
         while !self.abandoned.lock().is_empty() {
             let Some(locked) = self.lock.try_write() else { return };
             let adapters = core::mem::take(&mut *self.abandoned.lock());
             let _freeing = exit::freeing();
             let free = |Raw(adapter): Raw| {
-                // SAFETY: by the promise of `free` it is in the model's set, which is locked, and nobody uses it; the model is
-                // alive, since it owns this.
+                // SAFETY: `free` guarantees that the adapter is in the model's set, which is locked, and that nothing uses it.
+                // The model is alive, since it owns `self`.
                 unsafe { guarded!(llama_adapter_lora_free(adapter.as_ptr())) }
             };
             let freed_all: Vec<_> = log::defer(|| {

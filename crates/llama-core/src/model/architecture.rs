@@ -1,4 +1,5 @@
-//! What llama.cpp can do with an architecture, asked before it throws or asserts half-way and leaks what it had begun.
+//! The capabilities of an architecture in llama.cpp, checked before llama.cpp throws or asserts midway and leaks
+//! memory.
 
 use std::ffi::CString;
 
@@ -7,7 +8,7 @@ use super::params::{ModelParams, invalid};
 use crate::error::{ErrorKind, Result};
 use crate::ffi::guard::guarded;
 
-/// Refuses a division by tensors where the architecture has none.
+/// Refuses a division by tensors if the architecture does not support it.
 ///
 /// Corresponds to `llama_shim_architecture_splits_tensors`.
 pub(super) fn check_split(params: &ModelParams, metadata: Effective<'_>) -> Result<()> {
@@ -15,7 +16,7 @@ pub(super) fn check_split(params: &ModelParams, metadata: Effective<'_>) -> Resu
         return Ok(());
     };
     let name_in_c = to_c(name);
-    // SAFETY: the text is NUL-terminated, and the function keeps nothing of it (shim/architecture.cpp).
+    // SAFETY: the text is NUL-terminated, and the function keeps no pointer to it (shim/architecture.cpp).
     if unsafe { guarded!(llama_shim_architecture_splits_tensors(name_in_c.as_ptr())) }? {
         return Ok(());
     }
@@ -25,7 +26,7 @@ pub(super) fn check_split(params: &ModelParams, metadata: Effective<'_>) -> Resu
     Err(invalid("split_mode", "Tensor", reason))
 }
 
-/// Refuses to save where llama.cpp has no writer for the architecture.
+/// Refuses to save a model if llama.cpp has no writer for the architecture.
 ///
 /// Corresponds to `llama_shim_architecture_can_be_saved`.
 pub(super) fn check_savable(name: &str) -> Result<()> {
@@ -34,11 +35,11 @@ pub(super) fn check_savable(name: &str) -> Result<()> {
     if unsafe { guarded!(llama_shim_architecture_can_be_saved(name_in_c.as_ptr())) }? {
         return Ok(());
     }
-    let reason = format!("llama.cpp's writer does not know all of the architecture `{name}`");
+    let reason = format!("llama.cpp's writer does not support all of the architecture `{name}`");
     Err(ErrorKind::Unsupported { operation: "saving", reason }.into())
 }
 
-/// A name as C reads it from metadata: up to a NUL byte.
+/// Converts a name like C, which reads it from metadata up to a NUL byte.
 fn to_c(name: &str) -> CString {
     CString::new(name.split('\0').next().unwrap_or_default()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Metadata as llama.cpp reads it: with what the caller has set in place of the file's values.
+//! Metadata as llama.cpp reads it: the caller's overrides replace the file's values.
 
 use llama_gguf::{Array, Metadata, Text, Value};
 
@@ -17,12 +17,12 @@ impl<'m> Effective<'m> {
         Self { metadata, overrides: &params.kv_overrides }
     }
 
-    /// A number of 32 bits, which C makes of 64 by leaving out the upper ones (llama-model-loader.cpp, `try_override`).
+    /// Returns a number of 32 bits. C truncates an override of 64 bits (llama-model-loader.cpp, `try_override`).
     pub(super) fn number(&self, key: &str) -> Option<u32> {
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "the number that C makes of it"
+            reason = "C truncates the number in this way"
         )]
         match self.overridden(key) {
             Some(KvValue::Int(value)) => Some(*value as u32),
@@ -31,7 +31,7 @@ impl<'m> Effective<'m> {
     }
 
     pub(super) fn float(&self, key: &str) -> Option<f32> {
-        #[allow(clippy::cast_possible_truncation, reason = "the number that C makes of it")]
+        #[allow(clippy::cast_possible_truncation, reason = "C truncates the number in this way")]
         match self.overridden(key) {
             Some(KvValue::Float(value)) => Some(*value as f32),
             _ => self.metadata.find(key).ok()?,
@@ -45,12 +45,13 @@ impl<'m> Effective<'m> {
         }
     }
 
-    /// Texts of a list, which cannot be overridden.
+    /// Returns the texts of a list, which cannot be overridden.
     pub(super) fn texts(&self, key: &str) -> Option<&'m [Text]> {
         self.metadata.find(key).ok()?
     }
 
-    /// The integers and booleans of a list, which cannot be overridden, or a number of 32 bits as a list of one.
+    /// Returns the integers and booleans of a list, which cannot be overridden, or a number of 32 bits as a list of
+    /// one.
     pub(super) fn numbers(&self, key: &str) -> Option<Vec<i64>> {
         if let Some(number) = self.number(key) {
             return Some(vec![number.into()]);
@@ -63,23 +64,23 @@ impl<'m> Effective<'m> {
         }
     }
 
-    /// Whether the file has a list of this key.
+    /// Returns whether the value of the key is a list.
     pub(super) fn is_list(&self, key: &str) -> bool {
         self.overridden(key).is_none() && matches!(self.metadata.value(key), Some(Value::Array(_)))
     }
 
-    /// Whether there is a value, whatever its type.
+    /// Returns whether the key has a value of any type.
     pub(super) fn has(&self, key: &str) -> bool {
         self.overridden(key).is_some() || self.metadata.contains(key)
     }
 
-    /// All keys that there is a value of, some of them twice.
+    /// Returns all keys that have a value. Some occur twice.
     pub(super) fn keys(&self) -> impl Iterator<Item = &'m str> {
         let of_file = self.metadata.iter().filter_map(|(key, _)| key.as_str());
         of_file.chain(self.overrides.iter().map(|overridden| overridden.key.as_str()))
     }
 
-    /// Of several overrides for one key the first counts (llama-model-loader.cpp, `kv_overrides.insert`).
+    /// Returns the override of a key. The first of several counts (llama-model-loader.cpp, `kv_overrides.insert`).
     fn overridden(&self, key: &str) -> Option<&'m KvValue> {
         self.overrides.iter().find(|overridden| overridden.key == key).map(|overridden| &overridden.value)
     }
@@ -90,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn overrides_are_what_counts() {
+    fn overrides_replace_the_files_values() {
         let mut metadata = Metadata::new();
         metadata.set("number", 7_u32).set("float", 0.5_f32).set("text", "file");
         metadata.set("list", vec![-1_i32, 2]).set("flags", vec![true, false]);

@@ -1,4 +1,4 @@
-//! Models made in memory, of metadata and a function that writes the tensors.
+//! Models created in memory, from metadata and a function that writes the tensors.
 
 use core::ffi::c_void;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::ffi::exit;
 use crate::ffi::guard::guarded;
 use crate::{backend, log};
 
-/// A tensor that llama.cpp asks the data of: its name, shape and type.
+/// A tensor whose data llama.cpp requests: its name, shape and type.
 #[derive(Debug)]
 pub struct TensorView<'t> {
     name: &'t str,
@@ -23,25 +23,25 @@ pub struct TensorView<'t> {
 }
 
 impl TensorView<'_> {
-    /// The name, as in a file: `blk.0.attn_q.weight`.
+    /// Returns the name, as in a file: `blk.0.attn_q.weight`.
     #[must_use]
     pub fn name(&self) -> &str {
         self.name
     }
 
-    /// Elements per dimension, the fastest-running one first, without trailing dimensions of 1.
+    /// Returns the elements per dimension, the fastest-running dimension first, without trailing dimensions of 1.
     #[must_use]
     pub fn shape(&self) -> &[u64] {
         self.shape
     }
 
-    /// How the elements are stored: [`TensorType::F32`] unless another type was asked for.
+    /// Returns the storage type of the elements: [`TensorType::F32`] unless another type was requested.
     #[must_use]
     pub fn tensor_type(&self) -> TensorType {
         self.tensor_type
     }
 
-    /// The number of elements.
+    /// Returns the number of elements.
     #[must_use]
     pub fn elements(&self) -> u64 {
         self.shape.iter().product()
@@ -49,22 +49,23 @@ impl TensorView<'_> {
 }
 
 impl Model {
-    /// Makes a model of metadata, as it stands in a GGUF file, and of tensors that `fill` writes. `types` names the
-    /// tensors that are not in F32.
+    /// Creates a model from metadata, in the form of a GGUF file, and from tensors that `fill` writes. `types` names
+    /// the tensors that are not in F32.
     ///
-    /// `fill` is called once for each tensor that llama.cpp makes, on the calling thread, with the bytes to write, in
-    /// the layout of GGUF files (little-endian, rows one after the other). An error of it ends the loading.
+    /// `fill` is called once for each tensor that llama.cpp creates, on the calling thread, with the bytes to write,
+    /// in the layout of GGUF files (little-endian, rows one after the other). An error of `fill` ends the loading.
     ///
-    /// llama.cpp makes **all** tensors that the architecture can have, also those that most files leave out. To leave
-    /// them without effect the bytes are prepared: zero, and so are biases; but one in F32 for the factors named
-    /// `*.scale`, `*.input_scale` and `rope_f*`. So leave the bytes as they are for what is not there, but for two kinds:
-    /// `output.weight` of a model whose output matrix is its table of embeddings is to be `token_embd.weight` once more,
-    /// and an optional norm has no values without effect. Some names are asked for more than once, as
-    /// `rope_freqs.weight` for each layer.
+    /// llama.cpp creates **all** tensors that the architecture can have, including those that most files omit. The
+    /// bytes are prepared so that such tensors have no effect: they are zero, which suits biases, and one in F32 for
+    /// the factors named `*.scale`, `*.input_scale` and `rope_f*`. Leave the bytes unchanged for tensors that do not
+    /// exist, with two exceptions: `output.weight` of a model whose output matrix is its table of embeddings must be
+    /// a copy of `token_embd.weight`, and an optional norm has no values without effect. Some names are requested
+    /// more than once, for example `rope_freqs.weight` for each layer.
     ///
-    /// Of the parameters, those about reading files have no effect, and weights are not rearranged for the CPU. With
-    /// [`no_alloc`](ModelParams::no_alloc) and [`vocab_only`](ModelParams::vocab_only) nothing is asked of `fill`. Such a
-    /// model has no [`source`](Model::source), and its [`size`](Model::size) and [`n_params`](Model::n_params) are 0.
+    /// Parameters about reading files have no effect, and weights are not rearranged for the CPU. With
+    /// [`no_alloc`](ModelParams::no_alloc) and [`vocab_only`](ModelParams::vocab_only) `fill` is not called. Such a
+    /// model has no [`source`](Model::source), and its [`size`](Model::size) and [`n_params`](Model::n_params) are
+    /// 0.
     ///
     /// ```
     /// use llama_core::{Model, ModelParams};
@@ -88,14 +89,14 @@ impl Model {
     /// # Errors
     ///
     /// [`ErrorKind::TensorData`] with the error of `fill`, or for a type that the tensor cannot have, or, with
-    /// [`check_tensors`](ModelParams::check_tensors), for data with NaN or infinities; [`ErrorKind::Metadata`] for
-    /// metadata that is no GGUF; [`ErrorKind::Vocabulary`] and [`ErrorKind::Hyperparameter`] as with [`Model::load`];
-    /// [`ErrorKind::FromMetadata`] with llama.cpp's reason when it is not that of a model;
-    /// [`ErrorKind::InvalidParameter`]; [`ErrorKind::OutOfMemory`].
+    /// [`check_tensors`](ModelParams::check_tensors), for data with NaN or infinities. [`ErrorKind::Metadata`] for
+    /// metadata that is not valid in a GGUF file. [`ErrorKind::Vocabulary`] and [`ErrorKind::Hyperparameter`] as for
+    /// [`Model::load`]. [`ErrorKind::FromMetadata`] with llama.cpp's reason if the metadata does not describe a
+    /// model. [`ErrorKind::InvalidParameter`]. [`ErrorKind::OutOfMemory`].
     ///
     /// # Panics
     ///
-    /// A panic of `fill` ends the loading and is resumed when llama.cpp has returned.
+    /// A panic of `fill` ends the loading and is resumed after llama.cpp has returned.
     ///
     /// Corresponds to `llama_model_init_from_user`.
     pub fn from_metadata<N: AsRef<str>, E: Into<Box<dyn std::error::Error + Send + Sync>>>(
@@ -122,7 +123,7 @@ impl Model {
     ) -> Result<Self> {
         backend::init();
         let _inside = exit::enter()?;
-        // There is no file to read tensors from later: C looks for it and throws.
+        // There is no file from which to read tensors later: C would look for it and throw.
         let params = params.clone().use_extra_bufts(false).lazy_mode(LazyMode::Off);
         params.check_types(metadata)?;
         let effective = Effective::new(metadata, &params);
@@ -139,15 +140,15 @@ impl Model {
         let data = core::ptr::from_mut(&mut filling).cast::<c_void>();
         let made = log::explain(|| {
             let raw_params = raw_params.as_raw();
-            // SAFETY: the head is valid and lives until after the call, after which C does not use it any more; the
-            // callback is given the pointer that it expects, to what lives as long; the parameters were made by `to_raw`.
+            // SAFETY: the head is valid and lives until after the call, and C does not use it afterwards. The callback gets
+            // the pointer that it expects, whose target lives as long. The parameters were created by `to_raw`.
             let raw = unsafe {
                 guarded!(llama_model_init_from_user(head.0.as_ptr(), Some(on_tensor), data, raw_params))
             }
             .map_err(expected)?;
             NonNull::new(raw).ok_or_else(refused)
         });
-        // Before anything returns, so that the model is owned, and freed when it is not wanted.
+        // Before any return, so that the model is owned and freed if it is not returned.
         let (failed, origin) = (filling.closure.failed.take(), core::mem::take(&mut filling.closure.origin));
         let model = made.map(|raw| Self::own(raw, None, &params, Box::default(), origin));
         filling.resume();
@@ -158,14 +159,15 @@ impl Model {
     }
 }
 
-/// What errors call a model that is made in memory.
+/// The name of a model created in memory in errors.
 const NAME: &str = "the given metadata";
 
 fn refused() -> Error {
-    ErrorKind::FromMetadata { reason: "its log says why".to_owned() }.into()
+    ErrorKind::FromMetadata { reason: "the log says why".to_owned() }.into()
 }
 
-/// Assertions of C are its answer to some metadata and types, and what it had begun is gone when they unwind.
+/// Converts a failed assertion: C rejects some metadata and types by asserting, and has freed its objects while
+/// unwinding.
 fn expected(error: Error) -> Error {
     match error.kind() {
         ErrorKind::Internal { message, .. } => ErrorKind::FromMetadata { reason: message.clone() }.into(),
@@ -176,18 +178,18 @@ fn expected(error: Error) -> Error {
 type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 type Fill<'f> = &'f mut dyn FnMut(&TensorView<'_>, &mut [u8]) -> core::result::Result<(), BoxedError>;
 
-/// C's form of metadata and of the types of tensors.
+/// C's form of metadata and of tensor types.
 struct RawHead(NonNull<llama_sys::gguf_context>);
 
 impl RawHead {
-    /// Goes through the bytes of a file of metadata and no weights: C's reader checks them, and texts may hold NUL bytes,
-    /// which C's setters would cut off.
+    /// Writes the metadata without weights in the form of a file and has C read it. C's reader checks it, and texts
+    /// may contain NUL bytes, at which C's setters would cut them off.
     fn new(metadata: &Metadata, types: BTreeMap<String, TensorType>) -> Result<Self> {
         let invalid = |cause| Error::from(ErrorKind::Metadata { cause });
         let mut writer = Writer::new();
         *writer.metadata_mut() = metadata.clone();
         for (name, ty) in types {
-            // Of these C looks at the types; one block is the smallest tensor that there can be.
+            // C only reads the type of these tensors. One block is the smallest possible tensor.
             let zeros = vec![0; usize::try_from(ty.block_bytes()).unwrap_or(0)];
             writer.tensor(name, ty, &[ty.block_size()], zeros).map_err(invalid)?;
         }
@@ -195,7 +197,7 @@ impl RawHead {
         writer.write_to(&mut bytes).map_err(invalid)?;
         let params = llama_sys::gguf_init_params { no_alloc: true, ctx: core::ptr::null_mut() };
         log::explain(|| {
-            // SAFETY: the buffer has the length that is passed and is only read during the call (gguf.cpp).
+            // SAFETY: the buffer has `len` bytes and is only read during the call (gguf.cpp).
             let raw = unsafe {
                 guarded!(gguf_init_from_buffer(bytes.as_ptr().cast::<c_void>(), bytes.len(), params))
             }?;
@@ -216,20 +218,20 @@ struct Filling<'f> {
     fill: Fill<'f>,
     origin: Origin,
     check: bool,
-    /// Of the tensor that is being filled; kept for the next.
+    /// The bytes of the current tensor. The buffer is kept for the next tensor.
     bytes: Vec<u8>,
     failed: Option<Error>,
 }
 
 unsafe extern "C-unwind" fn on_tensor(tensor: *mut llama_sys::ggml_tensor, data: *mut c_void) {
-    // SAFETY: `make` passes its own callback, which nobody else uses during the call; llama.cpp calls back on the loading
+    // SAFETY: `make` passes its own callback, which nothing else uses during the call. llama.cpp calls back on the loading
     // thread (llama-model-loader.cpp, load_all_data).
     let callback = unsafe { &mut *data.cast::<Callback<Filling<'_>>>() };
     callback.call((), |filling| {
         if filling.failed.is_some() {
             return;
         }
-        // SAFETY: C passes a tensor of the model that it loads.
+        // SAFETY: C passes a tensor of the model that is being loaded.
         if let Err(error) = unsafe { filling.tensor(tensor) } {
             filling.failed = Some(error);
         }
@@ -237,13 +239,13 @@ unsafe extern "C-unwind" fn on_tensor(tensor: *mut llama_sys::ggml_tensor, data:
 }
 
 impl Filling<'_> {
-    /// Has the user write the bytes of a tensor, and gives them to C.
+    /// Calls the user's function to write the bytes of a tensor, and copies them to C.
     ///
     /// # Safety
     ///
     /// `tensor` is valid and has a buffer.
     unsafe fn tensor(&mut self, tensor: *mut llama_sys::ggml_tensor) -> Result<()> {
-        // SAFETY: the tensor is valid, its name is an array with a NUL in it (ggml.c, ggml_set_name).
+        // SAFETY: the tensor is valid, and its name is an array that contains a NUL (ggml.c, ggml_set_name).
         let (name, id, ne, size) = unsafe {
             let name = core::ffi::CStr::from_ptr(llama_sys::ggml_get_name(tensor)).to_string_lossy();
             (name, (*tensor).type_, (*tensor).ne, guarded!(ggml_nbytes(tensor))?)
@@ -258,11 +260,14 @@ impl Filling<'_> {
         prepare(&mut self.bytes, &view, size)?;
         (self.fill)(&view, &mut self.bytes).map_err(unusable)?;
         let bytes = self.bytes.as_ptr().cast::<c_void>();
-        // SAFETY: the buffer has that many bytes; the function reads them.
+        // SAFETY: the buffer has `size` bytes, which the function reads.
         if self.check && !unsafe { guarded!(ggml_validate_row_data(id, bytes, size)) }? {
-            return Err(unusable("there are NaN or infinities in it, or blocks that cannot be".into()).into());
+            return Err(unusable(
+                "it has NaN, infinities or invalid blocks, but must have finite numbers".into(),
+            )
+            .into());
         }
-        // SAFETY: the tensor has a buffer and that many bytes, and so has the source (llama-model.cpp, load_tensors).
+        // SAFETY: the tensor has a buffer of `size` bytes, and so has the source (llama-model.cpp, load_tensors).
         unsafe { guarded!(ggml_backend_tensor_set(tensor, bytes, 0, size)) }
     }
 }
@@ -272,31 +277,33 @@ fn tensor_type(id: llama_sys::ggml_type) -> Option<TensorType> {
     u32::try_from(id.0).ok().and_then(TensorType::from_id)
 }
 
-/// Refuses types that ggml would fail on while computing, on threads where that cannot be contained.
+/// Refuses types on which ggml would fail while computing, on threads where the failure cannot be contained.
 fn check_type(tensor: &TensorView<'_>) -> core::result::Result<(), String> {
     let (ty, row) = (tensor.tensor_type, tensor.shape.first().copied().unwrap_or(1));
     if ty == TensorType::F32 {
         return Ok(());
     }
     if tensor.shape.len() < 2 {
-        return Err(format!("a vector must be in f32, not in {ty}"));
+        return Err(format!("it is a vector in {ty}, but must be in f32"));
     }
     if hyperparameters::is_added(tensor.name.as_bytes()) && ty.is_quantized() {
-        return Err(format!("it is added to the embeddings, and must not be in {ty}"));
+        return Err(format!(
+            "it is in {ty}, but must not be quantised, because it is added to the embeddings"
+        ));
     }
-    if !hyperparameters::is_of_weights(ty) {
-        return Err(format!("{ty} is no type of weights"));
+    if !hyperparameters::is_weight_type(ty) {
+        return Err(format!("its type is {ty}, but must be a type of weights"));
     }
     match row % ty.block_size() {
         0 => Ok(()),
         _ => Err(format!(
-            "a row of {row} elements is not a multiple of the {} in a block of {ty}",
+            "a row has {row} elements, but must have a multiple of {}, the size of a block of {ty}",
             ty.block_size()
         )),
     }
 }
 
-/// Makes room for a tensor, with the values that have no effect where it is optional.
+/// Prepares the bytes for a tensor. An optional tensor gets the values that have no effect.
 fn prepare(bytes: &mut Vec<u8>, tensor: &TensorView<'_>, size: usize) -> Result<()> {
     bytes.clear();
     bytes.try_reserve_exact(size).map_err(|error| ErrorKind::OutOfMemory {

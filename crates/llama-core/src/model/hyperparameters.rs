@@ -1,6 +1,6 @@
-//! Looks at a model's hyperparameters and tensors before llama.cpp does: at those that it uses unseen, where a wrong one
-//! divides by zero, reads out of bounds, or never ends. What is wrong with the graph of a model is found when the graph is
-//! made, by `crate::graph`.
+//! Checks of a model's hyperparameters and tensors before llama.cpp reads them. Covers the values that llama.cpp
+//! uses unchecked, where a wrong one divides by zero, reads out of bounds, or never ends. Faults of a model's graph
+//! are found by `crate::graph` when the graph is built.
 
 mod heads;
 mod layers;
@@ -11,14 +11,14 @@ mod tensors;
 use core::fmt::Display;
 
 use llama_gguf::TensorInfo;
-pub(super) use tensors::{is_added, is_of_weights};
+pub(super) use tensors::{is_added, is_weight_type};
 
 use super::effective::Effective;
 use super::tree_names::ARCHITECTURES;
 use crate::error::{ErrorKind, Result};
 
-/// Refuses what llama.cpp would take and fail on. `tensors` are those of a file, and `None` for a model that is made of
-/// metadata, of which llama.cpp makes all tensors.
+/// Refuses hyperparameters that llama.cpp would accept and fail on. `tensors` are the tensors of a file, and `None`
+/// for a model created from metadata, for which llama.cpp creates all tensors.
 pub(super) fn check(
     model: &dyn Display,
     metadata: Effective<'_>,
@@ -35,10 +35,10 @@ pub(super) fn check(
 }
 
 fn flaw(metadata: Effective<'_>) -> Option<String> {
-    // What has another type than it should is refused by llama.cpp.
+    // llama.cpp refuses a value of a wrong type.
     let keys = Keys { architecture: metadata.text("general.architecture")?, metadata };
     if !ARCHITECTURES.contains(&keys.architecture) {
-        // llama.cpp says that it does not know it.
+        // llama.cpp reports the unknown architecture.
         return None;
     }
     numbers::flaw(keys)
@@ -47,7 +47,7 @@ fn flaw(metadata: Effective<'_>) -> Option<String> {
         .or_else(|| layers::flaw(keys))
 }
 
-/// The keys of an architecture, by their names without it.
+/// The keys of an architecture, by their names without the architecture's prefix.
 #[derive(Clone, Copy)]
 struct Keys<'m> {
     architecture: &'m str,
@@ -55,22 +55,22 @@ struct Keys<'m> {
 }
 
 impl Keys<'_> {
-    /// The whole key.
+    /// Returns the whole key.
     fn key(self, name: &str) -> String {
         format!("{}.{name}", self.architecture)
     }
 
-    /// A number of 32 bits.
+    /// Returns a number of 32 bits.
     fn number(self, name: &str) -> Option<u32> {
         self.metadata.number(&self.key(name))
     }
 
-    /// The numbers of a list, or a number as a list of one.
+    /// Returns the numbers of a list, or a number as a list of one.
     fn numbers(self, name: &str) -> Vec<i64> {
         self.metadata.numbers(&self.key(name)).unwrap_or_default()
     }
 
-    /// Whether there is a value, whatever its type.
+    /// Returns whether the key has a value of any type.
     fn has(self, name: &str) -> bool {
         self.metadata.has(&self.key(name))
     }
@@ -79,12 +79,12 @@ impl Keys<'_> {
         architectures.contains(&self.architecture)
     }
 
-    /// The number of layers, 0 where it is not said.
+    /// Returns the number of layers, 0 if it is not stated.
     fn n_layer(self) -> usize {
         self.number("block_count").map_or(0, |count| count as usize)
     }
 
-    /// A number for each layer, of a list or the same for all; `None` where the file has neither.
+    /// Returns a number for each layer, from a list or one number for all. `None` if the file has neither.
     fn per_layer(self, name: &str) -> Option<Vec<i64>> {
         let numbers = self.numbers(name);
         match (numbers.as_slice(), self.metadata.is_list(&self.key(name))) {
@@ -94,7 +94,7 @@ impl Keys<'_> {
         }
     }
 
-    /// Describes a wrong value, in the words of all errors.
+    /// Describes a wrong value. All errors of this module use this wording.
     fn wrong(self, name: &str, value: impl Display, must: impl Display) -> String {
         format!("{} is {value}, but must be {must}", self.key(name))
     }
@@ -105,10 +105,10 @@ impl Keys<'_> {
     }
 }
 
-/// The layers that llama.cpp's arrays have room for (llama-hparams.h, `LLAMA_MAX_LAYERS`).
+/// The number of layers for which llama.cpp's arrays have room (llama-hparams.h, `LLAMA_MAX_LAYERS`).
 const MAX_LAYERS: usize = LAYERS as usize;
 
-/// The number of layers that llama.cpp has room for, as a value of a key.
+/// The number of layers for which llama.cpp has room, as a value of a key.
 const LAYERS: u32 = 512;
 
 #[cfg(test)]
@@ -119,7 +119,7 @@ mod tests {
     use super::super::tree_names::KEYS;
     use super::*;
 
-    /// What is wrong with metadata of an architecture and these values.
+    /// Returns the flaw of metadata with this architecture and these values.
     pub(super) fn flaw_of(architecture: &str, values: &[(&str, Value)]) -> Option<String> {
         let mut metadata = Metadata::new();
         metadata.set("general.architecture", architecture);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_of_no_architecture_is_left_to_llama_cpp() {
+    fn a_model_without_an_architecture_is_left_to_llama_cpp() {
         assert_eq!(flaw(Effective::new(&Metadata::new(), &ModelParams::default())), None);
     }
 }

@@ -1,10 +1,10 @@
-//! What kind of model it is, from its architecture.
+//! The kind of a model, from its architecture.
 
 use super::Model;
 use crate::error::Result;
 use crate::ffi::guard::guarded;
 
-/// How a model works, which decides what can be done with it.
+/// The way in which a model works, which decides what it can be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -13,39 +13,39 @@ pub enum ModelKind {
     Decoder,
     /// Reads its whole input at once and keeps nothing between batches: BERT and other embedding models.
     Encoder,
-    /// An encoder whose output a decoder attends to, as T5.
+    /// An encoder to whose output a decoder attends, like T5.
     EncoderDecoder,
-    /// Continues text with a state of fixed size, as Mamba and RWKV.
+    /// Continues text with a state of fixed size, like Mamba and RWKV.
     Recurrent,
-    /// Some layers of a [`Decoder`](ModelKind::Decoder) and some [`Recurrent`](ModelKind::Recurrent) ones, as Jamba.
+    /// Has [`Decoder`](ModelKind::Decoder) layers and [`Recurrent`](ModelKind::Recurrent) layers, like Jamba.
     Hybrid,
-    /// Fills in text in any order, as LLaDA and Dream; keeps nothing between batches.
+    /// Fills in text in any order, like LLaDA and Dream. Keeps nothing between batches.
     Diffusion,
 }
 
-/// How positions enter attention. Corresponds to `llama_rope_type`.
+/// The way in which positions enter attention. Corresponds to `llama_rope_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum RopeType {
-    /// Not by rotation.
+    /// No rotation.
     None,
     /// Rotated pairs are neighbours.
     Norm,
     /// Rotated pairs are half a head apart.
     Neox,
-    /// As [`Neox`](RopeType::Neox), with a position of several dimensions.
+    /// [`Neox`](RopeType::Neox) with a position of several dimensions.
     Mrope,
-    /// As [`Mrope`](RopeType::Mrope), with the dimensions interleaved.
+    /// [`Mrope`](RopeType::Mrope) with interleaved dimensions.
     Imrope,
-    /// For images.
+    /// The rotation for images.
     Vision,
     /// A type that this version does not know, with llama.cpp's number.
     Other(i32),
 }
 
-/// The architectures that llama.cpp makes no memory for and does not count as diffusion (llama-model.cpp,
-/// `llama_model::create_memory`). No function of its says so before there is a context.
+/// The architectures for which llama.cpp creates no memory and which it does not count as diffusion
+/// (llama-model.cpp, `llama_model::create_memory`). No function of llama.cpp reports this before there is a context.
 const WITHOUT_MEMORY: &[&str] = &[
     "bert",
     "clef",
@@ -62,20 +62,21 @@ const WITHOUT_MEMORY: &[&str] = &[
 ];
 
 impl Model {
-    /// The architecture's name in the file, for example `llama` or `qwen3moe`; empty when it has none.
+    /// Returns the architecture's name in the file, for example `llama` or `qwen3moe`, or an empty text if there is
+    /// none.
     ///
     /// # Errors
     ///
-    /// None is expected; an exception inside llama.cpp is reported.
+    /// None is expected. An exception inside llama.cpp is reported.
     pub fn architecture(&self) -> Result<String> {
         Ok(self.metadata_value("general.architecture")?.unwrap_or_default())
     }
 
-    /// What kind of model it is.
+    /// Returns the kind of the model.
     ///
     /// # Errors
     ///
-    /// As [`Model::architecture`].
+    /// The errors of [`Model::architecture`].
     pub fn kind(&self) -> Result<ModelKind> {
         Ok(if self.is_diffusion() {
             ModelKind::Diffusion
@@ -92,11 +93,11 @@ impl Model {
         })
     }
 
-    /// How positions enter attention. Corresponds to `llama_model_rope_type`.
+    /// Returns the way in which positions enter attention. Corresponds to `llama_model_rope_type`.
     ///
     /// # Errors
     ///
-    /// None is expected; an assertion inside llama.cpp is reported instead of aborting.
+    /// None is expected. An assertion inside llama.cpp is reported instead of aborting.
     pub fn rope_type(&self) -> Result<RopeType> {
         use llama_sys::llama_rope_type as Raw;
         Ok(match self.raw_rope_type()? {
@@ -110,7 +111,7 @@ impl Model {
         })
     }
 
-    /// C's number for [`Model::rope_type`].
+    /// Returns C's number for [`Model::rope_type`].
     pub(crate) fn raw_rope_type(&self) -> Result<llama_sys::llama_rope_type> {
         // SAFETY: the handle owns a valid model; the function aborts for unknown architectures.
         unsafe { guarded!(llama_model_rope_type(self.raw())) }

@@ -1,4 +1,4 @@
-//! Metadata values that are read instead of the file's.
+//! Metadata values that replace the file's values.
 
 use core::ffi::c_char;
 
@@ -8,10 +8,10 @@ use super::params::invalid;
 use crate::error::Result;
 use crate::ffi::string::to_c;
 
-/// The most bytes of a key and of a text: C has 128 for each, the last one for the NUL.
+/// The largest size of a key and of a text in bytes. C has 128 for each, the last one for the NUL.
 const MAX_BYTES: usize = 127;
 
-/// What an override sets a key to. Corresponds to `llama_model_kv_override_type`.
+/// The value that an override gives to a key. Corresponds to `llama_model_kv_override_type`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum KvValue {
@@ -21,7 +21,7 @@ pub enum KvValue {
     Float(f64),
     /// For keys that hold a boolean.
     Bool(bool),
-    /// For keys that hold a text; at most 127 bytes.
+    /// For keys that hold a text. At most 127 bytes.
     Str(String),
 }
 
@@ -73,7 +73,7 @@ impl KvOverride {
         Ok(llama_sys::llama_model_kv_override { tag, key, __bindgen_anon_1: value })
     }
 
-    /// The entry after the last one: its key is empty.
+    /// Returns the entry after the last one, whose key is empty.
     pub(super) fn end() -> llama_sys::llama_model_kv_override {
         llama_sys::llama_model_kv_override {
             tag: llama_sys::llama_model_kv_override_type::LLAMA_KV_OVERRIDE_TYPE_INT,
@@ -92,7 +92,7 @@ impl KvOverride {
                 "a key: an empty one ends the list for llama.cpp".to_owned(),
             ));
         }
-        // llama.cpp would look for other files than those that were checked.
+        // llama.cpp would read other files than the checked ones.
         if self.key.starts_with("split.") {
             let reason =
                 "another key, since the parts of a split model follow from its files: use Model::load_splits"
@@ -102,7 +102,7 @@ impl KvOverride {
         Ok(())
     }
 
-    /// Refuses a value that llama.cpp would ignore with a warning, because the file's is of another type.
+    /// Refuses a value of another type than the file's, which llama.cpp would ignore with a warning.
     pub(super) fn check_type(&self, metadata: &Metadata) -> Result<()> {
         let Some(value) = metadata.value(&self.key) else {
             return Ok(());
@@ -128,7 +128,7 @@ impl KvOverride {
     }
 }
 
-/// A C string in an array. `what` names it in errors.
+/// Converts a text to a C string in an array. `what` names it in errors.
 fn characters(what: &'static str, text: &str) -> Result<[c_char; MAX_BYTES + 1]> {
     let text = to_c(what, text)?;
     let bytes = text.as_bytes();

@@ -1,4 +1,4 @@
-//! Loading a model that fits into memory, from every kind of source, with or without progress.
+//! Loading a model from every kind of source, with or without progress, if it fits into memory.
 
 use core::ffi::c_void;
 use core::ops::ControlFlow;
@@ -17,20 +17,21 @@ use crate::ffi::exit;
 use crate::plan;
 
 impl Model {
-    /// Loads a model from a GGUF file. Of a model in several files, give the first; the others are found by their names.
+    /// Loads a model from a GGUF file. For a model in several files, give the first. The others are found by their names.
     ///
     /// The files are checked before llama.cpp sees them: a missing, truncated or malformed file is refused with
-    /// the offset and the reason. llama.cpp reads the files that were checked, also when others get their names meanwhile.
-    /// Where weights are mapped, which is the default, nothing may write to the files or shorten them as long as the model
+    /// the offset and the reason. llama.cpp reads the checked files even if other files get their names meanwhile.
+    /// If weights are mapped, which is the default, nothing may write to the files or shorten them as long as the model
     /// lives: see [`LoadMode::Mmap`](crate::LoadMode::Mmap).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Vocabulary`] when its tokenizer would not work, [`ErrorKind::Hyperparameter`] when the network would not,
-    /// [`ErrorKind::File`] when the file is not a complete GGUF file, [`ErrorKind::Split`] when the files do not belong
-    /// together, [`ErrorKind::Load`] when llama.cpp cannot use it (an architecture that it does not know, a missing
-    /// tensor), [`ErrorKind::DoesNotFit`] when there is not enough memory for the weights,
-    /// [`ErrorKind::FileChanged`] when a file was written to while it was being loaded, [`ErrorKind::InvalidParameter`].
+    /// [`ErrorKind::File`] if the file is not a complete GGUF file. [`ErrorKind::Split`] if the files do not belong
+    /// together. [`ErrorKind::Vocabulary`] if the tokenizer would not work. [`ErrorKind::Hyperparameter`] if the
+    /// network would not work. [`ErrorKind::Load`] if llama.cpp cannot use the model, for example because of an
+    /// unknown architecture or a missing tensor. [`ErrorKind::DoesNotFit`] if there is not enough memory for the
+    /// weights. [`ErrorKind::FileChanged`] if a file was written to while it was being loaded.
+    /// [`ErrorKind::InvalidParameter`].
     ///
     /// Corresponds to `llama_model_load_from_file`.
     pub fn load(path: impl AsRef<Path>, params: &ModelParams) -> Result<Self> {
@@ -42,11 +43,11 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// As [`Model::load`], and [`ErrorKind::LoadCancelled`] when the callback broke it off.
+    /// The errors of [`Model::load`], and [`ErrorKind::LoadCancelled`] if the callback stopped the loading.
     ///
     /// # Panics
     ///
-    /// A panic of the callback stops the loading and is resumed when llama.cpp has returned.
+    /// A panic of the callback stops the loading and is resumed after llama.cpp has returned.
     ///
     /// Corresponds to `llama_progress_callback`.
     pub fn load_with_progress(
@@ -57,12 +58,12 @@ impl Model {
         load(&source.into(), params, Some(&mut progress))
     }
 
-    /// Loads a model from all its files, in their order, whatever they are called.
+    /// Loads a model from all its files, in their order and with any names.
     ///
     /// # Errors
     ///
-    /// As [`Model::load`]; [`ErrorKind::Split`] for a file that is missing, one too many, out of order, or of
-    /// another model.
+    /// The errors of [`Model::load`]. [`ErrorKind::Split`] if a file is missing, superfluous, out of order, or
+    /// belongs to another model.
     ///
     /// Corresponds to `llama_model_load_from_splits`.
     pub fn load_splits(
@@ -72,28 +73,28 @@ impl Model {
         load(&ModelSource::Splits(paths.into_iter().map(Into::into).collect()), params, None)
     }
 
-    /// Loads a model that begins at byte `offset` of a larger file: an archive that does not compress, or a program
-    /// with its model behind it.
+    /// Loads a model that begins at byte `offset` of a larger file: an uncompressed archive, or a program with a
+    /// model appended.
     ///
-    /// Where the model's data is not aligned in the larger file, it is read and not mapped.
+    /// If the model's data is not aligned in the larger file, it is read and not mapped.
     ///
     /// # Errors
     ///
-    /// As [`Model::load`], with [`ErrorKind::Embedded`] instead of [`ErrorKind::File`];
-    /// [`ErrorKind::InvalidParameter`] for an offset past the end, and for a [`LoadMode`](crate::LoadMode) that has to map what is not
-    /// aligned.
+    /// The errors of [`Model::load`], with [`ErrorKind::Embedded`] instead of [`ErrorKind::File`].
+    /// [`ErrorKind::InvalidParameter`] for an offset past the end, and for a [`LoadMode`](crate::LoadMode) that must map
+    /// data that is not aligned.
     ///
     /// Corresponds to `llama_model_load_from_file_ptr`.
     pub fn load_embedded(path: impl Into<PathBuf>, offset: u64, params: &ModelParams) -> Result<Self> {
         load(&ModelSource::Embedded { path: path.into(), offset }, params, None)
     }
 
-    /// Loads a model from an open file, where it begins at byte `offset`. The file has to be one that can be read at
-    /// random; it stays open as long as the model, and the position of the handle, and of its clones, moves.
+    /// Loads a model from an open file, in which it begins at byte `offset`. The file must be seekable. It stays
+    /// open as long as the model, and the position of the handle and its clones moves.
     ///
     /// # Errors
     ///
-    /// As [`Model::load_embedded`].
+    /// The errors of [`Model::load_embedded`].
     ///
     /// Corresponds to `llama_model_load_from_file_ptr`.
     pub fn load_from_file_handle(file: File, offset: u64, params: &ModelParams) -> Result<Self> {
@@ -101,10 +102,10 @@ impl Model {
     }
 }
 
-/// A caller's function that hears of the progress and may stop it.
+/// A caller's function that receives the progress and may stop the loading.
 pub(super) type Progress<'a> = &'a mut dyn FnMut(f32) -> ControlFlow<()>;
 
-/// Loads a model, after the files were checked and the weights were found to fit as far as that can be known.
+/// Loads a model, after checking the files and, as far as possible, whether the weights fit.
 pub(super) fn load(
     source: &ModelSource,
     params: &ModelParams,
@@ -112,7 +113,7 @@ pub(super) fn load(
 ) -> Result<Model> {
     backend::init();
     let _inside = exit::enter()?;
-    // llama.cpp's own lines do not name a file that it is given open.
+    // llama.cpp's own log lines do not name a file that it receives open.
     tracing::debug!("loading the model {source}");
     let mut loading = Loading::check(source, params)?;
     plan::refuse_weights(source, params, loading.tensors())?;
@@ -148,7 +149,7 @@ struct ProgressState<'a> {
 }
 
 unsafe extern "C-unwind" fn on_progress(progress: f32, data: *mut c_void) -> bool {
-    // SAFETY: `call_with_progress` passes its own `Callback`, which nobody else uses during the load; llama.cpp calls
+    // SAFETY: `call_with_progress` passes its own `Callback`, which nothing else uses during the load. llama.cpp calls
     // back on the loading thread (llama-model-loader.cpp).
     let callback = unsafe { &mut *data.cast::<Callback<ProgressState<'_>>>() };
     callback.call(false, |state| {

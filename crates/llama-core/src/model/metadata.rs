@@ -1,20 +1,20 @@
-//! The model's GGUF metadata as text, and the chat templates among them.
+//! A model's GGUF metadata as text, including its chat templates.
 
 use super::{KvValue, Model};
 use crate::error::Result;
 use crate::ffi::guard::guarded;
 use crate::ffi::string::{from_c, pairs, read_buffer, to_c};
 
-/// The beginning of the keys of named chat templates.
+/// The prefix of the keys of named chat templates.
 const TEMPLATE_PREFIX: &str = "tokenizer.chat_template.";
 
 impl Model {
-    /// Whether the model was loaded with other values for the tokenizer than its file has.
+    /// Returns whether the model was loaded with other tokenizer values than its file has.
     pub(crate) fn overrides_tokenizer(&self) -> bool {
         self.params().kv_overrides.iter().any(|entry| entry.key.starts_with("tokenizer."))
     }
 
-    /// The metadata value of a key of the tokenizer, as the loader was told to read it.
+    /// Returns the metadata value of a tokenizer key, with the overrides of the loading.
     pub(crate) fn tokenizer_value(&self, key: &str) -> Result<Option<String>> {
         let key = format!("tokenizer.ggml.{key}");
         let told = self.params().kv_overrides.iter().find(|entry| entry.key == key);
@@ -27,7 +27,7 @@ impl Model {
         })
     }
 
-    /// The metadata value of a key as text, `None` when there is no such key or its value is an array.
+    /// Returns the metadata value of a key as text, or `None` if there is no such key or its value is an array.
     /// Corresponds to `llama_model_meta_val_str`.
     ///
     /// # Errors
@@ -36,20 +36,20 @@ impl Model {
     pub fn metadata_value(&self, key: &str) -> Result<Option<String>> {
         let key = to_c("metadata key", key)?;
         read_buffer(|buffer, size| {
-            // SAFETY: the model is valid, the key is NUL-terminated, the buffer has the length that is passed.
+            // SAFETY: the model is valid, the key is NUL-terminated, and the buffer has `size` bytes.
             unsafe { guarded!(llama_model_meta_val_str(self.raw(), key.as_ptr(), buffer, size)) }
         })
     }
 
-    /// All scalar metadata: keys and values as text, sorted by key. Corresponds to
+    /// Returns all scalar metadata: keys and values as text, sorted by key. Corresponds to
     /// `llama_model_meta_count`, `llama_model_meta_key_by_index` and `llama_model_meta_val_str_by_index`.
     ///
     /// # Errors
     ///
-    /// None is expected; an exception inside llama.cpp is reported.
+    /// None is expected. An exception inside llama.cpp is reported.
     pub fn metadata(&self) -> Result<Vec<(String, String)>> {
         let raw = self.raw();
-        // SAFETY: the model is valid, every index is below the count, buffers have the length that is passed.
+        // SAFETY: the model is valid, every index is below the count, and each buffer has `size` bytes.
         unsafe {
             pairs(
                 guarded!(llama_model_meta_count(raw))?,
@@ -59,7 +59,7 @@ impl Model {
         }
     }
 
-    /// Returns the chat template of that name, or the default one: a Jinja text. Corresponds to
+    /// Returns the chat template with that name, or the default one, as Jinja text. Corresponds to
     /// `llama_model_chat_template`.
     ///
     /// # Errors
@@ -68,15 +68,15 @@ impl Model {
     pub fn chat_template(&self, name: Option<&str>) -> Result<Option<String>> {
         let name = name.map(|name| to_c("template name", name)).transpose()?;
         let name = name.as_ref().map_or(core::ptr::null(), |name| name.as_ptr());
-        // SAFETY: the name is NULL or NUL-terminated, and the result is NULL or a string of the model.
+        // SAFETY: the name is NULL or NUL-terminated, and the result is NULL or a string that the model owns.
         unsafe { Ok(from_c(guarded!(llama_model_chat_template(self.raw(), name))?)) }
     }
 
-    /// Returns the names of the chat templates beside the default one, sorted: `tool_use` and `rag` are common.
+    /// Returns the sorted names of the chat templates beside the default one. `tool_use` and `rag` are common.
     ///
     /// # Errors
     ///
-    /// None is expected; an exception inside llama.cpp is reported.
+    /// None is expected. An exception inside llama.cpp is reported.
     pub fn chat_template_names(&self) -> Result<Vec<String>> {
         let metadata = self.metadata()?;
         Ok(metadata

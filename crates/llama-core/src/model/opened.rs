@@ -1,8 +1,8 @@
-//! Files that were checked and are open, so that C reads what was checked.
+//! Checked files that stay open, so that C reads what was checked.
 //!
-//! A path can lead to another file by the time that C opens it. So C is given the file itself: as a stream, or on Linux by a
-//! path under `/proc/self/fd`, which leads to what is open here. What is written into the file meanwhile cannot be kept away;
-//! it is noticed afterwards by its length and its time of modification.
+//! A path can lead to another file by the time that C opens it. So C receives the file itself: as a stream, or on
+//! Linux by a path under `/proc/self/fd`, which leads to the open file. Writes into the file meanwhile cannot be
+//! prevented; they are noticed afterwards by the file's length and modification time.
 
 use core::cell::Cell;
 use std::ffi::CString;
@@ -15,7 +15,7 @@ use crate::error::{ErrorKind, Result};
 use crate::ffi::file::CFile;
 use crate::ffi::string::path_to_c;
 
-/// An open file, and what it was like when it was opened.
+/// An open file and its properties at the time of opening.
 pub(crate) struct Opened {
     file: File,
     stamp: Stamp,
@@ -23,11 +23,11 @@ pub(crate) struct Opened {
     by_name: Cell<bool>,
 }
 
-/// What changes when a file is written to.
+/// The properties that change when a file is written to.
 #[derive(Debug, PartialEq, Eq)]
 struct Stamp {
     length: u64,
-    /// `None` where the system does not say.
+    /// `None` if the system does not report it.
     modified: Option<SystemTime>,
 }
 
@@ -45,23 +45,23 @@ impl Opened {
         Ok(Self { file, stamp, by_name: Cell::new(false) })
     }
 
-    /// The file, to read from.
+    /// Returns the file for reading.
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
-    /// The number of bytes when it was opened.
+    /// Returns the number of bytes at the time of opening.
     pub(crate) fn length(&self) -> u64 {
         self.stamp.length
     }
 
-    /// C's stream of the file, at a byte of it.
+    /// Returns a C stream of the file, positioned at `offset`.
     pub(crate) fn stream(&self, offset: u64) -> io::Result<CFile> {
         CFile::open(self.file.try_clone()?, offset)
     }
 
-    /// A path for C that leads to this very file as long as `self` lives; the path that it was opened by where the system has
-    /// none.
+    /// Returns a path for C that leads to this file as long as `self` lives, or `path` if the system has no such
+    /// path.
     pub(crate) fn path_for_c(&self, path: &Path) -> Result<CString> {
         match self.descriptor_path().filter(|own| own.exists()) {
             Some(own) => path_to_c(&own),
@@ -72,22 +72,22 @@ impl Opened {
         }
     }
 
-    /// Opening such a path opens the file anew on Linux, also with other flags.
+    /// Returns a path that opens the file again on Linux, also with other flags.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn descriptor_path(&self) -> Option<PathBuf> {
         let descriptor = std::os::fd::AsRawFd::as_raw_fd(&self.file);
         Some(format!("/proc/self/fd/{descriptor}").into())
     }
 
-    /// Elsewhere there is no such path, or one that shares its position with this file.
+    /// Returns `None`: other systems have no such path, or one that shares its position with this file.
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     #[allow(clippy::unused_self, reason = "needed on Linux")]
     fn descriptor_path(&self) -> Option<PathBuf> {
         None
     }
 
-    /// Refuses what C has read when the file was written to since it was opened, or when C had to be given `path` itself and
-    /// that leads to another file by now.
+    /// Refuses the file if it was written to since it was opened, or if C had to open `path` itself and it now leads
+    /// to another file.
     pub(crate) fn check_unchanged(&self, path: &Path) -> Result<()> {
         let is_same = Stamp::of(&self.file).is_ok_and(|stamp| stamp == self.stamp);
         let is_there = !self.by_name.get() || leads_to(path, &self.file);
@@ -99,7 +99,8 @@ impl Opened {
     }
 }
 
-/// Whether a path leads to an open file. Where that cannot be known, its length and time say so.
+/// Returns whether a path leads to an open file. Where identity is unknown, length and modification time are
+/// compared.
 #[cfg(unix)]
 fn leads_to(path: &Path, file: &File) -> bool {
     use std::os::unix::fs::MetadataExt as _;

@@ -1,4 +1,4 @@
-//! What a model was made from, as far as it is needed after loading: llama.cpp's API tells neither the shapes of a
+//! The facts about a model's files that are needed after loading. llama.cpp's API reports neither the shapes of a
 //! model's tensors nor the types of its metadata.
 
 use std::collections::HashMap;
@@ -8,21 +8,21 @@ use llama_gguf::{Metadata, TensorInfo, Text, Value};
 use super::effective::Effective;
 use super::params::ModelParams;
 
-/// The elements of each dimension, 1 for those that are not there.
+/// The elements of each dimension, 1 for missing dimensions.
 pub(crate) type Shape = [u64; 4];
 
-/// Shapes of tensors, and the metadata that is not about the model's computation.
+/// The shapes of tensors, and the metadata that is not needed for the computation.
 #[derive(Debug, Default)]
 pub(crate) struct Origin {
     shapes: HashMap<Text, Shape>,
     /// Single values under `general.` and `tokenizer.`: names, licences, chat templates.
     remarks: Metadata,
-    /// The keys of lists that are about the computation: numbers for each layer.
+    /// The keys of lists that concern the computation: numbers for each layer.
     lists: Vec<Text>,
     scaling: Scaling,
 }
 
-/// How the model's contexts scale positions when they are not told.
+/// The scaling of positions that the model's contexts use by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Scaling {
     /// Whether the type is YaRN.
@@ -32,7 +32,7 @@ pub(crate) struct Scaling {
 }
 
 impl Scaling {
-    /// That of llama-model.cpp, `load_hparams`; the factor is read in models/grok.cpp only.
+    /// Reads it as llama-model.cpp does (`load_hparams`). The factor is read only in models/grok.cpp.
     fn of(metadata: Effective<'_>) -> Self {
         let architecture = metadata.text("general.architecture").unwrap_or_default();
         let is_yarn = metadata.text(&format!("{architecture}.rope.scaling.type")) == Some("yarn");
@@ -43,19 +43,19 @@ impl Scaling {
 }
 
 impl Origin {
-    /// That of files: the metadata of the first, with what overrides it, and the tensors of all.
+    /// Collects the facts from files: the metadata of the first with the overrides, and the tensors of all.
     pub(crate) fn of_files(metadata: &Metadata, params: &ModelParams, tensors: &[TensorInfo]) -> Self {
         let shapes = tensors.iter().map(|info| (info.name().clone(), shape_of(info))).collect();
         Self { shapes, ..Self::of_metadata(metadata, params) }
     }
 
-    /// That of a model made in memory; its tensors are added as llama.cpp makes them.
+    /// Collects the facts of a model created in memory. Its tensors are added when llama.cpp creates them.
     pub(crate) fn of_metadata(metadata: &Metadata, params: &ModelParams) -> Self {
         let scaling = Scaling::of(Effective::new(metadata, params));
         Self { shapes: HashMap::new(), remarks: remarks(metadata), lists: lists(metadata), scaling }
     }
 
-    /// How the model's contexts scale positions when they are not told.
+    /// Returns the scaling of positions that the model's contexts use by default.
     pub(crate) fn scaling(&self) -> Scaling {
         self.scaling
     }
@@ -64,28 +64,29 @@ impl Origin {
         self.shapes.insert(Text::from(name), shape);
     }
 
-    /// The shape of the tensor of that name.
+    /// Returns the shape of the tensor with that name.
     pub(crate) fn shape(&self, name: &str) -> Option<Shape> {
         self.shapes.get(name.as_bytes()).copied()
     }
 
-    /// Whether the table of the tokens' embeddings is the output matrix too: llama.cpp takes it where there is no other.
+    /// Returns whether the table of token embeddings is also the output matrix: llama.cpp uses it if there is no
+    /// other.
     pub(crate) fn ties_embeddings(&self) -> bool {
         self.shape("output.weight").is_none()
     }
 
-    /// Whether the key has a list of values, one for each layer.
+    /// Returns whether the key has a list of values, one for each layer.
     pub(crate) fn is_list(&self, key: &str) -> bool {
         self.lists.iter().any(|list| list.as_bytes() == key.as_bytes())
     }
 
-    /// The metadata that says something about the model but is not needed to compute it.
+    /// Returns the metadata that describes the model but is not needed to compute it.
     pub(crate) fn remarks(&self) -> &Metadata {
         &self.remarks
     }
 }
 
-/// The shape with all of its dimensions.
+/// Returns the shape with all four dimensions.
 pub(crate) fn shape_of(info: &TensorInfo) -> Shape {
     let mut shape = [1; 4];
     for (to, from) in shape.iter_mut().zip(info.shape()) {

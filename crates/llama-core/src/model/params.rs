@@ -1,4 +1,4 @@
-//! How a model is loaded.
+//! The parameters with which a model is loaded.
 
 use core::fmt;
 use core::str::FromStr;
@@ -9,28 +9,28 @@ use super::tensor_override::{TensorOverride, TensorPlace};
 use crate::device::Device;
 use crate::error::{Error, ParameterProblem, Result};
 
-/// How tensors are read from the file. Corresponds to `llama_load_mode`.
+/// The way in which tensors are read from the file. Corresponds to `llama_load_mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoadMode {
     /// llama.cpp's choice for the devices in use.
     #[default]
     Auto,
-    /// Read into memory. With [`LazyMode::Off`] nothing is read from the file once the model is loaded, so that it may change
-    /// or go.
+    /// Read into memory. With [`LazyMode::Off`] nothing is read from the file after the model is loaded, so the file
+    /// may change or be deleted.
     Read,
     /// Map the file: fast to start, and shared between processes.
     ///
-    /// The file must stay as it is while the model lives. One that is written to changes the model; when one is shortened, the
-    /// system ends the process (SIGBUS) at the next access to a page that is gone, which no check can prevent. Replacing a
-    /// file by another one with a rename is harmless. For files that may change use [`LoadMode::Read`] with
-    /// [`LazyMode::Off`]; [`LoadMode::Auto`] may map too.
+    /// The file must not change while the model lives. Writing to it changes the model. If it is shortened, the
+    /// system ends the process (SIGBUS) at the next access to a missing page, which no check can prevent. Replacing
+    /// the file by a rename is harmless. For files that may change use [`LoadMode::Read`] with [`LazyMode::Off`];
+    /// [`LoadMode::Auto`] may also map.
     Mmap,
     /// Read into memory and keep it from being swapped out.
     Mlock,
     /// Map the file and keep it from being swapped out.
     MmapMlock,
-    /// Read around the system's cache, where possible.
+    /// Read while bypassing the system's cache, where possible.
     DirectIo,
 }
 
@@ -48,20 +48,20 @@ impl LoadMode {
         }
     }
 
-    /// Whether tensors may stay in the mapped file instead of memory of their own.
+    /// Returns whether tensors may stay in the mapped file instead of in separate memory.
     pub(crate) fn maps(self) -> bool {
         matches!(self, Self::Auto | Self::Mmap | Self::MmapMlock)
     }
 }
 
-/// llama.cpp's name of the mode. Corresponds to `llama_load_mode_name`.
+/// Writes llama.cpp's name of the mode. Corresponds to `llama_load_mode_name`.
 impl fmt::Display for LoadMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
 }
 
-/// Reads llama.cpp's name of a mode. Corresponds to `llama_load_mode_from_str`, which aborts for others.
+/// Parses llama.cpp's name of a mode. Corresponds to `llama_load_mode_from_str`, which aborts for other texts.
 impl FromStr for LoadMode {
     type Err = Error;
 
@@ -73,36 +73,36 @@ impl FromStr for LoadMode {
     }
 }
 
-/// Whether large tensors that few rows are needed of are read on demand: the embeddings of single tokens and layers
-/// that some architectures have. Corresponds to `llama_lazy_mode`.
+/// The choice of large tensors that are read on demand because few of their rows are needed: the embeddings of
+/// single tokens and layers in some architectures. Corresponds to `llama_lazy_mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LazyMode {
-    /// Never.
+    /// None.
     Off,
-    /// Those over 4 GiB, where files can be mapped.
+    /// Tensors of more than 4 GiB, where files can be mapped.
     #[default]
     Auto,
-    /// Always, where files can be mapped.
+    /// All such tensors, where files can be mapped.
     On,
 }
 
-/// How a model is divided among several GPUs. Corresponds to `llama_split_mode`.
+/// The way in which a model is divided among several GPUs. Corresponds to `llama_split_mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SplitMode {
-    /// One GPU, the main one.
+    /// One GPU, the main GPU.
     None,
     /// Whole layers, with their part of the memory.
     #[default]
     Layer,
     /// Rows of the weight matrices.
     Row,
-    /// Tensor parallelism. Some architectures cannot: they are refused when they are loaded.
+    /// Tensor parallelism. Models of architectures that do not support it are refused when they are loaded.
     Tensor,
 }
 
-/// How a model is loaded. The defaults are llama.cpp's. Corresponds to `llama_model_params`.
+/// The parameters with which a model is loaded. The defaults are llama.cpp's. Corresponds to `llama_model_params`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelParams {
     pub(super) devices: Option<Vec<Device>>,
@@ -145,48 +145,48 @@ impl Default for ModelParams {
 }
 
 impl ModelParams {
-    /// The GPUs to use, in this order. Without it, all that there are; an empty list is none. The CPU always takes part
-    /// and is not named; a device is named once.
+    /// Sets the GPUs to use, in this order. An empty list means none. The CPU always takes part and must not be
+    /// named, and each device may be named only once. Default: all GPUs.
     #[must_use]
     pub fn devices(mut self, devices: impl IntoIterator<Item = Device>) -> Self {
         self.devices = Some(devices.into_iter().collect());
         self
     }
 
-    /// How many layers to put on GPUs, from the last one. `None`, the default: all. `Some(0)`: none.
+    /// Sets the number of layers to put on GPUs, from the last one. `None` means all layers. Default: `None`.
     #[must_use]
     pub fn n_gpu_layers(mut self, layers: Option<u32>) -> Self {
         self.n_gpu_layers = layers.map_or(-1, |layers| i32::try_from(layers).unwrap_or(i32::MAX));
         self
     }
 
-    /// How to divide the model among several GPUs. Default: by layers.
+    /// Sets how the model is divided among several GPUs. Default: by layers.
     #[must_use]
     pub fn split_mode(mut self, mode: SplitMode) -> Self {
         self.split_mode = mode;
         self
     }
 
-    /// The GPU for everything when the model is not divided, an index into the GPUs. Default: 0.
+    /// Sets the GPU for everything if the model is not divided, as an index into the GPUs. Default: 0.
     #[must_use]
     pub fn main_gpu(mut self, gpu: u32) -> Self {
         self.main_gpu = gpu;
         self
     }
 
-    /// The parts of the model that the GPUs get, in proportion to each other: `[3.0, 1.0]` is three quarters and one.
-    /// At most [`max_devices`](crate::max_devices) numbers, none negative. Default, and what all zeros mean: by
-    /// their free memory.
+    /// Sets the parts of the model that the GPUs get, in proportion to each other: `[3.0, 1.0]` means three quarters
+    /// and one quarter. At most [`max_devices`](crate::max_devices) numbers, none negative. All zeros mean the
+    /// default. Default: in proportion to their free memory.
     #[must_use]
     pub fn tensor_split(mut self, proportions: impl Into<Vec<f32>>) -> Self {
         self.tensor_split = proportions.into();
         self
     }
 
-    /// Where to put the tensors whose name a pattern matches anywhere; the first of several patterns that match
-    /// counts. The pattern is an ECMAScript regular expression as C++ has it, at most 256 bytes; it is matched with
-    /// names such as `blk.0.ffn_down_exps.weight`. At most
-    /// [`max_tensor_overrides`](crate::max_tensor_overrides) of them.
+    /// Sets the place of the tensors whose name contains a match of a pattern. The first of several matching
+    /// patterns counts. The pattern is a C++ regular expression (ECMAScript) of at most 256 bytes; it is matched
+    /// with names such as `blk.0.ffn_down_exps.weight`. At most
+    /// [`max_tensor_overrides`](crate::max_tensor_overrides) patterns can be set.
     ///
     /// A pattern that backtracks a lot, such as `(a+)+$`, makes loading slow.
     #[must_use]
@@ -195,108 +195,111 @@ impl ModelParams {
         self
     }
 
-    /// Keeps the experts of a mixture-of-experts model on the CPU: most of its weights, of which each token needs few.
+    /// Keeps the experts of a mixture-of-experts model on the CPU. They are most of its weights, and each token
+    /// needs few of them.
     #[must_use]
     pub fn experts_on_cpu(self) -> Self {
         self.tensor_override(r"\.ffn_[a-z_]*exps\.", TensorPlace::Cpu)
     }
 
-    /// Reads a metadata value as if the file had another one, or had it at all. The key has at most 127 bytes, as has
-    /// a text; the value is of the type that the file and llama.cpp have for the key. Overrides are not seen in
-    /// [`Model::metadata`](crate::Model::metadata). Of several for one key the first counts.
+    /// Replaces a metadata value of the file, or adds one. The key has at most 127 bytes, and so has a text. The
+    /// value must have the type that the file and llama.cpp have for the key. Overrides do not appear in
+    /// [`Model::metadata`](crate::Model::metadata). The first of several for one key counts.
     ///
-    /// Nobody checks that the model makes sense with the value: it may compute nonsense, or compute for ever.
+    /// The value is not checked against the model: a wrong one may compute nonsense, or compute for ever.
     #[must_use]
     pub fn kv_override(mut self, key: impl Into<String>, value: impl Into<KvValue>) -> Self {
         self.kv_overrides.push(KvOverride { key: key.into(), value: value.into() });
         self
     }
 
-    /// How to read the file. Default: llama.cpp's choice.
+    /// Sets how the file is read. Default: llama.cpp's choice.
     #[must_use]
     pub fn load_mode(mut self, mode: LoadMode) -> Self {
         self.load_mode = mode;
         self
     }
 
-    /// Whether to read large lookup tables on demand. Default: those over 4 GiB.
+    /// Sets which large lookup tables are read on demand. Default: tables of more than 4 GiB.
     #[must_use]
     pub fn lazy_mode(mut self, mode: LazyMode) -> Self {
         self.lazy_mode = mode;
         self
     }
 
-    /// Loads no weights, only metadata and vocabulary. Such a model cannot make contexts. What it says of itself is read
-    /// from the metadata and the list of tensors: numbers that the file does not state are 0, and what has no number for
-    /// that is refused or `None`. Default: false.
+    /// Sets whether to load only metadata and vocabulary, without weights. Such a model cannot create contexts. Its
+    /// properties are read from the metadata and the list of tensors: numbers that the file does not state are 0,
+    /// and properties that cannot be 0 are refused or `None`. Default: false.
     #[must_use]
     pub fn vocab_only(mut self, vocab_only: bool) -> Self {
         self.vocab_only = vocab_only;
         self
     }
 
-    /// Read everything but the data of the tensors: layers, sizes and parameters are known, and no memory is taken for
-    /// weights. Such a model cannot make contexts. Default: false.
+    /// Sets whether to read everything except the data of the tensors: layers, sizes and parameters are known, and
+    /// no memory is taken for weights. Such a model cannot create contexts. Default: false.
     #[must_use]
     pub fn no_alloc(mut self, no_alloc: bool) -> Self {
         self.no_alloc = no_alloc;
         self
     }
 
-    /// Look at every value of every tensor for NaN and infinities while loading. Slow. Default: false.
+    /// Sets whether every value of every tensor is checked for NaN and infinities while loading, which is slow.
+    /// Default: false.
     #[must_use]
     pub fn check_tensors(mut self, check: bool) -> Self {
         self.check_tensors = check;
         self
     }
 
-    /// Whether weights may be rearranged for the instructions of this CPU where that is faster, which takes them out of the
-    /// mapped file. Such weights cannot be read back, as [`Model::save`](crate::Model::save) has to. Default: true.
+    /// Sets whether weights may be rearranged for the instructions of this CPU if that is faster, which takes them
+    /// out of the mapped file. Such weights cannot be read back, which [`Model::save`](crate::Model::save) needs.
+    /// Default: true.
     #[must_use]
     pub fn use_extra_bufts(mut self, use_extra_bufts: bool) -> Self {
         self.use_extra_bufts = use_extra_bufts;
         self
     }
 
-    /// Whether weights on the CPU avoid memory that is pinned for a GPU, so that they may be rearranged
-    /// ([`use_extra_bufts`](ModelParams::use_extra_bufts)). Default: false.
+    /// Sets whether weights on the CPU are kept out of memory that is pinned for a GPU, so that they may be
+    /// rearranged ([`use_extra_bufts`](ModelParams::use_extra_bufts)). Default: false.
     #[must_use]
     pub fn no_host(mut self, no_host: bool) -> Self {
         self.no_host = no_host;
         self
     }
 
-    /// Whether to load the layers that predict several tokens at once, where the model has them. Default: false.
+    /// Sets whether to load the layers that predict several tokens at once, if the model has them. Default: false.
     #[must_use]
     pub fn load_mtp(mut self, load_mtp: bool) -> Self {
         self.load_mtp = load_mtp;
         self
     }
 
-    /// Whether only the vocabulary is loaded.
+    /// Returns whether only the vocabulary is loaded.
     #[must_use]
     pub fn is_vocab_only(&self) -> bool {
         self.vocab_only
     }
 
-    /// Whether everything but the weights is loaded.
+    /// Returns whether everything except the weights is loaded.
     #[must_use]
     pub fn is_no_alloc(&self) -> bool {
         self.no_alloc
     }
 
-    /// Whether the layers that predict several tokens at once are loaded, where the model has them.
+    /// Returns whether the layers that predict several tokens at once are loaded, if the model has them.
     #[must_use]
     pub fn loads_mtp(&self) -> bool {
         self.load_mtp
     }
 
-    /// Whether the rows of tensors are divided among devices.
+    /// Returns whether the rows of tensors are divided among devices.
     pub(crate) fn splits_tensors(&self) -> bool {
         self.split_mode == SplitMode::Tensor
     }
 
-    /// Whether metadata overrides set a key with such an end.
+    /// Returns whether a metadata override sets a key with this suffix.
     pub(super) fn overrides_key(&self, end: &str) -> bool {
         self.kv_overrides.iter().any(|overridden| overridden.key.ends_with(end))
     }
@@ -306,16 +309,16 @@ impl ModelParams {
         self.kv_overrides.iter().try_for_each(|overridden| overridden.check_type(metadata))
     }
 
-    /// Whether weights on the CPU may stay in the mapped file.
+    /// Returns whether weights on the CPU may stay in the mapped file.
     pub(crate) fn maps_files(&self) -> bool {
         self.load_mode.maps() && crate::supports_mmap()
     }
 
-    /// The parameters as C wants them, with what they point to.
+    /// Converts to C's parameters, together with the data to which they point.
     ///
     /// # Errors
     ///
-    /// What C asserts on, ignores or misreads.
+    /// Values that C asserts on, ignores or misreads.
     pub(crate) fn to_raw(&self) -> Result<RawModelParams> {
         RawModelParams::new(self)
     }

@@ -1,5 +1,5 @@
-//! The call that makes the C object of a model from checked files. Nothing here asks whether the weights fit into memory,
-//! so that a plan can load all but the weights.
+//! The call that creates the C object of a model from checked files. It does not check whether the weights fit into
+//! memory, so that a plan can load everything except the weights.
 
 use core::ffi::{c_char, c_void};
 use std::ffi::CString;
@@ -29,7 +29,7 @@ pub(super) struct Loading<'a> {
 }
 
 impl<'a> Loading<'a> {
-    /// Opens and checks the files, and refuses what llama.cpp would not refuse by itself and fail on.
+    /// Opens and checks the files, and refuses files that llama.cpp would accept and fail on.
     pub(super) fn check(source: &'a ModelSource, params: &'a ModelParams) -> Result<Self> {
         let raw_params = params.to_raw()?;
         let checked = source.check(params)?;
@@ -42,22 +42,22 @@ impl<'a> Loading<'a> {
         Ok(Self { source, params, checked, raw_params })
     }
 
-    /// The tensors of all files.
+    /// Returns the tensors of all files.
     pub(super) fn tensors(&self) -> &[TensorInfo] {
         &self.checked.tensors
     }
 
-    /// The file for an error, or what takes its place.
+    /// Returns the file for an error, or a description of the source.
     pub(super) fn path(&self) -> PathBuf {
         path(self.source)
     }
 
-    /// Sets the function that hears of the progress, and its argument.
+    /// Sets the function that receives the progress, and its argument.
     pub(super) fn set_progress(&mut self, callback: llama_sys::llama_progress_callback, data: *mut c_void) {
         self.raw_params.set_progress(callback, data);
     }
 
-    /// Has llama.cpp load the model.
+    /// Loads the model with llama.cpp.
     pub(super) fn call(&mut self) -> Result<NonNull<llama_sys::llama_model>> {
         let Self { source, params, checked, raw_params } = self;
         fork::check_devices("loading a model")?;
@@ -75,7 +75,7 @@ impl<'a> Loading<'a> {
                 {
                     return Err(error);
                 }
-                // Wrong numbers in the metadata fail assertions: that is the file's fault as well.
+                // Wrong numbers in the metadata fail assertions. That is also a fault of the file.
                 Err(error) => {
                     log::keep(error.kind().to_string());
                     core::ptr::null_mut()
@@ -84,7 +84,7 @@ impl<'a> Loading<'a> {
             let raw = NonNull::new(raw);
             if let Err(changed) = check_unchanged(source, checked) {
                 if let Some(raw) = raw {
-                    // SAFETY: C has just made it, and nobody else has it.
+                    // SAFETY: C has just created the model, and this is its only owner.
                     unsafe { guarded!(llama_model_free(raw.as_ptr())) }?;
                 }
                 return Err(changed);
@@ -101,7 +101,8 @@ impl<'a> Loading<'a> {
     }
 }
 
-/// Loads all but the weights, without asking whether they fit. Returns whether they could stay in the mapped file, too.
+/// Loads everything except the weights, without checking whether they fit. The flag states whether they could stay
+/// in the mapped file.
 pub(crate) fn load_without_weights(source: &ModelSource, params: &ModelParams) -> Result<(Model, bool)> {
     backend::init();
     let maps = params.maps_files();
@@ -112,7 +113,7 @@ pub(crate) fn load_without_weights(source: &ModelSource, params: &ModelParams) -
     Ok((loading.finish(raw), maps))
 }
 
-/// The file for an error, or what takes its place.
+/// Returns the file for an error, or a description of the source.
 fn path(source: &ModelSource) -> PathBuf {
     source.path().map_or_else(|| source.to_string().into(), Path::to_owned)
 }
@@ -120,7 +121,7 @@ fn path(source: &ModelSource) -> PathBuf {
 /// The C function for a kind of source, and its arguments.
 enum Opener {
     Stream(CFile),
-    /// Of one file, or of several that are one model.
+    /// One file, or several files that form one model.
     Paths(Vec<CString>),
 }
 
@@ -149,11 +150,11 @@ impl Opener {
     }
 
     fn open(&self, params: llama_sys::llama_model_params) -> Result<*mut llama_sys::llama_model> {
-        // SAFETY: paths are NUL-terminated, the array of them has the length that is passed, and the stream is open. They,
-        // the files and what the parameters point to live through the call (`call`). llama.cpp reads the files that were
-        // checked (model/opened.rs) and uses none of it afterwards: mappings do not need their files (llama-mmap.cpp), a
-        // stream of the caller is left open (`llama_file::impl`, `owns_fp`), and of the parameters that the model copies only
-        // the proportions are read again, of which it makes an array of its own (llama-model.cpp, `tensor_split_owned`).
+        // SAFETY: paths are NUL-terminated, the array of paths has `len` entries, and the stream is open. These, the files and
+        // the targets of the parameters live through the call (`call`). llama.cpp reads the checked files (model/opened.rs)
+        // and uses none of it afterwards: mappings do not need their files (llama-mmap.cpp), the caller's stream is left open
+        // (`llama_file::impl`, `owns_fp`), and of the copied parameters only the proportions are read again, from the model's
+        // own array (llama-model.cpp, `tensor_split_owned`).
         unsafe {
             match self {
                 Self::Stream(file) => guarded!(llama_model_load_from_file_ptr(file.raw(), params)),
@@ -170,9 +171,9 @@ impl Opener {
     }
 }
 
-/// Whether C reads the same from a stream of a whole file as from its path. From a stream it does not read around the
-/// system's cache, which it can on Linux (llama-mmap.cpp, `init_fd`), and it maps only what is aligned in the file
-/// (llama-model-loader.cpp).
+/// Returns whether C reads the same data from a stream of a whole file as from its path. C cannot bypass the
+/// system's cache with a stream, which it can with a path on Linux (llama-mmap.cpp, `init_fd`), and it maps only
+/// data that is aligned in the file (llama-model-loader.cpp).
 fn can_stream(params: &ModelParams, checked: &Checked) -> bool {
     let is_direct =
         params.load_mode == LoadMode::DirectIo && cfg!(any(target_os = "linux", target_os = "android"));
@@ -187,7 +188,7 @@ fn check_unchanged(source: &ModelSource, checked: &Checked) -> Result<()> {
     checked.files.iter().zip(paths).try_for_each(|(opened, path)| opened.check_unchanged(path))
 }
 
-/// Makes sure that nothing is mapped that cannot be.
+/// Ensures that data is not mapped if it cannot be.
 fn check_alignment(
     source: &ModelSource,
     params: &ModelParams,
@@ -209,36 +210,37 @@ fn check_alignment(
     Err(invalid("load_mode", &params.load_mode, reason))
 }
 
-/// Whether a model can be mapped: one that is embedded in a larger file only where its data is aligned there too
-/// (llama-model-loader.cpp).
+/// Returns whether a model can be mapped. A model that is embedded in a larger file can be only if its data is
+/// aligned there (llama-model-loader.cpp).
 fn is_aligned(source: &ModelSource, checked: &Checked) -> bool {
     !checked.paths.is_empty() || data_start(source, checked).is_multiple_of(alignment())
 }
 
-/// Where the data of the tensors begins in the larger file.
+/// Returns the offset of the tensor data in the larger file.
 fn data_start(source: &ModelSource, checked: &Checked) -> u64 {
     source.offset().saturating_add(checked.head.data_offset())
 }
 
-/// What tensors on the CPU are aligned to.
+/// Returns the alignment of tensors on the CPU.
 fn alignment() -> u64 {
-    // SAFETY: the buffer type is a constant that is always there.
+    // SAFETY: the buffer type is a constant that always exists.
     let alignment =
         unsafe { guarded!(ggml_backend_buft_get_alignment(llama_sys::ggml_backend_cpu_buffer_type())) };
-    // As ggml aligns tensors where it knows no better (ggml-impl.h, TENSOR_ALIGNMENT).
+    // ggml's default alignment (ggml-impl.h, TENSOR_ALIGNMENT).
     or_logged(alignment, 32) as u64
 }
 
-/// Keeps weights in the plain layout where they are multiplied with several matrices at once: with one of each sequence in
-/// recurrent layers, with one of each head in multi-head latent attention. ggml's AMX kernels take such a product for one
-/// with as many weights, and read and write outside of their buffers (ggml-cpu/amx/mmq.cpp, `ggml_batch_offset`).
+/// Keeps weights in the plain layout if they are multiplied with several matrices at once: with one of each sequence
+/// in recurrent layers, and with one of each head in multi-head latent attention. ggml's AMX kernels treat such a
+/// product as one with as many weights, and read and write outside of their buffers (ggml-cpu/amx/mmq.cpp,
+/// `ggml_batch_offset`).
 fn forbid_wrong_layouts(params: &ModelParams, checked: &Checked, raw_params: &mut RawModelParams) {
     if multiplies_in_batches(params, checked.head.metadata()) {
         raw_params.without_extra_bufts();
     }
 }
 
-/// Whether the metadata, or what overrides it, is that of such a model.
+/// Returns whether the metadata or its overrides describe such a model.
 fn multiplies_in_batches(params: &ModelParams, metadata: &llama_gguf::Metadata) -> bool {
     const KEYS: [&str; 4] =
         [".ssm.conv_kernel", ".wkv.head_size", ".shortconv.l_cache", ".attention.kv_lora_rank"];
@@ -248,13 +250,13 @@ fn multiplies_in_batches(params: &ModelParams, metadata: &llama_gguf::Metadata) 
 
 #[cfg(test)]
 impl Model {
-    /// Loads a file that goes to llama.cpp as it is, for tests of what comes after the checks. `None` when llama.cpp does not load it.
+    /// Loads a file with llama.cpp without checks, for tests of later checks. `None` if llama.cpp does not load it.
     pub(crate) fn load_unchecked(path: &Path) -> Option<Self> {
         backend::init();
         let params = ModelParams::default().load_mode(LoadMode::Read);
         let mut raw_params = params.to_raw().unwrap();
         let path = CString::new(path.to_str().unwrap()).unwrap();
-        // SAFETY: the path is NUL-terminated, and the parameters were made by `to_raw`.
+        // SAFETY: the path is NUL-terminated, and the parameters were created by `to_raw`.
         let raw = unsafe { guarded!(llama_model_load_from_file(path.as_ptr(), raw_params.as_raw())) }.ok()?;
         let origin = Origin::of_metadata(&llama_gguf::Metadata::new(), &params);
         NonNull::new(raw).map(|raw| Self::own(raw, None, &params, Box::default(), origin))

@@ -1,4 +1,4 @@
-//! Model parameters as C wants them, and the arrays that they point to.
+//! Model parameters in C's form, and the arrays to which they point.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -9,19 +9,19 @@ use super::tensor_override::TensorOverride;
 use crate::device::{Device, DeviceKind};
 use crate::error::Result;
 
-/// llama.cpp's parameters with their arrays, which have to live until the model is loaded; afterwards it keeps none of
-/// the pointers (llama-model.cpp copies the proportions).
+/// llama.cpp's parameters with their arrays, which must live until the model is loaded. Afterwards llama.cpp keeps
+/// none of the pointers (llama-model.cpp copies the proportions).
 pub(crate) struct RawModelParams {
     raw: llama_sys::llama_model_params,
-    /// NULL-terminated.
+    /// The devices, NULL-terminated.
     devices: Option<Vec<llama_sys::ggml_backend_dev_t>>,
-    /// As many as there can be devices.
+    /// The proportions, one for each possible device.
     tensor_split: Option<Vec<f32>>,
-    /// The texts that `tensor_overrides` point to.
+    /// The texts to which `tensor_overrides` point.
     _patterns: Vec<CString>,
-    /// Ended by one without a pattern.
+    /// The overrides, terminated by an entry without a pattern.
     tensor_overrides: Vec<llama_sys::llama_model_tensor_buft_override>,
-    /// Ended by one with an empty key.
+    /// The overrides, terminated by an entry with an empty key.
     kv_overrides: Vec<llama_sys::llama_model_kv_override>,
 }
 
@@ -38,7 +38,7 @@ impl RawModelParams {
         })
     }
 
-    /// The struct for C. Its pointers are valid as long as `self` is borrowed.
+    /// Returns the struct for C. Its pointers are valid as long as `self` is borrowed.
     pub(super) fn as_raw(&mut self) -> llama_sys::llama_model_params {
         let mut raw = self.raw;
         if let Some(devices) = &mut self.devices {
@@ -56,7 +56,7 @@ impl RawModelParams {
         raw
     }
 
-    /// Sets the function that hears of the progress, and what it is given.
+    /// Sets the function that receives the progress, and its argument.
     pub(super) fn set_progress(
         &mut self,
         callback: llama_sys::llama_progress_callback,
@@ -66,12 +66,13 @@ impl RawModelParams {
         self.raw.progress_callback_user_data = data;
     }
 
-    /// Leaves weights in the plain layout.
+    /// Keeps weights in the plain layout.
     pub(super) fn without_extra_bufts(&mut self) {
         self.raw.use_extra_bufts = false;
     }
 
-    /// Maps nothing: what would be mapped is read, and tensors that would be read on demand, by mapping, are read too.
+    /// Disables mapping. Data that would be mapped is read, including tensors that would be read on demand by
+    /// mapping.
     pub(super) fn without_mapping(&mut self) {
         use llama_sys::llama_load_mode as Load;
         if matches!(self.raw.load_mode, Load::LLAMA_LOAD_MODE_AUTO | Load::LLAMA_LOAD_MODE_MMAP) {
@@ -81,7 +82,7 @@ impl RawModelParams {
     }
 }
 
-/// The parameters that are numbers and switches. Corresponds to `llama_model_default_params`.
+/// Returns the parameters that are numbers and switches. Corresponds to `llama_model_default_params`.
 fn scalars(params: &ModelParams) -> Result<llama_sys::llama_model_params> {
     use llama_sys::{llama_lazy_mode as Lazy, llama_load_mode as Load, llama_split_mode as Split};
     // SAFETY: takes no arguments and returns a struct of constants.
@@ -96,7 +97,7 @@ fn scalars(params: &ModelParams) -> Result<llama_sys::llama_model_params> {
     raw.main_gpu = i32::try_from(params.main_gpu)
         .map_err(|_| invalid("main_gpu", &params.main_gpu, format!("an index of a GPU (0..{})", i32::MAX)))?;
     raw.load_mode = match params.load_mode {
-        // llama.cpp asserts that it maps nothing when it allocates nothing (llama-model.cpp, load_tensors).
+        // llama.cpp asserts that nothing is mapped if nothing is allocated (llama-model.cpp, load_tensors).
         _ if params.no_alloc => Load::LLAMA_LOAD_MODE_NONE,
         LoadMode::Auto => Load::LLAMA_LOAD_MODE_AUTO,
         LoadMode::Read => Load::LLAMA_LOAD_MODE_NONE,

@@ -1,4 +1,4 @@
-//! The sampling parameters that a model's makers recommend, in its metadata.
+//! The sampling parameters that a model's authors recommend in its metadata.
 
 use super::Model;
 use crate::error::Result;
@@ -30,19 +30,19 @@ macro_rules! sampling_keys {
 sampling_keys! {
     /// The samplers and their order.
     Sequence => LLAMA_MODEL_META_KEY_SAMPLING_SEQUENCE;
-    /// Candidates that are kept.
+    /// The number of candidates that are kept.
     TopK => LLAMA_MODEL_META_KEY_SAMPLING_TOP_K;
-    /// Probability that the candidates reach together.
+    /// The total probability that the kept candidates reach.
     TopP => LLAMA_MODEL_META_KEY_SAMPLING_TOP_P;
-    /// Least probability, in parts of the likeliest candidate's.
+    /// The least probability, as a fraction of the most likely candidate's probability.
     MinP => LLAMA_MODEL_META_KEY_SAMPLING_MIN_P;
-    /// Probability of removing the likeliest candidates.
+    /// The probability of removing the most likely candidates.
     XtcProbability => LLAMA_MODEL_META_KEY_SAMPLING_XTC_PROBABILITY;
-    /// Probability above which they are removed.
+    /// The probability above which XTC removes candidates.
     XtcThreshold => LLAMA_MODEL_META_KEY_SAMPLING_XTC_THRESHOLD;
     /// The temperature.
     Temperature => LLAMA_MODEL_META_KEY_SAMPLING_TEMP;
-    /// Tokens that repetition is looked for in.
+    /// The number of last tokens that are searched for repetition.
     PenaltyLastN => LLAMA_MODEL_META_KEY_SAMPLING_PENALTY_LAST_N;
     /// The factor against repetition.
     PenaltyRepeat => LLAMA_MODEL_META_KEY_SAMPLING_PENALTY_REPEAT;
@@ -55,7 +55,7 @@ sampling_keys! {
 }
 
 impl SamplingKey {
-    /// The metadata key, for example `general.sampling.top_k`. Corresponds to `llama_model_meta_key_str`.
+    /// Returns the metadata key, for example `general.sampling.top_k`. Corresponds to `llama_model_meta_key_str`.
     #[must_use]
     pub fn metadata_key(self) -> String {
         // SAFETY: the function takes any number and returns NULL or a string literal (llama-model.cpp).
@@ -64,11 +64,12 @@ impl SamplingKey {
 }
 
 impl Model {
-    /// The value that the model's makers recommend for a sampling parameter, as text; `None` when they say nothing.
+    /// Returns the value that the model's authors recommend for a sampling parameter, as text. `None` if they
+    /// recommend none.
     ///
     /// # Errors
     ///
-    /// None is expected; an exception inside llama.cpp is reported.
+    /// None is expected. An exception inside llama.cpp is reported.
     pub fn recommended_sampling(&self, key: SamplingKey) -> Result<Option<String>> {
         self.metadata_value(&key.metadata_key())
     }

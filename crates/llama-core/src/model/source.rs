@@ -1,4 +1,4 @@
-//! Where a model comes from, and the checks of its files before llama.cpp sees them.
+//! The source of a model, and the checks of its files before llama.cpp sees them.
 
 use core::fmt;
 use std::fs::File;
@@ -14,26 +14,26 @@ use super::split;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::string::path_to_c;
 
-/// Where a model comes from.
+/// The source of a model.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ModelSource {
-    /// A GGUF file, or the first one of a split model whose files are named as [`split_path`](crate::split_path) does.
+    /// A GGUF file, or the first one of a split model whose files are named by [`split_path`](crate::split_path).
     File(PathBuf),
-    /// All files of a split model, in order, whatever their names.
+    /// All files of a split model, in order and with any names.
     Splits(Vec<PathBuf>),
     /// A GGUF file inside a larger file.
     Embedded {
         /// The larger file.
         path: PathBuf,
-        /// The byte that the GGUF file begins at.
+        /// The offset of the GGUF file in bytes.
         offset: u64,
     },
     /// An open file. It stays open as long as the model, and its position moves.
     Handle {
         /// The file.
         file: Arc<File>,
-        /// The byte that the GGUF file begins at.
+        /// The offset of the GGUF file in bytes.
         offset: u64,
     },
 }
@@ -56,7 +56,7 @@ impl From<String> for ModelSource {
     }
 }
 
-/// What error messages call it.
+/// Writes the name of the source for error messages.
 impl fmt::Display for ModelSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -71,20 +71,20 @@ impl fmt::Display for ModelSource {
     }
 }
 
-/// What is known of a model's files before llama.cpp reads them.
+/// The facts about a model's files before llama.cpp reads them.
 pub(super) struct Checked {
-    /// The files of a model that is named by paths; empty otherwise.
+    /// The paths of the files, empty if the model is not named by paths.
     pub(super) paths: Vec<PathBuf>,
     /// The files, at least one, in the order of the paths.
     pub(super) files: Vec<Opened>,
-    /// The head of the only or the first file.
+    /// The head of the only or first file.
     pub(super) head: Gguf,
     /// The tensors of all files.
     pub(super) tensors: Vec<TensorInfo>,
 }
 
 impl ModelSource {
-    /// The path of the only or first file, `None` for an open file.
+    /// Returns the path of the only or first file, or `None` for an open file.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {
@@ -94,7 +94,7 @@ impl ModelSource {
         }
     }
 
-    /// Refuses what is missing, not whole, malformed, or does not belong together.
+    /// Refuses files that are missing, incomplete, malformed, or do not belong together.
     pub(super) fn check(&self, params: &ModelParams) -> Result<Checked> {
         let whole: Check = |path, file| llama_gguf::validate_open(path, file);
         let checked = match self {
@@ -130,7 +130,7 @@ impl ModelSource {
         Ok(Checked { paths: Vec::new(), files: vec![opened], tensors: head.tensors().to_vec(), head })
     }
 
-    /// The only, first or larger file, open for reading.
+    /// Opens the only, first or larger file for reading.
     pub(crate) fn open(&self) -> Result<Opened, llama_gguf::Error> {
         let file = match self {
             Self::Handle { file, .. } => file.try_clone().map_err(cannot_read)?,
@@ -139,7 +139,7 @@ impl ModelSource {
         Opened::new(file).map_err(cannot_read)
     }
 
-    /// The byte that the GGUF file begins at.
+    /// Returns the offset of the GGUF file in bytes.
     pub(crate) fn offset(&self) -> u64 {
         match self {
             Self::Embedded { offset, .. } | Self::Handle { offset, .. } => *offset,
@@ -147,7 +147,7 @@ impl ModelSource {
         }
     }
 
-    /// The error of an embedded model.
+    /// Returns the error of an embedded model.
     pub(super) fn refused(&self, source: llama_gguf::Error) -> Error {
         ErrorKind::Embedded { model: self.to_string(), cause: source }.into()
     }
@@ -160,9 +160,9 @@ pub(crate) fn cannot_read(cause: io::Error) -> llama_gguf::Error {
 /// An open file and its head.
 type Validated = (Opened, Gguf);
 
-/// Opens and checks a file with `check`, which is one of `llama_gguf`'s.
+/// Opens a file and checks it with `check`, one of `llama_gguf`'s functions.
 fn validate(path: &Path, check: Check) -> Result<Validated> {
-    // Paths that C cannot be given have errors of their own.
+    // Paths that cannot be converted for C have their own errors.
     path_to_c(path)?;
     open_and(path, check).map_err(|cause| ErrorKind::File { path: path.to_owned(), cause }.into())
 }
@@ -175,11 +175,11 @@ fn open_and(path: &Path, check: Check) -> Result<Validated, llama_gguf::Error> {
     Ok((opened, head))
 }
 
-/// Checks that `first` is the first of these files, and the others.
+/// Checks that `first` is the first of these files, and checks the others.
 fn check_files(first: Validated, paths: Vec<PathBuf>) -> Result<Checked> {
     let (mut files, mut heads) = (vec![first.0], vec![first.1]);
     for path in paths.iter().skip(1) {
-        // The later files hold tensors; what they are for stands in the first.
+        // The later files hold tensors, which the first file describes.
         let (file, head) = validate(path, |path, file| llama_gguf::validate_open_structure(path, file))?;
         files.push(file);
         heads.push(head);

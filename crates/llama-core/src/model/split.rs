@@ -10,22 +10,22 @@ use crate::error::{ErrorKind, ParameterProblem, Result};
 use crate::ffi::guard::guarded;
 use crate::ffi::string::path_to_c;
 
-/// The most files of a model: their number is held in 16 bits.
+/// The largest number of files of a model, which is held in 16 bits.
 const MAX_FILES: u32 = u16::MAX as u32;
 
-/// The name of a file of a split model: `split_path("model", 0, 3)` is `model-00001-of-00003.gguf`. Corresponds to
-/// `llama_split_path`.
+/// Returns the name of a file of a split model: `split_path("model", 0, 3)` is `model-00001-of-00003.gguf`.
+/// Corresponds to `llama_split_path`.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidParameter`] when `index` is not below `count`, or `count` is above 65535;
+/// [`ErrorKind::InvalidParameter`] if `index` is not below `count`, or `count` is 0 or above 65535.
 /// [`ErrorKind::InteriorNul`] and [`ErrorKind::PathNotUnicode`] for the prefix.
 pub fn split_path(prefix: impl AsRef<Path>, index: u32, count: u32) -> Result<PathBuf> {
     let prefix = path_to_c(prefix.as_ref())?;
     let (index, count) = numbers(index, count)?;
     // `-00001-of-00003.gguf`
     let mut buffer = vec![0_u8; prefix.as_bytes().len() + 32];
-    // SAFETY: the prefix is NUL-terminated, and the buffer has the length that is passed.
+    // SAFETY: the prefix is NUL-terminated, and the buffer has `len` bytes.
     let length = unsafe {
         llama_sys::llama_split_path(
             buffer.as_mut_ptr().cast::<c_char>(),
@@ -39,17 +39,17 @@ pub fn split_path(prefix: impl AsRef<Path>, index: u32, count: u32) -> Result<Pa
     Ok(path_from_bytes(buffer))
 }
 
-/// What [`split_path`] made the name of a file of, `None` when it is none of that index and count. Corresponds to
-/// `llama_split_prefix`.
+/// Returns the prefix from which [`split_path`] created the name, or `None` if the name has another form, index or
+/// count. Corresponds to `llama_split_prefix`.
 ///
 /// # Errors
 ///
-/// As [`split_path`].
+/// The errors of [`split_path`].
 pub fn split_prefix(path: impl AsRef<Path>, index: u32, count: u32) -> Result<Option<PathBuf>> {
     let path = path_to_c(path.as_ref())?;
     let (index, count) = numbers(index, count)?;
     let mut buffer = vec![0_u8; path.as_bytes().len() + 1];
-    // SAFETY: the path is NUL-terminated, and the buffer has the length that is passed.
+    // SAFETY: the path is NUL-terminated, and the buffer has `len` bytes.
     let length = unsafe {
         guarded!(llama_split_prefix(
             buffer.as_mut_ptr().cast::<c_char>(),
@@ -85,7 +85,7 @@ fn path_from_bytes(bytes: Vec<u8>) -> PathBuf {
     String::from_utf8_lossy(&bytes).into_owned().into()
 }
 
-/// The files of the model whose first file this is: itself, or all that its name and its count lead to.
+/// Returns the files of the model whose first file is given: the file itself, or all files by its name and count.
 pub(super) fn siblings(path: &Path, gguf: &Gguf) -> Result<Vec<PathBuf>> {
     let Some(split) = part(path, gguf)? else {
         return Ok(vec![path.to_owned()]);
@@ -93,7 +93,7 @@ pub(super) fn siblings(path: &Path, gguf: &Gguf) -> Result<Vec<PathBuf>> {
     let (index, count) = (u32::from(split.index), u32::from(split.count));
     let Some(prefix) = split_prefix(path, index, count)? else {
         let reason = format!(
-            "it is file {} of {count}, and its name does not end in {}: rename it, or give all files to \
+            "it is file {} of {count}, but its name does not end in {}: rename it, or give all files to \
              Model::load_splits",
             index + 1,
             split_path("", index, count)?.display()
@@ -110,7 +110,7 @@ pub(super) fn siblings(path: &Path, gguf: &Gguf) -> Result<Vec<PathBuf>> {
     (0..count).map(|index| split_path(&prefix, index, count)).collect()
 }
 
-/// Checks that files are all the files of one model, in order.
+/// Checks that the files are all files of one model, in order.
 pub(super) fn check(paths: &[PathBuf], files: &[Gguf]) -> Result<()> {
     let parts = paths.iter().zip(files).map(|(path, gguf)| Ok((path, part(path, gguf)?)));
     let parts: Vec<(&PathBuf, Option<Part>)> = parts.collect::<Result<_>>()?;
@@ -120,20 +120,23 @@ pub(super) fn check(paths: &[PathBuf], files: &[Gguf]) -> Result<()> {
     }
     for (position, (path, part)) in parts.iter().enumerate() {
         let Some(part) = part else {
-            return refuse(path, format!("it is whole, and {given} files were given: give it alone"));
+            return refuse(
+                path,
+                format!("it is a complete model, but one of {given} given files: give it alone"),
+            );
         };
         if usize::from(part.count) != given {
-            return refuse(path, format!("it is one of {} files, and {given} were given", part.count));
+            return refuse(path, format!("it is one of {} files, but {given} were given", part.count));
         }
         if usize::from(part.index) != position {
             let (number, place) = (u32::from(part.index) + 1, position + 1);
-            return refuse(path, format!("it is file {number} of {given} and was given as number {place}"));
+            return refuse(path, format!("it is file {number} of {given}, but was given as number {place}"));
         }
     }
     check_tensors(paths, files)
 }
 
-/// The tensors of all files are those that the first one announces, each of them once.
+/// Checks that the files hold each tensor once, and as many as the first file announces.
 fn check_tensors(paths: &[PathBuf], files: &[Gguf]) -> Result<()> {
     let (Some(path), Some(gguf)) = (paths.first(), files.first()) else {
         return Ok(());
@@ -141,32 +144,34 @@ fn check_tensors(paths: &[PathBuf], files: &[Gguf]) -> Result<()> {
     let mut seen = HashSet::new();
     for (path, gguf) in paths.iter().zip(files) {
         if let Some(tensor) = gguf.tensors().iter().find(|tensor| !seen.insert(tensor.name())) {
-            return refuse(path, format!("its tensor {} is in an earlier file too", tensor.name()));
+            return refuse(path, format!("its tensor {} is also in an earlier file", tensor.name()));
         }
     }
     match gguf.metadata().value(Split::TENSORS) {
         _ if files.len() == 1 => Ok(()),
         Some(Value::I32(count)) if usize::try_from(*count) == Ok(seen.len()) => Ok(()),
         Some(Value::I32(count)) => {
-            refuse(path, format!("it announces {count} tensors, and the files hold {}", seen.len()))
+            refuse(path, format!("it announces {count} tensors, but the files hold {}", seen.len()))
         }
-        _ => refuse(path, format!("its {} is missing or no i32", Split::TENSORS)),
+        _ => {
+            refuse(path, format!("its {} is missing or of another type, but must be an i32", Split::TENSORS))
+        }
     }
 }
 
-/// Which file of a split model this is.
+/// The place of a file in a split model.
 #[derive(Clone, Copy, Debug)]
 struct Part {
     index: u16,
     count: u16,
 }
 
-/// `None` for a file that is no part of a split model. llama.cpp asserts on the type of these numbers
-/// (llama-model-loader.cpp).
+/// Returns the place of a file, or `None` if it is not part of a split model. llama.cpp asserts on the type of these
+/// numbers (llama-model-loader.cpp).
 fn part(path: &Path, gguf: &Gguf) -> Result<Option<Part>> {
     let number = |key| match gguf.metadata().value(key) {
         Some(Value::U16(number)) => Ok(*number),
-        _ => refuse(path, format!("its {key} is missing or no u16")),
+        _ => refuse(path, format!("its {key} is missing or of another type, but must be a u16")),
     };
     if !gguf.metadata().contains(Split::COUNT) || number(Split::COUNT)? <= 1 {
         return Ok(None);

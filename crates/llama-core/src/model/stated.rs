@@ -1,5 +1,5 @@
-//! What the file says of a model that was loaded as a vocabulary alone: llama.cpp reads no hyperparameters then
-//! (llama-model.cpp, `load_hparams`) and answers with zeros.
+//! The properties of a model that was loaded with `vocab_only`, from its file. llama.cpp then reads no
+//! hyperparameters (llama-model.cpp, `load_hparams`) and returns zeros.
 
 use core::str::FromStr;
 
@@ -8,30 +8,31 @@ use llama_gguf::TensorInfo;
 use super::Model;
 use crate::error::{ErrorKind, Result};
 
-/// What the file says.
+/// A model whose properties are read from its file.
 #[derive(Clone, Copy)]
 pub(super) struct Stated<'m>(&'m Model);
 
 impl Model {
-    /// What the file says, for a vocabulary alone; `None` for a model that llama.cpp has read as a whole.
+    /// Returns the properties from the file for a model loaded with `vocab_only`, and `None` for a completely loaded
+    /// model.
     pub(super) fn stated(&self) -> Option<Stated<'_>> {
         self.params().is_vocab_only().then_some(Stated(self))
     }
 }
 
 impl Stated<'_> {
-    /// The value of a key of the architecture.
+    /// Returns the value of a key of the architecture.
     fn value<T: FromStr>(self, key: &str) -> Option<T> {
         let architecture = self.0.architecture().ok()?;
         self.0.metadata_value(&format!("{architecture}.{key}")).ok()??.parse().ok()
     }
 
-    /// A count, 0 when the file does not say.
+    /// Returns a count, 0 if the file does not state it.
     fn count(self, key: &str) -> u32 {
         self.value(key).unwrap_or(0)
     }
 
-    /// Refuses a count that the file does not say, or says for each layer.
+    /// Returns a count, and refuses one that the file does not state or states for each layer.
     fn known(self, key: &str) -> Result<u32> {
         self.value(key).ok_or_else(|| {
             let reason = format!(
@@ -90,7 +91,7 @@ impl Stated<'_> {
         self.0.tensors().iter().map(TensorInfo::bytes).fold(0, u64::saturating_add)
     }
 
-    /// The number of the file type.
+    /// Returns the number of the file type.
     pub(super) fn file_type(self) -> Option<i32> {
         self.0.metadata_value("general.file_type").ok()??.parse().ok()
     }
@@ -110,7 +111,7 @@ impl Stated<'_> {
         self.value("decoder_start_token_id").filter(|token| *token >= 0)
     }
 
-    /// The rows of the classifier's last matrix.
+    /// Returns the rows of the classifier's last matrix.
     pub(super) fn n_classifier_outputs(self) -> Option<u32> {
         let [_, rows, ..] = self.0.origin().shape("cls.output.weight")?;
         u32::try_from(rows).ok()

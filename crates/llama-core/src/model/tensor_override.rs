@@ -1,4 +1,4 @@
-//! Where single tensors are put, by the pattern of their name.
+//! The places of single tensors, by patterns of their names.
 
 use std::ffi::CString;
 
@@ -8,14 +8,14 @@ use crate::error::Result;
 use crate::ffi::regex;
 use crate::ffi::string::to_c;
 
-/// The longest pattern in bytes. C++ reads patterns by recursion, and nested ones would exhaust the stack.
+/// The longest pattern in bytes. C++ parses patterns by recursion, and deeply nested ones would exhaust the stack.
 const MAX_PATTERN: usize = 256;
 
-/// Where a tensor is put.
+/// The place of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TensorPlace {
-    /// The CPU, in whichever arrangement suits it.
+    /// The CPU, in the best arrangement.
     Cpu,
     /// A device that the model uses.
     Device(Device),
@@ -35,7 +35,7 @@ pub(super) struct TensorOverride {
 }
 
 impl TensorOverride {
-    /// The pattern for C, of which is known that C++ can read it.
+    /// Returns the pattern for C, after checking that C++ can read it.
     pub(super) fn pattern(&self) -> Result<CString> {
         let pattern = to_c("pattern of a tensor_override", &self.pattern)?;
         if self.pattern.len() > MAX_PATTERN {
@@ -52,13 +52,13 @@ impl TensorOverride {
         }
     }
 
-    /// The buffer type of the place. `devices` are those that the model is to use, if they were named.
+    /// Returns the buffer type of the place. `devices` are the devices for the model, if they were named.
     pub(super) fn buffer_type(
         &self,
         devices: Option<&[Device]>,
     ) -> Result<llama_sys::ggml_backend_buffer_type_t> {
         match self.place {
-            // SAFETY: takes no arguments and returns a constant that is always there (ggml-backend.cpp).
+            // SAFETY: takes no arguments and returns a constant that always exists (ggml-backend.cpp).
             TensorPlace::Cpu => Ok(unsafe { llama_sys::ggml_backend_cpu_buffer_type() }),
             TensorPlace::Device(device) => {
                 if devices.is_some_and(|devices| !devices.contains(&device)) {

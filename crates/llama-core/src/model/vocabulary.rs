@@ -1,4 +1,5 @@
-//! Looks at a file's vocabulary before llama.cpp does: at what it asserts, divides by zero on, or never returns from.
+//! Checks of a file's vocabulary before llama.cpp reads it. A wrong one makes llama.cpp assert, divide by zero, or
+//! never return.
 
 use core::fmt::Display;
 use std::collections::HashMap;
@@ -8,7 +9,7 @@ use llama_gguf::Text;
 use super::effective::Effective;
 use crate::error::{ErrorKind, Result};
 
-/// Refuses a vocabulary that llama.cpp would not refuse by itself and fail on.
+/// Refuses a vocabulary that llama.cpp would accept and fail on.
 pub(super) fn check(model: &dyn Display, metadata: Effective<'_>) -> Result<()> {
     match flaw(metadata) {
         None => Ok(()),
@@ -23,13 +24,13 @@ fn flaw(metadata: Effective<'_>) -> Option<String> {
     }
     let tokens = metadata.texts("tokenizer.ggml.tokens")?;
     if tokens.is_empty() {
-        return Some("it has no tokens".to_owned());
+        return Some("it has no tokens, but must have at least one".to_owned());
     }
     duplicate(tokens).or_else(|| if kind == "rwkv" { missing_byte(tokens) } else { None })
 }
 
-/// llama.cpp asserts that all texts are different (llama-vocab.cpp, load). It reads them as C strings, and gives those
-/// that are empty a name.
+/// Finds two equal texts: llama.cpp asserts that all texts are different (llama-vocab.cpp, load). It reads them as C
+/// strings, and gives empty ones a name.
 fn duplicate(tokens: &[Text]) -> Option<String> {
     let mut seen: HashMap<&[u8], usize> = HashMap::with_capacity(tokens.len());
     for (index, token) in tokens.iter().enumerate() {
@@ -39,7 +40,7 @@ fn duplicate(tokens: &[Text]) -> Option<String> {
         }
         if let Some(first) = seen.insert(text, index) {
             let text = String::from_utf8_lossy(text);
-            return Some(format!("its tokens {first} and {index} are both {text:?}"));
+            return Some(format!("its tokens {first} and {index} are both {text:?}, but must be different"));
         }
     }
     let is_empty = |(_, token): &(usize, &Text)| c_string(token).is_empty();
@@ -47,7 +48,8 @@ fn duplicate(tokens: &[Text]) -> Option<String> {
         let name = format!("[EMPTY_{index}]");
         let other = seen.get(name.as_bytes())?;
         Some(format!(
-            "its token {index} is empty, for which llama.cpp writes {name:?}, and that is its token {other}"
+            "its token {index} is empty and its token {other} is {name:?}, which llama.cpp writes for the empty one, but \
+             they must be different"
         ))
     })
 }
@@ -56,8 +58,9 @@ fn c_string(token: &Text) -> &[u8] {
     token.as_bytes().split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-/// RWKV's tokenizer goes on from the end of the longest token that it found: for ever at the same place when there was
-/// none, as it is for a byte that only begins longer ones (llama-vocab.cpp, llm_tokenizer_rwkv_session).
+/// Finds a byte without a token. RWKV's tokenizer continues at the end of the longest token that it found. If it
+/// found none, it stays at the same place for ever, as for a byte that only begins longer tokens (llama-vocab.cpp,
+/// llm_tokenizer_rwkv_session).
 fn missing_byte(tokens: &[Text]) -> Option<String> {
     let mut found = [false; 256];
     for token in tokens {
@@ -66,10 +69,12 @@ fn missing_byte(tokens: &[Text]) -> Option<String> {
         }
     }
     let byte = found.iter().position(|found| !found)?;
-    Some(format!("it has no token for the byte {byte:#04x}, and RWKV's tokenizer needs one for every byte"))
+    Some(format!(
+        "it has no token for the byte {byte:#04x}, but must have one for every byte for RWKV's tokenizer"
+    ))
 }
 
-/// The bytes that a text in RWKV's notation stands for.
+/// Returns the bytes that a text in RWKV's notation stands for.
 fn unescaped(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.iter().copied();
@@ -93,7 +98,7 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Of the digits that llama.cpp reads as such.
+/// Returns the value of a digit that llama.cpp reads as hexadecimal.
 fn digit_value(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -111,12 +116,18 @@ mod tests {
     }
 
     #[test]
-    fn duplicates_are_what_c_takes_for_equal() {
+    fn duplicates_are_texts_that_c_considers_equal() {
         assert_eq!(duplicate(&texts(&["a", "b", "", ""])), None);
-        assert_eq!(duplicate(&texts(&["a", "b", "a"])).unwrap(), "its tokens 0 and 2 are both \"a\"");
-        assert_eq!(duplicate(&texts(&["a\0b", "a\0c"])).unwrap(), "its tokens 0 and 1 are both \"a\"");
+        assert_eq!(
+            duplicate(&texts(&["a", "b", "a"])).unwrap(),
+            "its tokens 0 and 2 are both \"a\", but must be different"
+        );
+        assert_eq!(
+            duplicate(&texts(&["a\0b", "a\0c"])).unwrap(),
+            "its tokens 0 and 1 are both \"a\", but must be different"
+        );
         let named = duplicate(&texts(&["[EMPTY_2]", "b", ""])).unwrap();
-        assert!(named.starts_with("its token 2 is empty") && named.ends_with("its token 0"), "{named}");
+        assert!(named.starts_with("its token 2 is empty and its token 0 is"), "{named}");
     }
 
     #[test]
@@ -129,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn notation_is_that_of_rwkv() {
+    fn text_is_unescaped_like_rwkv() {
         assert_eq!(unescaped(br"a\\\n\x00\xff\'"), b"a\\\n\x00\xff'");
         assert_eq!(unescaped(br"\x"), b"");
     }

@@ -1,36 +1,37 @@
-//! Numbers about a context that are known without asking llama.cpp to lay it out.
+//! Sizes of a context that are known without llama.cpp's layout.
 
 use crate::context::ContextParams;
 use crate::model::{Model, ModelKind};
 
-/// What llama.cpp keeps of each token in a cache: position, shift, two-dimensional position, and the set of its
-/// sequences (llama-kv-cells.h).
+/// The bytes that llama.cpp keeps for each token in a cache: position, shift, two-dimensional position, and the set
+/// of its sequences (llama-kv-cells.h).
 const CELL: u64 = 52;
 
-/// The size in tokens that a context will have, before rounding.
+/// Returns the size in tokens that a context will have, before rounding.
 pub(super) fn n_ctx(model: &Model, params: &ContextParams) -> u64 {
     let n_ctx = if params.n_ctx == 0 { model.n_ctx_train() } else { params.n_ctx };
-    // Each sequence gets 256 tokens at least (llama-context.cpp).
+    // Each sequence gets at least 256 tokens (llama-context.cpp).
     u64::from(n_ctx).max(256 * u64::from(params.n_seq_max))
 }
 
-/// Whether there is a cell for every token.
+/// Returns whether the memory has a cell for every token.
 fn has_cells(model: &Model) -> bool {
     !matches!(model.kind(), Ok(ModelKind::Recurrent | ModelKind::Encoder | ModelKind::Diffusion))
 }
 
-/// What llama.cpp allocates beside the buffers that it accounts for.
+/// Returns the bytes that llama.cpp allocates beside the buffers that it accounts for.
 pub(super) fn overhead(model: &Model, params: &ContextParams) -> u64 {
     let caches = if model.n_swa() > 0 { 2 } else { 1 };
     let cells = if has_cells(model) { n_ctx(model, params) * CELL * caches } else { 0 };
     let row = model.vocab().n_tokens() as u64 + u64::from(model.n_embd_out());
-    // Made with the context for a result of each sequence, and anew for a batch with more.
+    // Allocated with the context for one result of each sequence, and again for a batch with more.
     let rows = row * 4 * u64::from(params.n_seq_max);
     // An index for each token of a batch (llama-context.cpp, `output_ids`).
     cells + rows + u64::from(params.n_batch) * 4
 }
 
-/// About what a context takes at most on all devices together: several times too much for most models.
+/// Returns an approximate upper bound of a context's memory on all devices. For most models it is several times too
+/// large.
 pub(super) fn upper_bound(model: &Model, params: &ContextParams) -> u128 {
     let wide = |value: u32| u128::from(value);
     let tokens = u128::from(n_ctx(model, params));
@@ -46,7 +47,7 @@ pub(super) fn upper_bound(model: &Model, params: &ContextParams) -> u128 {
     cache + state + at_once * row + logits + u128::from(overhead(model, params))
 }
 
-/// The width of a head, where the file says it; otherwise heads divide the model's width.
+/// Returns the width of a head if the file states it, and otherwise 0: heads then divide the model's width.
 fn head_width(model: &Model) -> u64 {
     let value = |key: &str| {
         let architecture = model.architecture().ok()?;

@@ -1,4 +1,4 @@
-//! Refusing what cannot fit, before the system ends the process for it.
+//! Refusing what cannot fit, before the system ends the process.
 
 use llama_gguf::TensorInfo;
 
@@ -10,7 +10,7 @@ use crate::host_memory::HostMemory;
 use crate::model::{Model, ModelParams, ModelSource};
 use crate::plan::{Bytes, LoadPlan};
 
-/// What llama.cpp and ggml log when memory could not be allocated.
+/// Texts that llama.cpp and ggml log when memory could not be allocated.
 const FAILURES: &[&str] = &[
     "failed to allocate",
     "unable to allocate",
@@ -20,8 +20,8 @@ const FAILURES: &[&str] = &[
     "failed to reserve initial output buffer",
 ];
 
-/// Refuses to load weights into the system's memory that are more than it can hold. Linux grants such memory and ends
-/// the process when it is written to.
+/// Refuses to load more weights into the system's memory than it can hold. Linux grants such memory and ends the
+/// process when it is written to.
 pub(crate) fn refuse_weights(
     source: &ModelSource,
     params: &ModelParams,
@@ -39,14 +39,15 @@ pub(crate) fn refuse_weights(
         Ok(plan) if on_host(&plan) > room => Err(plan.does_not_fit("model")),
         Ok(_) => Ok(()),
         Err(error) => {
-            // What is wrong will be said better by the loading itself.
+            // The loading itself returns the better error.
             tracing::debug!("no plan for {source}: {error}");
             Ok(())
         }
     }
 }
 
-/// Refuses a context that the system's memory cannot hold. A plan is only made for contexts that may be too large.
+/// Refuses a context that the system's memory cannot hold. A plan is only computed for contexts that may be too
+/// large.
 pub(crate) fn refuse_context(model: &Model, params: &ContextParams) -> Result<()> {
     let room = HostMemory::now().room();
     if guess::upper_bound(model, params) <= u128::from(room / 4) {
@@ -62,7 +63,8 @@ pub(crate) fn refuse_context(model: &Model, params: &ContextParams) -> Result<()
     }
 }
 
-/// Without a plan, what llama.cpp fills at once and whatever the model is.
+/// Refuses a context by its bookkeeping alone, when there is no plan. llama.cpp writes to that memory at once in
+/// every model.
 fn refuse_overhead(model: &Model, params: &ContextParams, room: u64) -> Result<()> {
     let overhead = guess::overhead(model, params);
     if overhead <= room {
@@ -73,13 +75,13 @@ fn refuse_overhead(model: &Model, params: &ContextParams, room: u64) -> Result<(
     Err(ParameterProblem::new("n_ctx", params.n_ctx, reason).into())
 }
 
-/// What a plan takes of the system's memory and cannot be read again from a file.
+/// Returns the bytes of the system's memory that a plan takes and that cannot be read again from a file.
 fn on_host(plan: &LoadPlan) -> u64 {
     let host = plan.devices().iter().filter(|device| device.device.kind() == DeviceKind::Cpu);
     host.map(|device| device.required() - device.mapped).fold(0, u64::saturating_add)
 }
 
-/// Whether a call failed for lack of memory.
+/// Returns whether a call failed for lack of memory.
 fn is_out_of_memory(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::OutOfMemory { .. })
         || error.log().iter().any(|line| FAILURES.iter().any(|failure| line.contains(failure)))

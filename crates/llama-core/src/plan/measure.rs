@@ -1,4 +1,4 @@
-//! Asking llama.cpp what a context would take.
+//! Asking llama.cpp for the memory that a context would take.
 
 use super::{DevicePlan, MemoryUse};
 use crate::context::{ContextParams, RawContext};
@@ -9,18 +9,19 @@ use crate::host_memory::HostMemory;
 use crate::model::Model;
 use crate::plan::guess;
 
-/// The largest context in tokens that is laid out as it is: llama.cpp keeps some 50 bytes for each.
+/// The largest context in tokens that is laid out at its own size. llama.cpp keeps some 50 bytes for each token.
 const MOST_TOKENS: u64 = 1 << 20;
 
-/// The largest micro-batch in tokens that is laid out as it is: the graphs of some architectures grow with it.
+/// The largest micro-batch in tokens that is laid out at its own size. The graphs of some architectures grow with
+/// it.
 const MOST_AT_ONCE: u64 = 1 << 12;
 
-/// What is put on one device, in bytes.
+/// The bytes that are placed on one device.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Measured {
     device: Device,
     weights: u64,
-    /// Weights as they are in the file.
+    /// The part of the weights that is used as it is in the file.
     plain: u64,
     memory: u64,
     compute: u64,
@@ -33,7 +34,7 @@ impl Measured {
         MemoryUse { device, weights, memory, compute }
     }
 
-    /// `maps` is whether weights that are used as they are in the file stay there.
+    /// Converts to a plan. `maps` states whether weights that are used as they are in the file stay there.
     pub(super) fn into_plan(self, host: &HostMemory, maps: bool) -> DevicePlan {
         let Self { device, weights, plain, memory, compute, overhead } = self;
         let (free, total) = match device.kind() {
@@ -52,19 +53,20 @@ impl Measured {
     }
 }
 
-/// Whether the library that is linked can tell. Corresponds to `llama_shim_has_memory_breakdown`.
+/// Fails if the linked library cannot report the sizes. Corresponds to `llama_shim_has_memory_breakdown`.
 pub(super) fn check_available() -> Result<()> {
     // SAFETY: takes no arguments and returns a constant.
     if unsafe { llama_sys::llama_shim_has_memory_breakdown() } {
         return Ok(());
     }
     let reason =
-        "the linked llama.cpp came without src/llama-ext.h, which tells the sizes: build from source"
+        "the linked llama.cpp came without src/llama-ext.h, which is needed for the sizes: build from source"
             .to_owned();
     Err(ErrorKind::Unsupported { operation: "planning memory", reason }.into())
 }
 
-/// What a model without weights and a context of it would take, and whether that is extrapolated.
+/// Measures what a context of a model without weights would take. The flag states whether the result is
+/// extrapolated.
 pub(super) fn measure(model: &Model, params: &ContextParams) -> Result<(Vec<Measured>, bool)> {
     let tokens = guess::n_ctx(model, params);
     let at_once = u64::from(params.n_ubatch.min(params.n_batch));
@@ -83,8 +85,8 @@ pub(super) fn measure(model: &Model, params: &ContextParams) -> Result<(Vec<Meas
     Ok((measured, estimated))
 }
 
-/// The value at `x`, from that itself or, beyond the limit, from the line through those at the limit and its half: sizes
-/// of buffers grow with the number of tokens.
+/// Measures at `x`, or beyond the limit extrapolates linearly from the limit and its half: sizes of buffers grow
+/// with the number of tokens.
 fn extrapolate(
     x: u64,
     limit: u64,
@@ -114,7 +116,7 @@ fn extrapolate(
         .collect())
 }
 
-/// A context of another size.
+/// Measures a context of another size.
 fn lay_out(model: &Model, params: &ContextParams, tokens: u64, at_once: u64) -> Result<Vec<Measured>> {
     let small = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
     let at_once = small(at_once);
@@ -122,12 +124,12 @@ fn lay_out(model: &Model, params: &ContextParams, tokens: u64, at_once: u64) -> 
     buffers(&RawContext::create(model, &params, None)?)
 }
 
-/// The buffers of a context and its model, of each device together. The CPU is last.
+/// Returns the buffers of a context and its model, summed for each device. The CPU is last.
 pub(super) fn buffers(context: &RawContext) -> Result<Vec<Measured>> {
     check_available()?;
     let mut measured: Vec<Measured> = Vec::new();
     let cpu = Device::cpu();
-    // SAFETY: takes no arguments and returns a constant that is always there.
+    // SAFETY: takes no arguments and returns a constant that always exists.
     let plain = unsafe { llama_sys::ggml_backend_cpu_buffer_type() };
     for raw in raw_buffers(context)? {
         let named =
@@ -151,7 +153,8 @@ pub(super) fn buffers(context: &RawContext) -> Result<Vec<Measured>> {
     Ok(measured)
 }
 
-/// What the shim reports, one entry for each buffer type. Corresponds to `llama_shim_memory_breakdown`.
+/// Returns the entries that the shim reports, one for each buffer type. Corresponds to
+/// `llama_shim_memory_breakdown`.
 fn raw_buffers(context: &RawContext) -> Result<Vec<llama_sys::llama_shim_buffer_use>> {
     let empty = llama_sys::llama_shim_buffer_use {
         buffer_type: core::ptr::null_mut(),
@@ -164,7 +167,7 @@ fn raw_buffers(context: &RawContext) -> Result<Vec<llama_sys::llama_shim_buffer_
     let mut entries = vec![empty; 32];
     loop {
         let (pointer, capacity) = (entries.as_mut_ptr(), entries.len());
-        // SAFETY: the context is valid and only read, and the array has the length that is passed.
+        // SAFETY: the context is valid and only read, and the array has `capacity` entries.
         let count = unsafe { guarded!(llama_shim_memory_breakdown(context.as_ptr(), pointer, capacity)) }?;
         let enough = count <= capacity;
         entries.resize(count, empty);

@@ -1,4 +1,4 @@
-//! A sampler of whichever form its samplers allow.
+//! A sampler in the form that its samplers allow.
 
 use super::chain::SamplerChain;
 use super::fast::RowSampler;
@@ -7,14 +7,14 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::token::Token;
 
-/// Selects tokens from rows of logits, by a [`RowSampler`] where every sampler has a form for rows and by a
-/// [`SamplerChain`] otherwise. Made by [`SamplerChainBuilder::build_any`](crate::SamplerChainBuilder::build_any).
+/// A sampler of rows of logits: a [`RowSampler`] if every sampler has a form for rows, otherwise a [`SamplerChain`].
+/// Created by [`SamplerChainBuilder::build_any`](crate::SamplerChainBuilder::build_any).
 ///
-/// The functions are those that both forms have; match on the form for the others.
+/// Its functions are those that both forms have. Match on the form to use others.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AnySampler {
-    /// A sampler that works on the row of logits itself.
+    /// A sampler that works directly on the row of logits.
     Row(Box<RowSampler>),
     /// llama.cpp's chain, which works on an array of candidates.
     Chain(Box<SamplerChain>),
@@ -25,24 +25,24 @@ impl AnySampler {
     ///
     /// # Errors
     ///
-    /// As [`RowSampler::sample`] and [`SamplerChain::sample`].
+    /// The errors of [`RowSampler::sample`] and [`SamplerChain::sample`].
     ///
     /// # Panics
     ///
-    /// As [`SamplerChain::sample_logits`].
+    /// The panics of [`SamplerChain::sample_logits`].
     pub fn sample(&mut self, context: &Context, index: impl Into<Option<usize>>) -> Result<Token> {
         self.sample_logits(&context.logits(index)?)
     }
 
-    /// Selects a token from a row of logits, the first of which is token 0's, and accepts it.
+    /// Selects a token from a row of logits that begins with token 0, and accepts it.
     ///
     /// # Errors
     ///
-    /// As [`RowSampler::sample_row`] and [`SamplerChain::sample_logits`].
+    /// The errors of [`RowSampler::sample_row`] and [`SamplerChain::sample_logits`].
     ///
     /// # Panics
     ///
-    /// As [`SamplerChain::sample_logits`].
+    /// The panics of [`SamplerChain::sample_logits`].
     pub fn sample_logits(&mut self, logits: &[f32]) -> Result<Token> {
         match self {
             Self::Row(row) => row.sample_row(logits),
@@ -50,15 +50,16 @@ impl AnySampler {
         }
     }
 
-    /// Tells the samplers that the sequence goes on with this token, for tokens that were not sampled here.
+    /// Informs the samplers that the sequence continues with this token, for tokens that this sampler has not
+    /// selected.
     ///
     /// # Errors
     ///
-    /// As [`RowSampler::accept`] and [`SamplerChain::accept`].
+    /// The errors of [`RowSampler::accept`] and [`SamplerChain::accept`].
     ///
     /// # Panics
     ///
-    /// As [`SamplerChain::accept`].
+    /// The panics of [`SamplerChain::accept`].
     pub fn accept(&mut self, token: Token) -> Result<()> {
         match self {
             Self::Row(row) => row.accept(token),
@@ -66,15 +67,15 @@ impl AnySampler {
         }
     }
 
-    /// Tells the samplers, all but grammars, which tokens come before the generation.
+    /// Informs all samplers except grammars of the tokens that precede the generation.
     ///
     /// # Errors
     ///
-    /// As [`RowSampler::accept_prompt`] and [`SamplerChain::accept_prompt`].
+    /// The errors of [`RowSampler::accept_prompt`] and [`SamplerChain::accept_prompt`].
     ///
     /// # Panics
     ///
-    /// As [`SamplerChain::accept_prompt`].
+    /// The panics of [`SamplerChain::accept_prompt`].
     pub fn accept_prompt(&mut self, tokens: &[Token]) -> Result<()> {
         match self {
             Self::Row(row) => row.accept_prompt(tokens),
@@ -82,15 +83,15 @@ impl AnySampler {
         }
     }
 
-    /// Puts the samplers into the state that they began with.
+    /// Resets the samplers to their initial state.
     ///
     /// # Errors
     ///
-    /// As [`SamplerChain::reset`].
+    /// The errors of [`SamplerChain::reset`].
     ///
     /// # Panics
     ///
-    /// As [`SamplerChain::reset`].
+    /// The panics of [`SamplerChain::reset`].
     pub fn reset(&mut self) -> Result<()> {
         match self {
             Self::Row(row) => {
@@ -101,12 +102,12 @@ impl AnySampler {
         }
     }
 
-    /// Whether a grammar is at its end: the accepted text is complete, and only a token that ends the generation can
-    /// follow. False without a grammar.
+    /// Returns whether a grammar is at its end: the accepted text is complete, and only a token that ends the
+    /// generation can follow. Returns false without a grammar.
     ///
     /// # Errors
     ///
-    /// As [`SamplerChain::is_finished`].
+    /// The errors of [`SamplerChain::is_finished`].
     pub fn is_finished(&mut self) -> Result<bool> {
         match self {
             // Grammars have no form for rows.
@@ -115,7 +116,7 @@ impl AnySampler {
         }
     }
 
-    /// Returns the samplers, as they were given.
+    /// Returns the samplers as they were given.
     #[must_use]
     pub fn samplers(&self) -> &[Sampler] {
         match self {
@@ -124,8 +125,8 @@ impl AnySampler {
         }
     }
 
-    /// Returns the seed of the last sampler that uses random numbers, also when it was drawn; `None` without such a
-    /// sampler.
+    /// Returns the seed of the last sampler that uses random numbers, even if it was drawn. `None` if there is no
+    /// such sampler.
     #[must_use]
     pub fn seed(&self) -> Option<u32> {
         match self {

@@ -1,4 +1,4 @@
-//! Biases in files: JSON has no infinity, which forbids a token.
+//! Serialisation of logit biases: JSON has no infinity, which forbids a token.
 
 use core::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::token::Token;
 
-/// What stands for negative infinity where people read.
+/// Text for negative infinity in human-readable formats.
 const FORBIDDEN: &str = "-inf";
 
 struct Bias(f32);

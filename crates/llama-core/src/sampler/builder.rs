@@ -1,4 +1,4 @@
-//! Puts a chain together.
+//! The builder of sampler chains.
 
 use super::any::AnySampler;
 use super::chain::SamplerChain;
@@ -14,14 +14,14 @@ use crate::error::Result;
 use crate::model::Model;
 use crate::token::Token;
 
-/// Puts a chain together, sampler by sampler, in the order in which they will work. The last one must select
-/// the token: [`greedy`](Self::greedy), [`dist`](Self::dist), [`mirostat`](Self::mirostat),
+/// Builder of a [`SamplerChain`]. Samplers run in the order in which they are added. The last one must select the
+/// token: [`greedy`](Self::greedy), [`dist`](Self::dist), [`mirostat`](Self::mirostat),
 /// [`mirostat_v2`](Self::mirostat_v2) or [`adaptive_p`](Self::adaptive_p).
 ///
-/// Values are checked by [`build`](Self::build), all at once. Where a value is said to switch a sampler off,
-/// the sampler stays in the chain and does nothing.
+/// [`build`](Self::build) checks all values at once. Where a value is said to switch a sampler off, the sampler
+/// stays in the chain and does nothing.
 ///
-/// Seeds: every number gives its own random numbers, the same in every run; [`Seed::Random`] draws a seed.
+/// A seed given as a number yields the same random numbers in every run; [`Seed::Random`] draws a new seed.
 #[derive(Clone, Debug, Default)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct SamplerChainBuilder {
@@ -30,13 +30,13 @@ pub struct SamplerChainBuilder {
 }
 
 impl SamplerChainBuilder {
-    /// Adds a sampler that is given as a value.
+    /// Adds a sampler given as a value.
     pub fn push(mut self, sampler: Sampler) -> Self {
         self.samplers.push(sampler);
         self
     }
 
-    /// Whether llama.cpp measures the time in the samplers, for [`SamplerChain::perf`]. Default: false.
+    /// Sets whether llama.cpp measures the time spent in the samplers, for [`SamplerChain::perf`]. Default: false.
     ///
     /// Corresponds to `llama_sampler_chain_params::no_perf`.
     pub fn perf(mut self, perf: bool) -> Self {
@@ -44,14 +44,14 @@ impl SamplerChainBuilder {
         self
     }
 
-    /// Selects the token with the largest logit; of equal ones the first. Selecting: must be last.
+    /// Selects the token with the largest logit, the first one among equals. Must be the last sampler.
     ///
     /// Corresponds to `llama_sampler_init_greedy`.
     pub fn greedy(self) -> Self {
         self.push(Sampler::Greedy)
     }
 
-    /// Selects a token by chance, each as likely as its probability. Selecting: must be last.
+    /// Selects a token at random, according to the probabilities. Must be the last sampler.
     ///
     /// Corresponds to `llama_sampler_init_dist`.
     pub fn dist(self, seed: impl Into<Seed>) -> Self {
@@ -66,8 +66,8 @@ impl SamplerChainBuilder {
         self.push(Sampler::TopK { k })
     }
 
-    /// Nucleus sampling: keeps the most likely candidates whose probabilities add up to `p`, 0 to 1, and at
-    /// least one; 1 keeps all. To keep more at least, [`push`](Self::push) a [`Sampler::TopP`]. "The Curious
+    /// Nucleus sampling: keeps the most likely candidates whose probabilities add up to `p`, 0 to 1, and at least
+    /// one candidate; 1 keeps all. To set another minimum, [`push`](Self::push) a [`Sampler::TopP`]. "The Curious
     /// Case of Neural Text Degeneration", <https://arxiv.org/abs/1904.09751>.
     ///
     /// Corresponds to `llama_sampler_init_top_p`.
@@ -75,8 +75,8 @@ impl SamplerChainBuilder {
         self.push(Sampler::TopP { p, min_keep: 1 })
     }
 
-    /// Keeps candidates that are at least `p` times as likely as the most likely one, 0 to 1; 0 keeps all. To
-    /// keep more at least, [`push`](Self::push) a [`Sampler::MinP`].
+    /// Keeps the candidates that are at least `p` times as likely as the most likely one, 0 to 1; 0 keeps all. To
+    /// set a minimum number of candidates, [`push`](Self::push) a [`Sampler::MinP`].
     /// <https://github.com/ggml-org/llama.cpp/pull/3841>.
     ///
     /// Corresponds to `llama_sampler_init_min_p`.
@@ -84,40 +84,40 @@ impl SamplerChainBuilder {
         self.push(Sampler::MinP { p, min_keep: 1 })
     }
 
-    /// Locally typical sampling: keeps the candidates whose surprise is nearest to the expected surprise and
-    /// whose probabilities add up to more than `p`, 0 to 1; 1 keeps all. To keep more at least,
+    /// Locally typical sampling: keeps the candidates whose surprise is closest to the expected surprise and whose
+    /// probabilities add up to more than `p`, 0 to 1; 1 keeps all. To set a minimum number of candidates,
     /// [`push`](Self::push) a [`Sampler::Typical`]. <https://arxiv.org/abs/2202.00666>.
     ///
-    /// The expected surprise is not a number once one candidate's probability is zero, and what is kept is
-    /// then arbitrary: let a truncating sampler such as [`min_p`](Self::min_p) go first.
+    /// The expected surprise is NaN as soon as one candidate has probability zero, and the choice of candidates is
+    /// then arbitrary. Put a truncating sampler such as [`min_p`](Self::min_p) before this one.
     ///
     /// Corresponds to `llama_sampler_init_typical`.
     pub fn typical_p(self, p: f32) -> Self {
         self.push(Sampler::Typical { p, min_keep: 1 })
     }
 
-    /// Divides the logits by `temperature`. 0 masks all but the most likely candidate; otherwise from 0.00001
-    /// on.
+    /// Divides the logits by `temperature`, which is 0 or at least 0.00001. 0 masks all but the most likely
+    /// candidate.
     ///
     /// Corresponds to `llama_sampler_init_temp`.
     pub fn temperature(self, temperature: f32) -> Self {
         self.push(Sampler::Temperature { temperature })
     }
 
-    /// Dynamic temperature: divides the logits by a temperature between `temperature - delta` and
-    /// `temperature + delta`, which rises with the entropy of the candidates to the power of `exponent`. A
-    /// `delta` of 0 makes it a plain [`temperature`](Self::temperature). <https://arxiv.org/abs/2309.02772>.
+    /// Dynamic temperature: divides the logits by a temperature between `temperature - delta` and `temperature +
+    /// delta` that rises with the entropy of the candidates, raised to the power of `exponent`. A `delta` of 0 makes
+    /// it a plain [`temperature`](Self::temperature). <https://arxiv.org/abs/2309.02772>.
     ///
-    /// The lower end of the range is kept at 0.0001 and above, since llama.cpp selects the least likely
-    /// candidate when a division overflows.
+    /// The lower end of the range is clamped to at least 0.0001, since llama.cpp selects the least likely candidate
+    /// when a division overflows.
     ///
     /// Corresponds to `llama_sampler_init_temp_ext`.
     pub fn temperature_ext(self, temperature: f32, delta: f32, exponent: f32) -> Self {
         self.push(Sampler::DynamicTemperature(DynamicTemperature { temperature, delta, exponent }))
     }
 
-    /// Exclude top choices: with `probability`, removes the candidates that are at least as likely as
-    /// `threshold`, all but the least likely of them. The threshold is above 0; above 0.5 nothing is ever
+    /// Exclude top choices: with the given `probability`, removes all candidates that are at least as likely as
+    /// `threshold`, except the least likely of them. The threshold must be above 0; above 0.5 nothing is ever
     /// removed. See [`Xtc`]. <https://github.com/oobabooga/text-generation-webui/pull/6335>.
     ///
     /// Corresponds to `llama_sampler_init_xtc`.
@@ -125,7 +125,7 @@ impl SamplerChainBuilder {
         self.push(Sampler::Xtc(Xtc { probability, threshold, min_keep: 1, seed: seed.into() }))
     }
 
-    /// Masks candidates whose logit is more than `n` standard deviations below the largest; 0 masks none.
+    /// Masks the candidates whose logit is more than `n` standard deviations below the largest; 0 masks none.
     /// "Top-nσ: Not All Logits Are You Need", <https://arxiv.org/abs/2411.07641>.
     ///
     /// Corresponds to `llama_sampler_init_top_n_sigma`.
@@ -133,73 +133,72 @@ impl SamplerChainBuilder {
         self.push(Sampler::TopNSigma { n })
     }
 
-    /// Mirostat 1: selects a token by chance, among as many candidates as keep the surprise at `tau` bits,
-    /// with the learning rate `eta`. Selecting: must be last. Estimates from the 100 most likely tokens; for
-    /// another number, [`push`](Self::push) a [`Mirostat`]. <https://arxiv.org/abs/2007.14966>.
+    /// Mirostat 1: selects a token at random from a truncated list whose length is adjusted, with the learning rate
+    /// `eta`, so that the surprise stays near `tau` bits. Must be the last sampler. The estimate uses the 100 most
+    /// likely tokens; for another number, [`push`](Self::push) a [`Mirostat`]. <https://arxiv.org/abs/2007.14966>.
     ///
     /// Corresponds to `llama_sampler_init_mirostat`.
     pub fn mirostat(self, model: &Model, tau: f32, eta: f32, seed: impl Into<Seed>) -> Self {
         self.push(Sampler::Mirostat(Mirostat { model: model.clone(), tau, eta, m: 100, seed: seed.into() }))
     }
 
-    /// Mirostat 2: selects a token by chance, among the candidates of less surprise than a limit that is
-    /// moved, with the learning rate `eta`, so that the surprise stays at `tau` bits. Selecting: must be
-    /// last. <https://arxiv.org/abs/2007.14966>.
+    /// Mirostat 2: selects a token at random from the candidates whose surprise is below a limit. The limit is
+    /// adjusted, with the learning rate `eta`, so that the surprise stays near `tau` bits. Must be the last sampler.
+    /// <https://arxiv.org/abs/2007.14966>.
     ///
     /// Corresponds to `llama_sampler_init_mirostat_v2`.
     pub fn mirostat_v2(self, tau: f32, eta: f32, seed: impl Into<Seed>) -> Self {
         self.push(Sampler::MirostatV2(MirostatV2 { tau, eta, seed: seed.into() }))
     }
 
-    /// Selects a token by chance so that, over about `1 / (1 - decay)` tokens, selected tokens have the
-    /// probability `target` on average. Selecting: must be last. Its author suggests [`min_p`](Self::min_p)
-    /// before it and nothing else. <https://github.com/ggml-org/llama.cpp/pull/17927>.
+    /// Selects a token at random so that, over about `1 / (1 - decay)` tokens, the selected tokens have the
+    /// probability `target` on average. Must be the last sampler. Its author suggests [`min_p`](Self::min_p) before
+    /// it and nothing else. <https://github.com/ggml-org/llama.cpp/pull/17927>.
     ///
     /// Corresponds to `llama_sampler_init_adaptive_p`.
     pub fn adaptive_p(self, target: f32, decay: f32, seed: impl Into<Seed>) -> Self {
         self.push(Sampler::AdaptiveP(AdaptiveP { target, decay, seed: seed.into() }))
     }
 
-    /// Lowers the logits of tokens that are among the last accepted ones. The repetition penalty is that of
-    /// CTRL, <https://arxiv.org/abs/1909.05858>; frequency and presence are OpenAI's.
+    /// Lowers the logits of recently accepted tokens. The repetition penalty is the one of CTRL,
+    /// <https://arxiv.org/abs/1909.05858>; the frequency and presence penalties are OpenAI's.
     ///
     /// Corresponds to `llama_sampler_init_penalties`.
     pub fn penalties(self, penalties: Penalties) -> Self {
         self.push(Sampler::Penalties(penalties))
     }
 
-    /// DRY, "don't repeat yourself": lowers the logits of tokens that would continue a repetition of a part
-    /// of the last accepted tokens, the more the longer it is. Making it takes a pass over the vocabulary for
-    /// each breaker. <https://github.com/oobabooga/text-generation-webui/pull/5677>.
+    /// DRY, "don't repeat yourself": lowers the logits of tokens that would continue a repetition of recently
+    /// accepted tokens. The penalty grows with the length of the repetition. Creating the sampler takes one pass
+    /// over the vocabulary for each breaker. <https://github.com/oobabooga/text-generation-webui/pull/5677>.
     ///
     /// Corresponds to `llama_sampler_init_dry`.
     pub fn dry(self, model: &Model, params: Dry) -> Self {
         self.push(Sampler::Dry { model: model.clone(), params })
     }
 
-    /// Adds to the logits of single tokens, -1,000,000 to 1,000,000, or negative infinity to forbid the
-    /// token. A large number forces a token, among candidates that have not been removed by then. No token
-    /// twice.
+    /// Adds a bias to the logits of single tokens: -1,000,000 to 1,000,000, or negative infinity to forbid the
+    /// token. A large bias forces a token if no earlier sampler has removed it. A token must not occur twice.
     ///
     /// Corresponds to `llama_sampler_init_logit_bias`.
     pub fn logit_bias(self, model: &Model, biases: impl IntoIterator<Item = (Token, f32)>) -> Self {
         self.push(Sampler::LogitBias { model: model.clone(), biases: biases.into_iter().collect() })
     }
 
-    /// For filling in the middle: selects the end when it is likely enough in relation to all else, and joins
-    /// candidates that begin with each other. It compares every candidate with every other one, and so needs
-    /// a [`top_k`](Self::top_k) somewhere before it.
+    /// Fill-in-the-middle sampling: selects the end token when it is likely enough compared to all other candidates,
+    /// and merges candidates that are prefixes of each other. It compares all pairs of candidates, so there must be
+    /// a [`top_k`](Self::top_k) before it.
     ///
     /// Corresponds to `llama_sampler_init_infill`.
     pub fn infill(self, model: &Model) -> Self {
         self.push(Sampler::Infill { model: model.clone() })
     }
 
-    /// Masks the candidates that do not fit the grammar. `grammar` is GBNF, `root` the name of the rule to
-    /// start with. It belongs before truncating samplers: they may leave no candidate that fits.
+    /// Masks the candidates that do not fit the grammar. `grammar` is GBNF, `root` the name of the start rule. Put
+    /// it before truncating samplers, which may otherwise leave no candidate that fits.
     ///
-    /// When the grammar is complete only tokens that end the generation are left. Grammars can be written
-    /// that take exponential time; do not take them from strangers without a limit on time.
+    /// When the grammar is complete, only tokens that end the generation are left. Some grammars take exponential
+    /// time; do not accept grammars from untrusted sources without a time limit.
     ///
     /// ```
     /// # use llama_core::{Model, ModelParams, SamplerChain};
@@ -225,8 +224,8 @@ impl SamplerChainBuilder {
         }))
     }
 
-    /// As [`grammar`](Self::grammar), but the grammar holds only from a trigger on; until then nothing is
-    /// masked. <https://github.com/ggml-org/llama.cpp/pull/9639>.
+    /// Adds a lazy [`grammar`](Self::grammar), which masks nothing until one of its triggers occurs.
+    /// <https://github.com/ggml-org/llama.cpp/pull/9639>.
     ///
     /// Corresponds to `llama_sampler_init_grammar_lazy_patterns`.
     pub fn grammar_lazy(self, model: &Model, grammar: &str, root: &str, triggers: LazyTriggers) -> Self {
@@ -238,33 +237,35 @@ impl SamplerChainBuilder {
         }))
     }
 
-    /// A sampler of one's own. The chain works on a copy of it.
+    /// Adds a user-defined sampler. The chain works on a copy of it.
     ///
     /// Corresponds to `llama_sampler_init`.
     pub fn custom(self, sampler: impl CustomSampler) -> Self {
         self.push(Sampler::Custom(Custom::new(sampler)))
     }
 
-    /// Checks all samplers and makes the chain.
+    /// Checks all samplers and creates the chain.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidSamplers`](crate::ErrorKind::InvalidSamplers) with all that is wrong: values that are not
-    /// numbers or out of range, a last sampler that does not select or an earlier one that does, a grammar that cannot
-    /// be read (with line and column), models of different vocabularies. [`ErrorKind::Sampler`](crate::ErrorKind::Sampler)
-    /// with llama.cpp's reason for not making a sampler.
+    /// [`ErrorKind::InvalidSamplers`](crate::ErrorKind::InvalidSamplers) with every problem found: values that are
+    /// NaN or out of range, a last sampler that does not select or an earlier one that does, a grammar that does not
+    /// parse (with line and column), models with different vocabularies.
+    /// [`ErrorKind::Sampler`](crate::ErrorKind::Sampler) if llama.cpp could not create a sampler, with the reason
+    /// from its log.
     ///
     /// # Panics
     ///
-    /// Goes on with a panic of copying a [`CustomSampler`].
+    /// Resumes a panic of [`CustomSampler`]'s `clone`.
     pub fn build(self) -> Result<SamplerChain> {
         let n_vocab = check::check(&self.samplers)?;
         SamplerChain::new(self, n_vocab)
     }
 
-    /// Checks all samplers and makes the faster of the two forms that select the same tokens: a
-    /// [`RowSampler`](crate::RowSampler) where every sampler has a form for rows, as [`build_row`](Self::build_row) says,
-    /// and a chain otherwise. With [`perf(true)`](Self::perf) it is a chain, which alone counts.
+    /// Checks all samplers and creates the faster of two forms, which select the same tokens: a
+    /// [`RowSampler`](crate::RowSampler) if every sampler has a form for rows, see [`build_row`](Self::build_row),
+    /// and otherwise a chain. With [`perf(true)`](Self::perf) it is a chain, because only chains measure their
+    /// performance.
     ///
     /// ```
     /// use llama_core::{AnySampler, Dry, Model, ModelParams, SamplerChain, Token};
@@ -282,11 +283,11 @@ impl SamplerChainBuilder {
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build).
+    /// The errors of [`build`](Self::build).
     ///
     /// # Panics
     ///
-    /// As [`build`](Self::build).
+    /// The panics of [`build`](Self::build).
     pub fn build_any(self) -> Result<AnySampler> {
         let n_vocab = check::check(&self.samplers)?;
         if !self.perf

@@ -1,4 +1,4 @@
-//! The tokens that a chain chooses from.
+//! The candidates that a chain chooses from.
 
 use crate::token::Token;
 
@@ -9,9 +9,9 @@ use crate::token::Token;
 pub struct Candidate {
     /// The token.
     pub token: Token,
-    /// Its logit; negative infinity when it is masked.
+    /// The logit; negative infinity if the candidate is masked.
     pub logit: f32,
-    /// Its probability, 0 until a sampler computes it, and afterwards as of the last sampler that did.
+    /// The probability; 0 until a sampler computes it, then the value of the last sampler that did.
     pub p: f32,
 }
 
@@ -25,8 +25,8 @@ const _: () = {
     assert!(offset_of!(Candidate, p) == offset_of!(Raw, p));
 };
 
-/// The tokens that a chain chooses from: an array that samplers shorten, reorder and select from. Made to be
-/// used again: filling it anew allocates only when it grows. Corresponds to `llama_token_data_array`.
+/// An array of candidate tokens, which samplers shorten, reorder and select from. It is reusable: refilling it
+/// allocates only when it grows. Corresponds to `llama_token_data_array`.
 ///
 /// ```
 /// use llama_core::{Candidates, SamplerChain, Token};
@@ -47,23 +47,23 @@ pub struct Candidates {
     sorted: bool,
 }
 
-/// What a row of logits is not good for.
+/// The reason why a row of logits cannot be sampled from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// Some logits are not numbers.
+    /// Some logits are NaN.
     NotANumber,
     /// No logit is above negative infinity.
     AllMasked,
 }
 
 impl Candidates {
-    /// No candidates.
+    /// Creates an empty array.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A candidate for each logit: the first is of token 0.
+    /// Creates one candidate per logit; the first logit belongs to token 0.
     #[must_use]
     pub fn from_logits(logits: &[f32]) -> Self {
         let mut candidates = Self::new();
@@ -71,12 +71,12 @@ impl Candidates {
         candidates
     }
 
-    /// Replaces the candidates by one for each logit.
+    /// Replaces the candidates by one candidate per logit.
     pub fn set_logits(&mut self, logits: &[f32]) {
         self.fill(logits);
     }
 
-    /// As `set_logits`, and looks at the logits in the same pass over them.
+    /// Replaces the candidates like `set_logits`, and checks the logits in the same pass.
     pub(super) fn fill(&mut self, logits: &[f32]) -> Option<Flaw> {
         let (mut not_a_number, mut above) = (false, false);
         self.array.clear();
@@ -89,7 +89,7 @@ impl Candidates {
         flaw(not_a_number, above)
     }
 
-    /// Replaces the candidates by those of these that are not masked, and looks at their logits.
+    /// Replaces the candidates by the given ones that are not masked, and checks their logits.
     pub(super) fn fill_from(&mut self, candidates: impl Iterator<Item = Candidate>) -> Option<Flaw> {
         self.array.clear();
         self.array.extend(candidates.filter(|candidate| candidate.logit != f32::NEG_INFINITY));
@@ -103,43 +103,43 @@ impl Candidates {
         self.forget();
     }
 
-    /// Removes all candidates and keeps the memory.
+    /// Removes all candidates but keeps the allocated memory.
     pub fn clear(&mut self) {
         self.array.clear();
         self.forget();
     }
 
-    /// The candidates, in their present order.
+    /// Returns the candidates in their current order.
     #[must_use]
     pub fn as_slice(&self) -> &[Candidate] {
         &self.array
     }
 
-    /// The candidates, to change. Forgets the selection and the order.
+    /// Returns the candidates for modification. Resets the selection and the sorted flag.
     pub fn as_mut_slice(&mut self) -> &mut [Candidate] {
         self.forget();
         &mut self.array
     }
 
-    /// How many there are.
+    /// Returns the number of candidates.
     #[must_use]
     pub fn len(&self) -> usize {
         self.array.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no candidates.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.array.is_empty()
     }
 
-    /// Whether a sampler has left them in falling order of their logits.
+    /// Returns whether a sampler has sorted the candidates by logit, in descending order.
     #[must_use]
     pub fn is_sorted(&self) -> bool {
         self.sorted
     }
 
-    /// The candidate that a selecting sampler has selected, `None` before.
+    /// Returns the selected candidate, or `None` if no selecting sampler has run.
     #[must_use]
     pub fn selected(&self) -> Option<Candidate> {
         self.array.get(self.selected?).copied()
@@ -159,7 +159,7 @@ impl Candidates {
         flaw(not_a_number, above)
     }
 
-    /// The array as C wants it. Valid until the candidates are used otherwise.
+    /// Returns the array in C's form. It is valid until the candidates are used in another way.
     pub(super) fn raw_array(&mut self) -> llama_sys::llama_token_data_array {
         llama_sys::llama_token_data_array {
             data: self.array.as_mut_ptr().cast::<llama_sys::llama_token_data>(),
@@ -169,7 +169,7 @@ impl Candidates {
         }
     }
 
-    /// Takes over what C made of the array. C shortens it, from the end and (XTC) from the beginning.
+    /// Takes over the array after C has changed it. C shortens it at the end and (XTC) at the beginning.
     pub(super) fn take_raw(&mut self, raw: &llama_sys::llama_token_data_array) {
         let first = (raw.data.addr() - self.array.as_ptr().addr()) / size_of::<Candidate>();
         self.array.truncate(first + raw.size);
@@ -188,7 +188,7 @@ fn flaw(not_a_number: bool, above: bool) -> Option<Flaw> {
 }
 
 impl FromIterator<(Token, f32)> for Candidates {
-    /// Candidates from tokens and logits.
+    /// Collects candidates from tokens and logits.
     fn from_iter<I: IntoIterator<Item = (Token, f32)>>(pairs: I) -> Self {
         let array = pairs.into_iter().map(|(token, logit)| Candidate { token, logit, p: 0.0 }).collect();
         Self { array, selected: None, sorted: false }

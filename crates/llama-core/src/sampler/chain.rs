@@ -1,4 +1,4 @@
-//! The chain at work.
+//! Sampler chains.
 
 mod attached;
 mod edit;
@@ -27,12 +27,11 @@ use crate::ffi::guard::{guarded, or_logged};
 use crate::token::Token;
 use crate::{backend, log};
 
-/// Samplers that work one after the other, the last of which selects the token. Corresponds to
-/// `llama_sampler_chain_init`.
+/// Samplers that run one after the other; the last one selects the token. Corresponds to `llama_sampler_chain_init`.
 ///
-/// Samplers have a state (random numbers, the last tokens, the place in a grammar), so that a chain belongs
-/// to one sequence. It keeps the models that its samplers were made for. It can move to another thread but
-/// not be used by two at once: `Send`, not `Sync`.
+/// Samplers have a state (random numbers, recent tokens, the position in a grammar), so a chain belongs to one
+/// sequence. It keeps the models alive that its samplers were made for. It can move to another thread but cannot be
+/// used by two threads at once: `Send`, not `Sync`.
 ///
 /// ```
 /// # use llama_core::SamplerChain;
@@ -54,43 +53,43 @@ pub struct SamplerChain {
     // First, so that it is freed before the models that it points into.
     raw: RawChain,
     pub(super) samplers: Arc<[Sampler]>,
-    /// The samplers with the numbers that were drawn for random seeds.
+    /// The samplers with the numbers drawn for random seeds.
     pub(super) drawn: Arc<[Sampler]>,
     perf: bool,
-    /// The size of the vocabulary that samplers were made for.
+    /// Size of the vocabulary that samplers were made for.
     n_vocab: Option<usize>,
-    /// The row that is sampled from; here so that it is not made anew.
+    /// Candidates of the row being sampled, kept to reuse their memory.
     candidates: Candidates,
     waiting: Option<Waiting>,
-    /// Whether adaptive-p has selected a token that was not accepted yet.
+    /// Whether adaptive-p has selected a token that has not been accepted yet.
     pending: bool,
-    /// The highest token that was accepted, -1 before.
+    /// Highest accepted token, -1 before the first.
     highest: i32,
-    /// Of a chain that a context runs: how many samplers are planned for its device.
+    /// Number of samplers planned for the device, if a context runs the chain.
     planned: Option<usize>,
-    /// Whether a grammar has come to where nothing fits, until the chain is reset.
+    /// Whether a grammar has reached a state that nothing fits; true until the chain is reset.
     stuck: bool,
     poison: Option<String>,
 }
 
-/// The work that a chain has done, as llama.cpp counted it. Corresponds to `llama_perf_sampler_data`.
+/// llama.cpp's counters of a chain. Corresponds to `llama_perf_sampler_data`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SamplerPerf {
-    /// Tokens that were accepted.
+    /// Number of accepted tokens.
     pub n_sample: u32,
-    /// Time in the samplers.
+    /// Time spent in the samplers.
     pub time: core::time::Duration,
 }
 
 impl SamplerChain {
-    /// Begins a chain.
+    /// Creates a builder.
     pub fn builder() -> SamplerChainBuilder {
         SamplerChainBuilder::default()
     }
 
-    /// Makes a chain of checked samplers for such a vocabulary.
+    /// Creates a chain from checked samplers for a vocabulary of `n_vocab` tokens.
     pub(super) fn new(builder: SamplerChainBuilder, n_vocab: Option<usize>) -> Result<Self> {
         backend::init();
         let SamplerChainBuilder { samplers, perf } = builder;
@@ -117,13 +116,14 @@ impl SamplerChain {
         Ok(chain)
     }
 
-    /// Selects a token from the logits of the token at `index` in the context's last batch, and accepts it:
-    /// it counts for penalties, grammars and so on. [`Batch::last_output`](crate::Batch::last_output) can be
-    /// given as it is.
+    /// Selects a token from the logits at `index` of the context's last batch, and accepts it, so that penalties,
+    /// grammars and other samplers take it into account. [`Batch::last_output`](crate::Batch::last_output) can be
+    /// passed as `index`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoOutput`] when the token has no logits; as [`SamplerChain::sample_logits`] for the rest.
+    /// [`ErrorKind::NoOutput`] if the token at `index` has no logits, and the errors of
+    /// [`SamplerChain::sample_logits`].
     ///
     /// Corresponds to `llama_sampler_sample`.
     pub fn sample(&mut self, context: &Context, index: impl Into<Option<usize>>) -> Result<Token> {
@@ -131,19 +131,19 @@ impl SamplerChain {
         self.sample_logits(&context.logits(index)?)
     }
 
-    /// Selects a token from a row of logits, the first of which is token 0's, and accepts it.
+    /// Selects a token from a row of logits, which starts with token 0, and accepts it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Sampler`] when the row is not as long as the vocabulary that the chain was made for, or has
-    /// logits that are not numbers. [`ErrorKind::DeadEnd`] when it has none above negative infinity, and when the
-    /// samplers have masked every candidate, as a grammar does that no token fits; as [`SamplerChain::accept`]. The
-    /// chain can be used again then, after a [`reset`](SamplerChain::reset) at the latest. [`ErrorKind::Poisoned`], and the errors of
-    /// containment.
+    /// [`ErrorKind::Sampler`] if the length of the row differs from the size of the vocabulary that the chain was
+    /// made for, or if the row contains NaN. [`ErrorKind::DeadEnd`] if no logit is above negative infinity, or if
+    /// the samplers have masked every candidate, as a grammar does when no token fits. Also the errors of
+    /// [`SamplerChain::accept`]. After these errors the chain is usable again, at the latest after a
+    /// [`reset`](SamplerChain::reset). [`ErrorKind::Poisoned`], and the errors of containment.
     ///
     /// # Panics
     ///
-    /// Goes on with a panic of a [`CustomSampler`](crate::CustomSampler).
+    /// Resumes a panic of a [`CustomSampler`](crate::CustomSampler).
     pub fn sample_logits(&mut self, logits: &[f32]) -> Result<Token> {
         self.check_poison()?;
         self.check_row(logits.len())?;
@@ -159,13 +159,13 @@ impl SamplerChain {
         Ok(token)
     }
 
-    /// Lets the samplers work on candidates, and select one. Nothing is accepted: random numbers are used up,
-    /// the rest of the samplers' state stays.
+    /// Runs the samplers on candidates and selects one. Nothing is accepted: random numbers are consumed, but the
+    /// rest of the samplers' state does not change.
     ///
     /// # Errors
     ///
-    /// As [`SamplerChain::sample_logits`]; [`ErrorKind::Sampler`] for no candidates, and for tokens that are
-    /// outside the vocabulary that the chain was made for or negative.
+    /// The errors of [`SamplerChain::sample_logits`], and [`ErrorKind::Sampler`] for no candidates and for tokens
+    /// that are negative or outside of the vocabulary that the chain was made for.
     ///
     /// Corresponds to `llama_sampler_apply`.
     pub fn apply(&mut self, candidates: &mut Candidates) -> Result<()> {
@@ -182,16 +182,16 @@ impl SamplerChain {
         self.run(candidates).map(drop)
     }
 
-    /// Tells the samplers that the sequence goes on with this token, for tokens that were not sampled here.
-    /// [`sample`](SamplerChain::sample) does it by itself. For the tokens of a prompt, to which grammars do
-    /// not apply, use [`accept_prompt`](SamplerChain::accept_prompt).
+    /// Tells the samplers that the sequence continues with this token, which was not sampled here.
+    /// [`sample`](SamplerChain::sample) accepts its token by itself. For the tokens of a prompt, to which grammars
+    /// do not apply, use [`accept_prompt`](SamplerChain::accept_prompt).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidToken`] and [`ErrorKind::Sampler`] for a token that is outside the vocabulary, or
-    /// that a grammar of the chain does not allow here; the chain is as before. [`ErrorKind::DeadEnd`] when a lazy
-    /// grammar finds that what follows its trigger does not fit: from then on everything but a
-    /// [`reset`](SamplerChain::reset) ends so. [`ErrorKind::Poisoned`], and the errors of containment.
+    /// [`ErrorKind::InvalidToken`] and [`ErrorKind::Sampler`] for a token that is outside of the vocabulary or that
+    /// a grammar of the chain does not allow here; the chain is unchanged. [`ErrorKind::DeadEnd`] if a lazy grammar
+    /// finds that the text after its trigger does not fit; from then on all calls except
+    /// [`reset`](SamplerChain::reset) return this error. [`ErrorKind::Poisoned`], and the errors of containment.
     ///
     /// Corresponds to `llama_sampler_accept`.
     pub fn accept(&mut self, token: Token) -> Result<()> {
@@ -201,13 +201,12 @@ impl SamplerChain {
         self.accept_checked(token)
     }
 
-    /// Tells the samplers, all but grammars, which tokens come before the generation, so that penalties and
-    /// DRY count them.
+    /// Tells all samplers except grammars which tokens precede the generation, so that penalties and DRY count them.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidToken`] and [`ErrorKind::Sampler`] for a token outside the vocabulary; nothing is
-    /// accepted then. [`ErrorKind::Poisoned`], and the errors of containment.
+    /// [`ErrorKind::InvalidToken`] and [`ErrorKind::Sampler`] for a token outside of the vocabulary; then no token
+    /// is accepted. [`ErrorKind::Poisoned`], and the errors of containment.
     ///
     /// Corresponds to `llama_sampler_accept`.
     pub fn accept_prompt(&mut self, tokens: &[Token]) -> Result<()> {
@@ -223,23 +222,23 @@ impl SamplerChain {
             for (index, _) in (0..).zip(samplers.iter()).filter(|(_, it)| !matches!(it, Sampler::Grammar(_)))
             {
                 let first = tokens.as_ptr().cast::<llama_sys::llama_token>();
-                // SAFETY: the sampler is valid while the chain is; there are that many tokens, transparent `i32`s.
+                // SAFETY: the sampler is valid as long as the chain is; `tokens` are transparent `i32`s, and the length is
+                // theirs.
                 unsafe { guarded!(llama_shim_sampler_accept_all(raw.sampler(index), first, tokens.len())) }?;
             }
             Ok(())
         })
     }
 
-    /// An independent chain in the same state. Not `Clone`, because it can fail.
+    /// Returns an independent chain in the same state. Not `Clone`, because it can fail.
     ///
-    /// The random numbers go on in both alike, with one exception in llama.cpp: those of adaptive-p begin
-    /// again.
+    /// Both chains continue with the same random numbers, except those of adaptive-p, which llama.cpp restarts.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Sampler`] for a chain with adaptive-p between [`apply`](SamplerChain::apply) and
-    /// [`accept`](SamplerChain::accept): llama.cpp does not copy what it needs then. [`ErrorKind::Poisoned`],
-    /// and the errors of containment.
+    /// [`accept`](SamplerChain::accept), since llama.cpp does not copy the state needed there.
+    /// [`ErrorKind::Poisoned`], and the errors of containment.
     ///
     /// Corresponds to `llama_sampler_clone`.
     pub fn try_clone(&self) -> Result<Self> {
@@ -253,7 +252,7 @@ impl SamplerChain {
         Ok(self.with_raw(raw?, self.n_vocab, None))
     }
 
-    /// The chain with another owner of its C samplers.
+    /// Returns a copy of this chain with other C samplers.
     pub(super) fn with_raw(&self, raw: RawChain, n_vocab: Option<usize>, planned: Option<usize>) -> Self {
         let chain = Self {
             raw,
@@ -273,26 +272,26 @@ impl SamplerChain {
         chain
     }
 
-    /// The samplers, as they were given.
+    /// Returns the samplers as they were given.
     #[must_use]
     pub fn samplers(&self) -> &[Sampler] {
         &self.samplers
     }
 
-    /// The number of samplers. Corresponds to `llama_sampler_chain_n`.
+    /// Returns the number of samplers. Corresponds to `llama_sampler_chain_n`.
     #[must_use]
     pub fn len(&self) -> usize {
         self.samplers.len()
     }
 
-    /// Whether there are no samplers, which is never.
+    /// Returns whether there are no samplers, which is never the case.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.samplers.is_empty()
     }
 
-    /// llama.cpp's names of the samplers, in order. A sampler that is switched off by its values has a
-    /// question mark in front: `?top-k`.
+    /// Returns llama.cpp's names of the samplers, in order. The name of a sampler that its values switch off starts
+    /// with a question mark: `?top-k`.
     ///
     /// Corresponds to `llama_sampler_chain_get` and `llama_sampler_name`.
     #[must_use]
@@ -300,17 +299,17 @@ impl SamplerChain {
         (0..).zip(self.samplers.iter()).map(|(index, _)| self.raw.name(index)).collect()
     }
 
-    /// Returns the seed of the last sampler that uses random numbers, also when it was drawn; `None` without such a
+    /// Returns the seed of the last sampler that uses random numbers, also if it was drawn, or `None` without such a
     /// sampler.
     ///
-    /// Corresponds to `llama_sampler_get_seed`, and tells the seeds of XTC and adaptive-p too.
+    /// Corresponds to `llama_sampler_get_seed`, and also returns the seeds of XTC and adaptive-p.
     #[must_use]
     pub fn seed(&self) -> Option<u32> {
         self.drawn.iter().rev().find_map(Sampler::seed).map(Seed::number)
     }
 
-    /// llama.cpp's counters since the chain was made or they were reset; `None` unless the chain was built
-    /// with [`perf(true)`](SamplerChainBuilder::perf).
+    /// Returns llama.cpp's counters since the chain was created or they were reset, or `None` unless the chain was
+    /// built with [`perf(true)`](SamplerChainBuilder::perf).
     ///
     /// Corresponds to `llama_perf_sampler`.
     #[must_use]
@@ -330,7 +329,7 @@ impl SamplerChain {
         or_logged(unsafe { guarded!(llama_perf_sampler_reset(self.raw.as_ptr())) }, ());
     }
 
-    /// Whether an earlier call failed inside llama.cpp, so that the chain cannot be used any more.
+    /// Returns whether an earlier call failed inside llama.cpp, which makes the chain unusable.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         self.poison.is_some()
@@ -340,25 +339,24 @@ impl SamplerChain {
     fn run(&mut self, candidates: &mut Candidates) -> Result<Candidate> {
         let raw = self.raw.as_ptr();
         let mut array = candidates.raw_array();
-        // Before the call: it may fail after the selection.
+        // Set before the call, which may fail after the selection.
         self.pending = matches!(self.samplers.last(), Some(Sampler::AdaptiveP(_)));
-        // SAFETY: the chain is valid; the array points to as many candidates as it says, which nobody else
-        // uses meanwhile, and C keeps to them: samplers shorten the array, or move its start forward.
+        // SAFETY: the chain is valid; the array points to as many candidates as it says, which nobody else uses
+        // meanwhile, and C stays within them: samplers shorten the array or move its start forward.
         self.call(|| unsafe { guarded!(llama_sampler_apply(raw, &raw mut array)) })?;
         candidates.take_raw(&array);
         match candidates.selected() {
-            // All arithmetic overflowed, or every candidate has been masked: what C selects then has no
-            // meaning.
+            // When all arithmetic overflowed or every candidate is masked, C's selection is meaningless.
             Some(selected) if selected.logit > f32::NEG_INFINITY && !selected.p.is_nan() => Ok(selected),
             Some(selected) if selected.logit == f32::NEG_INFINITY => Err(self.dead_end()),
             _ => {
-                let reason = "the probabilities are not numbers: the logits or the biases are too large";
+                let reason = "the probabilities are NaN: the logits or the biases are too large";
                 Err(sampler_error("chain", reason.to_owned()))
             }
         }
     }
 
-    /// Applies the sampler at a place of the chain, and no other.
+    /// Applies only the sampler at an index of the chain.
     pub(super) fn apply_one(&mut self, index: i32, data: &mut [llama_sys::llama_token_data]) -> Result<()> {
         let raw = self.raw.borrow();
         let mut array = llama_sys::llama_token_data_array {
@@ -398,7 +396,7 @@ impl SamplerChain {
         if !self.pending {
             return Ok(());
         }
-        let reason = "a token was selected and not accepted yet: accept one or reset before making a copy";
+        let reason = "a token was selected but not accepted: accept one or reset before making a copy";
         Err(sampler_error("adaptive-p", reason.to_owned()))
     }
 
@@ -406,7 +404,7 @@ impl SamplerChain {
         match self.n_vocab {
             Some(n_vocab) if n_vocab != length => {
                 let reason = format!(
-                    "it was made for a vocabulary of {n_vocab} tokens and the row has {length} logits: use the same model"
+                    "it was made for a vocabulary of {n_vocab} tokens, but the row has {length} logits: use the same model"
                 );
                 Err(sampler_error("chain", reason))
             }
@@ -430,14 +428,14 @@ impl SamplerChain {
         }
     }
 
-    /// Runs a call into the chain. When it is contained the chain is poisoned.
+    /// Runs a call into the chain. A contained failure poisons the chain.
     fn call<R>(&mut self, call: impl FnOnce() -> Result<R>) -> Result<R> {
         let result = log::explain(call);
         self.finish(result)
     }
 
     fn call_on_large_stack(&mut self, stack: usize, call: impl FnOnce() -> Result<()> + Send) -> Result<()> {
-        // Not running the call leaves the chain as it was.
+        // If the call does not run, the chain is unchanged.
         let result = large_stack::run(stack, || log::explain(call))?;
         self.finish(result)
     }
@@ -457,26 +455,26 @@ impl SamplerChain {
         result
     }
 
-    /// Tells custom samplers the size of the vocabulary that the others were made for.
+    /// Tells custom samplers the size of the vocabulary that the other samplers were made for.
     fn tell_n_vocab(&self) {
         let Some(n_vocab) = self.n_vocab else { return };
         for index in self.customs() {
-            // SAFETY: the chain has a C sampler for each of ours, at the same place.
+            // SAFETY: the chain has a C sampler for each of `samplers`, at the same index.
             unsafe { custom::set_n_vocab(&self.raw, index, n_vocab) };
         }
     }
 
-    /// The places of custom samplers.
+    /// Returns the indices of custom samplers.
     fn customs(&self) -> impl Iterator<Item = i32> {
         let all = (0..).zip(self.samplers.iter());
         all.filter(|(_, sampler)| matches!(sampler, Sampler::Custom(_))).map(|(index, _)| index)
     }
 
-    /// Goes on with a panic of a custom sampler, or says what else went wrong in one.
+    /// Resumes a panic of a custom sampler, or returns the error that one has recorded.
     fn raise(&self) -> Result<()> {
         let mut result = Ok(());
         for index in self.customs() {
-            // SAFETY: the chain has a C sampler for each of ours, at the same place.
+            // SAFETY: the chain has a C sampler for each of `samplers`, at the same index.
             match unsafe { custom::take_trouble(&self.raw, index) } {
                 Some(Trouble::Panic(payload)) => std::panic::resume_unwind(payload),
                 Some(Trouble::Flaw(name, flaw)) => {
@@ -488,13 +486,13 @@ impl SamplerChain {
         result
     }
 
-    /// Refuses a chain that can only be reset, or not even that.
+    /// Refuses a chain that is poisoned or that can only be reset.
     pub(super) fn check_poison(&self) -> Result<()> {
         self.check_whole()?;
         if self.stuck { Err(grammars::misfit().into()) } else { Ok(()) }
     }
 
-    /// Refuses a chain that cannot be used any more.
+    /// Refuses a poisoned chain.
     pub(super) fn check_whole(&self) -> Result<()> {
         match &self.poison {
             None => Ok(()),
@@ -513,7 +511,7 @@ impl core::fmt::Debug for SamplerChain {
     }
 }
 
-/// The chain's pointer on its way to the thread with the large stack.
+/// The chain's pointer, sent to the thread with the large stack.
 #[derive(Clone, Copy)]
 struct Shared(*mut llama_sys::llama_sampler);
 
@@ -530,7 +528,7 @@ impl Shared {
 fn flawed(flaw: Flaw) -> Error {
     match flaw {
         Flaw::NotANumber => {
-            let reason = "some logits are not numbers (NaN): the computation before it went wrong";
+            let reason = "some logits are NaN: the computation before it went wrong";
             sampler_error("chain", reason.to_owned())
         }
         Flaw::AllMasked => {

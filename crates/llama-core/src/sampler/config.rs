@@ -1,4 +1,4 @@
-//! Samplers as values without a model, for files.
+//! Samplers as values without a model, for configuration files.
 
 use super::builder::SamplerChainBuilder;
 use super::kind::Sampler;
@@ -9,13 +9,14 @@ use super::seed::Seed;
 use crate::model::Model;
 use crate::token::Token;
 
-/// A [`Sampler`] without the model that it is for: what is to be kept in a file, or sent somewhere else. The names and
-/// meanings of the values are those of [`Sampler`].
+/// A [`Sampler`] without its model, to be stored in a file or sent elsewhere. Names and meanings of the values are
+/// those of [`Sampler`].
 ///
-/// With feature `serde` it can be serialised and read. In JSON, `{"top-k": {"k": 40}}` and `"greedy"` are samplers. Unknown
-/// names are refused. What may be left out: `min_keep` (1), the `m` of mirostat (100), seeds
-/// ([drawn](crate::Seed::Random)), a grammar's `root` (`root`) and `triggers` (none), and of penalties, DRY,
-/// dynamic temperature and triggers what their [`Default`]s say. A bias of negative infinity is the text `"-inf"`.
+/// With the feature `serde` it can be serialised and deserialised. In JSON, `{"top-k": {"k": 40}}` and `"greedy"`
+/// are samplers. Unknown names are refused. Optional values and their defaults: `min_keep` (1), the `m` of mirostat
+/// (100), seeds ([random](crate::Seed::Random)), a grammar's `root` (`root`) and `triggers` (none), and all values
+/// of penalties, DRY, dynamic temperature and triggers (see their [`Default`]s). A bias of negative infinity is the
+/// text `"-inf"`.
 ///
 /// Values are checked when a chain is [built](SamplerChainBuilder::build).
 ///
@@ -49,30 +50,30 @@ pub enum SamplerConfig {
     },
     /// See [`Sampler::TopK`].
     TopK {
-        /// How many; 0 keeps all.
+        /// Number of candidates to keep; 0 keeps all.
         k: u32,
     },
     /// See [`Sampler::TopP`].
     TopP {
-        /// Their total probability.
+        /// Total probability to keep.
         p: f32,
-        /// At least this many are left.
+        /// Minimum number of candidates to keep.
         #[cfg_attr(feature = "serde", serde(default = "defaults::min_keep"))]
         min_keep: usize,
     },
     /// See [`Sampler::MinP`].
     MinP {
-        /// The least probability, as a part of the largest one.
+        /// Lowest probability to keep, relative to the largest one.
         p: f32,
-        /// At least this many are left.
+        /// Minimum number of candidates to keep.
         #[cfg_attr(feature = "serde", serde(default = "defaults::min_keep"))]
         min_keep: usize,
     },
     /// See [`Sampler::Typical`].
     Typical {
-        /// Their total probability.
+        /// Total probability to keep.
         p: f32,
-        /// At least this many are left.
+        /// Minimum number of candidates to keep.
         #[cfg_attr(feature = "serde", serde(default = "defaults::min_keep"))]
         min_keep: usize,
     },
@@ -89,16 +90,16 @@ pub enum SamplerConfig {
     Xtc(Xtc),
     /// See [`Sampler::TopNSigma`].
     TopNSigma {
-        /// How far, in standard deviations of the logits.
+        /// Distance from the largest logit, in standard deviations of the logits.
         n: f32,
     },
     /// See [`Sampler::Mirostat`].
     Mirostat {
-        /// The surprise to aim at, in bits per token.
+        /// Target surprise, in bits per token.
         tau: f32,
-        /// The learning rate.
+        /// Learning rate.
         eta: f32,
-        /// The number of most likely tokens that the estimate is made from.
+        /// Number of most likely tokens used for the estimate.
         #[cfg_attr(feature = "serde", serde(default = "defaults::m"))]
         m: u32,
         /// Seed of the random numbers.
@@ -115,7 +116,7 @@ pub enum SamplerConfig {
     Dry(Dry),
     /// See [`Sampler::LogitBias`].
     LogitBias {
-        /// What is added to which; negative infinity forbids a token.
+        /// Pairs of token and bias; a bias of negative infinity forbids the token.
         #[cfg_attr(feature = "serde", serde(with = "super::bias"))]
         biases: Vec<(Token, f32)>,
     },
@@ -125,16 +126,16 @@ pub enum SamplerConfig {
     Grammar {
         /// The rules, in GBNF.
         grammar: String,
-        /// The name of the rule to start with.
+        /// Name of the start rule.
         #[cfg_attr(feature = "serde", serde(default = "defaults::root"))]
         root: String,
-        /// What switches the grammar on. `None`: it holds from the first token.
+        /// Triggers that activate the grammar. `None`: it is active from the first token.
         #[cfg_attr(feature = "serde", serde(default))]
         triggers: Option<LazyTriggers>,
     },
 }
 
-/// What is taken for values that are left out.
+/// Defaults of values that are left out.
 #[cfg(feature = "serde")]
 pub(super) mod defaults {
     pub(in crate::sampler) fn min_keep() -> usize {
@@ -151,7 +152,7 @@ pub(super) mod defaults {
 }
 
 impl SamplerConfig {
-    /// The sampler, for a model. Most samplers need none, and do not keep it.
+    /// Returns the sampler for a model. Samplers that need no model do not keep it.
     #[must_use]
     pub fn with_model(self, model: &Model) -> Sampler {
         let model = || model.clone();
@@ -183,7 +184,8 @@ impl SamplerConfig {
 }
 
 impl Sampler {
-    /// The sampler without its model. `None` for a [`CustomSampler`](crate::CustomSampler), which is code.
+    /// Returns the sampler without its model, or `None` for a [`CustomSampler`](crate::CustomSampler), which is
+    /// code.
     #[must_use]
     pub fn config(&self) -> Option<SamplerConfig> {
         Some(match self {
@@ -217,7 +219,7 @@ impl Sampler {
 }
 
 impl SamplerChainBuilder {
-    /// Adds samplers that are given as values without a model.
+    /// Adds samplers given as values without a model.
     pub fn configs(self, model: &Model, configs: impl IntoIterator<Item = SamplerConfig>) -> Self {
         configs.into_iter().fold(self, |builder, config| builder.push(config.with_model(model)))
     }

@@ -1,4 +1,4 @@
-//! Makes llama.cpp's samplers of ours. All values have been checked.
+//! Creates llama.cpp's samplers from checked [`Sampler`] values.
 
 use core::ffi::c_char;
 use std::ffi::{CStr, CString};
@@ -17,7 +17,7 @@ use crate::log;
 use crate::model::Model;
 use crate::token::Token;
 
-/// The lowest temperature that a dynamic one can reach. See `SamplerChainBuilder::temperature_ext`.
+/// The lowest temperature that a dynamic temperature can reach. See `SamplerChainBuilder::temperature_ext`.
 const MIN_DYNAMIC_TEMPERATURE: f32 = 1e-4;
 
 /// Adds the sampler to the chain.
@@ -62,11 +62,11 @@ pub(super) fn add(chain: &mut RawChain, sampler: &Sampler, n_vocab: Option<usize
             Sampler::Custom(sampler) => return custom::add(chain, sampler),
         }
     };
-    // SAFETY: nobody else owns what the function has made.
+    // SAFETY: the function has just created the sampler, and nothing else owns it.
     unsafe { chain.add(name, || made) }
 }
 
-/// C's `int`; what does not fit means "all" where it is passed.
+/// Converts to C's `int`. A larger value becomes `i32::MAX`, which means "all" to the functions that take it.
 fn int(value: u32) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
@@ -74,7 +74,7 @@ fn int(value: u32) -> i32 {
 fn dynamic_temperature(params: &DynamicTemperature) -> Result<*mut llama_sys::llama_sampler> {
     let DynamicTemperature { mut temperature, mut delta, exponent } = *params;
     if delta > 0.0 && temperature - delta < MIN_DYNAMIC_TEMPERATURE {
-        // The same upper end and a lower end at the minimum.
+        // Keeps the upper end and raises the lower end to the minimum.
         let max = (temperature + delta).max(MIN_DYNAMIC_TEMPERATURE);
         temperature = f32::midpoint(max, MIN_DYNAMIC_TEMPERATURE);
         delta = max - temperature;
@@ -86,8 +86,8 @@ fn dynamic_temperature(params: &DynamicTemperature) -> Result<*mut llama_sys::ll
 fn add_dry(chain: &mut RawChain, name: &'static str, model: &Model, params: &Dry) -> Result<()> {
     let breakers = Strings::new("breaker", params.breakers.iter().map(String::as_str))?;
     let mut pointers = breakers.pointers();
-    // SAFETY: the vocabulary is valid and only used during the call, the breakers are as many NUL-terminated
-    // strings as is said and live through the call.
+    // SAFETY: the vocabulary is valid and only used during the call. The breakers are `len` NUL-terminated strings
+    // that live through the call.
     unsafe {
         chain.add(name, || {
             guarded!(llama_sampler_init_dry(
@@ -114,9 +114,9 @@ fn add_biases(
         .map(|(token, bias)| llama_sys::llama_logit_bias { token: token.get(), bias: *bias })
         .collect();
     let n_vocab = model.vocab().n_tokens_raw();
-    // No token is there twice, so that there are no more than tokens.
+    // No token occurs twice, so there are at most `n_vocab` entries.
     let count = i32::try_from(raw.len()).unwrap_or(n_vocab);
-    // SAFETY: the array has that many entries and is copied.
+    // SAFETY: the array has `count` entries and is copied.
     unsafe { chain.add(name, || guarded!(llama_sampler_init_logit_bias(n_vocab, count, raw.as_ptr()))) }
 }
 
@@ -134,8 +134,8 @@ fn init_grammar(chain: &mut RawChain, name: &'static str, params: &Grammar) -> R
     let root = to_c("root rule", &params.root)?;
     let vocab = params.model.vocab();
     log::explain(|| match &params.triggers {
-        // SAFETY: the vocabulary lives as long as the chain's `Sampler` values, the strings are
-        // NUL-terminated and copied.
+        // SAFETY: the vocabulary lives as long as the chain's `Sampler` values. The strings are NUL-terminated and
+        // copied.
         None => unsafe {
             chain.add(name, || {
                 guarded!(llama_sampler_init_grammar(vocab.raw(), grammar.as_ptr(), root.as_ptr()))
@@ -146,8 +146,8 @@ fn init_grammar(chain: &mut RawChain, name: &'static str, params: &Grammar) -> R
             patterns.0.iter().try_for_each(|pattern| check_pattern(name, pattern))?;
             let mut pointers = patterns.pointers();
             let tokens: Vec<i32> = triggers.tokens.iter().map(|token| token.get()).collect();
-            // SAFETY: as above; patterns and tokens are as many as is said, live through the call and are
-            // copied.
+            // SAFETY: as above. The passed lengths are those of `patterns` and `tokens`, which live through the call
+            // and are copied.
             unsafe {
                 chain.add(name, || {
                     guarded!(llama_sampler_init_grammar_lazy_patterns(
@@ -167,11 +167,11 @@ fn init_grammar(chain: &mut RawChain, name: &'static str, params: &Grammar) -> R
 
 fn check_pattern(name: &'static str, pattern: &CStr) -> Result<()> {
     let Some(message) = regex::refusal(pattern)? else { return Ok(()) };
-    let reason = format!("a trigger pattern is not a regular expression (C++, ECMAScript): {message}");
+    let reason = format!("a trigger pattern must be a regular expression (C++, ECMAScript): {message}");
     Err(ErrorKind::Sampler { name, reason }.into())
 }
 
-/// The patterns, and the words as patterns: quoted, as one group.
+/// Returns the patterns, followed by the words as patterns, each escaped and in one group.
 fn trigger_patterns(triggers: &LazyTriggers) -> Result<Strings> {
     let words = triggers.words.iter().map(|word| {
         let mut pattern = String::from("(");
@@ -195,7 +195,7 @@ impl Strings {
         texts.map(|text| to_c(what, text.as_ref())).collect::<Result<_>>().map(Self)
     }
 
-    /// Valid as long as `self`.
+    /// Returns pointers that are valid as long as `self`.
     fn pointers(&self) -> Vec<*const c_char> {
         self.0.iter().map(|text| text.as_ptr()).collect()
     }

@@ -1,4 +1,4 @@
-//! Samplers that are written in Rust.
+//! Samplers written in Rust.
 
 mod callbacks;
 mod view;
@@ -12,14 +12,14 @@ pub use view::CandidatesMut;
 
 use crate::token::Token;
 
-/// A sampler of one's own, for a chain: [`SamplerChainBuilder::custom`](crate::SamplerChainBuilder::custom).
+/// A user-defined sampler for a chain: [`SamplerChainBuilder::custom`](crate::SamplerChainBuilder::custom).
 ///
-/// The chain works on a copy of what it was given, and copies of the chain on copies of that, so that [`Clone`] has to
-/// copy the state. What is to be seen from outside is shared by an `Arc`.
+/// The chain works on a clone of the given sampler, and a clone of the chain on another clone, so [`Clone`] must
+/// copy the state. Share state that should be visible from outside through an `Arc`.
 ///
-/// A panic ends the call into llama.cpp in an orderly way and goes on in the function of the chain that made the call;
-/// the sampler does nothing more until then. The chain can be used again. Only a panic while the sampler is dropped goes
-/// to the log instead.
+/// A panic ends the call into llama.cpp in an orderly way and is resumed in the method of the chain that made the
+/// call; until then the sampler is not called again. The chain remains usable. A panic while the sampler is dropped
+/// is written to the log instead.
 ///
 /// ```
 /// use llama_core::{CandidatesMut, CustomSampler, SamplerChain, Token};
@@ -58,32 +58,32 @@ use crate::token::Token;
 ///
 /// Corresponds to `llama_sampler_i` and `llama_sampler_init`.
 pub trait CustomSampler: Clone + Send + 'static {
-    /// What [`SamplerChain::names`](crate::SamplerChain::names) calls it. Asked once for each chain.
+    /// Returns the name for [`SamplerChain::names`](crate::SamplerChain::names). Called once per chain.
     fn name(&self) -> &str;
 
-    /// Changes, removes or selects candidates. There is at least one.
+    /// Changes, removes or selects candidates. There is at least one candidate.
     fn apply(&mut self, candidates: &mut CandidatesMut<'_>);
 
-    /// Takes note of a token that the sequence goes on with. Default: nothing.
+    /// Records a token that the sequence continues with. Default: does nothing.
     fn accept(&mut self, token: Token) {
         let _ = token;
     }
 
-    /// Goes back to the state that it began with. Default: nothing.
+    /// Restores the initial state. Default: does nothing.
     fn reset(&mut self) {}
 
-    /// Whether it selects a token, with [`CandidatesMut::select`], and so has to be the last of its chain. Always the
-    /// same. Default: false.
+    /// Returns whether the sampler selects a token with [`CandidatesMut::select`] and must therefore be the last of
+    /// its chain. The answer must never change. Default: false.
     fn is_selecting(&self) -> bool {
         false
     }
 }
 
-/// A [`CustomSampler`] of any type, as a value among [`Sampler`](crate::Sampler)s. Clones are the same value: what chains
-/// work on is copied from it when they are made.
+/// A type-erased [`CustomSampler`], used as a value among [`Sampler`](crate::Sampler)s. Clones share the same value;
+/// creating a chain copies the sampler from it.
 ///
-/// A value may be used by several threads, one at a time. The sampler's `clone`, `name` and `is_selecting` may use the value
-/// that they are called for: format or compare it, or make a chain of another one.
+/// Several threads may use a value, one at a time. The sampler's `clone`, `name` and `is_selecting` may use the
+/// value on which they are called: format it, compare it, or create a chain from it.
 #[derive(Clone)]
 pub struct Custom(Arc<ReentrantMutex<Box<dyn Object>>>);
 
@@ -98,7 +98,7 @@ impl Custom {
         self.0.lock().is_selecting()
     }
 
-    /// A copy to work on, and its name.
+    /// Returns a copy to work on, and its name.
     fn instance(&self) -> (Box<dyn Object>, String) {
         let object = self.0.lock();
         (object.boxed(), object.name().to_owned())
@@ -112,13 +112,13 @@ impl fmt::Debug for Custom {
 }
 
 impl PartialEq for Custom {
-    /// Whether the two are clones of one value.
+    /// Returns whether both are clones of one value.
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-/// `CustomSampler`, without what cannot be called through a pointer.
+/// The object-safe part of `CustomSampler`.
 trait Object: Send {
     fn name(&self) -> &str;
     fn apply(&mut self, candidates: &mut CandidatesMut<'_>);

@@ -1,4 +1,5 @@
-//! The form of a chain that a context runs: on the device where its output is computed, as far as that does the same.
+//! The form of a chain that a context runs: samplers run on the device that computes the output as long as their
+//! result is the same there.
 
 use core::ffi::c_char;
 
@@ -10,29 +11,29 @@ use super::raw::RawChain;
 use crate::error::{ErrorKind, Result};
 use crate::log;
 
-/// The candidates that llama.cpp tries samplers with when it plans their buffers (llama-sampler.cpp,
+/// Number of candidates with which llama.cpp tries the samplers when it plans their buffers (llama-sampler.cpp,
 /// `llama_sampler_chain_backend_init`).
 const PROBE: usize = 128 * 1024;
-/// Above, the threshold may be rounded to the largest logit, and the device, which keeps what is above it, would keep
-/// nothing.
+/// Largest `p` of min-p on a device. Above it, the threshold may be rounded to the largest logit, and the device,
+/// which keeps only logits above the threshold, would keep nothing.
 const MAX_MIN_P: f32 = 0.9;
 
-/// The samplers at the beginning of a chain that a device can run, and their values for it.
+/// The leading samplers of a chain that a device can run, with their values for the device.
 pub(super) struct Plan {
-    /// With several results for one sequence in a batch, later ones do not know of earlier ones.
+    /// Whether a sequence may have several outputs in a batch, where later ones do not know the earlier ones.
     several: bool,
-    /// The candidates that are left.
+    /// Number of candidates that are left.
     n: usize,
-    /// Whether they are in an array of their own: before, a token's place is its id.
+    /// Shape of the list of candidates. `None`: there is no list yet, and a candidate's index is its token id.
     listed: Option<Listed>,
-    /// Whether some of them have been masked rather than removed.
+    /// Whether some candidates have been masked rather than removed.
     masked: bool,
-    /// Whether they would be sorted on the CPU by now, though they have no list here.
+    /// Whether the candidates would be sorted on the CPU by now, although there is no list here.
     sorted: bool,
     samplers: Vec<Sampler>,
 }
 
-/// The shape of the array of candidates, on which it depends what can be added to the graph.
+/// The shape of the array of candidates, which decides which samplers can be added to the graph.
 #[derive(Clone, Copy, PartialEq)]
 enum Listed {
     Row,
@@ -44,7 +45,7 @@ impl Plan {
         let several = outputs_per_seq > 1;
         let mut plan =
             Self { several, n: n_vocab, listed: None, masked: false, sorted: false, samplers: Vec::new() };
-        // With one token, nothing is to be chosen, and the probe's arrays would have other shapes.
+        // With one token there is no choice, and the arrays of the probe would have other shapes.
         for sampler in samplers.iter().filter(|_| n_vocab > 1) {
             let Some(sampler) = plan.take(sampler) else { break };
             plan.samplers.push(sampler);
@@ -52,13 +53,13 @@ impl Plan {
         plan
     }
 
-    /// How many samplers it has.
+    /// Returns the number of samplers.
     pub(super) fn len(&self) -> usize {
         self.samplers.len()
     }
 
-    /// The sampler with values for the device; `None` when llama.cpp's graph for it would do something else than its
-    /// function for the CPU, or fail with an assertion.
+    /// Returns the sampler with values for the device, or `None` if llama.cpp's graph for it would differ from its
+    /// CPU function or fail an assertion.
     fn take(&mut self, sampler: &Sampler) -> Option<Sampler> {
         let fits = match sampler {
             Sampler::Greedy | Sampler::Dist { .. } => true,
@@ -71,7 +72,7 @@ impl Plan {
             Sampler::Xtc(Xtc { probability, threshold, .. }) => *probability <= 0.0 || *threshold > 0.5,
             Sampler::TopNSigma { n } => *n <= 0.0,
             Sampler::Penalties(params) => !self.several || is_off(params),
-            // Goes by the place of a candidate; and on the CPU leaves them sorted, which they may not be any more.
+            // Indexes candidates by position. On the CPU it leaves them sorted, which they may no longer be.
             Sampler::LogitBias { biases, .. } => biases.is_empty() || (self.listed.is_none() && !self.sorted),
             Sampler::Mirostat(_)
             | Sampler::MirostatV2(_)
@@ -84,13 +85,13 @@ impl Plan {
         fits.then(|| sampler.clone())
     }
 
-    /// `GGML_ASSERT(a->ne[0] >= k)` in `ggml_top_k`, also for the probe.
+    /// Adds a top-k, which must not violate `GGML_ASSERT(a->ne[0] >= k)` in `ggml_top_k`, for the probe either.
     fn take_top_k(&mut self, k: u32) -> Option<Sampler> {
         if k == 0 {
             return Some(Sampler::TopK { k });
         }
         let kept = self.n.min(k as usize);
-        // The list is read as a row: as many as its first dimension.
+        // The list is read as a row: its first dimension is its length.
         if kept > PROBE || self.listed == Some(Listed::Column) {
             return None;
         }
@@ -120,9 +121,9 @@ impl Plan {
         true
     }
 
-    /// Divides by the logarithm of the number of candidates, those that are masked included. It counts a probability of 0
-    /// as 1e-10, and so does not come below an entropy of about 1e-9 for each candidate, of which an exponent below 1
-    /// makes much.
+    /// Adds a dynamic temperature. The device divides by the logarithm of the number of candidates, masked ones
+    /// included. It treats a probability of 0 as 1e-10, so its entropy never falls below about 1e-9 per candidate,
+    /// which an exponent below 1 would amplify.
     fn take_dynamic(&mut self, params: &DynamicTemperature) -> bool {
         if params.delta <= 0.0 {
             return self.take_temperature(params.temperature);
@@ -132,7 +133,8 @@ impl Plan {
         fits
     }
 
-    /// The first list is a row, those made from it are columns; of one candidate there is no difference.
+    /// Records a list of `n` candidates. The first list is a row and lists made from it are columns; with one
+    /// candidate there is no difference.
     fn list(&mut self, n: usize) {
         self.n = n;
         let is_column = self.listed.is_some() && n > 1;
@@ -147,17 +149,17 @@ fn is_off(params: &Penalties) -> bool {
 }
 
 impl SamplerChain {
-    /// How many samplers from the first one on a context with such a vocabulary can run on its device.
+    /// Returns how many leading samplers a context with this vocabulary can run on its device.
     pub(crate) fn n_for_device(&self, n_vocab: usize, outputs_per_seq: u32) -> usize {
         Plan::new(self.samplers(), n_vocab, outputs_per_seq).len()
     }
 
-    /// The chain in the form for a context, in the same state.
+    /// Returns the chain in the form for a context, with the same state.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Sampler`] for a chain of another vocabulary, one that has accepted tokens outside of this one, and
-    /// as [`SamplerChain::try_clone`].
+    /// [`ErrorKind::Sampler`] for a chain with another vocabulary or one that has accepted tokens outside of this
+    /// vocabulary, and the errors of [`SamplerChain::try_clone`].
     pub(crate) fn for_device(&self, n_vocab: usize, outputs_per_seq: u32) -> Result<Self> {
         self.check_poison()?;
         self.check_not_pending()?;
@@ -167,7 +169,7 @@ impl SamplerChain {
         Ok(self.with_raw(raw, Some(n_vocab), Some(plan.len())))
     }
 
-    /// The chain in its ordinary form, in the same state.
+    /// Returns the chain in its ordinary form, with the same state.
     pub(crate) fn detached(&self) -> Result<Self> {
         self.check_poison()?;
         self.check_not_pending()?;
@@ -175,7 +177,7 @@ impl SamplerChain {
         Ok(self.with_raw(self.rebuilt(None, n_vocab.unwrap_or(0))?, n_vocab, None))
     }
 
-    /// A new C chain with the states of this one's samplers.
+    /// Creates a new C chain with the states of this chain's samplers.
     fn rebuilt(&self, plan: Option<&Plan>, n_vocab: usize) -> Result<RawChain> {
         let planned = plan.map_or(&[][..], |plan| &plan.samplers);
         let rest = &self.drawn[planned.len()..];
@@ -191,14 +193,14 @@ impl SamplerChain {
         Ok(raw)
     }
 
-    /// Refuses ids that the device would index with: on threads where a failed assertion cannot be contained.
+    /// Refuses ids that the device would use as indices, on threads where a failed assertion cannot be contained.
     fn check_vocabulary(&self, n_vocab: usize) -> Result<()> {
         let reason = match (self.n_vocab(), self.highest_token()) {
             (Some(own), _) if own != n_vocab => format!(
-                "it was made for a vocabulary of {own} tokens and the context's model has {n_vocab}: use the same model"
+                "it was made for a vocabulary of {own} tokens, but the context's model has {n_vocab}: use the same model"
             ),
             (_, Some(token)) if usize::try_from(token.get()).is_ok_and(|token| token >= n_vocab) => format!(
-                "it has accepted token {token} and the context's model has {n_vocab} tokens: reset it, or use the same model"
+                "it has accepted token {token}, but the context's model has {n_vocab} tokens: reset it, or use the same model"
             ),
             _ => return Ok(()),
         };
@@ -206,8 +208,8 @@ impl SamplerChain {
     }
 }
 
-/// Stands in a chain before the first sampler that is to run on the CPU: llama.cpp runs those from the first without
-/// functions for the device on there. It does nothing itself.
+/// Separates the samplers that run on the device from those that run on the CPU: llama.cpp runs all samplers on the
+/// CPU from the first one without device functions on. It does nothing itself.
 static FENCE: llama_sys::llama_sampler_i = llama_sys::llama_sampler_i {
     name: Some(fence_name),
     accept: None,

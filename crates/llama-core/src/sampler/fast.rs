@@ -1,10 +1,10 @@
 //! Sampling from rows of logits without an array of candidates.
 //!
-//! A [`RowSampler`] is a plan (`plan`) of llama.cpp's samplers. Each of them works on the row as it is, as long as
-//! nothing has been removed from it (`row`), by passes over all logits (`kernels`, `exp`, `ordered_sum`), and on an
-//! array of what is left afterwards (`list`), exactly as llama.cpp does (`order`, `random`). A sampler that finds out
-//! that its short way would not give llama.cpp's result for certain, as for candidates with equal logits, makes the
-//! array of the whole row and goes the long way.
+//! A [`RowSampler`] is a plan (`plan`) of llama.cpp's samplers. While no candidate has been removed, samplers work
+//! on the row itself (`row`), in passes over all logits (`kernels`, `exp`, `ordered_sum`). Afterwards they work on
+//! an array of the remaining candidates (`list`), exactly as llama.cpp does (`order`, `random`). A sampler that
+//! cannot guarantee llama.cpp's result by the fast path, for example with equal logits, builds the array of the
+//! whole row and takes the slow path.
 
 mod choice;
 pub(crate) mod exp;

@@ -1,4 +1,4 @@
-//! Whether a chain's grammars allow anything more.
+//! The check whether a chain's grammars allow further text.
 
 use std::sync::Arc;
 
@@ -8,18 +8,18 @@ use crate::error::Result;
 use crate::model::Model;
 use crate::token::Token;
 
-/// Tokens that a grammar is asked about at once: enough for the call not to count, few enough that a grammar that
-/// allows something common says so soon.
+/// Number of tokens that a grammar is asked about at once: large enough to make the cost of a call negligible, small
+/// enough to end early for a grammar that allows common tokens.
 const CHUNK: i32 = 512;
 
 impl SamplerChain {
-    /// Whether a grammar of the chain is at its end: what was accepted is complete, and nothing but a token that ends the
-    /// generation can follow. False without a grammar, and while a lazy grammar waits for its trigger.
+    /// Returns whether a grammar of the chain is finished: the accepted text is complete, and only a token that ends
+    /// the generation can follow. False without a grammar, and while a lazy grammar waits for its trigger.
     ///
-    /// The same as a [`grammar_state`](SamplerChain::grammar_state) of `Finished`, without going through all tokens.
-    /// While the text is not complete, the answer takes one look at the grammar. When it is, the grammar is asked about
-    /// the tokens of the vocabulary until it allows one; that takes as long as a [`sample`](SamplerChain::sample) if it
-    /// allows none.
+    /// Equivalent to a [`grammar_state`](SamplerChain::grammar_state) of `Finished`, but does not go through all
+    /// tokens. As long as the text is not complete, this takes one query of the grammar. When it is complete, the
+    /// grammar is asked about the tokens of the vocabulary until it allows one; if it allows none, this takes as
+    /// long as a [`sample`](SamplerChain::sample).
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
-//! Checks grammars before llama.cpp sees them.
+//! Checks of grammars before llama.cpp sees them.
 //!
-//! llama.cpp's parser prints what is wrong to stderr and says no more than "failed"; and there are grammars
-//! that it takes and then never returns from. So they are parsed here too, in the same way: an error has a
-//! line, a column and a reason, and what would not end is refused.
+//! llama.cpp's parser prints problems to stderr and reports only "failed", and for some grammars it never returns.
+//! Therefore grammars are parsed here too, in the same way: errors have a line, a column and a reason, and grammars
+//! that would not terminate are refused.
 
 mod parse;
 mod rules;
@@ -11,19 +11,19 @@ use core::fmt;
 
 use crate::error::GrammarPosition;
 
-/// Finds the number of a token that a grammar names by its text.
+/// Looks up the id of a token that a grammar names by its text.
 pub(super) type Resolve<'a> = dyn Fn(&str) -> Result<u32, String> + 'a;
 
-/// What is wrong with a grammar.
+/// A problem with a grammar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Flaw {
-    /// Line and column, from 1; the column counts characters. `None` for what has no place.
+    /// Line and column, from 1; the column counts characters. `None` for a problem without a position.
     at: Option<(usize, usize)>,
     message: String,
 }
 
 impl Flaw {
-    /// Where it is.
+    /// Returns the position of the problem in the text.
     pub(super) fn position(&self) -> Option<GrammarPosition> {
         self.at.map(|(line, column)| GrammarPosition { line, column })
     }
@@ -38,17 +38,14 @@ impl fmt::Display for Flaw {
     }
 }
 
-/// Checks a grammar. `resolve` finds tokens by their texts, `n_vocab` is the number of tokens.
+/// Checks a grammar. `resolve` looks up tokens by their text, `n_vocab` is the number of tokens.
 pub(super) fn check(text: &str, root: &str, n_vocab: u32, resolve: &Resolve<'_>) -> Result<(), Flaw> {
     let parsed = parse::parse(text, n_vocab, resolve)?;
     if parsed.rules.is_empty() {
         return Err(Flaw { at: None, message: "the grammar has no rules".to_owned() });
     }
     if parsed.rules.iter().all(|rule| rule.name != root || rule.is_generated) {
-        return Err(Flaw {
-            at: None,
-            message: format!("the grammar has no rule named `{root}`, which is the root"),
-        });
+        return Err(Flaw { at: None, message: format!("the grammar has no root rule `{root}`") });
     }
     rules::check(&parsed.rules).map_err(|message| Flaw { at: None, message })
 }
@@ -69,11 +66,11 @@ mod tests {
             "# comment\nroot ::= item+ # more\nitem ::= [a-z\\]] | \"\\x41\\u00e9\\U0001F600\"\n",
             r#"root ::= ( "a" | "b" )* "c"? [^x] . "d"{2,5} "e"{3} "f"{1,}"#,
             "root ::= \"a\" |\n  \"b\"\r\nws ::= [ \\t\\n]*",
-            // Nullable loops end: llama.cpp keeps the stacks that it has seen.
+            // Nullable loops terminate: llama.cpp remembers the stacks that it has seen.
             r#"root ::= ((("a")*)*)+ "b""#,
             "root ::= (ws)* \"x\"\nws ::= [ ]*",
             r#"root ::= <[5]> !<[6]> <known> "x"{0,0} """#,
-            // Never ends, but every step has a way on.
+            // Never ends, but every step can continue.
             r#"root ::= "a" root"#,
             "root ::= \"a\"\nroot ::= \"b\"",
             r#"root ::= "é" [à-ÿ] "漢""#,
@@ -101,7 +98,7 @@ mod tests {
             ("root ::= \"a\"{2,3", "line 1, column 17: expected `}`"),
             (
                 "root ::= \"a\"{5,2}",
-                "line 1, column 13: repeats from 5 up to 2 times: the second must not be less",
+                "line 1, column 13: repeats from 5 up to 2 times, but the second must not be less",
             ),
             ("root ::= \"a\"{2001}", "line 1, column 13: 2001 repetitions: llama.cpp takes at most 2000"),
             ("root ::= \"a\"{99999999999999999999}", "line 1, column 14: the number is too large"),
@@ -118,7 +115,7 @@ mod tests {
             ("root ::= !a", "line 1, column 11: expected `<`"),
             ("", "the grammar has no rules"),
             ("# nothing", "the grammar has no rules"),
-            ("start ::= \"a\"", "the grammar has no rule named `root`, which is the root"),
+            ("start ::= \"a\"", "the grammar has no root rule `root`"),
         ];
         for (text, expected) in bad {
             let found = verdict(text);
@@ -127,11 +124,11 @@ mod tests {
     }
 
     #[test]
-    fn what_would_not_end_is_refused() {
+    fn grammars_that_would_not_terminate_are_refused() {
         let recursive = [
             "root ::= root \"x\" | \"y\"",
             "root ::= a \"x\"\na ::= b | \"z\"\nb ::= root",
-            // llama.cpp does not see this one: `a` can be empty only by way of `b`. It runs out of memory.
+            // llama.cpp does not detect this one: `a` can only be empty through `b`. It runs out of memory.
             "root ::= a root \"x\" | \"y\"\na ::= b\nb ::= \"\"",
         ];
         for text in recursive {
@@ -139,7 +136,7 @@ mod tests {
             assert!(found.contains("left-recursive"), "{text}: {found}");
         }
         let found = verdict("root ::= \"a\" b\nb ::= c b\nc ::= d\nd ::= \"\"");
-        assert!(found.contains("rule `b` leads nowhere"), "{found}");
+        assert!(found.contains("rule `b` can never match"), "{found}");
         let deep = format!("root ::= {}\"a\"{}", "(".repeat(300), ")".repeat(300));
         assert!(verdict(&deep).contains("nested more than 256 deep"));
         let mut paths = String::from("root ::= r0\n");
@@ -149,6 +146,6 @@ mod tests {
         paths.push_str("r64 ::= \"x\"");
         assert!(verdict(&paths).contains("more than 10000000 ways"), "{}", verdict(&paths));
         let large = format!("root ::= \"{}\"{{2000}}", "a".repeat(10_000));
-        assert!(verdict(&large).contains("larger than"), "{}", verdict(&large));
+        assert!(verdict(&large).contains("more than 4000000 elements"), "{}", verdict(&large));
     }
 }

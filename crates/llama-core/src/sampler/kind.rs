@@ -1,4 +1,4 @@
-//! The samplers of llama.cpp, as values.
+//! llama.cpp's samplers as values.
 
 use super::custom::Custom;
 use super::params::{AdaptiveP, Dry, DynamicTemperature, Grammar, Mirostat, MirostatV2, Penalties, Xtc};
@@ -6,98 +6,100 @@ use super::seed::Seed;
 use crate::model::Model;
 use crate::token::Token;
 
-/// One sampler of a chain. [`SamplerChainBuilder`](crate::SamplerChainBuilder) has a method for each, with
-/// the explanations; [`push`](crate::SamplerChainBuilder::push) takes one as a value.
+/// One sampler of a chain. [`SamplerChainBuilder`](crate::SamplerChainBuilder) has a method with an explanation for
+/// each; [`push`](crate::SamplerChainBuilder::push) takes one as a value.
 ///
-/// `min_keep` is the number of candidates that a sampler leaves at least.
+/// `min_keep` is the minimum number of candidates that a sampler keeps.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Sampler {
     /// Selects the token with the largest logit. Corresponds to `llama_sampler_init_greedy`.
     Greedy,
-    /// Selects by chance, by probability. Corresponds to `llama_sampler_init_dist`.
+    /// Selects at random, by probability. Corresponds to `llama_sampler_init_dist`.
     Dist {
         /// Seed of the random numbers.
         seed: Seed,
     },
-    /// Keeps the `k` most likely. Corresponds to `llama_sampler_init_top_k`.
+    /// Keeps the `k` most likely candidates. Corresponds to `llama_sampler_init_top_k`.
     TopK {
-        /// How many; 0 keeps all.
+        /// Number of candidates to keep; 0 keeps all.
         k: u32,
     },
-    /// Keeps the most likely, up to a total probability. Corresponds to `llama_sampler_init_top_p`.
+    /// Keeps the most likely candidates, up to a total probability. Corresponds to `llama_sampler_init_top_p`.
     TopP {
-        /// Their total probability, 0 to 1; 1 keeps all.
+        /// Total probability to keep, 0 to 1; 1 keeps all.
         p: f32,
-        /// At least this many are left.
+        /// Minimum number of candidates to keep.
         min_keep: usize,
     },
-    /// Keeps those that are not much less likely than the most likely. Corresponds to
+    /// Keeps the candidates that are likely enough compared to the most likely one. Corresponds to
     /// `llama_sampler_init_min_p`.
     MinP {
-        /// The least probability, as a part of the largest one, 0 to 1; 0 keeps all.
+        /// Lowest probability to keep, relative to the largest one, 0 to 1; 0 keeps all.
         p: f32,
-        /// At least this many are left.
+        /// Minimum number of candidates to keep.
         min_keep: usize,
     },
-    /// Keeps those whose surprise is near the expected one. Corresponds to `llama_sampler_init_typical`.
+    /// Keeps the candidates whose surprise is near the expected surprise. Corresponds to
+    /// `llama_sampler_init_typical`.
     Typical {
-        /// Their total probability, 0 to 1; 1 keeps all.
+        /// Total probability to keep, 0 to 1; 1 keeps all.
         p: f32,
-        /// At least this many are left.
+        /// Minimum number of candidates to keep.
         min_keep: usize,
     },
-    /// Divides the logits. Corresponds to `llama_sampler_init_temp`.
+    /// Divides the logits by a temperature. Corresponds to `llama_sampler_init_temp`.
     Temperature {
-        /// The divisor; 0 leaves only the most likely.
+        /// The divisor; 0 keeps only the most likely candidate.
         temperature: f32,
     },
-    /// Divides the logits by what depends on their entropy. Corresponds to `llama_sampler_init_temp_ext`.
+    /// Divides the logits by a temperature that depends on the entropy. Corresponds to
+    /// `llama_sampler_init_temp_ext`.
     DynamicTemperature(DynamicTemperature),
-    /// Removes the most likely now and then. Corresponds to `llama_sampler_init_xtc`.
+    /// Removes the most likely candidates now and then. Corresponds to `llama_sampler_init_xtc`.
     Xtc(Xtc),
-    /// Masks what is far below the largest logit. Corresponds to `llama_sampler_init_top_n_sigma`.
+    /// Masks logits far below the largest one. Corresponds to `llama_sampler_init_top_n_sigma`.
     TopNSigma {
-        /// How far, in standard deviations of the logits; 0 keeps all.
+        /// Distance from the largest logit, in standard deviations of the logits; 0 keeps all.
         n: f32,
     },
-    /// Selects by chance, steering the surprise. Corresponds to `llama_sampler_init_mirostat`.
+    /// Selects at random and controls the surprise. Corresponds to `llama_sampler_init_mirostat`.
     Mirostat(Mirostat),
-    /// Selects by chance, steering the surprise, in a simpler way. Corresponds to
+    /// Selects at random and controls the surprise in a simpler way. Corresponds to
     /// `llama_sampler_init_mirostat_v2`.
     MirostatV2(MirostatV2),
-    /// Selects by chance, near a probability. Corresponds to `llama_sampler_init_adaptive_p`.
+    /// Selects at random, near a target probability. Corresponds to `llama_sampler_init_adaptive_p`.
     AdaptiveP(AdaptiveP),
-    /// Lowers what has occurred. Corresponds to `llama_sampler_init_penalties`.
+    /// Lowers the logits of tokens that have occurred. Corresponds to `llama_sampler_init_penalties`.
     Penalties(Penalties),
-    /// Lowers what would continue a repetition. Corresponds to `llama_sampler_init_dry`.
+    /// Lowers the logits of tokens that would continue a repetition. Corresponds to `llama_sampler_init_dry`.
     Dry {
-        /// The model whose tokens the breakers are made of.
+        /// The model that tokenizes the breakers.
         model: Model,
         /// The parameters.
         params: Dry,
     },
-    /// Adds to the logits of single tokens. Corresponds to `llama_sampler_init_logit_bias`.
+    /// Adds biases to the logits of single tokens. Corresponds to `llama_sampler_init_logit_bias`.
     LogitBias {
-        /// The model that the tokens are of.
+        /// The model that the tokens belong to.
         model: Model,
-        /// What is added to which; negative infinity forbids a token.
+        /// Pairs of token and bias; a bias of negative infinity forbids the token.
         biases: Vec<(Token, f32)>,
     },
-    /// For filling in the middle. Corresponds to `llama_sampler_init_infill`.
+    /// Fill-in-the-middle sampling. Corresponds to `llama_sampler_init_infill`.
     Infill {
         /// The model whose tokens are compared.
         model: Model,
     },
-    /// Masks what does not fit a grammar. Corresponds to `llama_sampler_init_grammar` and
+    /// Masks candidates that do not fit a grammar. Corresponds to `llama_sampler_init_grammar` and
     /// `llama_sampler_init_grammar_lazy_patterns`.
     Grammar(Grammar),
-    /// A sampler that is written in Rust. Corresponds to `llama_sampler_init`.
+    /// A sampler written in Rust. Corresponds to `llama_sampler_init`.
     Custom(Custom),
 }
 
 impl Sampler {
-    /// llama.cpp's name of the sampler; `custom` for one of one's own.
+    /// Returns llama.cpp's name of the sampler, or `custom` for a user-defined one.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -123,7 +125,7 @@ impl Sampler {
         }
     }
 
-    /// Whether the sampler selects a token, and so must be the last of its chain.
+    /// Returns whether the sampler selects a token and so must be the last of its chain.
     #[must_use]
     pub fn is_selecting(&self) -> bool {
         match self {
@@ -137,7 +139,7 @@ impl Sampler {
         }
     }
 
-    /// The model that the sampler was made for. It stays loaded as long as the sampler.
+    /// Returns the model that the sampler was made for. It stays loaded as long as the sampler exists.
     #[must_use]
     pub fn model(&self) -> Option<&Model> {
         match self {

@@ -1,4 +1,4 @@
-//! The values that parameters of samplers can have, for callers that check them before they have a chain.
+//! The valid ranges of the samplers' parameters, for callers that check them before they create a chain.
 //!
 //! ```
 //! use llama_core::range;
@@ -9,7 +9,8 @@
 
 use core::fmt;
 
-/// The values that a parameter can have: numbers between two bounds, and at times one number outside of them.
+/// A range of values that a parameter can have: numbers between two bounds, and optionally one number outside of
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ParameterRange<T> {
     min: T,
@@ -18,13 +19,13 @@ pub struct ParameterRange<T> {
     also: Option<T>,
 }
 
-/// The kinds of bounds.
+/// The kind of bounds of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bounds {
     Both,
     /// The lower bound is not in the range.
     AboveMin,
-    /// The upper bound is the largest number that there is.
+    /// The upper bound is the largest number of the type.
     AtLeast,
 }
 
@@ -48,7 +49,7 @@ impl<T: Copy + PartialOrd> ParameterRange<T> {
         self
     }
 
-    /// Whether the value is in the range. NaN is in none.
+    /// Returns whether the value is in the range. NaN is in no range.
     #[must_use]
     pub fn contains(&self, value: T) -> bool {
         let above = value > self.min || (value == self.min && self.bounds != Bounds::AboveMin);
@@ -63,7 +64,7 @@ impl<T: Copy + PartialOrd> ParameterRange<T> {
 }
 
 impl ParameterRange<f32> {
-    /// Creates the range of the finite numbers from `min` on.
+    /// Creates the range of the finite numbers that are at least `min`.
     #[must_use]
     pub const fn at_least(min: f32) -> Self {
         Self { min, max: f32::MAX, bounds: Bounds::AtLeast, also: None }
@@ -84,49 +85,51 @@ impl<T: fmt::Display> fmt::Display for ParameterRange<T> {
     }
 }
 
-/// The temperature, of [`temperature`](crate::SamplerChainBuilder::temperature) and of
+/// The range of the temperature of [`temperature`](crate::SamplerChainBuilder::temperature) and
 /// [`temperature_ext`](crate::SamplerChainBuilder::temperature_ext). Below 0.00001 logits overflow to infinity, and
 /// llama.cpp then selects the last candidate.
 pub const TEMPERATURE: ParameterRange<f32> = ParameterRange::at_least(1e-5).or(0.0);
-/// [`DynamicTemperature::delta`](crate::DynamicTemperature::delta).
+/// The range of [`DynamicTemperature::delta`](crate::DynamicTemperature::delta).
 pub const TEMPERATURE_DELTA: ParameterRange<f32> = ParameterRange::new(0.0, 1e6);
-/// [`DynamicTemperature::exponent`](crate::DynamicTemperature::exponent).
+/// The range of [`DynamicTemperature::exponent`](crate::DynamicTemperature::exponent).
 pub const TEMPERATURE_EXPONENT: ParameterRange<f32> = ParameterRange::new(0.0, 1e6);
-/// The `p` of [`top_p`](crate::SamplerChainBuilder::top_p), [`min_p`](crate::SamplerChainBuilder::min_p) and
-/// [`typical_p`](crate::SamplerChainBuilder::typical_p).
+/// The range of `p` of [`top_p`](crate::SamplerChainBuilder::top_p), [`min_p`](crate::SamplerChainBuilder::min_p)
+/// and [`typical_p`](crate::SamplerChainBuilder::typical_p).
 pub const P: ParameterRange<f32> = ParameterRange::new(0.0, 1.0);
-/// The `n` of [`top_n_sigma`](crate::SamplerChainBuilder::top_n_sigma).
+/// The range of `n` of [`top_n_sigma`](crate::SamplerChainBuilder::top_n_sigma).
 pub const SIGMAS: ParameterRange<f32> = ParameterRange::new(0.0, 1e6);
-/// [`Xtc::probability`](crate::Xtc::probability).
+/// The range of [`Xtc::probability`](crate::Xtc::probability).
 pub const XTC_PROBABILITY: ParameterRange<f32> = ParameterRange::new(0.0, 1.0);
-/// [`Xtc::threshold`](crate::Xtc::threshold).
+/// The range of [`Xtc::threshold`](crate::Xtc::threshold).
 pub const XTC_THRESHOLD: ParameterRange<f32> = ParameterRange::above(0.0, 1.0);
-/// [`Mirostat::tau`](crate::Mirostat::tau) and [`MirostatV2::tau`](crate::MirostatV2::tau).
+/// The range of [`Mirostat::tau`](crate::Mirostat::tau) and [`MirostatV2::tau`](crate::MirostatV2::tau).
 pub const TAU: ParameterRange<f32> = ParameterRange::above(0.0, 100.0);
-/// [`Mirostat::eta`](crate::Mirostat::eta) and [`MirostatV2::eta`](crate::MirostatV2::eta).
+/// The range of [`Mirostat::eta`](crate::Mirostat::eta) and [`MirostatV2::eta`](crate::MirostatV2::eta).
 pub const ETA: ParameterRange<f32> = ParameterRange::new(0.0, 1.0);
-/// [`Mirostat::m`](crate::Mirostat::m).
+/// The range of [`Mirostat::m`](crate::Mirostat::m).
 pub const M: ParameterRange<u32> = ParameterRange::new(2, i32::MAX.cast_unsigned());
-/// [`AdaptiveP::target`](crate::AdaptiveP::target).
+/// The range of [`AdaptiveP::target`](crate::AdaptiveP::target).
 pub const TARGET: ParameterRange<f32> = ParameterRange::new(0.0, 1.0);
-/// [`AdaptiveP::decay`](crate::AdaptiveP::decay).
+/// The range of [`AdaptiveP::decay`](crate::AdaptiveP::decay).
 pub const DECAY: ParameterRange<f32> = ParameterRange::new(0.0, 0.99);
-/// [`Penalties::last_n`](crate::Penalties::last_n), [`Dry::last_n`](crate::Dry::last_n) and
-/// [`Dry::allowed_length`](crate::Dry::allowed_length). llama.cpp reserves and clears memory for all of the tokens at once.
+/// The range of [`Penalties::last_n`](crate::Penalties::last_n), [`Dry::last_n`](crate::Dry::last_n) and
+/// [`Dry::allowed_length`](crate::Dry::allowed_length). llama.cpp reserves and clears memory for all of the tokens
+/// at once.
 pub const LAST_N: ParameterRange<u32> = ParameterRange::new(0, 1 << 24);
-/// [`Penalties::repeat`](crate::Penalties::repeat).
+/// The range of [`Penalties::repeat`](crate::Penalties::repeat).
 pub const REPEAT: ParameterRange<f32> = ParameterRange::new(1e-3, 1e3);
-/// [`Penalties::frequency`](crate::Penalties::frequency) and [`Penalties::presence`](crate::Penalties::presence).
+/// The range of [`Penalties::frequency`](crate::Penalties::frequency) and
+/// [`Penalties::presence`](crate::Penalties::presence).
 pub const PENALTY: ParameterRange<f32> = ParameterRange::new(-1e4, 1e4);
-/// [`Dry::multiplier`](crate::Dry::multiplier).
+/// The range of [`Dry::multiplier`](crate::Dry::multiplier).
 pub const DRY_MULTIPLIER: ParameterRange<f32> = ParameterRange::new(0.0, 1e6);
-/// [`Dry::base`](crate::Dry::base).
+/// The range of [`Dry::base`](crate::Dry::base).
 pub const DRY_BASE: ParameterRange<f32> = ParameterRange::new(1.0, 1e6);
-/// The number of different [`Dry::breakers`](crate::Dry::breakers).
+/// The range of the number of different [`Dry::breakers`](crate::Dry::breakers).
 pub const DRY_BREAKERS: ParameterRange<usize> =
     ParameterRange::new(0, llama_sys::LLAMA_DRY_MAX_SEQ_BREAKERS as usize);
-/// The length in bytes of each of the [`Dry::breakers`](crate::Dry::breakers). llama.cpp cuts off what is longer, without
-/// a word.
+/// The range of the length in bytes of each of the [`Dry::breakers`](crate::Dry::breakers). llama.cpp silently cuts
+/// off longer ones.
 pub const DRY_BREAKER: ParameterRange<usize> = ParameterRange::new(1, 40);
-/// A [bias](crate::SamplerChainBuilder::logit_bias); negative infinity forbids the token.
+/// The range of a [bias](crate::SamplerChainBuilder::logit_bias). Negative infinity forbids the token.
 pub const BIAS: ParameterRange<f32> = ParameterRange::new(-1e6, 1e6).or(f32::NEG_INFINITY);

@@ -1,4 +1,4 @@
-//! The owner of the C chain.
+//! The owner of a C chain.
 
 use core::ffi::CStr;
 use std::ptr::NonNull;
@@ -7,14 +7,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::exit;
 use crate::ffi::guard::{freed, guarded};
 
-/// A C chain and everything in it.
+/// A C chain that owns its samplers.
 pub(super) struct RawChain(ChainRef);
 
-/// A C chain that somebody else owns.
+/// A C chain owned by something else.
 #[derive(Clone, Copy)]
 pub(super) struct ChainRef {
     chain: NonNull<llama_sys::llama_sampler>,
-    /// The place of a sampler that is not one of ours: see `add_fence`.
+    /// Index of the fence sampler, which is not one of `Sampler`: see `add_fence`.
     fence: Option<i32>,
 }
 
@@ -23,7 +23,8 @@ impl ChainRef {
         self.chain.as_ptr()
     }
 
-    /// The C sampler of ours at a place, which the chain has. Corresponds to `llama_sampler_chain_get`.
+    /// Returns the C sampler at an index that the chain has, not counting the fence. Corresponds to
+    /// `llama_sampler_chain_get`.
     pub(super) fn sampler(self, index: i32) -> *mut llama_sys::llama_sampler {
         let moved = self.fence.is_some_and(|fence| index >= fence);
         // SAFETY: the chain is valid; the function returns a pointer of its array, or NULL past its end.
@@ -46,7 +47,7 @@ impl Drop for RawChain {
 }
 
 impl RawChain {
-    /// An empty chain.
+    /// Creates an empty chain.
     pub(super) fn new(perf: bool) -> Result<Self> {
         // SAFETY: takes and returns plain values.
         let mut params = unsafe { llama_sys::llama_sampler_chain_default_params() };
@@ -60,7 +61,7 @@ impl RawChain {
         NonNull::new(raw).map(|chain| Self(ChainRef { chain, fence: None })).ok_or_else(|| null("chain"))
     }
 
-    /// Adds the sampler that `create` makes; the chain owns it then.
+    /// Adds the sampler that `create` returns; the chain owns it afterwards.
     ///
     /// # Safety
     ///
@@ -78,15 +79,15 @@ impl RawChain {
         unsafe { guarded!(llama_sampler_chain_add(self.as_ptr(), sampler)) }
     }
 
-    /// Adds a sampler that is not one of ours, without a state, after those that are there.
+    /// Appends a stateless sampler that is not one of `Sampler`.
     pub(super) fn add_fence(
         &mut self,
         interface: &'static llama_sys::llama_sampler_i,
         index: usize,
     ) -> Result<()> {
         let interface = core::ptr::from_ref(interface).cast_mut();
-        // SAFETY: the interface lives as long as the process, and C does not write to it; the sampler is new, and the
-        // chain's alone.
+        // SAFETY: the interface lives as long as the process, and C does not write to it; the sampler is new, and
+        // only the chain owns it.
         unsafe {
             self.add("cpu", || guarded!(llama_sampler_init(interface, core::ptr::null_mut())))?;
         }
@@ -94,15 +95,16 @@ impl RawChain {
         Ok(())
     }
 
-    /// Frees as many samplers as is said from a place on, and puts all those of another chain there.
+    /// Frees `removed` samplers from `index` on, and inserts all samplers of another chain there.
     ///
-    /// When a call is contained, samplers are lost to both chains. Corresponds to `llama_sampler_chain_remove`.
+    /// If the call fails and is contained, samplers are lost from both chains. Corresponds to
+    /// `llama_sampler_chain_remove`.
     pub(super) fn exchange(&mut self, index: i32, removed: usize, source: &mut Self) -> Result<()> {
         // SAFETY: both chains are valid and differ.
         unsafe { guarded!(llama_shim_sampler_chain_exchange(self.as_ptr(), index, removed, source.as_ptr())) }
     }
 
-    /// An independent copy, with the samplers' states. Corresponds to `llama_sampler_clone`.
+    /// Returns an independent copy, with the samplers' states. Corresponds to `llama_sampler_clone`.
     pub(super) fn try_clone(&self) -> Result<Self> {
         // SAFETY: the chain is valid and is only read.
         Self::owned(unsafe { guarded!(llama_sampler_clone(self.as_ptr())) }?)
@@ -112,12 +114,12 @@ impl RawChain {
         self.0.as_ptr()
     }
 
-    /// The chain without its owner.
+    /// Returns a reference to the chain that does not own it.
     pub(super) fn borrow(&self) -> ChainRef {
         self.0
     }
 
-    /// llama.cpp's name of the sampler at a place; empty where a contained failure has left none.
+    /// Returns llama.cpp's name of a sampler, or an empty string if a contained failure has removed it.
     pub(super) fn name(&self, index: i32) -> String {
         let sampler = self.0.sampler(index);
         if sampler.is_null() {
@@ -128,7 +130,7 @@ impl RawChain {
     }
 }
 
-/// The error for a sampler that llama.cpp did not make; its log says why.
+/// Returns the error for a sampler that llama.cpp could not create; its log says why.
 fn null(name: &'static str) -> Error {
     ErrorKind::Sampler { name, reason: "llama.cpp could not create it".to_owned() }.into()
 }

@@ -7,18 +7,19 @@ use std::hash::RandomState;
 use super::kind::Sampler;
 use super::params::{AdaptiveP, Mirostat, MirostatV2, Xtc};
 
-/// The number that llama.cpp does not take for a seed: it draws one instead.
+/// The number for which llama.cpp draws a seed instead of using it.
 const DRAWN_BY_C: u32 = llama_sys::LLAMA_DEFAULT_SEED;
-/// The seed that takes its place.
-const IN_ITS_PLACE: u32 = 0x7fff_ffff;
+/// The seed used in its place.
+const SUBSTITUTE: u32 = 0x7fff_ffff;
 
-/// Seed of a sampler's random numbers: a number, or one to be drawn. Made from a number or an `Option` by `into()`.
+/// Seed of a sampler's random numbers: a number, or a request to draw one. Numbers and `Option`s convert by
+/// `into()`.
 ///
-/// Every number reproduces, `u32::MAX` too: llama.cpp would draw a seed for it (`LLAMA_DEFAULT_SEED`), so that its random
-/// numbers are those of the seed 2147483647 here.
+/// Every number is reproducible, `u32::MAX` too: llama.cpp would draw a seed for it (`LLAMA_DEFAULT_SEED`), so it
+/// yields the random numbers of seed 2147483647 here.
 ///
-/// With feature `serde` it is a number, -1 for [`Random`](Self::Random). 4294967295, which llama.cpp's own programs take
-/// for a drawn seed, is a number like any other.
+/// With the feature `serde` it is a number, -1 for [`Random`](Self::Random). 4294967295, for which llama.cpp's own
+/// programs draw a seed, is a number like any other.
 ///
 /// ```
 /// use llama_core::{SamplerChain, Seed};
@@ -34,11 +35,11 @@ const IN_ITS_PLACE: u32 = 0x7fff_ffff;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Seed {
-    /// The random numbers of this seed, the same in every run.
+    /// A fixed seed, which yields the same random numbers in every run.
     Fixed(u32),
-    /// Drawn from the system's random numbers when the sampler is made, and again with every reset.
-    /// [`SamplerChain::seed`](crate::SamplerChain::seed) and [`RowSampler::seed`](crate::RowSampler::seed) return the
-    /// number that was drawn.
+    /// A seed drawn from the system's random numbers when the sampler is created, and again by every reset.
+    /// [`SamplerChain::seed`](crate::SamplerChain::seed) and [`RowSampler::seed`](crate::RowSampler::seed) return
+    /// the drawn number.
     #[default]
     Random,
 }
@@ -46,7 +47,7 @@ pub enum Seed {
 impl Seed {
     /// Returns the number of a fixed seed, or draws one, which is never `u32::MAX`.
     ///
-    /// Corresponds to `LLAMA_DEFAULT_SEED`, for which llama.cpp draws a seed without telling it.
+    /// Corresponds to `LLAMA_DEFAULT_SEED`, for which llama.cpp draws a seed without revealing it.
     #[must_use]
     pub fn number(self) -> u32 {
         match self {
@@ -55,15 +56,15 @@ impl Seed {
         }
     }
 
-    /// The seed with its number known.
+    /// Returns the seed with its number fixed.
     fn fixed(self) -> Self {
         Self::Fixed(self.number())
     }
 
-    /// Returns the number for a generator: never the one for which llama.cpp would draw another.
+    /// Returns the number for a generator, which is never the one for which llama.cpp would draw another.
     pub(super) fn for_generator(self) -> u32 {
         match self.number() {
-            DRAWN_BY_C => IN_ITS_PLACE,
+            DRAWN_BY_C => SUBSTITUTE,
             seed => seed,
         }
     }
@@ -76,7 +77,7 @@ impl From<u32> for Seed {
 }
 
 impl From<Option<u32>> for Seed {
-    /// `None` is [`Seed::Random`].
+    /// Converts `None` to [`Seed::Random`].
     fn from(seed: Option<u32>) -> Self {
         seed.map_or(Self::Random, Self::Fixed)
     }
@@ -91,18 +92,18 @@ impl fmt::Display for Seed {
     }
 }
 
-/// Draws a seed from the system's random numbers, which the standard library's hash keys come from.
+/// Draws a seed from the system's random numbers, on which the standard library's hash keys are based.
 fn drawn() -> u32 {
     let bits = RandomState::new().build_hasher().finish();
     let folded = bits ^ (bits >> 32);
     #[allow(clippy::cast_possible_truncation, reason = "the upper half is folded in")]
     let seed = folded as u32;
-    // So that a drawn seed has its own random numbers in llama.cpp's programs too.
+    // A drawn seed then yields the same random numbers in llama.cpp's programs too.
     if seed == DRAWN_BY_C { 0 } else { seed }
 }
 
 impl Sampler {
-    /// The sampler's seed, if it uses random numbers.
+    /// Returns the sampler's seed, if it uses random numbers.
     pub(super) fn seed(&self) -> Option<Seed> {
         match self {
             Self::Dist { seed }
@@ -125,7 +126,7 @@ impl Sampler {
         }
     }
 
-    /// A copy whose seed is a number: its own, or one that is drawn now.
+    /// Returns a copy whose seed is a number: its own, or one that is drawn now.
     pub(super) fn with_drawn_seed(&self) -> Self {
         let mut sampler = self.clone();
         if let Some(seed) = sampler.seed_mut() {
@@ -134,7 +135,7 @@ impl Sampler {
         sampler
     }
 
-    /// Whether its seed is drawn.
+    /// Returns whether the seed is random.
     pub(super) fn has_random_seed(&self) -> bool {
         self.seed() == Some(Seed::Random)
     }

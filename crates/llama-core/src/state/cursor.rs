@@ -1,8 +1,8 @@
-//! Reading numbers from bytes, with the offset in the error.
+//! Reads numbers from bytes, with the offset in errors.
 
 use crate::error::StateError;
 
-/// A place in bytes that are read from front to back.
+/// A position in bytes that are read from front to back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor<'b> {
     bytes: &'b [u8],
@@ -35,11 +35,11 @@ impl<'b> Cursor<'b> {
                 self.at += length;
                 Ok(taken)
             }
-            None => Err(self.flaw(format!("{length} bytes are expected and {} are left", rest.len()))),
+            None => Err(self.flaw(format!("{length} bytes are expected, but only {} are left", rest.len()))),
         }
     }
 
-    /// Passes over `count` times `size` bytes.
+    /// Skips `count` times `size` bytes.
     pub(crate) fn skip(&mut self, count: u64, size: u64) -> Result<()> {
         let length = count.checked_mul(size).and_then(|length| usize::try_from(length).ok());
         match length.filter(|length| *length <= self.left()) {
@@ -48,7 +48,7 @@ impl<'b> Cursor<'b> {
                 Ok(())
             }
             None => Err(self.flaw(format!(
-                "{count} rows of {size} bytes are expected and {} bytes are left",
+                "{count} rows of {size} bytes are expected, but only {} bytes are left",
                 self.left()
             ))),
         }
@@ -60,37 +60,37 @@ impl<'b> Cursor<'b> {
         Ok(array)
     }
 
-    /// A number in this machine's byte order, as llama.cpp writes it.
+    /// Reads an unsigned number in the machine's byte order, which llama.cpp writes.
     pub(crate) fn u32(&mut self) -> Result<u32> {
         self.array().map(u32::from_ne_bytes)
     }
 
-    /// As [`Cursor::u32`].
+    /// Reads a signed number in the machine's byte order.
     pub(crate) fn i32(&mut self) -> Result<i32> {
         self.array().map(i32::from_ne_bytes)
     }
 
-    /// As [`Cursor::u32`].
+    /// Reads an unsigned 64-bit number in the machine's byte order.
     pub(crate) fn u64(&mut self) -> Result<u64> {
         self.array().map(u64::from_ne_bytes)
     }
 
-    /// A number with its lowest byte first, as in the headers of this crate.
+    /// Reads a little-endian number, as in the headers of this crate.
     pub(crate) fn u32_le(&mut self) -> Result<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// As [`Cursor::u32_le`].
+    /// Reads a little-endian 64-bit number.
     pub(crate) fn u64_le(&mut self) -> Result<u64> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// The error for what was read last, or is to be read next.
+    /// Returns the error for the current position.
     pub(crate) fn flaw(&self, reason: String) -> StateError {
         StateError::Corrupt { offset: self.at as u64, reason }
     }
 
-    /// As [`Cursor::flaw`], for the four bytes before.
+    /// Returns the error for the four bytes before the current position.
     pub(crate) fn flaw_before(&self, reason: String) -> StateError {
         StateError::Corrupt { offset: self.at.saturating_sub(4) as u64, reason }
     }

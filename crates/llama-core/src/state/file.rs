@@ -1,4 +1,4 @@
-//! States in files of this crate.
+//! States in this crate's own files.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -23,16 +23,17 @@ impl StatePart {
 }
 
 impl Context {
-    /// Saves the state of all sequences to a file, with the tokens that it stands for: those are for the caller, and
-    /// come back from [`load_state`](Context::load_state).
+    /// Saves the state of all sequences to a file, together with the tokens that it represents, which
+    /// [`load_state`](Context::load_state) returns.
     ///
-    /// The file carries the version of llama.cpp, a fingerprint of the model, the shape of the context, and
-    /// checksums. It is written under another name and renamed when it is complete, so that a file of this name is
-    /// never half of one. The state is held in memory while it is written.
+    /// The file contains the version of llama.cpp, a fingerprint of the model, the shape of the context, and
+    /// checksums. It is written under another name and renamed when it is complete, so there is never an incomplete
+    /// file of this name. The state is held in memory while it is written.
     ///
     /// # Errors
     ///
-    /// As [`state_data`](Context::state_data), and [`ErrorKind::StateFile`] when the file cannot be written.
+    /// The errors of [`state_data`](Context::state_data), and [`ErrorKind::StateFile`] if the file cannot be
+    /// written.
     ///
     /// For `llama_state_save_file` itself see [`save_session`](Context::save_session).
     pub fn save_state(&mut self, path: impl AsRef<Path>, tokens: &[Token]) -> Result<()> {
@@ -41,16 +42,16 @@ impl Context {
         self.write_state_file(path.as_ref(), StateKind::All, tokens, &state)
     }
 
-    /// Replaces all sequences in memory by those of a file that [`save_state`](Context::save_state) has written.
-    /// Returns the tokens that were saved with it.
+    /// Replaces all sequences in memory by those of a file from [`save_state`](Context::save_state). Returns the
+    /// tokens that were saved with it.
     ///
-    /// Nothing of the file gets to llama.cpp before the whole of it is read and its checksums are right, it is of this
-    /// version, model and shape of context, and its positions and sequences are those of such a memory.
+    /// Before llama.cpp sees any of the file, all of it is read and checked: its checksums, that version, model and
+    /// shape of the context match, and that its positions and sequences are possible in this memory.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::StateFile`] with a [`StateError`] that names what is wrong and, where two things differ, both.
-    /// But for [`StateError::Refused`], the context is as it was. [`ErrorKind::Poisoned`].
+    /// [`ErrorKind::StateFile`] with a [`StateError`] that names the problem, with both values if two values differ.
+    /// Except for [`StateError::Refused`], the context is unchanged. [`ErrorKind::Poisoned`].
     pub fn load_state(&mut self, path: impl AsRef<Path>) -> Result<Vec<Token>> {
         let path = path.as_ref();
         let (info, state) = self.read_state_file(path, StateKind::All)?;
@@ -58,11 +59,12 @@ impl Context {
         Ok(info.into_tokens())
     }
 
-    /// Saves the state of one sequence to a file, as [`save_state`](Context::save_state) does that of all.
+    /// Saves the state of one sequence to a file, in the format of [`save_state`](Context::save_state).
     ///
     /// # Errors
     ///
-    /// As [`seq_state_data`](Context::seq_state_data), and [`ErrorKind::StateFile`] when the file cannot be written.
+    /// The errors of [`seq_state_data`](Context::seq_state_data), and [`ErrorKind::StateFile`] if the file cannot be
+    /// written.
     ///
     /// For `llama_state_seq_save_file` itself see [`save_seq_session`](Context::save_seq_session).
     pub fn save_seq_state(
@@ -77,15 +79,15 @@ impl Context {
         self.write_state_file(path.as_ref(), part.kind(), tokens, &state)
     }
 
-    /// Replaces a sequence by that of a file that [`save_seq_state`](Context::save_seq_state) has written, under any
-    /// sequence id. Returns the tokens that were saved with it.
+    /// Replaces a sequence by the one of a file from [`save_seq_state`](Context::save_seq_state), under any sequence
+    /// id. Returns the tokens that were saved with it.
     ///
-    /// The context may be of another size than the one that it was saved from, as long as there is room for the
-    /// sequence, and of another number of sequences if they share a buffer.
+    /// The context may have another size than the one that saved the state, if there is room for the sequence, and
+    /// another number of sequences if they share a buffer.
     ///
     /// # Errors
     ///
-    /// As [`load_state`](Context::load_state) and [`set_seq_state_data`](Context::set_seq_state_data).
+    /// The errors of [`load_state`](Context::load_state) and [`set_seq_state_data`](Context::set_seq_state_data).
     pub fn load_seq_state(
         &mut self,
         path: impl AsRef<Path>,
@@ -123,7 +125,7 @@ pub(super) fn write_file(path: &Path, parts: &[&[u8]]) -> Result<()> {
     write().map_err(|error| in_file(StateError::io("write")(error).into(), path))
 }
 
-/// Adds the file to an error about the state that is in it.
+/// Adds the path of the file to an error about its state.
 pub(super) fn in_file(error: Error, path: &Path) -> Error {
     error.map_kind(|kind| match kind {
         ErrorKind::State(cause) => ErrorKind::StateFile { path: path.to_owned(), cause },
@@ -131,7 +133,7 @@ pub(super) fn in_file(error: Error, path: &Path) -> Error {
     })
 }
 
-/// Opens a file that can be read to an end that is known. With its length.
+/// Opens a regular file, and returns it with its length.
 pub(super) fn open_file(path: &Path) -> core::result::Result<(File, u64), StateError> {
     let file = File::open(path).map_err(StateError::io("open"))?;
     let metadata = file.metadata().map_err(StateError::io("read"))?;
@@ -142,7 +144,7 @@ pub(super) fn open_file(path: &Path) -> core::result::Result<(File, u64), StateE
     Ok((file, metadata.len()))
 }
 
-/// Reads so many bytes of a file that has been seen to have them, and adds them to those that there are.
+/// Reads `length` bytes of a file that was seen to have them, and appends them.
 pub(super) fn read_bytes(
     file: &mut File,
     length: u64,

@@ -1,11 +1,11 @@
-//! A number that tells models apart.
+//! Fingerprints of models.
 
 use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::error::Result;
 use crate::model::Model;
 
-/// Metadata that says which model it is; that of the architecture is taken whole.
+/// Metadata keys that identify a model; all keys of the architecture are used too.
 const NAMES: [&str; 7] = [
     "general.architecture",
     "general.name",
@@ -16,12 +16,12 @@ const NAMES: [&str; 7] = [
     "general.file_type",
 ];
 
-/// A hash over what llama.cpp says of a loaded model: architecture, file type, hyperparameters and names from the
-/// metadata, the number and the bytes of all weights, the size of the vocabulary.
+/// Returns a hash of llama.cpp's description of a loaded model: architecture, file type, hyperparameters and names
+/// from the metadata, number of weights and their bytes, size of the vocabulary.
 ///
-/// From the loaded model and not from its file, so that it is the same for a model in one file, in several, or made in
-/// memory. Weights are not read: fine-tunes of one base that carry the same names have the same fingerprint. Texts that
-/// do not change what is in memory, such as the chat template, are left out.
+/// It is computed from the loaded model rather than from its file, so it is equal for a model in one file, in
+/// several, or built in memory. Weights are not read: fine-tunes of one base model with equal names have equal
+/// fingerprints. Texts that do not affect the memory, such as the chat template, are left out.
 pub(crate) fn fingerprint(model: &Model) -> Result<u64> {
     let mut hash = Xxh3Default::new();
     let mut add = |name: &str, value: &str| {

@@ -1,20 +1,20 @@
-//! The head of a state file.
+//! The header of a state file.
 //!
-//! Numbers have their lowest byte first. A text is its length in two bytes, then UTF-8.
+//! Numbers are little-endian. A text is its length in two bytes, followed by UTF-8.
 //!
 //! | bytes | |
 //! |---|---|
 //! | 0..8 | `\x93LCSTATE` |
 //! | 8..12 | version of the format, 1 |
 //! | 12..16 | kind: 0 all sequences, 1 one sequence, 2 a part of one |
-//! | 16..24 | length of the head; the state itself follows |
-//! | 24..32 | checksum of the head without these 8 bytes |
+//! | 16..24 | length of the header; the state itself follows |
+//! | 24..32 | checksum of the header without these 8 bytes |
 //! | 32..40 | length of the state |
 //! | 40..48 | checksum of the state |
-//! | 48.. | 4 bytes: number of facts; for each two texts: name and value |
-//! | | 8 bytes: number of tokens; for each 4 bytes: its id |
+//! | 48.. | 4 bytes: number of facts; two texts for each: name and value |
+//! | | 8 bytes: number of tokens; 4 bytes for each: its id |
 //!
-//! Checksums are XXH3 with 64 bits and seed 0. The state is what llama.cpp writes, in the machine's byte order.
+//! Checksums are XXH3 with 64 bits and seed 0. The state is llama.cpp's output, in the machine's byte order.
 
 use std::fs::File;
 use std::path::Path;
@@ -29,12 +29,12 @@ use crate::token::Token;
 const MAGIC: [u8; 8] = *b"\x93LCSTATE";
 const VERSION: u32 = 1;
 const FORMAT: &str = "this crate's state files";
-/// The bytes before the facts.
+/// Number of bytes before the facts.
 const FIXED: usize = 48;
-/// Where the head's checksum stands.
+/// Position of the header's checksum.
 const CHECKSUM: core::ops::Range<usize> = 24..32;
 
-/// What a state file is the state of.
+/// The kind of state in a state file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -43,7 +43,7 @@ pub enum StateKind {
     All,
     /// One sequence.
     Sequence,
-    /// The part of one sequence that cannot be gone back in.
+    /// The part of one sequence that cannot be rewound.
     PartialSequence,
 }
 
@@ -67,7 +67,7 @@ impl core::fmt::Display for StateKind {
     }
 }
 
-/// What a state file says of itself.
+/// The header of a state file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct StateInfo {
@@ -79,12 +79,12 @@ pub struct StateInfo {
 }
 
 impl StateInfo {
-    /// Reads the head of a state file: enough to see whether it is worth loading.
+    /// Reads the header of a state file, which shows whether it is worth loading.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::StateFile`] when the file cannot be read, is no state file of this version, or its head is damaged
-    /// or not complete. The state itself is not looked at.
+    /// [`ErrorKind::StateFile`] if the file cannot be read, is not a state file of this version, or if its header is
+    /// damaged or incomplete. The state itself is not read.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         read_head(path)
@@ -92,24 +92,25 @@ impl StateInfo {
             .map_err(|cause| ErrorKind::StateFile { path: path.to_owned(), cause }.into())
     }
 
-    /// What it is the state of.
+    /// Returns the kind of state.
     #[must_use]
     pub fn kind(&self) -> StateKind {
         self.kind
     }
 
-    /// The tokens that were saved with it.
+    /// Returns the tokens that were saved with the state.
     #[must_use]
     pub fn tokens(&self) -> &[Token] {
         &self.tokens
     }
 
-    /// What it was made with, as names and values: the version of llama.cpp, the model, and the context's shape.
+    /// Returns the properties with which the state was made, as names and values: the version of llama.cpp, the
+    /// model, and the context's shape.
     pub fn facts(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.facts.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The size of the state in bytes.
+    /// Returns the size of the state in bytes.
     #[must_use]
     pub fn state_size(&self) -> u64 {
         self.length
@@ -132,19 +133,19 @@ impl StateInfo {
     }
 }
 
-/// The head for a state.
+/// Encodes the header for a state.
 pub(super) fn encode(kind: StateKind, facts: &[(&str, String)], tokens: &[Token], state: &[u8]) -> Vec<u8> {
     let mut head = Vec::with_capacity(FIXED + 1024 + 4 * tokens.len());
     head.extend(MAGIC);
     head.extend(VERSION.to_le_bytes());
     head.extend(kind.number().to_le_bytes());
-    // The length and the checksum of the head, known at the end.
+    // The length and the checksum of the header, which are known at the end.
     head.extend([0; 16]);
     head.extend((state.len() as u64).to_le_bytes());
     head.extend(xxh3_64(state).to_le_bytes());
     head.extend(u32::try_from(facts.len()).unwrap_or(u32::MAX).to_le_bytes());
     for text in facts.iter().flat_map(|(name, value)| [*name, value.as_str()]) {
-        // Descriptions are one line; a text that is longer than 65535 bytes is none.
+        // Descriptions are single lines; texts longer than 65535 bytes do not occur.
         let text = text.get(..usize::from(u16::MAX)).unwrap_or(text);
         head.extend(u16::try_from(text.len()).unwrap_or(0).to_le_bytes());
         head.extend(text.as_bytes());
@@ -158,7 +159,7 @@ pub(super) fn encode(kind: StateKind, facts: &[(&str, String)], tokens: &[Token]
     head
 }
 
-/// The checksum of a head, but for the bytes where it stands.
+/// Returns the checksum of a header, excluding the bytes of the checksum itself.
 fn checksum(head: &[u8]) -> u64 {
     let mut hash = Xxh3Default::new();
     hash.update(&head[..CHECKSUM.start]);
@@ -166,7 +167,7 @@ fn checksum(head: &[u8]) -> u64 {
     hash.digest()
 }
 
-/// Reads a file to its end and checks that it is what was written.
+/// Reads a whole file and checks that it is unchanged.
 pub(super) fn read(path: &Path) -> core::result::Result<(StateInfo, Vec<u8>), StateError> {
     let (info, mut file) = read_head(path)?;
     let mut state = Vec::new();
@@ -178,7 +179,7 @@ pub(super) fn read(path: &Path) -> core::result::Result<(StateInfo, Vec<u8>), St
     Ok((info, state))
 }
 
-/// Reads the head of a file, which is left where the state begins.
+/// Reads the header of a file, whose position is at the state afterwards.
 fn read_head(path: &Path) -> core::result::Result<(StateInfo, File), StateError> {
     let (mut file, available) = open_file(path)?;
     let mut head = Vec::new();
@@ -192,13 +193,13 @@ fn read_head(path: &Path) -> core::result::Result<(StateInfo, File), StateError>
         return Err(StateError::Truncated { expected, found: available });
     }
     if available > expected {
-        let reason = format!("the state ends and {} more bytes follow", available - expected);
+        let reason = format!("the state ends, but {} more bytes follow", available - expected);
         return Err(StateError::Corrupt { offset: expected, reason });
     }
     Ok((info, file))
 }
 
-/// Checks what can be said of the first bytes. The length of the head.
+/// Checks the first bytes, and returns the length of the header.
 fn check_fixed(bytes: &[u8], available: u64) -> core::result::Result<u64, StateError> {
     let begins = &bytes[..bytes.len().min(MAGIC.len())];
     if !MAGIC.starts_with(begins) || begins.is_empty() {
@@ -215,7 +216,7 @@ fn check_fixed(bytes: &[u8], available: u64) -> core::result::Result<u64, StateE
     let _kind = cursor.u32_le()?;
     let length = cursor.u64_le()?;
     if length < FIXED as u64 {
-        return Err(StateError::Corrupt { offset: 16, reason: format!("the head is {length} bytes long") });
+        return Err(StateError::Corrupt { offset: 16, reason: format!("the header has {length} bytes") });
     }
     if length > available {
         return Err(StateError::Truncated { expected: length, found: available });
@@ -227,12 +228,12 @@ fn check_checksum(head: &[u8]) -> core::result::Result<(), StateError> {
     let saved = Cursor::new(&head[CHECKSUM]).u64_le()?;
     let computed = checksum(head);
     if saved != computed {
-        return Err(StateError::Checksum { part: "head", saved, computed });
+        return Err(StateError::Checksum { part: "header", saved, computed });
     }
     Ok(())
 }
 
-/// Takes a head apart that is known to be as it was written.
+/// Decodes a header whose checksum is correct.
 fn decode(head: &[u8]) -> core::result::Result<StateInfo, StateError> {
     let mut cursor = Cursor::new(head);
     cursor.take(12)?;
@@ -240,7 +241,7 @@ fn decode(head: &[u8]) -> core::result::Result<StateInfo, StateError> {
         0 => StateKind::All,
         1 => StateKind::Sequence,
         2 => StateKind::PartialSequence,
-        other => return Err(cursor.flaw_before(format!("{other} is no kind of state"))),
+        other => return Err(cursor.flaw_before(format!("{other} is not a kind of state"))),
     };
     cursor.take(16)?;
     let (length, checksum) = (cursor.u64_le()?, cursor.u64_le()?);
@@ -249,12 +250,12 @@ fn decode(head: &[u8]) -> core::result::Result<StateInfo, StateError> {
         .map(|_| Ok((text(&mut cursor)?, text(&mut cursor)?)))
         .collect::<core::result::Result<_, _>>()?;
     let count = cursor.u64_le()?;
-    // Bounded by the head's length, so that a number alone does not allocate.
+    // Bounded by the header's length, so that a number alone does not cause an allocation.
     let bytes = usize::try_from(count.saturating_mul(4)).unwrap_or(usize::MAX);
     let (tokens, _) = cursor.take(bytes)?.as_chunks();
     let tokens = tokens.iter().map(|token| Token::new(i32::from_le_bytes(*token))).collect();
     if !cursor.is_at_end() {
-        return Err(cursor.flaw("the head has more bytes than it says what for".to_owned()));
+        return Err(cursor.flaw("the header has unexpected bytes at its end".to_owned()));
     }
     Ok(StateInfo { kind, facts, tokens, length, checksum })
 }

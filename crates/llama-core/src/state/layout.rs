@@ -1,4 +1,4 @@
-//! What the state of a context's memory is made of, learned from the state of the memory while it is empty.
+//! The layout of the state of a context's memory, learned from the state of the empty memory.
 
 use super::cursor::Cursor;
 use crate::context::Context;
@@ -8,45 +8,45 @@ use crate::state::StatePart;
 /// The most sequences that a context can have (`LLAMA_MAX_SEQ` in llama-cparams.h), and so the most buffers.
 const MAX_STREAMS: u32 = 256;
 
-/// The parts of a state, in the order in which llama.cpp writes them.
+/// The sections of a state, in the order in which llama.cpp writes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Layout {
-    /// Of the whole memory or of a whole sequence. `None` for kinds of memory that are not taken apart here.
+    /// Sections of the whole memory or of a whole sequence. `None` for kinds of memory that are not parsed.
     all: Option<Vec<Section>>,
-    /// Of a sequence with [`StatePart::Partial`].
+    /// Sections of a sequence with [`StatePart::Partial`].
     partial: Option<Vec<Section>>,
-    /// How the state of a sequence begins (`io_magic` in llama-context.cpp).
+    /// Magic number of the state of a sequence (`io_magic` in llama-context.cpp).
     magic: [u8; 4],
-    /// The architecture's name, with its length in front, as the state of the whole memory begins.
+    /// The architecture's name with its length in front, with which the state of the whole memory begins.
     architecture: Vec<u8>,
 }
 
-/// A part of a state.
+/// A section of a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Section {
     /// Keys and values (llama-kv-cache.cpp).
     Cache {
-        /// The number of buffers: one for all sequences, or one for each.
+        /// Number of buffers: one for all sequences, or one for each.
         n_stream: u32,
     },
     /// A recurrent state (llama-memory-recurrent.cpp).
     Recurrent {
-        /// Whether the tensors are transposed, and the number of layers, as they are written.
+        /// Whether the tensors are transposed, and the number of layers, in written form.
         dimensions: [u8; 8],
-        /// For each tensor its type and the size of its rows, as they are written.
+        /// Type and row size of each tensor, in written form.
         tensors: Vec<[u8; 12]>,
     },
 }
 
 impl Section {
-    /// Whether it has keys and values.
+    /// Returns whether the section has keys and values.
     pub(crate) fn is_cache(&self) -> bool {
         matches!(self, Self::Cache { .. })
     }
 }
 
 impl Layout {
-    /// Learns the layout. The context's memory has to be empty.
+    /// Learns the layout. The context's memory must be empty.
     pub(crate) fn read(context: &mut Context) -> Result<Self> {
         let mut data = Vec::new();
         context.write_state(&mut data)?;
@@ -62,10 +62,10 @@ impl Layout {
         Ok(layout)
     }
 
-    /// The bytes in front of a sequence's state: the magic number and the id of the sequence that it was made of.
+    /// Number of bytes before a sequence's state: the magic number and the id of the sequence.
     pub(crate) const SEQUENCE_HEADER: usize = 8;
 
-    /// The parts of a sequence's state; for [`StatePart::All`] also those of the whole memory's.
+    /// Returns the sections of a sequence's state; for [`StatePart::All`], they are also those of the whole memory.
     pub(crate) fn sections(&self, part: StatePart) -> Option<&[Section]> {
         match part {
             StatePart::All => self.all.as_deref(),
@@ -73,12 +73,12 @@ impl Layout {
         }
     }
 
-    /// Whether a partial state would have anything in it.
+    /// Returns whether a partial state would contain anything.
     pub(crate) fn has_partial(&self) -> bool {
         self.partial.as_ref().is_none_or(|sections| !sections.is_empty())
     }
 
-    /// Whether a partial state leaves out a part of the memory.
+    /// Returns whether a partial state leaves out a part of the memory.
     pub(crate) fn partial_is_less(&self) -> bool {
         self.all != self.partial || self.all.is_none()
     }
@@ -92,7 +92,7 @@ impl Layout {
     }
 }
 
-/// Takes the state of an empty memory apart, if it is of kinds that are known here.
+/// Parses the state of an empty memory, if all of its sections are known.
 fn sections(bytes: &[u8]) -> Option<Vec<Section>> {
     let mut cursor = Cursor::new(bytes);
     let mut sections = Vec::new();
@@ -106,27 +106,27 @@ fn sections(bytes: &[u8]) -> Option<Vec<Section>> {
     Some(sections)
 }
 
-/// A cache says how many buffers it has and then, for each, that it has no cells.
+/// Parses a cache: its number of buffers, each of which has no cells.
 fn cache(cursor: &mut Cursor<'_>, n_stream: u32) -> Option<Section> {
     let empty = n_stream <= MAX_STREAMS && (0..n_stream).all(|_| cursor.u32().is_ok_and(|cells| cells == 0));
     empty.then_some(Section::Cache { n_stream })
 }
 
-/// A recurrent memory lists its tensors even when it has no cells. It is the last part, in the kinds of memory that
-/// are known here.
+/// Parses a recurrent memory, which lists its tensors even without cells. It is the last section in all known kinds
+/// of memory.
 fn recurrent(cursor: &mut Cursor<'_>) -> Option<Section> {
     let dimensions = *cursor.take(8).ok()?.first_chunk()?;
     let mut tensors = Vec::new();
     while !cursor.is_at_end() {
         let tensor: [u8; 12] = *cursor.take(12).ok()?.first_chunk()?;
-        // What looks like a row of no bytes belongs to something else.
+        // An apparent row of no bytes belongs to something else.
         (row_size(&tensor) > 0).then_some(())?;
         tensors.push(tensor);
     }
     Some(Section::Recurrent { dimensions, tensors })
 }
 
-/// The size in bytes of a row of a recurrent tensor.
+/// Returns the size in bytes of a row of a recurrent tensor.
 pub(crate) fn row_size(tensor: &[u8; 12]) -> u64 {
     tensor.last_chunk().map_or(0, |size| u64::from_ne_bytes(*size))
 }
@@ -152,8 +152,9 @@ mod tests {
     }
 
     #[test]
-    fn other_kinds_are_not_guessed_at() {
-        // A number that is no count of buffers, cells in a buffer, a cache after a recurrent state, half a number.
+    fn unknown_kinds_are_not_guessed() {
+        // A number that is not a count of buffers, cells in a buffer, a cache after a recurrent state, half a
+        // number.
         for other in [&[0xD5F4_0001, 1, 0][..], &[1, 5], &[0, 0, 2, 0, 64, 0, 2, 0, 0]] {
             assert_eq!(sections(&bytes(other)), None, "{other:?}");
         }

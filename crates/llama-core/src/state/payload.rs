@@ -1,8 +1,8 @@
-//! Checks what would be restored, before llama.cpp sees any of it.
+//! Checks of a state before llama.cpp sees any of it.
 //!
-//! llama.cpp looks at lengths, types and sizes, but takes positions and sequences as they come, asserts on some, and
-//! has often changed the memory when it finds a flaw. Here a state is read as llama.cpp would read it, without
-//! touching anything; the contents of tensors are passed over.
+//! llama.cpp checks lengths, types and sizes, but accepts positions and sequences unchecked, asserts on some, and
+//! has often changed the memory when it detects an error. Here a state is read as llama.cpp would read it, without
+//! changing anything; the contents of tensors are skipped.
 
 use super::cursor::Cursor;
 use super::layout::{Section, row_size};
@@ -10,35 +10,35 @@ use crate::error::StateError;
 
 type Result<T> = core::result::Result<T, StateError>;
 
-/// What a state has to fit.
+/// The constraints that a state must fit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame {
-    /// The number of sequences of the context.
+    /// Number of sequences of the context.
     pub(crate) n_seq_max: u32,
-    /// The tokens that one buffer can hold.
+    /// Number of tokens that one buffer can hold.
     pub(crate) n_cells: u32,
-    /// Whether it is the state of all sequences, and not that of one.
+    /// Whether it is the state of all sequences rather than of one.
     pub(crate) whole: bool,
     /// Whether the model has positions of several dimensions.
     pub(crate) extended: bool,
-    /// Whether the contents of tensors are in it, and not on the device.
+    /// Whether it includes the contents of tensors, which are on the device otherwise.
     pub(crate) tensors: bool,
 }
 
-/// What a state was found to have.
+/// The contents of a checked state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Contents {
     /// The last position.
     pub(crate) end: Option<i32>,
-    /// Whether there are cached values, and they are transposed.
+    /// Whether there are cached values and they are transposed.
     pub(crate) transposed: bool,
-    /// The sizes in bytes of the rows of cached keys and values.
+    /// Sizes in bytes of the rows of cached keys and values.
     pub(crate) rows: Vec<u64>,
-    /// The size in bytes of all tensors.
+    /// Size in bytes of all tensors.
     pub(crate) bytes: u64,
 }
 
-/// What the bytes do not say of themselves, because the model decides it.
+/// Properties of a state that depend on the model and are not in the bytes.
 #[derive(Clone, Copy, Debug)]
 struct Variant {
     /// Whether each cell has a position in two dimensions and a token (llama-kv-cache.cpp, `has_cell_ext`).
@@ -50,11 +50,11 @@ struct Variant {
 /// The size of `llama_kv_cell_ext` (llama-kv-cells.h).
 const EXTENSION: usize = 12;
 
-/// Reads the state of a memory of these sections to its end.
+/// Reads the state of a memory with these sections to its end.
 ///
 /// # Errors
 ///
-/// [`StateError::Corrupt`] with the flaw that is farthest into the state, as such a model writes it.
+/// [`StateError::Corrupt`] with the error that occurs farthest into the state, among the variants of a model.
 pub(crate) fn check(bytes: &[u8], sections: &[Section], frame: Frame) -> Result<Contents> {
     let read = |extended, values| {
         let variant = Variant { extended, values };
@@ -90,15 +90,15 @@ impl Reader<'_> {
         if self.cursor.is_at_end() {
             return Ok(());
         }
-        Err(self.cursor.flaw("the state ends and there are more bytes".to_owned()))
+        Err(self.cursor.flaw("the state ends, but more bytes follow".to_owned()))
     }
 
-    /// llama-kv-cache.cpp, `state_read`.
+    /// Reads a cache like llama-kv-cache.cpp, `state_read`.
     fn cache(&mut self, n_stream: u32) -> Result<()> {
         let found = self.cursor.u32()?;
         if found != n_stream {
             let reason = format!(
-                "the cache has {found} buffers and that of the context {n_stream}: see kv_unified and n_seq_max"
+                "the cache has {found} buffers, but that of the context has {n_stream}: see kv_unified and n_seq_max"
             );
             return Err(self.cursor.flaw_before(reason));
         }
@@ -111,7 +111,7 @@ impl Reader<'_> {
             filled += 1;
             if cells > self.frame.n_cells {
                 let reason =
-                    format!("there are {cells} tokens and the context has room for {}", self.frame.n_cells);
+                    format!("there are {cells} tokens, but the context has room for {}", self.frame.n_cells);
                 return Err(self.cursor.flaw_before(reason));
             }
             if !self.frame.whole && filled > 1 {
@@ -128,7 +128,7 @@ impl Reader<'_> {
         let count = self.cursor.u32()?;
         let most = if self.frame.whole && n_stream == 1 { self.frame.n_seq_max } else { 1 };
         if !(1..=most).contains(&count) {
-            let reason = format!("a token is in {count} sequences and not in 1..={most}");
+            let reason = format!("a token is in {count} sequences, but must be in 1 to {most}");
             return Err(self.cursor.flaw_before(reason));
         }
         if self.variant.extended {
@@ -144,14 +144,16 @@ impl Reader<'_> {
     fn position(&mut self) -> Result<()> {
         let pos = self.cursor.i32()?;
         if !(0..i32::MAX).contains(&pos) {
-            return Err(self.cursor.flaw_before(format!("the position of a token is {pos}")));
+            return Err(self
+                .cursor
+                .flaw_before(format!("the position of a token is {pos}, but must be in 0..{}", i32::MAX)));
         }
         self.contents.end = self.contents.end.max(Some(pos));
         Ok(())
     }
 
-    /// A sequence id out of those that may follow. Where each sequence has a buffer, it is that of the buffer. In the
-    /// state of one sequence the id does not matter: llama.cpp puts another in its place.
+    /// Reads a sequence id from the range of ids that may follow. If each sequence has a buffer, it must be the
+    /// buffer's. In the state of one sequence the id is ignored: llama.cpp replaces it.
     fn sequence(&mut self, ids: &mut core::ops::Range<u32>, stream: Option<u32>) -> Result<()> {
         let found = self.cursor.i32()?;
         if !self.frame.whole {
@@ -161,7 +163,7 @@ impl Reader<'_> {
         let Some(id) = u32::try_from(found).ok().filter(allowed) else {
             let n_seq_max = self.frame.n_seq_max;
             let reason = format!(
-                "sequence {found} is out of range, out of order, or in another's place: there are 0..{n_seq_max}"
+                "sequence {found} is out of range (0..{n_seq_max}), out of order, or in another sequence's buffer"
             );
             return Err(self.cursor.flaw_before(reason));
         };
@@ -169,11 +171,11 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// llama-kv-cache.cpp, `state_read_data`.
+    /// Reads keys and values like llama-kv-cache.cpp, `state_read_data`.
     fn keys_and_values(&mut self, cells: u64) -> Result<()> {
         let transposed = self.cursor.u32()?;
         if transposed > 1 {
-            return Err(self.cursor.flaw_before(format!("{transposed} stands where 0 or 1 is expected")));
+            return Err(self.cursor.flaw_before(format!("a flag is {transposed}, but must be 0 or 1")));
         }
         let n_layer = self.cursor.u32()?;
         let _rotations = self.cursor.u64()?;
@@ -185,7 +187,7 @@ impl Reader<'_> {
         (0..n_layer).try_for_each(|_| if transposed == 1 { self.columns(cells) } else { self.rows(cells) })
     }
 
-    /// A type, the size of a row, and a row for each cell.
+    /// Reads a type, the size of a row, and a row for each cell.
     fn rows(&mut self, cells: u64) -> Result<()> {
         let _type = self.cursor.u32()?;
         let row = self.cursor.u64()?;
@@ -193,7 +195,7 @@ impl Reader<'_> {
         self.tensor(cells, row)
     }
 
-    /// A type, the size of an element, the number of elements of a row, and the rows' elements, the first of all first.
+    /// Reads a type, the size of an element, the number of elements of a row, and the elements column by column.
     fn columns(&mut self, cells: u64) -> Result<()> {
         let _type = self.cursor.u32()?;
         let element = self.cursor.u32()?;
@@ -209,13 +211,13 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// llama-memory-recurrent.cpp, `state_read`.
+    /// Reads a recurrent memory like llama-memory-recurrent.cpp, `state_read`.
     fn recurrent(&mut self, dimensions: &[u8], tensors: &[[u8; 12]]) -> Result<()> {
         let cells = self.cursor.u32()?;
         // A sequence has one cell: llama.cpp asserts on more.
         let most = if self.frame.whole { self.frame.n_seq_max } else { 1 };
         if cells > most {
-            let reason = format!("there are {cells} recurrent states and the context has room for {most}");
+            let reason = format!("there are {cells} recurrent states, but the context has room for {most}");
             return Err(self.cursor.flaw_before(reason));
         }
         let mut seen = [false; 256];
@@ -223,13 +225,13 @@ impl Reader<'_> {
             self.recurrent_cell(&mut seen)?;
         }
         if self.cursor.take(dimensions.len())? != dimensions {
-            return Err(self.cursor.flaw_before("the layers are not those of the model".to_owned()));
+            return Err(self.cursor.flaw_before("the layers differ from those of the model".to_owned()));
         }
         for tensor in tensors {
             if self.cursor.take(tensor.len())? != tensor {
                 return Err(self
                     .cursor
-                    .flaw_before("a recurrent tensor is not as wide as that of the model".to_owned()));
+                    .flaw_before("the width of a recurrent tensor differs from the model's".to_owned()));
             }
             self.tensor(u64::from(cells), row_size(tensor))?;
         }
@@ -241,12 +243,12 @@ impl Reader<'_> {
         let count = self.cursor.u32()?;
         let allowed = if self.frame.whole { 1..=self.frame.n_seq_max } else { 0..=0 };
         if !allowed.contains(&count) {
-            return Err(self.cursor.flaw_before(format!("a recurrent state is of {count} sequences")));
+            return Err(self.cursor.flaw_before(format!("a recurrent state belongs to {count} sequences")));
         }
         let mut ids = 0..self.frame.n_seq_max;
         for _ in 0..count {
             self.sequence(&mut ids, None)?;
-            // The id that was read is the one before those that may follow.
+            // The id that was read precedes those that may follow.
             let slot = seen.get_mut((ids.start - 1) as usize);
             if slot.is_none_or(|seen| core::mem::replace(seen, true)) {
                 return Err(self.cursor.flaw_before("a sequence has two recurrent states".to_owned()));

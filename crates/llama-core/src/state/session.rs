@@ -1,7 +1,7 @@
 //! States in llama.cpp's own files: session files and those of single sequences.
 //!
-//! Such a file is a magic number, a version, the tokens, and the state without its first bytes. It says nothing of the
-//! model or the context, and has no checksum.
+//! Such a file has a magic number, a version, the tokens, and the state without its first bytes. It does not
+//! identify the model or the context, and has no checksum.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::error::{ErrorKind, ParameterProblem, Result, StateError};
 use crate::token::{SeqId, Token};
 
-/// One of the two kinds of files.
+/// One of the two file formats.
 #[derive(Clone, Copy, Debug)]
 struct Format {
     name: &'static str,
@@ -34,12 +34,12 @@ const SEQUENCE: Format = Format {
 };
 
 impl Context {
-    /// Saves the state of all sequences to a session file, as llama.cpp's tools read and write. For this crate's own
-    /// use [`save_state`](Context::save_state), which can be checked when it is loaded.
+    /// Saves the state of all sequences to a session file for llama.cpp's tools. If only this crate reads the file,
+    /// use [`save_state`](Context::save_state) instead, whose files can be checked when they are loaded.
     ///
     /// # Errors
     ///
-    /// As [`save_state`](Context::save_state).
+    /// The errors of [`save_state`](Context::save_state).
     ///
     /// Corresponds to `llama_state_save_file`, but the file is complete when it appears under its name.
     pub fn save_session(&mut self, path: impl AsRef<Path>, tokens: &[Token]) -> Result<()> {
@@ -48,17 +48,17 @@ impl Context {
         SESSION.write(path.as_ref(), tokens, &state)
     }
 
-    /// Replaces all sequences in memory by those of a session file of llama.cpp's. Returns the tokens that were saved
+    /// Replaces all sequences in memory by those of a session file of llama.cpp. Returns the tokens that were saved
     /// with it.
     ///
-    /// Such a file has no checksum and does not name its model. What is checked before llama.cpp sees it is what
-    /// [`set_state_data`](Context::set_state_data) checks; a file of another model of the same sizes is restored
-    /// without a word, and so are damaged keys and values.
+    /// Such a file has no checksum and does not identify its model. Only the checks of
+    /// [`set_state_data`](Context::set_state_data) are made: a file of another model with the same sizes is restored
+    /// silently, and so are damaged keys and values.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::StateFile`] for a file that cannot be read, is none of these or of another version, has more
-    /// tokens than bytes, and with what [`set_state_data`](Context::set_state_data) refuses.
+    /// [`ErrorKind::StateFile`] for a file that cannot be read, is not a session file or of another version, or has
+    /// fewer bytes than its tokens need, and with the errors of [`set_state_data`](Context::set_state_data).
     ///
     /// Corresponds to `llama_state_load_file`.
     pub fn load_session(&mut self, path: impl AsRef<Path>) -> Result<Vec<Token>> {
@@ -70,12 +70,12 @@ impl Context {
         Ok(tokens)
     }
 
-    /// Saves the state of one sequence to a file as llama.cpp's server reads and writes. For this crate's own use
-    /// [`save_seq_state`](Context::save_seq_state).
+    /// Saves the state of one sequence to a file in the format of llama.cpp's server. If only this crate reads the
+    /// file, use [`save_seq_state`](Context::save_seq_state) instead.
     ///
     /// # Errors
     ///
-    /// As [`save_seq_state`](Context::save_seq_state).
+    /// The errors of [`save_seq_state`](Context::save_seq_state).
     ///
     /// Corresponds to `llama_state_seq_save_file`, but the file is complete when it appears under its name.
     pub fn save_seq_session(
@@ -90,18 +90,19 @@ impl Context {
     }
 
     /// Replaces a sequence by that of a file that llama.cpp's server has saved, under any sequence id. Returns the
-    /// tokens that were saved with it. What [`load_session`](Context::load_session) says of checks goes for it too.
+    /// tokens that were saved with it. The file is checked as by [`load_session`](Context::load_session).
     ///
     /// # Errors
     ///
-    /// As [`load_session`](Context::load_session) and [`set_seq_state_data`](Context::set_seq_state_data).
+    /// The errors of [`load_session`](Context::load_session) and
+    /// [`set_seq_state_data`](Context::set_seq_state_data).
     ///
     /// Corresponds to `llama_state_seq_load_file`.
     pub fn load_seq_session(&mut self, path: impl AsRef<Path>, seq_id: SeqId) -> Result<Vec<Token>> {
         let path = path.as_ref();
         self.check_sequence_state(seq_id, StatePart::All)?;
         let (tokens, mut bytes, start) = SEQUENCE.read(path)?;
-        // The file leaves out what a state in memory begins with, and has as many bytes and more in front.
+        // The file leaves out the header of a state in memory, and has at least as many bytes in front.
         let header = start - Layout::SEQUENCE_HEADER;
         let mut first = self.books().layout.magic().to_vec();
         first.extend(seq_id.get().to_ne_bytes());
@@ -113,7 +114,7 @@ impl Context {
 }
 
 impl Format {
-    /// The bytes before the tokens.
+    /// Number of bytes before the tokens.
     const HEAD: usize = 12;
 
     fn write(self, path: &Path, tokens: &[Token], state: &[u8]) -> Result<()> {
@@ -127,14 +128,14 @@ impl Format {
         write_file(path, &[&head, state])
     }
 
-    /// The tokens of a file, all of its bytes, and where the state begins in them.
+    /// Returns the tokens of a file, all of its bytes, and the offset of the state.
     fn read(self, path: &Path) -> Result<(Vec<Token>, Vec<u8>, usize)> {
         let read = || {
             let (mut file, length) = open_file(path)?;
             let mut bytes = Vec::new();
             let head = length.min(Self::HEAD as u64);
             read_bytes(&mut file, head, &mut bytes)?;
-            // Before the rest, which may be large, is read.
+            // Checked before the rest, which may be large, is read.
             self.check_head(&bytes)?;
             read_bytes(&mut file, length - head, &mut bytes)?;
             let tokens = self.tokens(&bytes)?;
@@ -151,7 +152,7 @@ impl Format {
         if !matches!(head.0, Ok(magic) if magic == self.magic) {
             return Err(StateError::not_a_state(
                 bytes,
-                "one of the files that llama.cpp saves such states to",
+                "one of the files in which llama.cpp saves such states",
             ));
         }
         let (Ok(found), Ok(count)) = (head.1, head.2) else {
@@ -175,7 +176,7 @@ impl Format {
     }
 }
 
-/// Offsets in errors count from the beginning of the file.
+/// Makes offsets in errors count from the beginning of the file.
 fn moved(error: crate::Error, start: u64) -> crate::Error {
     error.map_kind(|kind| match kind {
         ErrorKind::State(source) => ErrorKind::State(source.moved(start)),
@@ -203,16 +204,16 @@ mod tests {
         context
     }
 
-    /// C and this module write the same bytes and read each other's.
+    /// Tests that C and this module write the same bytes and read each other's files.
     #[test]
-    fn session_files_are_llama_cpp_s() {
+    fn session_files_equal_those_of_llama_cpp() {
         for tiny in [Tiny::Llama, Tiny::Gemma3, Tiny::Mamba, Tiny::Jamba] {
             let folder = tempfile::tempdir().unwrap();
             let (theirs, ours) = (folder.path().join("theirs"), folder.path().join("ours"));
             let (c_theirs, c_ours) = (path_to_c(&theirs).unwrap(), path_to_c(&ours).unwrap());
             let mut context = started(tiny);
             let raw = context.raw();
-            // SAFETY: the context is valid, the path is NUL-terminated, and there are so many tokens.
+            // SAFETY: the context is valid, the path is NUL-terminated, and the length is that of the tokens.
             let done = unsafe {
                 guarded!(llama_state_save_file(raw, c_theirs.as_ptr(), TOKENS.as_ptr(), TOKENS.len()))
             }
@@ -237,14 +238,14 @@ mod tests {
     }
 
     #[test]
-    fn sequence_files_are_llama_cpp_s() {
+    fn sequence_files_equal_those_of_llama_cpp() {
         for tiny in [Tiny::Llama, Tiny::Gemma3, Tiny::Mamba, Tiny::Jamba] {
             let folder = tempfile::tempdir().unwrap();
             let (theirs, ours) = (folder.path().join("theirs"), folder.path().join("ours"));
             let (c_theirs, c_ours) = (path_to_c(&theirs).unwrap(), path_to_c(&ours).unwrap());
             let mut context = started(tiny);
             let raw = context.raw();
-            // SAFETY: the context is valid, the path is NUL-terminated, and there are so many tokens.
+            // SAFETY: the context is valid, the path is NUL-terminated, and the length is that of the tokens.
             let size = unsafe {
                 guarded!(llama_state_seq_save_file(raw, c_theirs.as_ptr(), 1, TOKENS.as_ptr(), TOKENS.len()))
             }

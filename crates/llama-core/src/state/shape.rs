@@ -1,4 +1,4 @@
-//! What a context has to have in common with the one that a state was made in.
+//! Comparison of a context with the one in which a state was made.
 
 use super::fingerprint::fingerprint;
 use super::header::StateKind;
@@ -6,7 +6,7 @@ use crate::backend;
 use crate::context::{CacheType, Context};
 use crate::error::{Result, StateError};
 
-/// The facts of a context that are written beside its states: names and values.
+/// Returns the properties of a context that are saved with its states: names and values.
 pub(crate) fn facts(context: &Context) -> Result<[(&'static str, String); 11]> {
     let (model, params) = (context.model(), context.given_params());
     let [type_k, type_v] = params.cache_types().map(cache_name);
@@ -26,12 +26,12 @@ pub(crate) fn facts(context: &Context) -> Result<[(&'static str, String); 11]> {
     ])
 }
 
-/// Refuses facts that differ from those of the context.
+/// Refuses saved properties that differ from those of the context.
 pub(crate) fn check(saved: &[(String, String)], kind: StateKind, context: &Context) -> Result<()> {
     let separate = !context.is_unified();
     for (name, expected) in facts(context)? {
         let matters = match name {
-            // One sequence goes where there is room, which llama.cpp looks for.
+            // A single sequence needs only room, for which llama.cpp searches.
             "n_ctx" => kind == StateKind::All,
             "n_seq_max" => kind == StateKind::All || separate,
             _ => true,

@@ -10,20 +10,20 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, ParameterProblem, Result};
 use crate::ffi::guard::guarded;
 
-/// The most pools that a context holds: two that are attached, and two that were before.
+/// Maximum number of pools that a context holds: two attached ones and two earlier ones.
 const MOST: usize = 4;
 
-/// The pools that a context computes with, and those that its CPU backend may still have the address of: it pauses the
-/// last one that it used when it is given another (ggml-cpu.cpp, `ggml_backend_cpu_set_threadpool`).
+/// The pools with which a context computes, and those whose addresses its CPU backend may still hold: when the
+/// backend gets another pool, it pauses the previous one (ggml-cpu.cpp, `ggml_backend_cpu_set_threadpool`).
 #[derive(Default)]
 pub(crate) struct Attached {
     current: Option<Pair>,
-    /// Whether a computation has begun with the current ones.
+    /// Whether a computation has started with the current pools.
     used: bool,
-    /// Those of earlier computations, until one has come to its end without them.
+    /// Pools of earlier computations, kept until a computation without them has ended.
     earlier: Vec<Threadpool>,
-    /// All of them once, in the order of their addresses, in which they are locked: so no two contexts wait for each
-    /// other.
+    /// All pools without duplicates, in the order in which they are locked. It is the order of their addresses, so
+    /// that no two contexts deadlock.
     all: Vec<Threadpool>,
 }
 
@@ -34,8 +34,7 @@ struct Pair {
 }
 
 thread_local! {
-    /// The contexts that this thread computes with their pools' threads, one inside a callback of the other. There is nothing
-    /// in it to drop.
+    /// Number of contexts that this thread computes with pools, nested by callbacks. It needs no destructor.
     static COMPUTING: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -51,12 +50,12 @@ impl Drop for Locked<'_> {
 }
 
 impl Attached {
-    /// Waits until no other context computes with these pools. `None` without pools.
+    /// Waits until no other context computes with these pools. Returns `None` without pools.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InCallback`] where the thread would wait while others may wait for it, or for itself,
-    /// [`ErrorKind::Forked`] for pools whose threads this process does not have.
+    /// [`ErrorKind::InCallback`] if the thread would wait while others may wait for it, or for itself,
+    /// [`ErrorKind::Forked`] for pools whose threads do not exist in this process.
     #[inline]
     pub(crate) fn lock(&self) -> Result<Option<Locked<'_>>> {
         if self.all.is_empty() { Ok(None) } else { self.lock_all().map(Some) }
@@ -67,7 +66,7 @@ impl Attached {
         let computing = COMPUTING.get();
         let mut pools = [const { None }; MOST];
         for (lock, pool) in pools.iter_mut().zip(&self.all) {
-            // In a callback of a computation the thread has locks that others may wait for.
+            // In a callback of a computation, the thread holds locks that others may wait for.
             let locked = if computing == 0 { Some(pool.lock()) } else { pool.try_lock() };
             *lock = Some(locked.ok_or_else(in_use)?);
         }
@@ -75,13 +74,13 @@ impl Attached {
         Ok(Locked { _pools: pools })
     }
 
-    /// Notes that a computation begins.
+    /// Records that a computation starts.
     #[inline]
     pub(crate) fn begin(&mut self) {
         self.used |= self.current.is_some();
     }
 
-    /// Notes that a computation has come to its end, so that the backend has the address of a current pool or of none.
+    /// Records that a computation has ended, so that the backend has the address of a current pool or of none.
     #[inline]
     pub(crate) fn end(&mut self) {
         if !self.earlier.is_empty() {
@@ -97,15 +96,16 @@ impl Attached {
         }
         let all = sorted(pair.as_ref(), &earlier);
         if all.len() > MOST {
-            let reason = "the context has yet to compute with those that it was given before".to_owned();
+            let reason =
+                "the context has not yet computed with the pools that it was given before".to_owned();
             return Err(ErrorKind::Unsupported { operation: "attaching another thread pool", reason }.into());
         }
         *self = Self { current: pair, used: false, earlier, all };
         Ok(())
     }
 
-    /// Refuses more threads than the pools have: with OpenMP, ggml would look for them behind the end of the pool
-    /// (ggml-cpu.c, `ggml_graph_compute`).
+    /// Refuses more threads than the pools have: with OpenMP, ggml would read past the end of the pool (ggml-cpu.c,
+    /// `ggml_graph_compute`).
     pub(crate) fn check_threads(&self, n_threads: u32, n_threads_batch: u32) -> Result<()> {
         self.current.as_ref().map_or(Ok(()), |pair| pair.check_threads(n_threads, n_threads_batch))
     }
@@ -113,8 +113,8 @@ impl Attached {
 
 #[cold]
 fn in_use() -> Error {
-    let reason = "another computation, perhaps the one that the callback is part of, uses the thread pool: give the context a \
-                  pool of its own, or none";
+    let reason = "another computation, perhaps the one that the callback is part of, uses the thread pool: give the context \
+                  its own pool, or none";
     ErrorKind::InCallback { operation: "computing with this thread pool", reason }.into()
 }
 
@@ -144,16 +144,17 @@ impl Pair {
 }
 
 impl Context {
-    /// Computes with a pool's threads from now on: single tokens with `generation`, several at a time with `batch`, or
-    /// also with `generation` where that is `None`. As many of them as [`n_threads`](Context::n_threads) and
-    /// [`n_threads_batch`](Context::n_threads_batch) say. The context keeps the pools alive.
+    /// Attaches pools with whose threads the context computes from now on: single tokens with `generation`, several
+    /// at a time with `batch`, or with `generation` too if `batch` is `None`. The numbers of threads are
+    /// [`n_threads`](Context::n_threads) and [`n_threads_batch`](Context::n_threads_batch). The context keeps the
+    /// pools alive.
     ///
-    /// While one of two pools is in use the other is paused.
+    /// While one of two pools is in use, the other one is paused.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidParameter`] when the context uses more threads than the pools have,
-    /// [`ErrorKind::Unsupported`] when pools are exchanged several times while computations fail,
+    /// [`ErrorKind::InvalidParameter`] if the context uses more threads than the pools have,
+    /// [`ErrorKind::Unsupported`] if pools are exchanged several times while computations fail,
     /// [`ErrorKind::Poisoned`].
     ///
     /// Corresponds to `llama_attach_threadpool`.
@@ -162,7 +163,7 @@ impl Context {
         let pair = Pair { generation: generation.clone(), batch: batch.unwrap_or(generation).clone() };
         pair.check_threads(self.n_threads(), self.n_threads_batch())?;
         let (generation, batch) = (pair.generation.raw(), pair.batch.raw());
-        // Held before C has the address, and beyond a failure.
+        // Held before C has the address, and even if the call fails.
         self.threadpools_mut().replace(Some(pair))?;
         self.call(|raw| {
             // SAFETY: the context is valid and keeps the pools.
@@ -170,7 +171,7 @@ impl Context {
         })
     }
 
-    /// Computes without a pool again. Its threads may wait for the next computation before they end.
+    /// Detaches the pools. Their threads may wait for the next computation before they end.
     ///
     /// # Errors
     ///

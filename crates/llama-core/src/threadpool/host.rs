@@ -1,10 +1,10 @@
-//! What this machine and process allow. ggml finds it out by trying, with every computation, and prints a line to stderr
-//! when it fails (ggml-cpu.c, `ggml_thread_apply_priority` and `ggml_thread_apply_affinity`).
+//! Limits of this machine and process. ggml only tries with every computation, and prints a line to stderr on
+//! failure (ggml-cpu.c, `ggml_thread_apply_priority` and `ggml_thread_apply_affinity`).
 
 use super::ThreadPriority;
 use crate::error::{ErrorKind, ParameterProblem, Result};
 
-/// Refuses processors that Linux does not have online.
+/// Refuses processors that are not online on Linux.
 pub(super) fn check_cpus(cpus: &[u32]) -> Result<()> {
     let Some(online) = read("/sys/devices/system/cpu/online") else { return Ok(()) };
     match cpus.iter().find(|cpu| !contains(&online, **cpu)) {
@@ -18,9 +18,9 @@ pub(super) fn check_cpus(cpus: &[u32]) -> Result<()> {
     }
 }
 
-/// Refuses real-time scheduling to processes without the permission for it.
+/// Refuses real-time scheduling if the process does not have permission for it.
 pub(super) fn check_priority(priority: ThreadPriority) -> Result<()> {
-    // As in ggml_thread_apply_priority.
+    // The priorities of ggml_thread_apply_priority.
     let needed = match priority {
         ThreadPriority::Low | ThreadPriority::Normal => return Ok(()),
         ThreadPriority::Medium => 40,
@@ -43,7 +43,7 @@ fn read(path: &str) -> Option<String> {
     if cfg!(target_os = "linux") { std::fs::read_to_string(path).ok() } else { None }
 }
 
-/// Whether a list such as `0-3,8` has a number. Of a list that is not understood, yes.
+/// Returns whether a list such as `0-3,8` contains a number. Lists that cannot be parsed contain every number.
 fn contains(list: &str, cpu: u32) -> bool {
     list.trim().split(',').any(|part| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -54,13 +54,13 @@ fn contains(list: &str, cpu: u32) -> bool {
     })
 }
 
-/// `CAP_SYS_NICE`, number 23 of the effective capabilities.
+/// Returns whether the process has `CAP_SYS_NICE`, number 23 of the effective capabilities.
 fn has_capability(status: &str) -> bool {
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).is_none_or(|set| set & (1 << 23) != 0)
 }
 
-/// The soft limit of the real-time priority.
+/// Returns the soft limit of the real-time priority.
 fn realtime_limit(limits: &str) -> Option<u32> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max realtime priority"))?;
     let soft = line.split_whitespace().next()?;

@@ -1,4 +1,4 @@
-//! The places between two special tokens at which a tokenizer surely divides a text.
+//! The positions between two special tokens at which a tokenizer is certain to divide a text.
 
 use core::ops::Range;
 
@@ -7,18 +7,18 @@ use super::pre::Quirk;
 use crate::error::Result;
 use crate::vocab::tokenize_error;
 
-/// A place at which a text can be divided.
+/// A position at which a text can be divided.
 #[derive(Clone, Debug)]
 pub(super) struct Cut {
-    /// Where the part before it ends.
+    /// End of the part before the cut.
     pub(super) end: usize,
-    /// Where the part behind it begins: later, when a space between them is added by the tokenizer.
+    /// Start of the part after the cut: later than `end` if the tokenizer adds the space between them.
     pub(super) next: usize,
-    /// Whether to divide here in any case.
+    /// Whether to divide here regardless of the size of the piece.
     pub(super) is_needed: bool,
-    /// Whether the tokenizer puts a space in front of the part behind it that is not there.
+    /// Whether the tokenizer adds a space, which is not in the text, in front of the part after the cut.
     pub(super) adds_space: bool,
-    /// Groups of three digits that begin at `end`.
+    /// Range of groups of three digits, which starts at `end`.
     pub(super) digits: Option<Range<usize>>,
 }
 
@@ -28,20 +28,20 @@ impl Cut {
     }
 }
 
-/// A space, as SentencePiece's tokenizers see it.
+/// The space of SentencePiece's tokenizers.
 const SPACE: char = '\u{2581}';
-/// Digits are looked at as groups from this many in a row on.
+/// Number of consecutive digits from which they are treated as groups.
 const DIGITS: usize = 96;
-/// Spaces, likewise, and how many of them are left together: a multiple of 512.
+/// Number of consecutive spaces from which they are divided, and size of the parts: a multiple of 512.
 const SPACES: usize = 4096;
-/// What may be spent on runs that take time by the square of their length: some tenths of a second.
+/// Budget for runs that take quadratic time: some tenths of a second.
 const SQUARES: usize = 4_000_000;
 
 pub(super) struct Cuts<'t> {
     text: &'t str,
     traits: &'t Traits,
     facts: Option<&'t Facts>,
-    /// The sum of the squares of such runs.
+    /// The sum of the squared lengths of such runs.
     squares: usize,
 }
 
@@ -50,7 +50,7 @@ impl<'t> Cuts<'t> {
         Self { text, traits, facts, squares: 0 }
     }
 
-    /// Calls `found` for every place inside a part of the text, in their order.
+    /// Calls `found` for every cut inside a range of the text, in order.
     pub(super) fn each(&mut self, range: Range<usize>, found: &mut dyn FnMut(Cut)) -> Result<()> {
         let bytes = self.text.as_bytes();
         let rules = self.traits.rules;
@@ -69,7 +69,7 @@ impl<'t> Cuts<'t> {
                 }
                 _ => 0,
             };
-            // A place right behind a run is looked at below.
+            // A cut directly after a run is found below.
             index += run.saturating_sub(1);
             match bytes[index] {
                 b' ' if rules.words && self.is_between_words(index, &range) => found(self.word(index)),
@@ -85,14 +85,14 @@ impl<'t> Cuts<'t> {
         Cut { next: space + usize::from(self.traits.adds_space), ..Cut::at(space) }
     }
 
-    /// Whether there is a letter on both sides of a space.
+    /// Returns whether there is a letter on both sides of a space.
     fn is_between_words(&self, space: usize, range: &Range<usize>) -> bool {
         let before = self.text[range.start..space].chars().next_back();
         let is_joined = before.is_some_and(|before| self.may_merge(before, SPACE));
         before.is_some_and(is_letter) && self.is_letter_at(space + 1, range) && !is_joined
     }
 
-    /// Whether a newline is behind text and before a letter.
+    /// Returns whether a newline follows text and precedes a letter.
     fn is_between_lines(&self, newline: usize, range: &Range<usize>) -> bool {
         let before = self.text[range.start..newline].chars().next_back();
         before.is_some_and(|before| !before.is_whitespace()) && self.is_letter_at(newline + 1, range)
@@ -102,7 +102,7 @@ impl<'t> Cuts<'t> {
         self.text.get(index..range.end).and_then(|text| text.chars().next()).is_some_and(is_letter)
     }
 
-    /// A run of digits: the bytes that it takes.
+    /// Processes a run of digits, and returns its length in bytes.
     fn digits(&mut self, start: usize, range: &Range<usize>, found: &mut dyn FnMut(Cut)) -> Result<usize> {
         let only_ascii = self.traits.rules.quirk == Quirk::OnlyDigits;
         let text = &self.text[start..range.end];
@@ -111,7 +111,7 @@ impl<'t> Cuts<'t> {
         };
         let length = text.find(|character| !is_digit(character)).unwrap_or(text.len());
         if length == 0 {
-            // Not a digit: pass over the whole character.
+            // Not a digit: skip the whole character.
             return Ok(text.chars().next().map_or(1, char::len_utf8));
         }
         let before = self.text[range.start..start].chars().next_back();
@@ -122,19 +122,20 @@ impl<'t> Cuts<'t> {
         if length <= DIGITS {
             return Ok(length);
         }
-        let ends_surely = text[length..].chars().next().is_none_or(|next| next.is_ascii() || is_letter(next));
-        if !run.bytes().all(|byte| byte.is_ascii_digit()) || !ends_surely || self.facts.is_none() {
+        let has_certain_end =
+            text[length..].chars().next().is_none_or(|next| next.is_ascii() || is_letter(next));
+        if !run.bytes().all(|byte| byte.is_ascii_digit()) || !has_certain_end || self.facts.is_none() {
             self.spend(run.chars().count(), "digits")?;
             return Ok(length);
         }
-        // Groups are counted from the end; the first and the last stay with what is beside them.
+        // Groups are counted from the end; the first and the last stay with their neighbours.
         let first = start + if length % 3 == 0 { 3 } else { length % 3 };
         let groups = first..start + length - 3;
         found(Cut { digits: Some(groups), ..Cut::at(first) });
         Ok(length)
     }
 
-    /// A run of spaces that may be tried as trailing ones: the bytes that it takes.
+    /// Processes a run of spaces that may be tried as trailing space, and returns its length in bytes.
     fn trailing(&mut self, start: usize, range: &Range<usize>, found: &mut dyn FnMut(Cut)) -> Result<usize> {
         let text = &self.text[start..range.end];
         let length = text.find(|character| !is_blank(character)).unwrap_or(text.len());
@@ -146,9 +147,9 @@ impl<'t> Cuts<'t> {
             return Ok(length);
         }
         let before = self.text[range.start..start].chars().next_back();
-        let begins_surely = before.is_none_or(|before| before.is_ascii_graphic() || before == '\n');
-        let ends_surely = next.is_ascii_digit() || matches!(next, '\u{4e00}'..='\u{9fa5}');
-        if begins_surely && ends_surely && self.facts.is_some() {
+        let has_certain_start = before.is_none_or(|before| before.is_ascii_graphic() || before == '\n');
+        let has_certain_end = next.is_ascii_digit() || matches!(next, '\u{4e00}'..='\u{9fa5}');
+        if has_certain_start && has_certain_end && self.facts.is_some() {
             found(Cut { is_needed: true, ..Cut::at(start + length) });
         } else {
             self.spend(text[..length].chars().count(), "spaces")?;
@@ -156,7 +157,7 @@ impl<'t> Cuts<'t> {
         Ok(length)
     }
 
-    /// A run of spaces that is divided into blocks from its beginning: the bytes that it takes.
+    /// Processes a run of spaces that is divided into blocks from its start, and returns its length in bytes.
     fn blocks(&self, start: usize, range: &Range<usize>, found: &mut dyn FnMut(Cut)) -> usize {
         let text = &self.text[start..range.end];
         let length = text.find(|character: char| !character.is_whitespace()).unwrap_or(text.len());
@@ -173,7 +174,7 @@ impl<'t> Cuts<'t> {
         length
     }
 
-    /// A place between two characters that are never merged.
+    /// Reports a cut between two characters that are never merged.
     fn characters(&self, place: usize, range: &Range<usize>, found: &mut dyn FnMut(Cut)) {
         let before = self.text[range.start..place].chars().next_back();
         let Some((before, after)) = before.zip(self.text[place..range.end].chars().next()) else { return };
@@ -185,7 +186,7 @@ impl<'t> Cuts<'t> {
         }
     }
 
-    /// Whether a tokenizer that merges may merge two characters.
+    /// Returns whether a merging tokenizer may merge two characters.
     fn may_merge(&self, left: char, right: char) -> bool {
         self.facts.is_some_and(|facts| facts.may_merge(left, right))
     }
@@ -207,7 +208,7 @@ fn is_space(text: &str, index: usize) -> bool {
     text.get(index..).and_then(|text| text.chars().next()).is_some_and(is_blank)
 }
 
-/// White space that ends no line.
+/// Returns whether a character is white space other than a line break.
 fn is_blank(character: char) -> bool {
     character.is_whitespace() && !matches!(character, '\r' | '\n')
 }
@@ -219,7 +220,7 @@ fn is_latin_greek_or_cyrillic(character: char) -> bool {
         | '\u{400}'..='\u{481}' | '\u{48a}'..='\u{52f}')
 }
 
-/// A letter that all tables and expressions of llama.cpp take for one.
+/// Returns whether a character is a letter by all of llama.cpp's tables and expressions.
 fn is_letter(character: char) -> bool {
     character.is_ascii_alphabetic()
         || is_latin_greek_or_cyrillic(character)

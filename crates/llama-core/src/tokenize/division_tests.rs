@@ -1,4 +1,5 @@
-//! A divided text gives the tokens of the whole, for every pre-tokenizer of the tree and every kind of vocabulary.
+//! Tests that a divided text gives the tokens of the whole text, for every pre-tokenizer of the tree and every kind
+//! of vocabulary.
 
 use core::ops::ControlFlow;
 
@@ -11,7 +12,7 @@ use crate::ffi::stack;
 use crate::model::{Model, ModelParams};
 use crate::token::Token;
 
-/// Divides wherever it is possible.
+/// Sizes that divide wherever possible.
 const EVERYWHERE: Sizes = Sizes { short: 0, undivided: 0, piece: 0, tokens: 0 };
 
 /// Parts of texts that tokenizers treat in different ways.
@@ -94,7 +95,7 @@ const PARTS: &[&str] = &[
     "\u{e000}",
 ];
 
-/// A generator of numbers, the same every time.
+/// A deterministic generator of pseudo-random numbers.
 struct Rng(u64);
 
 impl Rng {
@@ -123,7 +124,7 @@ fn undivided(vocab: Vocab<'_>, text: &str, options: TokenizeOptions) -> Result<V
     stack::run("whole", "a test", 64 << 20, || vocab.tokenize_piece(text, options))?
 }
 
-/// How often a text of a vocabulary was divided.
+/// Compares both ways of tokenising random texts, and returns the total number of pieces.
 fn compare(model: &Model, name: &str, rng: &mut Rng, texts: usize) -> usize {
     let vocab = model.vocab();
     let mut n_pieces = 0;
@@ -171,7 +172,7 @@ fn every_pre_tokenizer() {
     assert!(n_pieces > 3 * n_texts, "{n_pieces} pieces of {n_texts} texts");
 }
 
-/// The vocabulary of a tiny model with user-defined tokens.
+/// Returns the file of a tiny model's vocabulary with added user-defined tokens.
 fn with_user_tokens(tiny: Tiny, adds_space: bool) -> Vec<u8> {
     let bytes = tiny.bytes();
     let mut metadata = llama_gguf::Gguf::from_bytes(&bytes).unwrap().metadata().clone();

@@ -1,4 +1,4 @@
-//! What tokenising a long text needs to know about a vocabulary, read once for each model.
+//! Facts about a vocabulary that are needed to divide long texts, read once for each model.
 
 use std::collections::HashSet;
 
@@ -13,13 +13,14 @@ use crate::vocab::{Vocab, VocabKind};
 /// SentencePiece's mark for a space.
 pub(super) const MARK: &str = "\u{2581}";
 
-/// What is known of a vocabulary without looking at its tokens.
+/// Facts about a vocabulary that do not depend on its tokens.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Traits {
     pub(super) rules: Rules,
     /// Whether a space is put in front of every text that follows a special token.
     pub(super) adds_space: bool,
-    /// Whether the first word of a text gets a mark that later ones do not get: it can only be divided before a token.
+    /// Whether the first word of a text gets a mark that later words do not get, so that it can only be divided
+    /// before a special token.
     pub(super) marks_first: bool,
 }
 
@@ -27,7 +28,7 @@ impl Traits {
     pub(super) fn of(vocab: Vocab<'_>) -> Result<Self> {
         let model = vocab.model();
         let kind = vocab.kind();
-        // Where the loader was told something else than the file says, nothing is known.
+        // Nothing is known if overrides were used that differ from the file.
         if model.overrides_tokenizer() {
             return Ok(Self { rules: Rules::default(), adds_space: true, marks_first: true });
         }
@@ -52,13 +53,14 @@ fn bpe_rules(model: &Model) -> Result<Rules> {
     Ok(Rules::of_pre_tokenizer(name.as_deref().unwrap_or("default")).unwrap_or_default())
 }
 
-/// A token that is found by its name, before a text is tokenised.
+/// A token that is found by its name before a text is tokenised.
 pub(super) struct Special {
     pub(super) text: Box<str>,
-    /// Found only when special tokens are parsed.
+    /// Whether it is found only when special tokens are parsed.
     only_parsed: bool,
-    /// Takes the white space on this side of it.
+    /// Whether the token absorbs white space to its left.
     pub(super) strips_left: bool,
+    /// Whether the token absorbs white space to its right.
     pub(super) strips_right: bool,
 }
 
@@ -68,17 +70,17 @@ impl Special {
     }
 }
 
-/// The tokens of a vocabulary, as far as they say where a text can be divided.
+/// Facts about the tokens of a vocabulary that determine where a text can be divided.
 pub(super) struct Facts {
-    /// Longest first, as llama.cpp looks for them (llama-vocab.cpp, `cache_special_tokens`).
+    /// The special tokens, longest first, in llama.cpp's search order (llama-vocab.cpp, `cache_special_tokens`).
     pub(super) specials: Vec<Special>,
-    /// Finds the names of `specials`; `None` when there are none.
+    /// Finds the names of `specials`; `None` if there are none.
     pub(super) finder: Option<AhoCorasick>,
-    /// Whether the names are those that C has: it has them as bytes, which may be no text.
+    /// Whether the names equal C's, which are bytes and may not be text.
     knows_names: bool,
-    /// For SentencePiece: the characters that stand next to each other in some token. Others are never merged.
+    /// For SentencePiece: the pairs of adjacent characters in all tokens. Other pairs are never merged.
     neighbours: HashSet<(char, char)>,
-    /// For SentencePiece: whether its mark is a token by itself, and not three bytes.
+    /// For SentencePiece: whether its mark is a token by itself rather than three bytes.
     has_mark: bool,
 }
 
@@ -106,7 +108,7 @@ impl Facts {
         let names = facts.specials.iter().map(|special| special.text.as_bytes());
         if facts.knows_names && !facts.specials.is_empty() {
             facts.finder = AhoCorasick::new(names).ok();
-            // Too many for the searcher.
+            // There may be too many names for the searcher.
             facts.knows_names = facts.finder.is_some();
         }
         Ok(facts)
@@ -117,30 +119,30 @@ impl Facts {
         self.neighbours.extend(text.chars().zip(text.chars().skip(1)));
     }
 
-    /// Whether the special tokens in a text can be found.
+    /// Returns whether the special tokens in a text can be found.
     pub(super) fn knows_names(&self) -> bool {
         self.knows_names
     }
 
-    /// Whether SentencePiece's tokenizer may merge two characters, or what is made of them.
+    /// Returns whether SentencePiece's tokenizer may merge two characters, or tokens that end and start with them.
     pub(super) fn may_merge(&self, left: char, right: char) -> bool {
         self.neighbours.contains(&(left, right))
     }
 
-    /// The number of tokens of SentencePiece's mark where nothing is merged with it.
+    /// Returns the number of tokens of SentencePiece's mark when nothing is merged with it.
     pub(super) fn tokens_of_mark(&self) -> usize {
         if self.has_mark { 1 } else { MARK.len() }
     }
 }
 
-/// The token that a tokenizer gives for text outside the vocabulary, where that is an ordinary result. `None` where text is
-/// made of bytes if need be: there it stands for its own name.
+/// Returns the token for text outside of the vocabulary if it is an ordinary result of the tokenizer. Returns `None`
+/// if unknown text becomes bytes; there the token only stands for its own name.
 ///
-/// Converters write it as a control token as often as not. Neither WordPiece nor Unigram finds it by its name: the first
-/// divides at brackets, the second leaves control tokens out of what it looks for (llama-vocab.cpp).
+/// Converters often mark it as a control token. Neither WordPiece nor Unigram finds it by its name: the first
+/// divides at brackets, the second does not search for control tokens (llama-vocab.cpp).
 pub(super) fn unknown(vocab: Vocab<'_>) -> Result<Option<Token>> {
     let model = vocab.model();
-    // The numbers that llama.cpp falls back on.
+    // llama.cpp's fallbacks.
     let default = match vocab.kind() {
         VocabKind::Wpm => Some(100),
         VocabKind::Ugm => Some(2),

@@ -1,9 +1,9 @@
-//! The special tokens in a text, found as llama.cpp finds them.
+//! Search for special tokens in a text, with llama.cpp's results.
 //!
-//! llama.cpp looks for one special token after the other, the longest first, in what the earlier ones have left
-//! (llama-vocab.cpp, `tokenizer_st_partition`). It walks a list from its beginning for every one that it finds, so that a
-//! text with many of them takes time that grows with the square of their number. A text that is divided behind special
-//! tokens gives the same tokens, in linear time.
+//! llama.cpp searches one special token after the other, the longest first, in the text that the earlier ones have
+//! left (llama-vocab.cpp, `tokenizer_st_partition`). It walks a list from the start for every match, which takes
+//! quadratic time for a text with many of them. Dividing a text after special tokens gives the same tokens in linear
+//! time.
 
 use core::ops::Range;
 
@@ -13,12 +13,12 @@ use super::facts::{Facts, Special};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fragment {
     pub(super) range: Range<usize>,
-    /// Whether it is the name of a special token.
+    /// Whether the fragment is the name of a special token.
     pub(super) is_token: bool,
 }
 
-/// Divides a text at its special tokens. White space that a token takes with it belongs to no fragment. `None` where it
-/// cannot be known what llama.cpp finds.
+/// Divides a text at its special tokens. White space that a token absorbs belongs to no fragment. Returns `None` if
+/// llama.cpp's result cannot be predicted.
 pub(super) fn fragments(text: &str, facts: &Facts, parse_special: bool) -> Option<Vec<Fragment>> {
     let mut fragments = vec![Fragment { range: 0..text.len(), is_token: false }];
     let present = present(text, facts, parse_special)?;
@@ -33,7 +33,7 @@ pub(super) fn fragments(text: &str, facts: &Facts, parse_special: bool) -> Optio
     Some(fragments)
 }
 
-/// The special tokens whose names are in the text, in the order in which they are looked for.
+/// Returns the special tokens whose names are in the text, in search order.
 fn present<'f>(text: &str, facts: &'f Facts, parse_special: bool) -> Option<Vec<&'f Special>> {
     if !facts.knows_names() {
         return None;
@@ -47,7 +47,7 @@ fn present<'f>(text: &str, facts: &'f Facts, parse_special: bool) -> Option<Vec<
     Some(present.map(|(special, _)| special).filter(|special| special.is_found(parse_special)).collect())
 }
 
-/// Whether two names of the same length can overlap: which of them is looked for first is not known.
+/// Returns whether two names of the same length can overlap, in which case the search order is unknown.
 fn is_ambiguous(present: &[&Special]) -> bool {
     let overlap = |left: &[u8], right: &[u8]| {
         (1..left.len()).any(|length| left[left.len() - length..] == right[..length])
@@ -96,7 +96,7 @@ fn split_one(text: &str, range: Range<usize>, special: &Special, split: &mut Vec
     split.extend((start < end).then(|| raw(start..end)));
 }
 
-/// C's `isspace`.
+/// Returns whether C's `isspace` holds.
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }

@@ -1,4 +1,4 @@
-//! Divides a long text into pieces that give the same tokens, one after the other, as the whole.
+//! Division of a long text into pieces whose tokens, joined, are those of the whole text.
 
 use core::ops::Range;
 
@@ -8,46 +8,48 @@ use super::fragments::{Fragment, fragments};
 use super::pre::Quirk;
 use crate::error::Result;
 
-/// From which sizes on texts are divided.
+/// Sizes from which texts are divided.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sizes {
-    /// A text of so many bytes is tokenised as it is: `std::regex` needs less than 200 KiB of stack for it.
+    /// Number of bytes up to which a text is tokenised directly: `std::regex` needs less than 200 KiB of stack for
+    /// it.
     pub(super) short: usize,
-    /// A text of so many bytes is not divided: it takes milliseconds whatever is in it.
+    /// Number of bytes up to which a text is not divided: it takes milliseconds whatever it contains.
     pub(super) undivided: usize,
-    /// A piece ends at the first place from this many bytes on. llama.cpp compiles its regular expressions anew for each.
+    /// Number of bytes after which a piece ends at the next cut. llama.cpp compiles its regular expressions for each
+    /// piece.
     pub(super) piece: usize,
-    /// The most special tokens of a piece.
+    /// Maximum number of special tokens in a piece.
     pub(super) tokens: usize,
 }
 
 impl Sizes {
-    /// The sizes for pieces of so many bytes.
+    /// Returns the sizes for pieces of `piece` bytes.
     pub(super) fn of(piece: usize) -> Self {
         Self { short: piece.min(512), undivided: piece.min(4 << 10), piece, tokens: piece.min(512) }
     }
 }
 
-/// The size of a piece of a text whose characters may become bytes.
+/// Size of a piece of a text whose characters may become bytes.
 const BYTES_PIECE: usize = 4 << 10;
 
 /// A part of a text that is tokenised by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     pub(super) range: Range<usize>,
-    /// Whether the tokenizer puts a space in front of it that is not there, and that is merged with nothing.
+    /// Whether the tokenizer adds a space in front that is not in the text and is merged with nothing.
     pub(super) adds_space: bool,
-    /// Whether it is a row of groups of three digits, each a word of its own.
+    /// Whether it consists of groups of three digits, each of which is a word.
     pub(super) is_digits: bool,
-    /// The longest part of it that may be a single match of a regular expression.
+    /// The longest part that may be a single match of a regular expression.
     pub(super) longest: Range<usize>,
 }
 
-/// Divides a text. Without `facts` it is not divided, but measured.
+/// Divides a text. Without `facts` it is not divided but only measured.
 ///
 /// # Errors
 ///
-/// For a text on which the pre-tokenizer would take time that grows with the square of its length.
+/// Fails for a text on which the pre-tokenizer would take quadratic time.
 pub(super) fn pieces(
     text: &str,
     traits: &Traits,
@@ -58,7 +60,7 @@ pub(super) fn pieces(
     let known = facts.and_then(|facts| fragments(text, facts, parse_special));
     let can_divide = known.is_some() && !traits.marks_first;
     let fragments = known.unwrap_or_else(|| vec![Fragment { range: 0..text.len(), is_token: false }]);
-    // Small ones, where the output is copied again and again.
+    // Small ones, since the output is copied again and again.
     let piece = if traits.rules.quirk == Quirk::Bytes { sizes.piece.min(BYTES_PIECE) } else { sizes.piece };
     let mut cutter = Cutter::new(can_divide, Sizes { piece, ..sizes });
     let mut cuts = Cuts::new(text, traits, facts);
@@ -82,11 +84,11 @@ struct Cutter {
     sizes: Sizes,
     /// Whether the text may be divided inside a fragment.
     can_divide: bool,
-    /// Where the piece begins that is being put together.
+    /// Start of the current piece.
     start: usize,
-    /// Whether a space is added to that piece.
+    /// Whether a space is added to the current piece.
     adds_space: bool,
-    /// Where the last place before which a match ends was.
+    /// Start of the current stretch, which a match cannot cross.
     stretch: usize,
     longest: Range<usize>,
     n_tokens: usize,
@@ -106,12 +108,12 @@ impl Cutter {
         }
     }
 
-    /// Between two fragments: behind a special token everything begins anew.
+    /// Handles the boundary between two fragments: tokenising starts afresh after a special token.
     fn between(&mut self, before: &Fragment, after: &Fragment, only_before_token: bool) {
         let place = after.range.start;
         self.stretch = place;
         let is_place = if only_before_token { after.is_token } else { before.is_token };
-        // White space that was taken away belongs to its token.
+        // Absorbed white space belongs to its token.
         let is_place = is_place && before.range.end == place;
         if is_place && (self.n_tokens >= self.sizes.tokens || place - self.start >= self.sizes.piece) {
             self.emit(place);

@@ -1,13 +1,14 @@
-//! Pre-tokenizers: where each of them surely divides a text, and what a long text costs it.
+//! Pre-tokenizers: where each is certain to divide a text, and what a long text costs.
 //!
-//! A byte-pair vocabulary names its pre-tokenizer in `tokenizer.ggml.pre`. llama.cpp divides a text by one or several
-//! regular expressions for each name (llama-vocab.cpp, `llm_tokenizer_bpe`), some of them by code of its own, the others by
-//! `std::regex` (unicode.cpp, `unicode_regex_split`), which recurses for every character of a match.
+//! A byte-pair vocabulary names its pre-tokenizer in `tokenizer.ggml.pre`. For each name, llama.cpp divides a text
+//! by one or several regular expressions (llama-vocab.cpp, `llm_tokenizer_bpe`). It executes some of them with its
+//! own code, the others with `std::regex` (unicode.cpp, `unicode_regex_split`), which recurses for every character
+//! of a match.
 
 use crate::vocab::VocabKind;
 
-/// What is known about a tokenizer. The default is a tokenizer about which nothing is known: it is given the whole text
-/// at once, on a stack for the worst case.
+/// Known properties of a tokenizer. The default is for an unknown tokenizer, which gets the whole text at once, on a
+/// stack for the worst case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rules {
     /// Whether a text is always divided between a letter and a single space before another letter.
@@ -16,38 +17,39 @@ pub(super) struct Rules {
     pub(super) lines: bool,
     /// Whether a match of `std::regex` can be as long as the text.
     pub(super) recurses: bool,
-    /// What takes time that grows faster than the text.
+    /// Kind of text that takes more than linear time.
     pub(super) quirk: Quirk,
 }
 
-/// A part of a text on which a pre-tokenizer's time grows with the square of the length.
+/// A kind of text on which a pre-tokenizer takes quadratic time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quirk {
     None,
-    /// Digits in groups of three from the right: each group looks ahead over all that follow.
+    /// Digits in groups of three from the right: each group looks ahead over all following digits.
     Digits,
-    /// As `Digits`, for ASCII digits only, and nothing else is divided than digits from the rest.
+    /// ASCII digits in groups of three from the right; the only other divisions are between digits and the rest.
     OnlyDigits,
-    /// Spaces in front of what is neither a letter nor punctuation: each is tried as the beginning of trailing space.
+    /// Spaces before a character that is neither a letter nor punctuation: each is tried as the start of trailing
+    /// space.
     TrailingSpace,
     /// Characters that become bytes: the output is copied for each of them (llama-vocab.cpp, `resegment`).
     Bytes,
-    /// Spaces in blocks of 512: each block looks for a newline behind all that follow.
+    /// Spaces in blocks of 512: each block searches for a newline after all following spaces.
     SpaceBlocks,
 }
 
 impl Rules {
     const UNKNOWN: Self = Self { words: false, lines: false, recurses: true, quirk: Quirk::None };
-    /// Words and lines are divided, by code that does not recurse.
+    /// Words and lines are divided by code that does not recurse.
     const SPLIT: Self = Self { words: true, lines: true, recurses: false, quirk: Quirk::None };
-    /// Words and lines are divided, by `std::regex`.
+    /// Words and lines are divided by `std::regex`.
     const REGEX: Self = Self { recurses: true, ..Self::SPLIT };
-    /// Lines are divided, and what is in one is a single word.
+    /// Lines are divided, and each line is a single word.
     const LINES: Self = Self { words: false, ..Self::SPLIT };
     /// The text is not divided, and nothing recurses.
     const WHOLE: Self = Self { words: false, lines: false, ..Self::SPLIT };
 
-    /// The rules of a kind that has no pre-tokenizer.
+    /// Returns the rules of a vocabulary kind that has no pre-tokenizer.
     pub(super) fn of_kind(kind: VocabKind) -> Self {
         match kind {
             VocabKind::Wpm => Self { lines: false, ..Self::SPLIT },
@@ -59,10 +61,10 @@ impl Rules {
         }
     }
 
-    /// The rules of a pre-tokenizer by its name; `None` for one that is not known here.
+    /// Returns the rules of a pre-tokenizer by name, or `None` for an unknown name.
     pub(super) fn of_pre_tokenizer(name: &str) -> Option<Self> {
         Some(match name {
-            // Code of llama.cpp's own, or expressions that match one character.
+            // llama.cpp's own code, or expressions that match one character.
             "gpt-2" | "phi-2" | "jina-es" | "jina-de" | "gigachat" | "jina-v2-es" | "jina-v2-de"
             | "a.x-4.0" | "mellum" | "modern-bert" | "jina-v1-en" | "jina-v2-code" | "roberta-bpe"
             | "exaone4" | "mpt" | "olmo" | "jais" | "trillion" | "granite-docling" | "starcoder"
@@ -109,7 +111,7 @@ impl Rules {
             | "afmoe"
             | "nemotron-3.5-embed"
             | "soprano" => Self::REGEX,
-            // A match goes on behind a space.
+            // A match continues after a space.
             "exaone-moe" => Self { words: false, ..Self::REGEX },
             "deepseek-llm" => Self { quirk: Quirk::TrailingSpace, ..Self::REGEX },
             "jais-2" => Self { quirk: Quirk::SpaceBlocks, ..Self::REGEX },

@@ -1,8 +1,8 @@
-//! Names of special tokens in a text that is not to have any.
+//! Names of special tokens in a text that must not contain special tokens.
 //!
-//! llama.cpp leaves such names to the tokenizer when special tokens are not parsed, and some tokenizers then find the
-//! token all the same: those of RWKV and PLaMo look for the longest or likeliest token among all, and that of
-//! SentencePiece merges a name together where its parts are tokens (llama-vocab.cpp).
+//! When special tokens are not parsed, llama.cpp leaves their names to the tokenizer, and some tokenizers then
+//! return the special token nevertheless: those of RWKV and PLaMo search for the longest or most likely token among
+//! all, and that of SentencePiece merges a name whose parts are tokens (llama-vocab.cpp).
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::vocab::{Vocab, VocabKind};
 
 const OPERATION: &str = "tokenising a text";
 
-/// Replaces special tokens that came out of a text by tokens that spell their names.
+/// Replaces special tokens that result from a text by tokens that spell their names.
 pub(super) fn spell(
     vocab: &Vocab<'_>,
     text: &str,
@@ -25,7 +25,7 @@ pub(super) fn spell(
     if options.parse_special || found == 0 {
         return Ok(tokens);
     }
-    // Those that are added are special too.
+    // Added tokens are special too.
     let added = if options.add_special { vocab.tokenize_raw("", options)? } else { Vec::new() };
     if found == names.count(&added)? {
         return Ok(tokens);
@@ -44,19 +44,19 @@ pub(super) fn spell(
     Ok(spelled)
 }
 
-/// Where the tokens of the text begin and end among all.
+/// Returns the range of the text's tokens among all tokens.
 fn around(all: &[Token], of_text: &[Token]) -> (usize, usize) {
     let added = all.len().saturating_sub(of_text.len());
     let before = (0..=added).find(|before| all[*before..].starts_with(of_text)).unwrap_or(0);
     (before, all.len() - (added - before))
 }
 
-/// The tokens that must not come out of a text.
+/// The special tokens that must not result from a text.
 struct Names<'m> {
     vocab: Vocab<'m>,
-    /// Whether the tokenizer has a token for every byte, so that the one for the unknown is no result of text.
+    /// Whether the tokenizer has a token for every byte, so that the unknown token does not result from text.
     knows_all: bool,
-    /// The token that the tokenizer gives for text outside the vocabulary, whatever its type.
+    /// The token for text outside of the vocabulary, whatever its type.
     unknown: Option<Token>,
 }
 
@@ -79,7 +79,7 @@ impl<'m> Names<'m> {
         tokens.iter().try_fold(0, |count, token| Ok(count + usize::from(self.is_special(*token)?)))
     }
 
-    /// Ordinary tokens whose texts, one after the other, are the name of a special one: the longest that fits each time.
+    /// Returns ordinary tokens that spell the name of a special one: each is the longest that fits.
     fn spelling(&self, special: Token) -> Result<Vec<Token>> {
         let name = self.vocab.token_to_bytes(special, true)?;
         let pieces = self.pieces_in(&name)?;
@@ -91,7 +91,7 @@ impl<'m> Names<'m> {
             let Some((length, token)) = longest else {
                 let name = String::from_utf8_lossy(&name);
                 let reason =
-                    format!("it has the name of the special token {name:?}, which no other tokens spell");
+                    format!("it has the name of the special token {name:?}, which other tokens cannot spell");
                 return Err(tokenize_error(OPERATION, reason));
             };
             tokens.push(token);
@@ -100,7 +100,7 @@ impl<'m> Names<'m> {
         Ok(tokens)
     }
 
-    /// The ordinary tokens whose text is a part of `name`.
+    /// Returns the ordinary tokens whose text is a part of `name`.
     fn pieces_in(&self, name: &[u8]) -> Result<HashMap<Vec<u8>, Token>> {
         let mut pieces = HashMap::new();
         let mut piece = Vec::new();

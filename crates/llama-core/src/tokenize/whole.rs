@@ -1,4 +1,4 @@
-//! A text of any length: divided where it is long, on a stack that is large enough.
+//! Tokenising a text of any length: long texts are divided, on a stack that is large enough.
 
 use core::ops::ControlFlow;
 use std::collections::HashMap;
@@ -14,17 +14,17 @@ use crate::ffi::stack;
 use crate::token::Token;
 use crate::vocab::{Vocab, VocabKind, tokenize_error};
 
-/// The stack for a character of a match. The executor of libstdc++ takes 321 bytes (GCC 12 to 14, counted by the pages
-/// touched); other libraries keep their state elsewhere, or have a limit of their own.
+/// Stack per character of a match. The executor of libstdc++ takes 321 bytes (GCC 12 to 14, measured by touched
+/// pages); other libraries keep their state elsewhere or have their own limit.
 const PER_CHARACTER: usize = 512;
-/// A match of so many bytes fits on any thread.
+/// Number of bytes of a match that fits on the stack of any thread.
 const INLINE: usize = 512;
-/// The stack for all else: compiling an expression, merging.
+/// Stack for everything else: compiling an expression, merging.
 const BASE: usize = 4 << 20;
-/// The largest stack. Only what is touched of it becomes memory.
+/// Largest stack. Only touched pages use memory.
 const LARGEST: usize = 1 << 30;
 
-/// What is known of a model's vocabulary, found out when it is first needed.
+/// Facts about a model's vocabulary, computed when they are first needed.
 #[derive(Default)]
 pub(crate) struct TextFacts {
     traits: OnceCell<Traits>,
@@ -41,7 +41,7 @@ impl TextFacts {
         self.facts.get_or_try_init(|| Facts::of(vocab))
     }
 
-    /// The token that is an ordinary result for text outside the vocabulary.
+    /// Returns the token that is an ordinary result for text outside of the vocabulary.
     pub(super) fn unknown(&self, vocab: Vocab<'_>) -> Result<Option<Token>> {
         self.unknown.get_or_try_init(|| facts::unknown(vocab)).copied()
     }
@@ -94,7 +94,7 @@ fn ask(go_on: &mut GoOn<'_>, done: usize, text: &str) -> Result<()> {
     }
 }
 
-/// The tokens that are added before and behind a text.
+/// Returns the tokens that are added before and after a text.
 fn added(vocab: Vocab<'_>, options: TokenizeOptions) -> Result<(Vec<Token>, Option<Token>)> {
     let mut before = if options.add_special { vocab.tokenize_raw("", options)? } else { Vec::new() };
     let begins = vocab.kind() == VocabKind::Wpm || vocab.adds_bos();
@@ -102,7 +102,7 @@ fn added(vocab: Vocab<'_>, options: TokenizeOptions) -> Result<(Vec<Token>, Opti
     Ok((before, last))
 }
 
-/// Runs `body` where there is stack enough for a piece.
+/// Runs `body` with enough stack for a piece.
 fn on_stack<R: Send>(
     text: &str,
     piece: &Piece,
@@ -117,7 +117,7 @@ fn on_stack<R: Send>(
     if bytes > LARGEST {
         let most = (LARGEST - BASE) / PER_CHARACTER;
         let reason = format!(
-            "{length} characters have no place at which this model's pre-tokenizer divides a text, but can be at most \
+            "this model's pre-tokenizer cannot divide a run of {length} characters, but the run must have at most \
              {most}: put line breaks into the text"
         );
         return Err(tokenize_error(TOKENIZING, reason));
@@ -125,7 +125,7 @@ fn on_stack<R: Send>(
     stack::run("llama-tokenize", "tokenising a long text", bytes, body)?
 }
 
-/// Groups of three digits, each of which is a word: there are a thousand at most.
+/// Cached tokens of groups of three digits, of which there are at most a thousand.
 struct Groups<'m> {
     vocab: Vocab<'m>,
     known: HashMap<String, Vec<Token>>,
@@ -152,7 +152,7 @@ impl<'m> Groups<'m> {
     }
 }
 
-/// Into how many pieces a text is divided.
+/// Returns the number of pieces into which a text is divided.
 #[cfg(test)]
 pub(super) fn count_pieces(
     known: &TextFacts,

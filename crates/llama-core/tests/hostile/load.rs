@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use llama_core::{Context, ContextParams, Model, ModelParams, ModelSource, split_path, split_prefix};
 use tempfile::TempDir;
 use test_models::Tiny;
+use test_models::rewritten::{parts, saved_parts};
 
 use crate::Case;
-use crate::rewritten::{parts, saved_parts};
 use crate::subjects::{Subjects, each_model, three};
 use crate::values::{U32, paths, short, targets, texts};
 use crate::walk::Walk;

@@ -49,8 +49,6 @@ mod params;
 mod parts;
 mod plan;
 mod poison;
-#[path = "../rewritten/mod.rs"]
-mod rewritten;
 mod row_sampler;
 mod rows;
 mod sampler;

@@ -6,9 +6,6 @@
 //! before it runs, and `LLAMA_FIRST_SEQUENCE` skips those before it.
 #![allow(clippy::print_stdout, reason = "what was tried is the result of a long run")]
 
-#[path = "../resident/mod.rs"]
-mod resident;
-
 mod batches;
 mod machine;
 mod memory;
@@ -21,7 +18,7 @@ use std::cell::Cell;
 use std::env;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use resident::resident_bytes;
+use test_models::resident_bytes;
 
 /// The number of sequences in a normal run.
 const SEQUENCES: u32 = 500;

@@ -1,4 +1,4 @@
-//! Reading answers: thoughts, text and tool calls told apart, whole or while they stream.
+//! Parsing of answers into reasoning, text and tool calls, whole or while they stream.
 
 mod buffer;
 mod call;
@@ -26,24 +26,23 @@ use self::tail::Tail;
 use super::message::{Message, ToolCall};
 use crate::error::{ErrorKind, Result};
 
-/// An answer, taken apart.
+/// A parsed answer.
 ///
-/// Nothing that the model says is lost: what does not fit the format of the template is part of `content`, and `problem`
-/// says so.
+/// No text is lost: text that does not fit the format of the template is part of `content`, and `problem` says so.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Answer {
-    /// What the model says.
+    /// The text of the answer.
     pub content: String,
-    /// What it thought before. Empty when it did not.
+    /// The reasoning before the text. Empty if there is none.
     #[serde(rename = "reasoning_content")]
     pub reasoning: String,
-    /// The tools that it calls. The arguments of each are a JSON object: a call that was cut off, or whose arguments are
-    /// something else, is not among them.
+    /// The tool calls. The arguments of each are a JSON object: a call that was cut off, or has other arguments, is left
+    /// out.
     pub tool_calls: Vec<ToolCall>,
-    /// What is wrong with the answer: a call that was cut off, or has arguments that are no object, or is of a tool that was
-    /// not offered; a text that does not fit the format of the template. `None` when nothing is.
+    /// The problem with the answer: a call that was cut off, that has arguments other than an object, or that names a tool
+    /// that was not offered; text that does not fit the format of the template. `None` without a problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
@@ -57,7 +56,7 @@ impl From<Answer> for Message {
     }
 }
 
-/// A further piece of an answer.
+/// The next piece of an answer.
 ///
 /// In JSON it is an object with one field, named as in a message: `{"content": "Good "}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,29 +72,29 @@ pub enum Delta {
     ToolCall(ToolCallDelta),
 }
 
-/// A further piece of a tool call.
+/// The next piece of a tool call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ToolCallDelta {
     /// The index of the call among those that have begun, from 0.
     pub index: usize,
-    /// The id of the call, in the first delta that knows it.
+    /// The id of the call, in the first delta that has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The name of the tool, in the first delta that knows it.
+    /// The name of the tool, in the first delta that has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// More of the arguments.
     pub arguments: String,
 }
 
-/// How the answer to a prompt is read.
+/// The format of the answer to a prompt.
 #[derive(Debug)]
 pub(super) struct Format {
     grammar: Arc<Grammar>,
     /// The end of the prompt, with which the grammar begins.
     generation_prompt: String,
-    /// What llama.cpp calls it.
+    /// llama.cpp's name of the format.
     name: String,
     /// The names of the tools that were offered.
     offered: Vec<String>,
@@ -114,10 +113,11 @@ impl Format {
     }
 }
 
-/// Reads an answer while it streams, in time that is proportional to its length.
+/// Parses an answer while it streams, in time proportional to its length.
 ///
-/// All deltas joined are the content and the reasoning that [`finish`](AnswerParser::finish) gives, and nothing is taken
-/// back. Of tool calls the deltas may hold more than the answer does: a call is in both when it turns out to be whole.
+/// The joined deltas are the content and the reasoning that [`finish`](AnswerParser::finish) returns; a delta is never
+/// taken back. The deltas may have more tool calls than the answer: a call that turns out to be incomplete is only in the
+/// deltas.
 ///
 /// ```
 /// use llama_gen::chat::{ChatRequest, ChatTemplate, Delta, Message};
@@ -136,19 +136,19 @@ impl Format {
 /// ```
 #[derive(Clone, Debug)]
 pub struct AnswerParser {
-    /// The error is why there is no grammar.
+    /// The error says why there is no grammar.
     format: Result<Arc<Format>, String>,
     machine: Machine,
-    /// What the grammar does not read.
+    /// The rest of the answer, which the grammar does not match.
     tail: Option<Tail>,
-    /// What the deltas so far are joined.
+    /// The joined deltas so far.
     shown: Answer,
-    /// Where in the buffer the arguments of the calls begin that are shown.
+    /// For each call in `shown`, the offset of its arguments in the buffer.
     begins: Vec<usize>,
     agrees: Agreement,
 }
 
-/// How far what is shown is known to be what is read.
+/// Lengths up to which the joined deltas are known to equal the parsed answer.
 #[derive(Clone, Copy, Debug, Default)]
 struct Agreement {
     content: usize,
@@ -172,9 +172,9 @@ impl AnswerParser {
         }
     }
 
-    /// Takes the next piece of text and returns what is new because of it.
+    /// Takes the next piece of text and returns the new deltas.
     ///
-    /// What cannot be read yet is left for later: a piece that could be the beginning of a mark, for example.
+    /// Text that is still ambiguous is kept for later, for example the possible beginning of a mark.
     pub fn push(&mut self, text: &str) -> Vec<Delta> {
         self.machine.input.push_str(text);
         if self.tail.is_some() {
@@ -193,24 +193,24 @@ impl AnswerParser {
         }
     }
 
-    /// The text so far, as the model wrote it.
+    /// Returns the text so far, as the model wrote it.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.machine.input[self.prompt_length()..]
     }
 
-    /// The deltas so far, joined. Calls among them may not be whole.
+    /// Returns the joined deltas so far. Their tool calls may be incomplete.
     #[must_use]
     pub fn so_far(&self) -> &Answer {
         &self.shown
     }
 
-    /// Ends the answer: returns the whole of it, and what is new because of the end.
+    /// Ends the answer: returns the whole answer, and the deltas that the end brings.
     ///
     /// # Errors
     ///
-    /// In place of the answer, [`ErrorKind::Chat`](crate::ErrorKind::Chat) when llama.cpp gave no grammar for the template:
-    /// the deltas are the whole text as content then.
+    /// [`ErrorKind::Chat`](crate::ErrorKind::Chat) in place of the answer when llama.cpp gave no grammar for the template. The
+    /// deltas are then the whole text as content.
     pub fn finish(&mut self) -> (Result<Answer>, Vec<Delta>) {
         let mut end = self.clone();
         let deltas = end.read_to_end();
@@ -252,7 +252,7 @@ impl AnswerParser {
         }
     }
 
-    /// The answer ends within a mark: either it is none, or what there is of it is text.
+    /// Ends an answer within a possible mark: the rest is either no mark, or text.
     fn read_strictly(&mut self, mut machine: Machine, unread: usize) -> Vec<Delta> {
         let is_whole =
             matches!(machine.run(End::Strict), Outcome::Success { end, .. } if end == machine.input.len());
@@ -269,7 +269,7 @@ impl AnswerParser {
         deltas
     }
 
-    /// Nothing matches: goes back to the last place up to which the answer is one.
+    /// Goes back to the last position up to which the answer matches, because nothing matches from there on.
     fn give_up(&mut self) -> Vec<Delta> {
         let prompt = self.prompt_length();
         let at = match self.machine.failed.take() {
@@ -286,7 +286,7 @@ impl AnswerParser {
         self.agrees = Agreement::default();
         self.machine.stop();
         let mut deltas = self.advance();
-        // What was shown and is not part of it is the beginning of the rest.
+        // Text that was shown beyond that position is the beginning of the rest.
         let at = at.max(prompt);
         let ahead = self.shown.content.get(self.machine.reader.content.len()..).unwrap_or_default();
         let ahead = if self.machine.input[at..].starts_with(ahead) { ahead.len() } else { 0 };
@@ -299,7 +299,7 @@ impl AnswerParser {
         self.format.as_ref().map_or("", |format| &format.name)
     }
 
-    /// Shows what has been read since the last time. What turned out to be something else cannot be taken back: it stays.
+    /// Returns what was parsed since the last call. Deltas that turned out wrong cannot be taken back: they stay.
     fn advance(&mut self) -> Vec<Delta> {
         let mark = self.machine.shown();
         let reader = &mut self.machine.reader;
@@ -351,7 +351,7 @@ impl AnswerParser {
         }
     }
 
-    /// Shows more of what the grammar does not read.
+    /// Returns more of the text that the grammar does not match.
     fn advance_tail(&mut self, is_last: bool) -> Vec<Delta> {
         let Some(tail) = &mut self.tail else { return Vec::new() };
         let input = &self.machine.input;
@@ -363,7 +363,7 @@ impl AnswerParser {
         vec![Delta::Content(text.to_owned())]
     }
 
-    /// Whether what is shown is what has been read.
+    /// Returns whether the joined deltas equal the parsed text.
     fn agrees(&self) -> bool {
         let Agreement { content, reasoning, .. } = self.agrees;
         (content, reasoning) == (self.shown.content.len(), self.shown.reasoning.len())
@@ -392,7 +392,7 @@ impl AnswerParser {
     }
 }
 
-/// Adds to what is shown what the buffer has more than it, if it begins with it.
+/// Appends to `shown` the part of the buffer beyond it, if the buffer begins with `shown`.
 fn extend(buffer: &mut Buffer, to: usize, shown: &mut String, agrees: &mut usize) -> Option<String> {
     *agrees = (*agrees).min(buffer.take_low());
     if to < shown.len() || !buffer.has(*agrees, &shown.as_bytes()[*agrees..]) {

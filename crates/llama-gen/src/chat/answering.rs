@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use llama_core::Token;
+use serde::Serialize;
 
 use super::answer::{AnswerParser, Delta, ToolCallDelta};
 use super::history::Transcript;
@@ -15,7 +16,8 @@ use crate::event::{ChosenToken, Event, FinishReason, Progress, Shortened};
 use crate::finish::Finish;
 
 /// One step of an answer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ChatEvent {
     /// A part of the prompt has been decoded. Sent only if [`Turn::progress`](super::Turn::progress) is on.
@@ -53,8 +55,8 @@ impl From<Delta> for ChatEvent {
     }
 }
 
-/// A turn at work: turns the events of its generation into those of the chat, and adds the finished turn to the
-/// conversation. It knows no generator and no thread.
+/// A running turn: converts the events of its generation to chat events, and adds the finished turn to the conversation. It
+/// has no generator and no thread.
 #[derive(Debug)]
 pub(super) struct Answering<'c> {
     chat: &'c mut Chat,

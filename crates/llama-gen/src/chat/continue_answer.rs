@@ -1,9 +1,9 @@
-//! Whether the last answer goes on.
+//! Continuing the last answer.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Whether the last message, an answer, is continued instead of a new one being begun, and which part of it.
+/// The part of the last message, an answer, that is continued, or a new answer instead.
 ///
 /// In JSON it is llama-server's `continue_final_message`: `false`, `true`, `"content"` or `"reasoning_content"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

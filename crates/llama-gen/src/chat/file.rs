@@ -49,8 +49,8 @@ impl Chat {
     /// The file of the memory may be large. Without it [`Chat::load`] works too, but the next turn decodes the whole
     /// conversation again.
     ///
-    /// Each file is written under another name and renamed when it is complete. A file that is replaced keeps its mode. Of
-    /// a symbolic link the target is replaced.
+    /// Each file is written under another name and renamed when it is complete. A replaced file keeps its mode; for a symbolic
+    /// link, the target is replaced.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ impl Chat {
             memory: numbers(&memory),
             transcript: SavedTranscript::new(&self.history),
         };
-        write(path, &saved).map_err(|source| in_file(path, source))
+        write(path, &saved).map_err(|cause| in_file(path, cause))
     }
 
     /// Loads a conversation that was [saved](Self::save): its messages, its settings and its memory, so that nothing is
@@ -82,8 +82,8 @@ impl Chat {
     /// [`ChatBuilder::start`](super::ChatBuilder::start).
     pub fn load(llama: &Llama, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = fs::read_to_string(path).map_err(|source| in_file(path, source))?;
-        let saved = read(&text).map_err(|source| in_file(path, source))?;
+        let text = fs::read_to_string(path).map_err(|cause| in_file(path, cause))?;
+        let saved = read(&text).map_err(|cause| in_file(path, cause))?;
         saved.settings.params.validate()?;
         let template = saved.settings.make_template(llama.model())?;
         let turns = saved.turns.into_iter().map(|messages| PastTurn { messages, end: None });
@@ -136,7 +136,7 @@ fn remember(llama: &Llama, path: &Path, tokens: &[i32]) -> Option<ChatMemory> {
     let loaded = ChatMemory::load(llama, &file_beside(path), &tokens);
     loaded
         .inspect_err(|error| {
-            tracing::warn!("the conversation {} will be decoded again: {error:#}", path.display());
+            tracing::warn!("the conversation {} will be decoded again: {error}", path.display());
         })
         .ok()
 }
@@ -164,6 +164,6 @@ fn write(path: &Path, saved: &Saved) -> io::Result<()> {
     file.commit()
 }
 
-fn in_file(path: &Path, source: io::Error) -> crate::error::Error {
-    ErrorKind::ChatFile { path: path.to_owned(), source }.into()
+fn in_file(path: &Path, cause: io::Error) -> crate::error::Error {
+    ErrorKind::ChatFile { path: path.to_owned(), cause }.into()
 }

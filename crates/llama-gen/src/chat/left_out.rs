@@ -1,8 +1,8 @@
-//! What of a conversation a template does not show.
+//! Detection of the parts of a conversation that a template drops.
 //!
-//! A template is a program that makes one text of a conversation. Whether something is in it cannot be seen from the text:
-//! a short answer may occur elsewhere, and templates trim, escape and reorder. So each thing that can be lost gets a
-//! number that nobody can guess, the conversation is rendered once more, and the numbers are looked for.
+//! A template is a program that renders a conversation to one text. The text does not tell whether it has a part: a short
+//! answer may occur elsewhere, and templates trim, escape and reorder. So an unguessable number is appended to each part,
+//! the conversation is rendered once more, and the text is searched for the numbers.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -11,24 +11,24 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A part of a conversation that the prompt does not have, because the template does not show it.
+/// A part of a conversation that the template drops from the prompt.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LeftOut {
-    /// What a message says.
+    /// The content of a message.
     #[non_exhaustive]
     Content {
         /// The index of the message.
         message: usize,
     },
-    /// What the model thought before it answered. Many templates leave it out of earlier turns.
+    /// The reasoning of an answer. Many templates leave it out of earlier turns.
     #[non_exhaustive]
     Reasoning {
         /// The index of the message.
         message: usize,
     },
-    /// A call of a tool.
+    /// A tool call.
     #[non_exhaustive]
     ToolCall {
         /// The index of the message.
@@ -55,7 +55,7 @@ impl fmt::Display for LeftOut {
     }
 }
 
-/// Several, for an error.
+/// A list for an error's message.
 pub(crate) struct List<'l>(pub(crate) &'l [LeftOut]);
 
 impl fmt::Display for List<'_> {
@@ -71,19 +71,19 @@ impl fmt::Display for List<'_> {
     }
 }
 
-/// The numbers in a conversation, and what each stands for.
+/// The numbers in a conversation, and the part that each belongs to.
 pub(super) struct Numbers {
     number: String,
     items: Vec<LeftOut>,
 }
 
-/// Digits of a number's place in the list.
+/// The digits of a number's index in the list.
 const PLACE: usize = 8;
 
 impl Numbers {
-    /// Puts numbers into a request. `None` when there is nothing that could be lost.
+    /// Inserts numbers into a request. Returns `None` when it has no part that could be dropped.
     pub(super) fn insert(request: &mut Value) -> Option<Self> {
-        // The keys of the standard library's hashes are random.
+        // The standard library's hashers have random keys.
         let random = || RandomState::new().build_hasher().finish();
         let mut numbers = Self { number: format!("{:020}{:020}", random(), random()), items: Vec::new() };
         for (index, message) in array(request, "messages").iter_mut().enumerate() {
@@ -130,7 +130,7 @@ impl Numbers {
         }
     }
 
-    /// Appends a number to a text that says something.
+    /// Appends a number to a text that is more than whitespace.
     fn append(&mut self, text: &mut String, left_out: LeftOut) {
         if !text.trim().is_empty() {
             let place = self.items.len();
@@ -139,7 +139,7 @@ impl Numbers {
         }
     }
 
-    /// What stands for numbers that a rendered text does not have, each once, in the order of the conversation.
+    /// Returns the parts whose numbers are missing in a rendered text, each once, in the order of the conversation.
     pub(super) fn missing_in(self, text: &str) -> Vec<LeftOut> {
         let places = text.match_indices(self.number.as_str()).filter_map(|(at, number)| {
             let place = text.get(at + number.len()..)?.get(..PLACE)?;
@@ -153,13 +153,13 @@ impl Numbers {
     }
 }
 
-/// The elements of a field, none where there is no such list.
+/// Returns the elements of a list field, none if there is no such list.
 fn array<'v>(value: &'v mut Value, name: &str) -> &'v mut [Value] {
     value.get_mut(name).and_then(Value::as_array_mut).map_or(&mut [], Vec::as_mut_slice)
 }
 
-/// What of it may not be lost: what people and tools say, an answer that is nothing else, and all tools where one has to
-/// be called.
+/// Returns the dropped parts that a prompt must have: messages of users and tools, answers without tool calls, and all tools
+/// when a call is required.
 pub(super) fn not_to_be_lost(request: &Value, left_out: &[LeftOut]) -> Vec<LeftOut> {
     let messages = &request["messages"];
     let calls_tools =

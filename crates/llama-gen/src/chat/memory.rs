@@ -79,8 +79,8 @@ pub(super) fn file_beside(path: &Path) -> PathBuf {
 
 fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(ErrorKind::ChatFile { path: path.to_owned(), source }.into())
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(ErrorKind::ChatFile { path: path.to_owned(), cause }.into())
         }
         _ => Ok(()),
     }

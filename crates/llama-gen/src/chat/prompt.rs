@@ -13,7 +13,7 @@ use super::untrusted::Marker;
 use crate::cancel::CancelToken;
 use crate::error::{ErrorKind, Result};
 
-/// A rendered conversation: the prompt, and how the answer to it is to be read. Made by
+/// A rendered conversation: the prompt, and the format of its answer. Created by
 /// [`ChatTemplate::render`](super::ChatTemplate::render).
 #[derive(Clone, Debug)]
 pub struct ChatPrompt {
@@ -22,12 +22,12 @@ pub struct ChatPrompt {
     pub(super) turn: Arc<ChatTurn>,
     description: Description,
     text: String,
-    /// How answers are read, from the first on.
+    /// The format of the answers, read from the shim for the first parser.
     answers: OnceLock<Result<Arc<Format>, String>>,
     left_out: Vec<LeftOut>,
 }
 
-/// What the shim says of a rendered conversation.
+/// The shim's description of a rendered conversation.
 #[derive(Clone, Debug, Deserialize)]
 struct Description {
     prompt: Vec<PromptPart>,
@@ -55,36 +55,36 @@ struct PromptPart {
 pub struct ChatGrammar<'p> {
     /// GBNF with the rule `root`. It begins with [`ChatPrompt::generation_prompt`], unless it is lazy.
     pub text: &'p str,
-    /// Whether it holds only from a trigger on.
+    /// Whether the grammar holds only after a trigger.
     pub is_lazy: bool,
-    /// What the text goes over to the grammar at.
+    /// The triggers of a lazy grammar.
     pub triggers: &'p [ChatTrigger],
 }
 
-/// What a text goes over to a lazy grammar at.
+/// A trigger, from which on a lazy grammar holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "value", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ChatTrigger {
     /// A special token, by its text.
     Token(String),
-    /// A text; a special token where there is one of this text.
+    /// A text, or the special token with this text if there is one.
     Word(String),
-    /// A regular expression of C++'s `std::regex`, found anywhere.
+    /// A regular expression of C++'s `std::regex`, which matches anywhere in the text.
     Pattern(String),
-    /// A regular expression of C++'s `std::regex` for the whole text.
+    /// A regular expression of C++'s `std::regex`, which matches the whole text.
     PatternFull(String),
 }
 
 impl ChatPrompt {
-    /// Renders a request, and finds out what the template has left out of it.
+    /// Renders a request, and detects the parts that the template drops.
     pub(super) fn new(template: Arc<Inner>, request: Value, cancel: Option<&CancelToken>) -> Result<Self> {
         let prompt = Self::rendered(template, request, cancel)?.with_left_out(cancel)?;
         let lost = not_to_be_lost(&prompt.request, &prompt.left_out);
         if lost.is_empty() {
             return Ok(prompt);
         }
-        // Some templates show an answer only when it comes without its reasoning.
+        // Some templates only show an answer without reasoning.
         let (request, dropped) = without_reasoning(&prompt.request, &lost);
         if !dropped.is_empty() {
             let mut prompt = Self::rendered(prompt.template, request, cancel)?.with_left_out(cancel)?;
@@ -96,7 +96,7 @@ impl ChatPrompt {
         Err(ErrorKind::LostByTemplate { lost }.into())
     }
 
-    /// Renders a request without looking for what was left out.
+    /// Renders a request without detecting dropped parts.
     fn rendered(template: Arc<Inner>, request: Value, cancel: Option<&CancelToken>) -> Result<Self> {
         let cancelled = || cancel.is_some_and(CancelToken::is_cancelled);
         let turn = template.templates.apply_within(request.to_string(), &template.limits, cancelled)?;
@@ -115,51 +115,50 @@ impl ChatPrompt {
         Ok(self)
     }
 
-    /// What of the conversation the prompt does not have, because the template does not show it: reasoning of earlier
-    /// turns, calls, tools. What people and tools have said is never among it:
-    /// [`render`](super::ChatTemplate::render) refuses to lose that.
+    /// Returns the parts of the conversation that the template drops from the prompt: reasoning of earlier turns, calls,
+    /// tools. Messages of users and tools are never dropped: [`render`](super::ChatTemplate::render) fails instead.
     #[must_use]
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
     }
 
-    /// The prompt as a text, for eyes: what is from the template and what from a message cannot be told apart in it.
+    /// Returns the prompt as text, to read: it does not tell which parts are from the template and which from messages.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The end of the prompt that is the beginning of the answer.
+    /// Returns the end of the prompt that is the beginning of the answer.
     #[must_use]
     pub fn generation_prompt(&self) -> &str {
         &self.description.generation_prompt
     }
 
-    /// Whether the model can think before it answers, as far as its template tells.
+    /// Returns whether the model can reason before it answers, according to its template.
     #[must_use]
     pub fn supports_thinking(&self) -> bool {
         self.description.supports_thinking
     }
 
-    /// What stands before and after the model's thoughts; empty where that is not known.
+    /// Returns the marks before and after the model's reasoning, empty if they are unknown.
     #[must_use]
     pub fn thinking_tags(&self) -> (&str, &[String]) {
         (&self.description.thinking_start_tag, &self.description.thinking_end_tags)
     }
 
-    /// Texts that end the answer, besides the model's own tokens.
+    /// Returns the texts that end the answer, besides the model's own tokens.
     #[must_use]
     pub fn stops(&self) -> &[String] {
         &self.description.additional_stops
     }
 
-    /// What the answer is read as, in llama.cpp's words.
+    /// Returns llama.cpp's name of the answer's format.
     #[must_use]
     pub fn format(&self) -> &str {
         &self.description.format
     }
 
-    /// The grammar that keeps tool calls and answers by schema in form. `None` when they are free.
+    /// Returns the grammar that constrains tool calls and answers with a schema, or `None` when there is none.
     #[must_use]
     pub fn grammar(&self) -> Option<ChatGrammar<'_>> {
         let Description { grammar, grammar_lazy, grammar_triggers, .. } = &self.description;
@@ -170,11 +169,12 @@ impl ChatPrompt {
         })
     }
 
-    /// The special tokens that belong to the text of an answer: the parser looks for them. Others are left out of it.
+    /// Returns the special tokens that are part of an answer's text, because the parser needs them. Others are left out.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Core`] when the model has no tokenizer, and for a template that was made without a model.
+    /// [`ErrorKind::Core`] when the model has no tokenizer, and [`ErrorKind::InvalidPrompt`] for a template that was created
+    /// without a model.
     pub fn shown_tokens(&self) -> Result<Vec<Token>> {
         let vocab = self.template.model()?.vocab();
         let options = TokenizeOptions::default().add_special(false).parse_special(true);
@@ -187,16 +187,16 @@ impl ChatPrompt {
         Ok(shown)
     }
 
-    /// The prompt as tokens. What is a special token in the template is one; what names one in a message is text.
+    /// Tokenises the prompt. Special tokens of the template become tokens; their names in a message stay text.
     ///
-    /// That holds for what the vocabulary calls control tokens, and for tokens of other types that the template uses as
-    /// markers, such as `<|START_OF_TURN_TOKEN|>`. Other tokens that the vocabulary's maker has added as text
-    /// (user-defined ones) are made of any text, here and everywhere.
+    /// That holds for control tokens of the vocabulary, and for tokens of other types that the template uses as markers, such
+    /// as `<|START_OF_TURN_TOKEN|>`. Other tokens that the vocabulary's author has added as text (user-defined tokens) are
+    /// created from any text, as everywhere in llama.cpp.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidPrompt`] when a message names a special token and the template changes the name, so that the
-    /// two cannot be told apart; for a NUL byte; for a template that was made without a model.
+    /// [`ErrorKind::InvalidPrompt`] when a message names a special token and the template changes the name, so that the two
+    /// cannot be distinguished; for a NUL byte; for a template that was created without a model.
     pub fn tokens(&self) -> Result<Vec<Token>> {
         let vocab = self.template.model()?.vocab();
         let mut tokens: Vec<Token> = vocab.bos().filter(|_| vocab.adds_bos()).into_iter().collect();
@@ -206,7 +206,7 @@ impl ChatPrompt {
         Ok(tokens)
     }
 
-    /// Appends the tokens of the text from an offset on.
+    /// Tokenises the text from an offset on, and appends the tokens.
     pub(super) fn append_tokens(&self, vocab: Vocab<'_>, from: usize, tokens: &mut Vec<Token>) -> Result<()> {
         if let Some(position) = self.text.find('\0') {
             let reason =
@@ -222,7 +222,7 @@ impl ChatPrompt {
         Ok(())
     }
 
-    /// Where the text is cut, so that no name of a special token that is from a message is whole.
+    /// Returns the offsets at which the text is cut, so that the names of special tokens in messages are split.
     fn cuts(&self) -> Result<Vec<usize>> {
         let parts = self.description.prompt.iter().map(|part| (part.text.as_str(), part.is_input));
         let special = self.template.special()?.of_prompt(parts)?;
@@ -240,27 +240,27 @@ impl ChatPrompt {
         let marked = Self::rendered(Arc::clone(&self.template), request, None)?;
         marker.find(&marked.text, &self.text).ok_or_else(|| {
             let reason = "a message names a special token of the model, and the chat template changes such texts, so that \
-                          it cannot be told from the template's own: take it out of the message, or use another template";
+                          it cannot be distinguished from the template's own: remove it from the message, or use another \
+                          template";
             ErrorKind::InvalidPrompt { reason: reason.to_owned() }.into()
         })
     }
 
-    /// Reads a whole answer. [`AnswerParser`] reads one while it streams, with the same result.
+    /// Parses a whole answer. [`AnswerParser`] parses one while it streams, with the same result.
     ///
-    /// An answer of any form is read: what does not fit the template's format is content, and calls that are not whole are
-    /// left out. [`Answer::problem`] says so.
+    /// Any answer can be parsed: text that does not fit the template's format is content, and incomplete calls are left out.
+    /// [`Answer::problem`] says so.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Chat`] or [`ErrorKind::Core`] when llama.cpp gives no grammar for the answers of the template, which is
-    /// not expected.
+    /// [`ErrorKind::Chat`] when llama.cpp gives no grammar for the answers of the template, which is not expected.
     pub fn parse(&self, answer: &str) -> Result<Answer> {
         let mut parser = self.parser();
         parser.push(answer);
         parser.finish().0
     }
 
-    /// Makes a parser that reads an answer while it streams.
+    /// Creates a parser for an answer that streams.
     #[must_use]
     pub fn parser(&self) -> AnswerParser {
         AnswerParser::new(
@@ -277,7 +277,7 @@ impl ChatPrompt {
     }
 }
 
-/// The request without the reasoning of the answers whose content is lost, and what that leaves out.
+/// Removes the reasoning of the answers whose content is dropped. Returns the request and the removed parts.
 fn without_reasoning(request: &Value, lost: &[LeftOut]) -> (Value, Vec<LeftOut>) {
     let mut request = request.clone();
     let mut dropped = Vec::new();
@@ -292,13 +292,13 @@ fn without_reasoning(request: &Value, lost: &[LeftOut]) -> (Value, Vec<LeftOut>)
     (request, dropped)
 }
 
-/// Appends the tokens of a part of the template's text. `goes_on`: it is not the beginning of a text.
+/// Tokenises a part of the prompt and appends the tokens. `goes_on` says that other text comes before it.
 fn append_part(vocab: Vocab<'_>, text: &str, goes_on: bool, tokens: &mut Vec<Token>) -> Result<()> {
     let options = TokenizeOptions::default().add_special(false).parse_special(true);
     if text.is_empty() {
         return Ok(());
     }
-    // SentencePiece puts a space before a text. After a new line, whose tokens are known, it does not.
+    // SentencePiece adds a space before a text, but not after a new line, whose tokens are known.
     if goes_on && vocab.kind() == VocabKind::Spm {
         let line = vocab.tokenize("\n", options)?;
         let behind = vocab.tokenize(&format!("\n{text}"), options)?;

@@ -1,13 +1,16 @@
 //! The answer to a turn.
 
 use llama_core::Token;
+use serde::Serialize;
 
 use super::message::{Message, ToolCall};
 use crate::event::ChosenToken;
 use crate::finish::Finish;
 
 /// A finished answer. It is part of the conversation.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// In JSON it has the fields without [`text`](Self::text), which is part of the message.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Reply {
     /// The answer as a message.
@@ -24,6 +27,7 @@ pub struct Reply {
     /// The problem with the answer, as in [`Answer::problem`](super::Answer::problem): for example a tool call that was cut
     /// off, and is not in the message. `None` without a problem.
     pub problem: Option<String>,
+    #[serde(skip)]
     text: String,
 }
 

@@ -1,4 +1,4 @@
-//! What is asked of a template.
+//! A request to render a conversation.
 
 mod json;
 
@@ -9,14 +9,14 @@ use super::continue_answer::ContinueAnswer;
 use super::message::Message;
 use super::tool::{Tool, ToolChoice};
 
-/// A conversation, and how it is to be rendered.
+/// A conversation to render, with its options.
 ///
-/// Messages and tools are not trusted: what they say is text, whatever special tokens it names. The
-/// [arguments](Self::template_arg) of the template are.
+/// Messages and tools are not trusted: special tokens that they name stay text. The [arguments](Self::template_arg) of the
+/// template are trusted.
 ///
-/// In JSON it has the names of the fields, or those that chat APIs use: `continue_final_message`, `enable_thinking`,
-/// `json_schema`, `template_kwargs`, `chat_template_kwargs`. Everything but `messages` may be left out or null; names that
-/// are not known are refused, unless it is flattened into a larger request.
+/// JSON has the names of the fields, or those of chat APIs: `continue_final_message`, `enable_thinking`, `json_schema`,
+/// `template_kwargs`, `chat_template_kwargs`. All fields but `messages` may be absent or null. Unknown names are refused,
+/// unless the request is flattened into a larger one.
 ///
 /// ```
 /// use llama_gen::chat::{ChatRequest, Message};
@@ -36,30 +36,30 @@ pub struct ChatRequest {
     /// The tools that the model may call.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<Tool>,
-    /// Whether it calls them.
+    /// The choice between calling tools and not.
     pub tool_choice: ToolChoice,
-    /// Whether it may call several at once. Default: false.
+    /// Whether the model may call several tools at once. Default: false.
     pub parallel_tool_calls: bool,
-    /// Whether to end with the beginning of an answer. Default: true.
+    /// Whether the prompt ends with the beginning of an answer. Default: true.
     pub add_generation_prompt: bool,
-    /// Whether the last message, an answer, is continued. Default: no.
+    /// The part of the last message, an answer, that is continued. Default: none.
     #[serde(rename = "continue_final_message")]
     pub continue_answer: ContinueAnswer,
-    /// Whether the model thinks before it answers, if it can. Default: true.
+    /// Whether the model reasons before it answers, if it can. Default: true.
     #[serde(rename = "enable_thinking")]
     pub thinking: bool,
-    /// Whether what the model thinks is told apart from its answer. Default: true.
+    /// Whether reasoning is separated from the text of the answer. Default: true.
     pub extract_reasoning: bool,
-    /// The JSON schema that answers are to fit: it is part of [`ChatPrompt::grammar`](super::ChatPrompt::grammar).
+    /// The JSON schema of the answer. It is part of [`ChatPrompt::grammar`](super::ChatPrompt::grammar).
     #[serde(rename = "json_schema", skip_serializing_if = "Option::is_none")]
     pub response_schema: Option<Value>,
-    /// Variables that the template knows.
+    /// Variables of the template.
     #[serde(rename = "template_kwargs", skip_serializing_if = "Map::is_empty")]
     pub template_args: Map<String, Value>,
 }
 
 impl ChatRequest {
-    /// A conversation, to be answered.
+    /// Creates a request for an answer to these messages.
     pub fn new(messages: impl Into<Vec<Message>>) -> Self {
         Self {
             messages: messages.into(),
@@ -75,62 +75,61 @@ impl ChatRequest {
         }
     }
 
-    /// The tools that the model may call.
+    /// Sets the tools that the model may call.
     pub fn tools(mut self, tools: impl Into<Vec<Tool>>) -> Self {
         self.tools = tools.into();
         self
     }
 
-    /// Whether the model calls tools.
+    /// Sets whether the model may, must or must not call tools.
     pub fn tool_choice(mut self, choice: ToolChoice) -> Self {
         self.tool_choice = choice;
         self
     }
 
-    /// Whether it may call several tools at once.
+    /// Sets whether the model may call several tools at once.
     pub fn parallel_tool_calls(mut self, parallel: bool) -> Self {
         self.parallel_tool_calls = parallel;
         self
     }
 
-    /// Whether to end with the beginning of an answer.
+    /// Sets whether the prompt ends with the beginning of an answer.
     pub fn add_generation_prompt(mut self, add: bool) -> Self {
         self.add_generation_prompt = add;
         self
     }
 
-    /// Has the last message, an answer, continued: `true`, or [`ContinueAnswer::Content`] or
-    /// [`ContinueAnswer::Reasoning`] for the part that goes on. The prompt then ends in that part, written as the template
-    /// writes it in a finished answer.
+    /// Continues the last message, an answer: `true`, or [`ContinueAnswer::Content`] or [`ContinueAnswer::Reasoning`] for the
+    /// part to continue. The prompt then ends in that part, written as the template writes it in a finished answer.
     ///
-    /// The answer that is read from the new text begins with what was continued: see
+    /// The answer that is parsed from the new text begins with the continued text: see
     /// [`ChatPrompt::parser`](super::ChatPrompt::parser).
-    pub fn continue_answer(mut self, go_on: impl Into<ContinueAnswer>) -> Self {
-        self.continue_answer = go_on.into();
+    pub fn continue_answer(mut self, part: impl Into<ContinueAnswer>) -> Self {
+        self.continue_answer = part.into();
         self
     }
 
-    /// Whether the model thinks before it answers, if it can.
+    /// Sets whether the model reasons before it answers, if it can.
     pub fn thinking(mut self, thinking: bool) -> Self {
         self.thinking = thinking;
         self
     }
 
-    /// Whether what the model thinks is told apart from its answer.
+    /// Sets whether reasoning is separated from the text of the answer.
     pub fn extract_reasoning(mut self, extract: bool) -> Self {
         self.extract_reasoning = extract;
         self
     }
 
-    /// The JSON schema that answers are to fit.
+    /// Sets the JSON schema of the answer.
     pub fn response_schema(mut self, schema: Value) -> Self {
         self.response_schema = Some(schema);
         self
     }
 
-    /// Sets a variable that the template knows, such as `reasoning_effort` or `date_string`. It is trusted like the
-    /// template itself. Those that a request has fields for (`messages`, `tools`, `add_generation_prompt`,
-    /// `enable_thinking`) and the tokens `bos_token` and `eos_token` are refused.
+    /// Sets a variable of the template, such as `reasoning_effort` or `date_string`. It is trusted like the template itself.
+    /// Variables that the request has fields for (`messages`, `tools`, `add_generation_prompt`, `enable_thinking`) and the
+    /// tokens `bos_token` and `eos_token` are refused.
     pub fn template_arg(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.template_args.insert(name.into(), value.into());
         self

@@ -50,7 +50,7 @@ pub struct Chat {
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) transcript: Transcript,
-    /// Whether it begins with the conversation's transcript.
+    /// Whether the prompt begins with the conversation's transcript.
     pub(super) went_on: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The texts that become special tokens where special tokens are parsed, and those that a template uses as markers.
+//! The texts of special tokens, and of the markers that a template uses.
 
 use core::ops::Range;
 
@@ -8,21 +8,21 @@ use once_cell::sync::OnceCell;
 
 use crate::error::{ErrorKind, Result};
 
-/// The texts of a vocabulary that become special tokens where special tokens are parsed.
+/// A set of texts that the tokenizer turns into special tokens when it parses special tokens.
 #[derive(Debug)]
 pub(crate) struct SpecialTexts {
     /// Sorted.
     texts: Vec<String>,
     automaton: AhoCorasick,
-    /// The length of the longest in bytes.
+    /// The length of the longest text in bytes.
     longest: usize,
 }
 
-/// The texts that messages must not become tokens of.
+/// The texts that must not become tokens when they are part of a message.
 ///
-/// Control tokens always are. Tokens of other types, which llama.cpp makes of any text, are when the template uses them as
-/// markers: when they are in its text, or in what it makes of a conversation. A template that puts a marker together
-/// (`'<|' + role + '|>'`) can make others in other conversations: then all that look like markers are.
+/// They include all control tokens. llama.cpp turns any text into tokens of other types, so these are included only if the
+/// template uses them as markers: if they are in its source or in its rendered text. A template that composes a marker
+/// (`'<|' + role + '|>'`) can use others in other conversations. In that case all tokens that look like markers are included.
 #[derive(Debug)]
 pub(crate) struct Markers {
     certain: SpecialTexts,
@@ -32,17 +32,17 @@ pub(crate) struct Markers {
 }
 
 impl Markers {
-    /// Those of a model and a template's text. Looks at the whole vocabulary.
+    /// Collects the markers of a model and a template's source. Scans the whole vocabulary.
     pub(crate) fn of(vocab: Vocab<'_>, source: &str) -> Result<Self> {
         let (mut certain, mut others) = (Vec::new(), Vec::new());
         for id in 0..i32::try_from(vocab.n_tokens()).unwrap_or(i32::MAX) {
             let token = Token::new(id);
             let attributes = vocab.attributes(token)?;
-            // What llama.cpp leaves alone unless special tokens are parsed (llama-vocab.cpp, tokenizer_st_partition).
+            // llama.cpp leaves these alone unless special tokens are parsed (llama-vocab.cpp, tokenizer_st_partition).
             let is_special = attributes.is_control() || attributes.is_unknown();
             let text = match vocab.text(token) {
                 Ok(text) => text,
-                // Bytes that are no characters look like no marker.
+                // Invalid UTF-8 does not look like a marker.
                 Err(_) if !is_special => continue,
                 Err(error) => return Err(error.into()),
             };
@@ -56,7 +56,7 @@ impl Markers {
         Ok(Self { certain, others, all: OnceCell::new() })
     }
 
-    /// Those of a rendered conversation: its parts, and whether each is the text of a message.
+    /// Returns the markers for a rendered conversation, given as its parts and whether each is the text of a message.
     pub(crate) fn of_prompt<'t>(
         &self,
         parts: impl Iterator<Item = (&'t str, bool)>,
@@ -68,7 +68,7 @@ impl Markers {
             }
             text.push_str(part);
         }
-        // What is all inside of a message is not the template's.
+        // A text that is entirely inside a message is not from the template.
         let is_message = |found: Range<usize>| {
             let next = messages.partition_point(|message| message.end < found.end);
             messages.get(next).is_some_and(|message| message.start <= found.start)
@@ -82,7 +82,7 @@ impl Markers {
     }
 }
 
-/// Whether a text is like `<|user|>`, `[INST]`, `</s>`: letters or digits between punctuation, and no spaces.
+/// Returns whether a text is like `<|user|>`, `[INST]`, `</s>`: letters or digits between brackets, and no spaces.
 fn looks_like_marker(text: &str) -> bool {
     const PAIRS: &[(char, char)] =
         &[('<', '>'), ('[', ']'), ('{', '}'), ('(', ')'), ('|', '|'), ('｜', '｜')];
@@ -105,10 +105,10 @@ impl SpecialTexts {
         Ok(Self { texts, automaton, longest })
     }
 
-    /// Where a text has to be broken so that none of these begins in it, neither inside nor with what may come after it:
-    /// ascending offsets, each behind the first character of one.
+    /// Returns the offsets at which a text has to be broken so that none of these texts begins in it, neither inside the
+    /// text nor together with later text. The offsets ascend, each after the first character of an occurrence.
     ///
-    /// A special token of one character cannot be broken: it is an error.
+    /// A special token of one character cannot be broken and is an error.
     pub(crate) fn breaks(&self, text: &str) -> Result<Vec<usize>> {
         let mut breaks = Vec::new();
         for found in self.automaton.find_overlapping_iter(text) {
@@ -128,13 +128,13 @@ impl SpecialTexts {
         Ok(breaks)
     }
 
-    /// Where the beginnings of those are broken that the end of the text could be one of.
+    /// Returns the breaks of the special texts that could begin at the end of the text.
     fn beginnings_at_the_end<'t>(&'t self, text: &'t str) -> impl Iterator<Item = usize> + 't {
         let last = text.char_indices().rev().take_while(|(at, _)| text.len() - at < self.longest);
         last.filter(|(at, _)| self.has_longer(&text[*at..])).map(|(at, first)| at + first.len_utf8())
     }
 
-    /// Whether one begins with this and is longer.
+    /// Returns whether one of the texts begins with `beginning` and is longer.
     fn has_longer(&self, beginning: &str) -> bool {
         let next = self.texts.partition_point(|text| text.as_str() <= beginning);
         self.texts.get(next).is_some_and(|text| text.starts_with(beginning))
@@ -185,7 +185,7 @@ mod tests {
     }
 
     proptest! {
-        /// Of parts that are broken nothing is left that is one, however they are put together.
+        /// Joins broken parts and expects no special text in the result.
         #[test]
         fn what_is_broken_and_joined_has_none(parts in proptest::collection::vec("[<|ab>]{0,8}", 1..5)) {
             let special = special(&["<|a|>", "<b>", "<<", "|>", "ab<"]);

@@ -63,19 +63,20 @@ struct Description {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TemplateCaps {
-    /// Whether it supports a system role. Without one, the system message is put in front of the first user message.
+    /// Whether the template supports a system role. Without one, the system message is put in front of the first user
+    /// message.
     #[serde(rename = "supports_system_role")]
     pub system_role: bool,
-    /// Whether it lists the tools for the model.
+    /// Whether the template lists the tools for the model.
     #[serde(rename = "supports_tools")]
     pub tools: bool,
-    /// Whether it renders messages with tool calls.
+    /// Whether the template renders messages with tool calls.
     #[serde(rename = "supports_tool_calls")]
     pub tool_calls: bool,
-    /// Whether it renders messages with several tool calls.
+    /// Whether the template renders messages with several tool calls.
     #[serde(rename = "supports_parallel_tool_calls")]
     pub parallel_tool_calls: bool,
-    /// Whether it keeps the reasoning of earlier turns.
+    /// Whether the template keeps the reasoning of earlier turns.
     #[serde(rename = "supports_preserve_reasoning")]
     pub keeps_reasoning: bool,
     /// Values of `reasoning_effort` that change the prompt, the lowest effort first.
@@ -143,7 +144,7 @@ impl ChatTemplate {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Whether the model has a template. llama.cpp falls back to ChatML otherwise.
+    /// Returns whether the model has a template. llama.cpp falls back to ChatML otherwise.
     pub(super) fn is_explicit(&self) -> bool {
         self.inner.description.is_explicit
     }

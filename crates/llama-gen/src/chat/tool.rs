@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::message::{function, null_or, null_or_function};
 
-/// A tool that the model may call. In JSON it is one of OpenAI's chat API.
+/// A tool that the model may call. In JSON it has the form of OpenAI's chat API.
 ///
 /// ```
 /// use llama_gen::chat::Tool;
@@ -20,33 +20,33 @@ use super::message::{function, null_or, null_or_function};
 #[serde(from = "OpenAiTool", into = "OpenAiTool")]
 #[non_exhaustive]
 pub struct Tool {
-    /// What the model calls it by.
+    /// The name that the model calls it by.
     pub name: String,
-    /// What it does and when to use it, for the model.
+    /// A description for the model: its purpose, and when to use it.
     pub description: String,
-    /// Its arguments: the JSON schema of an object.
+    /// The JSON schema of its arguments, an object.
     pub parameters: Value,
 }
 
 impl Tool {
-    /// A tool.
+    /// Creates a tool.
     #[must_use]
     pub fn new(name: impl Into<String>, description: impl Into<String>, parameters: Value) -> Self {
         Self { name: name.into(), description: description.into(), parameters }
     }
 }
 
-/// Whether the model calls tools.
+/// The choice between calling tools and not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ToolChoice {
-    /// When it thinks so.
+    /// The model decides.
     #[default]
     Auto,
-    /// Not now, though it sees them.
+    /// The model sees the tools, but must not call one.
     None,
-    /// At least one.
+    /// The model must call at least one tool.
     Required,
 }
 

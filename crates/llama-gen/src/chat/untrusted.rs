@@ -1,10 +1,10 @@
-//! Contents that name special tokens, in a template that may do with them what it likes.
+//! Protection against special tokens that messages name.
 //!
-//! A template's result is one text, in which its own special tokens cannot be told from those that a message names. So a
-//! conversation that names any is rendered twice: as it is, and with an unguessable marker inside each name. Without the
-//! markers the second text has to be the first again; then they show where names come from messages, and there the text
-//! is cut before it is tokenised. Where it is not the same, the template has looked at the names or cut through a marker,
-//! and the conversation is refused.
+//! A template renders one text, in which its own special tokens cannot be distinguished from those that a message names. So
+//! a conversation that names any is rendered twice: unchanged, and with an unguessable marker inside each name. The second
+//! text without the markers must equal the first. Then the markers show which names come from messages, and the text is cut
+//! there before it is tokenised. If the texts differ, the template has changed a name or cut a marker, and the conversation
+//! is refused.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
@@ -13,19 +13,19 @@ use serde_json::{Map, Value};
 use super::special::SpecialTexts;
 use crate::error::Result;
 
-/// What no text has: digits, which no template trims, escapes, or writes in another case.
+/// An unguessable text of digits, which templates do not trim, escape, or change in case.
 #[derive(Debug)]
 pub(crate) struct Marker(String);
 
 impl Marker {
-    /// Another one each time.
+    /// Creates a random marker.
     pub(crate) fn new() -> Self {
-        // The keys of the standard library's hashes are random.
+        // The standard library's hashers have random keys.
         let number = || RandomState::new().build_hasher().finish();
         Self(format!("{:020}{:020}", number(), number()))
     }
 
-    /// Puts markers into all names of special tokens in a JSON value, keys included. Whether there were any.
+    /// Inserts markers into all names of special tokens in a JSON value, including its keys. Returns whether there were any.
     pub(crate) fn insert(&self, value: &mut Value, special: &SpecialTexts) -> Result<bool> {
         match value {
             Value::String(text) => {
@@ -53,7 +53,7 @@ impl Marker {
         Ok(any)
     }
 
-    /// The text with markers; `None` when it needs none.
+    /// Returns the text with markers, or `None` when it needs none.
     fn marked(&self, text: &str, special: &SpecialTexts) -> Result<Option<String>> {
         let breaks = special.breaks(text)?;
         if breaks.is_empty() {
@@ -70,8 +70,8 @@ impl Marker {
         Ok(Some(marked))
     }
 
-    /// Where the markers were in a rendered text, without them: ascending offsets. `None` when it is not the one that was
-    /// rendered without markers.
+    /// Returns the ascending offsets in `plain` at which `marked` has markers. Returns `None` when `marked` without its markers
+    /// is not `plain`.
     pub(crate) fn find(&self, marked: &str, plain: &str) -> Option<Vec<usize>> {
         let mut cuts = Vec::new();
         let mut rest = plain;

@@ -1,4 +1,4 @@
-//! The asynchronous driver: the blocking one on a thread of its own, which sleeps while nobody takes its events.
+//! The asynchronous driver: a generation on a thread of its own, which sleeps while nobody takes its events.
 
 use core::any::Any;
 use core::pin::Pin;
@@ -73,24 +73,24 @@ impl EventStream {
         let worker = thread::Builder::new()
             .name("llama-gen".to_owned())
             .spawn(work)
-            .map_err(|source| ErrorKind::Thread { source })?;
+            .map_err(|cause| ErrorKind::Thread { cause })?;
         let events = Events(receiver.into_stream());
         Ok(Self { events, dropped, prompt, worker: Some(worker), process: process::id() })
     }
 
-    /// The tokens of the prompt, special ones included; before [`WhenFull`](crate::WhenFull) has shortened it. `None` until
-    /// the generation has begun, as it has when there is an event.
+    /// Returns the tokens of the prompt, special ones included, before [`WhenFull`](crate::WhenFull) has shortened it. `None`
+    /// until the generation has begun, which it has when there is an event.
     #[must_use]
     pub fn prompt(&self) -> Option<&[Token]> {
         self.prompt.get().map(AsRef::as_ref)
     }
 
-    /// Whether the thread belongs to another process, of which this one is a fork.
+    /// Whether the thread belongs to another process, which has forked this one.
     fn is_forked(&self) -> bool {
         self.process != process::id()
     }
 
-    /// The only event in a forked process.
+    /// Returns the only event in a forked process.
     fn forked(&mut self) -> Option<Result<Event>> {
         // It was the parent's: there is nothing to join here.
         core::mem::forget(self.worker.take()?);
@@ -99,7 +99,7 @@ impl EventStream {
         Some(Err(llama_core::Error::from(llama_core::ErrorKind::Forked { operation, reason }).into()))
     }
 
-    /// Waits for the thread, which has nothing left to do; its panic, if it has ended by one.
+    /// Waits for the thread, which has nothing left to do. Returns its panic, if it has ended by one.
     fn join(&mut self) -> Option<Box<dyn Any + Send>> {
         self.worker.take()?.join().err()
     }

@@ -1,4 +1,4 @@
-//! Prompts, token by token, as llama.cpp's server writes them.
+//! Compares infill prompts token by token with those of llama.cpp's server.
 
 use llama_core::{ContextParams, ModelParams};
 use test_models::Tiny;
@@ -10,10 +10,10 @@ const SUF: i32 = 271;
 const MID: i32 = 272;
 const REP: i32 = 273;
 const SEP: i32 = 274;
-/// The begin of text of the tiny llama.
+/// The begin-of-text token of the tiny llama.
 const BOS: i32 = 1;
 
-/// The tiny llama with tokens for gaps, in place of letters that are rare.
+/// Loads the tiny llama with infill tokens in place of rare letters.
 fn llama(keys: &[(&str, i32)], n_ctx: u32, n_batch: u32) -> Llama {
     let params = keys.iter().fold(ModelParams::default(), |params, (key, id)| {
         params.kv_override(format!("tokenizer.ggml.{key}_token_id"), i64::from(*id))
@@ -42,7 +42,7 @@ fn the_repository_and_the_file_are_named_without_other_files_too() {
     let expected =
         [vec![REP], project.clone(), vec![SEP], file.clone(), vec![BOS, PRE], a, vec![SUF], b, vec![MID]];
     assert_eq!(prompt(&llm.infill("a", "b")), expected.concat());
-    // The letters themselves, so that nothing depends on the tokenizer twice.
+    // The lengths, independent of the tokenizer.
     assert_eq!((project.len(), file.len()), (10, 9), "{project:?} {file:?}");
     let only = |keys: &[(&str, i32)]| prompt(&llama(keys, 512, 128).infill("", ""));
     let three = [ALL[0], ALL[1], ALL[2]];
@@ -72,7 +72,7 @@ fn files_come_before_the_begin_of_the_text_and_lose_their_beginning() {
         (InfillOrder::PrefixSuffixMiddle, [vec![PRE], a.clone(), c.clone(), vec![SUF], b.clone()].concat()),
         (InfillOrder::SuffixPrefixMiddle, [vec![SUF], b, vec![PRE], a, c].concat()),
     ] {
-        // What the context has besides a batch and twice the answer: 256 - 128 - 2 * 20, and so on.
+        // The rest of the context after a batch and twice the answer: 256 - 128 - 2 * 20, and so on.
         for (answer, room) in [(20, 88), (60, 8), (64, 0), (1000, 0)] {
             let expected = [&files[files.len() - room..], &[BOS], &gap, &[MID]].concat();
             assert_eq!(prompt(&infill.clone().order(order).answer(answer)), expected, "{order:?} {answer}");
@@ -90,15 +90,15 @@ fn a_batch_is_shared_by_both_halves() {
     for (start, of_suffix) in [("", 14), ("c", 13), ("c d e f g h i j k l m n o p q r s", 0)] {
         let infill = llm.infill(before.as_str(), after.as_str()).prompt(start);
         let start = ids(&llm, start);
-        // Three quarters of 64, and a quarter less 2 and what the gap begins with.
+        // Three quarters of 64; and a quarter of 64, less 2 and the beginning of the gap.
         let half = &prefix[prefix.len() - 48..];
         let expected = [&[BOS, PRE], half, &start, &[SUF], &suffix[..of_suffix], &[MID]].concat();
         assert_eq!(prompt(&infill), expected, "{of_suffix}");
     }
-    // A batch larger than the context is one as large as the context.
+    // A batch larger than the context counts as large as the context.
     let small = llama(&ALL[..3], 256, 512);
     let long = small.infill("a ".repeat(400), "b ".repeat(400));
     assert_eq!(prompt(&long).len(), 2 + 192 + 1 + 62 + 1);
-    // What was said wins.
+    // An explicit limit takes precedence.
     assert_eq!(prompt(&long.max_context(100)).len(), 4 + 100);
 }

@@ -1,6 +1,6 @@
-//! Copies of a memory that cannot be cut, to go back to.
+//! Copies of a memory that cannot be cut, so that a sequence can go back to them.
 
-/// Copies of one sequence's memory at several places, the earlier ones first, within a number of bytes.
+/// Copies of one sequence's memory at several places in its text, in order, within a budget of bytes.
 #[derive(Debug)]
 pub(crate) struct Checkpoints {
     entries: Vec<Checkpoint>,
@@ -15,7 +15,7 @@ struct Checkpoint {
 }
 
 impl Checkpoints {
-    /// At most `budget` bytes; 0 for none at all.
+    /// Creates an empty list for at most `budget` bytes; 0 disables checkpoints.
     pub(crate) fn new(budget: usize) -> Self {
         Self { entries: Vec::new(), budget, bytes: 0 }
     }
@@ -28,31 +28,31 @@ impl Checkpoints {
         self.bytes
     }
 
-    /// The place of the latest one that has no more than `n` tokens.
+    /// Returns the place of the latest checkpoint with at most `n` tokens.
     pub(crate) fn latest(&self, n: usize) -> Option<usize> {
         self.entries.iter().rev().map(|entry| entry.n_tokens).find(|place| *place <= n)
     }
 
-    /// The latest one.
+    /// Returns the latest checkpoint: its number of tokens and its state.
     pub(crate) fn last(&self) -> Option<(usize, &[u8])> {
         self.entries.last().map(|entry| (entry.n_tokens, entry.state.as_slice()))
     }
 
-    /// Drops those of more than `n` tokens.
+    /// Drops the checkpoints of more than `n` tokens.
     pub(crate) fn truncate(&mut self, n: usize) {
         while self.entries.last().is_some_and(|last| last.n_tokens > n) {
             self.pop();
         }
     }
 
-    /// Drops the latest one.
+    /// Drops the latest checkpoint.
     pub(crate) fn pop(&mut self) {
         if let Some(last) = self.entries.pop() {
             self.bytes -= last.state.len();
         }
     }
 
-    /// Drops some until there is room for another; false when there never is.
+    /// Drops checkpoints until there is room for another one of this size. False when the budget is too small for it.
     pub(crate) fn make_room(&mut self, size: usize) -> bool {
         if size > self.budget {
             tracing::debug!("a checkpoint of {size} bytes is larger than all may be: {}", self.budget);
@@ -65,14 +65,14 @@ impl Checkpoints {
         true
     }
 
-    /// Adds one after all others.
+    /// Adds a checkpoint after all others.
     pub(crate) fn push(&mut self, n_tokens: usize, state: Vec<u8>) {
         self.bytes += state.len();
         self.entries.push(Checkpoint { n_tokens, state });
     }
 
-    /// The one whose neighbours are closest to each other, so that those that stay are spread evenly. Not the latest,
-    /// unless it is the only one: texts mostly go on where they ended.
+    /// Returns the checkpoint whose neighbours are closest to each other, so that the remaining ones are spread evenly. The
+    /// latest is dropped only when it is the only one, because most texts go on where they ended.
     fn least_missed(&self) -> usize {
         let place = |index: usize| self.entries[index].n_tokens;
         let before = |index: usize| if index == 0 { 0 } else { place(index - 1) };
@@ -88,7 +88,7 @@ mod tests {
         checkpoints.entries.iter().map(|entry| entry.n_tokens).collect()
     }
 
-    /// Ten bytes at each of the places.
+    /// Returns checkpoints of ten bytes each at these places.
     fn filled(budget: usize, at: &[usize]) -> Checkpoints {
         let mut checkpoints = Checkpoints::new(budget);
         for n in at {

@@ -1,4 +1,4 @@
-//! Finds everything that is wrong with parameters. The ranges are those of `llama-core`'s samplers.
+//! Checks parameters and collects all problems. The ranges are those of `llama-core`'s samplers.
 
 use core::fmt::Display;
 

@@ -1,4 +1,4 @@
-//! What to generate, and when to stop.
+//! Parameters of a generation.
 
 use core::fmt;
 use core::time::Duration;
@@ -13,10 +13,10 @@ use super::{check, lenient, names};
 use crate::error::{ParameterProblem, Result};
 use crate::stop::RepetitionGuard;
 
-/// What to generate: how to choose tokens, and when to stop.
+/// Parameters of a generation: how to choose tokens, and when to stop.
 ///
-/// In JSON it is one object with the fields of [`SamplingParams`] beside these, as in llama.cpp's and OpenAI's
-/// requests. Names that are not known are refused; to read them out of a larger request, use `#[serde(flatten)]`.
+/// In JSON it is one object that has the fields of [`SamplingParams`] too, as in llama.cpp's and OpenAI's requests. Unknown
+/// names are refused. To read it from a larger request, use `#[serde(flatten)]`.
 ///
 /// ```
 /// use llama_gen::GenerationParams;
@@ -31,11 +31,11 @@ use crate::stop::RepetitionGuard;
 #[serde(default, deny_unknown_fields, remote = "Self")]
 #[non_exhaustive]
 pub struct GenerationParams {
-    /// How the next token is chosen.
+    /// Parameters of the choice of each token.
     #[serde(flatten)]
     pub sampling: SamplingParams,
-    /// The most tokens to generate, at least 1. `None`, the default, or -1: until the model ends or the context is
-    /// full.
+    /// The most tokens to generate, at least 1. `None` (the default), or -1 in JSON: until the model ends the text or the
+    /// context is full.
     #[serde(
         alias = "n_predict",
         alias = "max_completion_tokens",
@@ -44,8 +44,8 @@ pub struct GenerationParams {
         skip_serializing_if = "Option::is_none"
     )]
     pub max_tokens: Option<u32>,
-    /// How long to generate, from the beginning of the prompt's processing. `None`, the default: as long as it takes.
-    /// In JSON `max_time_ms`, in milliseconds.
+    /// The longest time to generate, from the beginning of the prompt's processing. `None` (the default): no limit. In JSON
+    /// `max_time_ms`, in milliseconds.
     #[serde(rename = "max_time_ms", with = "lenient::milliseconds", skip_serializing_if = "Option::is_none")]
     pub max_time: Option<Duration>,
     /// Texts that end the generation; they are not part of the result. Default: none.
@@ -54,11 +54,10 @@ pub struct GenerationParams {
     /// Tokens that end the generation, besides those of the model; their text is not part of the result. Default: none.
     #[serde(alias = "stop_token_ids", with = "lenient::tokens", skip_serializing_if = "Vec::is_empty")]
     pub stop_tokens: Vec<Token>,
-    /// Ends a generation that goes round in circles. `None`, the default: it may.
+    /// Limits for a text that repeats itself. `None` (the default): no limits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repetition_guard: Option<RepetitionGuard>,
-    /// Whether a special token's name in the prompt becomes that token. Only for prompts that you wrote yourself.
-    /// Default: false.
+    /// Whether a special token's name in the prompt becomes that token. Set it only for trusted prompts. Default: false.
     #[serde(deserialize_with = "lenient::or_default", skip_serializing_if = "is_false")]
     pub parse_special: bool,
     /// Whether the tokens that end a generation are never chosen. Default: false.
@@ -66,7 +65,7 @@ pub struct GenerationParams {
     pub ignore_eos: bool,
 }
 
-/// The names of the fields beside those of `sampling`.
+/// The names of the fields other than those of `sampling`.
 pub(super) const NAMES: [&str; 11] = [
     "max_tokens",
     "n_predict",
@@ -86,8 +85,8 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
-// What `remote = "Self"` has made functions of. Read as a struct of these names, so that inside a larger request that
-// has it flattened it leaves the other fields alone.
+// `remote = "Self"` derives functions instead of the traits. Reading a struct with these names leaves the other fields of a
+// larger request alone, where this one is flattened into it.
 impl Serialize for GenerationParams {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Self::serialize(self, serializer)
@@ -115,7 +114,7 @@ impl<'de> Deserialize<'de> for GenerationParams {
 }
 
 impl GenerationParams {
-    /// Sets how the next token is chosen.
+    /// Sets the parameters of the choice of each token.
     #[must_use]
     pub fn sampling(mut self, sampling: SamplingParams) -> Self {
         self.sampling = sampling;
@@ -150,7 +149,7 @@ impl GenerationParams {
         self
     }
 
-    /// Sets when a text that repeats itself is ended.
+    /// Sets the limits for a text that repeats itself.
     #[must_use]
     pub fn repetition_guard(mut self, repetition_guard: RepetitionGuard) -> Self {
         self.repetition_guard = Some(repetition_guard);
@@ -210,12 +209,12 @@ impl GenerationParams {
         ParameterProblem::refuse(problems)
     }
 
-    /// Looks at all parameters as they are for a model: with what its makers recommend, its vocabulary, and the grammar.
+    /// Checks all parameters for a model: with its recommended sampling parameters, its vocabulary, and the grammar.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidParameters`](crate::ErrorKind::InvalidParameters) with everything that is wrong, [`ErrorKind::Core`](crate::ErrorKind::Core) for a failure in
-    /// between.
+    /// [`ErrorKind::InvalidParameters`](crate::ErrorKind::InvalidParameters) with every problem.
+    /// [`ErrorKind::Core`](crate::ErrorKind::Core) when reading the model's metadata fails.
     pub fn validate_for(&self, model: &Model) -> Result<()> {
         let mut problems = Vec::new();
         let sampling = self.sampling.resolve(model)?;

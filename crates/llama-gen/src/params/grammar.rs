@@ -1,4 +1,4 @@
-//! A grammar that the text has to fit.
+//! A grammar that the text must match.
 
 use llama_core::{LazyTriggers, Token};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -8,21 +8,21 @@ use super::lenient;
 /// A grammar in GBNF, llama.cpp's notation. See
 /// [`SamplerChainBuilder::grammar`](llama_core::SamplerChainBuilder::grammar).
 ///
-/// In JSON it is a text as in llama.cpp, whose root is the rule `root` and which holds from the first token; or an object
-/// with these fields.
+/// In JSON it is a string as in llama.cpp, with the start rule `root`, which holds from the first token; or an object with
+/// these fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Either", into = "Either")]
 #[non_exhaustive]
 pub struct GrammarParams {
     /// The rules.
     pub text: String,
-    /// The rule to start with.
+    /// The start rule.
     pub root: String,
-    /// What switches the grammar on. `None`: it holds from the first token.
+    /// The triggers that switch the grammar on. `None`: it holds from the first token.
     pub triggers: Option<GrammarTriggers>,
 }
 
-/// What switches a lazy grammar on: any of these. See [`LazyTriggers`].
+/// The triggers of a lazy grammar, each of which switches it on. See [`LazyTriggers`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -39,20 +39,20 @@ pub struct GrammarTriggers {
 }
 
 impl GrammarParams {
-    /// A grammar that begins with the rule `root` and holds from the first token.
+    /// Creates a grammar with the start rule `root`, which holds from the first token.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), root: DEFAULT_ROOT.to_owned(), triggers: None }
     }
 
-    /// The rule to start with.
+    /// Sets the start rule.
     #[must_use]
     pub fn root(mut self, root: impl Into<String>) -> Self {
         self.root = root.into();
         self
     }
 
-    /// What switches the grammar on; until then the text is free.
+    /// Sets the triggers that switch the grammar on. Text before a trigger is free.
     #[must_use]
     pub fn triggers(mut self, triggers: GrammarTriggers) -> Self {
         self.triggers = Some(triggers);
@@ -61,7 +61,7 @@ impl GrammarParams {
 }
 
 impl GrammarTriggers {
-    /// No triggers; add some.
+    /// Creates an empty list of triggers.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -74,7 +74,7 @@ impl GrammarTriggers {
         self
     }
 
-    /// Adds a regular expression of C++'s `std::regex`; the grammar holds from its first group on.
+    /// Adds a regular expression of C++'s `std::regex`. The grammar holds from its first group on.
     #[must_use]
     pub fn pattern(mut self, pattern: impl Into<String>) -> Self {
         self.patterns.push(pattern.into());
@@ -111,9 +111,9 @@ impl From<String> for GrammarParams {
 
 const DEFAULT_ROOT: &str = "root";
 
-/// The forms in JSON.
+/// The two forms in JSON.
 #[derive(Serialize, Deserialize)]
-#[serde(untagged, expecting = "a grammar is a text, or an object with text, root and triggers")]
+#[serde(untagged, expecting = "a grammar must be a text, or an object with text, root and triggers")]
 enum Either {
     Text(String),
     Object(Object),

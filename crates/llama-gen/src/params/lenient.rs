@@ -1,4 +1,5 @@
-//! Values as llama.cpp and OpenAI write them in JSON: null for the default, -1 for none or all, one text for a list.
+//! Deserialization of values as llama.cpp and OpenAI write them in JSON: null for the default, -1 for none or all, a single
+//! value for a list.
 
 use core::time::Duration;
 
@@ -6,7 +7,7 @@ use llama_core::Token;
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// `null` is the default.
+/// Reads a value, or the default for `null`.
 pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -15,24 +16,24 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// A number of tokens, negative for all of them.
+/// Reads a number of tokens. A negative number means all, which is `u32::MAX`.
 pub(super) fn count_or_all<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     Ok(Option::<i64>::deserialize(deserializer)?.map(|count| u32::try_from(count).unwrap_or(u32::MAX)))
 }
 
-/// A number of tokens, negative for no limit, which is 0.
+/// Reads a number of tokens. A negative number means no limit, which is 0.
 pub(super) fn count_or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     let narrow = |count: i64| u32::try_from(count.max(0)).unwrap_or(u32::MAX);
     Ok(Option::<i64>::deserialize(deserializer)?.map(narrow))
 }
 
-/// A limit, negative for none.
+/// Reads a limit. A negative number means no limit.
 pub(super) fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     let limit = Option::<i64>::deserialize(deserializer)?;
     Ok(limit.filter(|limit| *limit >= 0).map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)))
 }
 
-/// A seed: -1 for one at random; longer ones, as OpenAI has them, are folded to 32 bits.
+/// Reads a seed. -1 means a random seed; OpenAI's 64-bit seeds are folded to 32 bits.
 pub(super) fn seed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     let fold = |seed: u64| {
         let [a, b, c, d, e, f, g, h] = seed.to_le_bytes();
@@ -46,13 +47,13 @@ pub(super) fn seed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a seed is a whole number of up to 64 bits, or -1 for one at random")]
+#[serde(untagged, expecting = "a seed must be a whole number of up to 64 bits, or -1 for a random one")]
 enum Seed {
     Signed(i64),
     Unsigned(u64),
 }
 
-/// One value or a list of them.
+/// Reads a single value or a list.
 pub(super) fn one_or_more<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -66,13 +67,13 @@ where
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "expected one value or a list of them")]
+#[serde(untagged, expecting = "expected one value or a list")]
 enum OneOrMore<T> {
     One(T),
     More(Vec<T>),
 }
 
-/// Token ids as numbers.
+/// Token ids, written as numbers.
 pub(super) mod tokens {
     use super::{Deserialize, Deserializer, Serialize, Serializer, Token, one_or_more};
 
@@ -92,7 +93,7 @@ pub(super) mod tokens {
     }
 }
 
-/// A duration in whole milliseconds, negative for none.
+/// A duration, written in whole milliseconds. A negative number means none.
 pub(super) mod milliseconds {
     use super::{Deserialize, Deserializer, Duration, Serialize, Serializer, de};
 

@@ -1,4 +1,4 @@
-//! Biases of single tokens, in OpenAI's form and in llama.cpp's.
+//! Biases of single tokens, in the JSON forms of llama.cpp and OpenAI.
 
 use core::fmt;
 
@@ -9,26 +9,26 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::Result;
 use crate::tokenizer::Tokenizer;
 
-/// What is added to the logit of a token before anything else looks at it.
+/// A number that is added to the logits of tokens, before all samplers.
 ///
-/// In JSON, a list of biases is written as llama.cpp does, `[[15043, 1.0], ["Hello", -0.5], [2, false]]`, and read in
-/// that form and in OpenAI's, `{"15043": 1.0}`. `false` is negative infinity.
+/// In JSON, a list of biases has llama.cpp's form, `[[15043, 1.0], ["Hello", -0.5], [2, false]]`, where `false` is negative
+/// infinity. OpenAI's form, `{"15043": 1.0}`, is read too.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LogitBias {
-    /// Which tokens.
+    /// The tokens.
     pub target: BiasTarget,
-    /// What is added, -1,000,000 to 1,000,000; negative infinity forbids the tokens.
+    /// The number to add, from -1,000,000 to 1,000,000; negative infinity forbids the tokens.
     pub bias: f32,
 }
 
-/// The tokens that a [`LogitBias`] is for.
+/// The tokens of a [`LogitBias`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BiasTarget {
     /// A token by its id.
     Token(Token),
-    /// Every token that this text has for the model's tokenizer; special tokens' names are plain text.
+    /// Every token of this text, as the model's tokenizer splits it. Names of special tokens are plain text.
     Text(String),
 }
 
@@ -51,20 +51,20 @@ impl From<String> for BiasTarget {
 }
 
 impl LogitBias {
-    /// Adds `bias` to the logits of a token, or of the tokens of a text.
+    /// Creates a bias for a token, or for the tokens of a text.
     #[must_use]
     pub fn new(target: impl Into<BiasTarget>, bias: f32) -> Self {
         Self { target: target.into(), bias }
     }
 
-    /// Forbids a token, or the tokens of a text.
+    /// Creates a bias that forbids a token, or the tokens of a text.
     #[must_use]
     pub fn forbid(target: impl Into<BiasTarget>) -> Self {
         Self::new(target, f32::NEG_INFINITY)
     }
 }
 
-/// The biases of single tokens, each token once: several of one token add up.
+/// Returns the biases by token. Several biases of one token are added up.
 pub(crate) fn biased_tokens(biases: &[LogitBias], tokenizer: &dyn Tokenizer) -> Result<Vec<(Token, f32)>> {
     let mut sums = std::collections::BTreeMap::new();
     let mut add = |token, bias| *sums.entry(token).or_insert(0.0) += bias;
@@ -99,7 +99,7 @@ impl Serialize for LogitBias {
 
 /// A number, or `false`.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a bias is a number, or false to forbid the token")]
+#[serde(untagged, expecting = "a bias must be a number, or false to forbid the token")]
 enum RawBias {
     Number(f32),
     Bool(bool),
@@ -110,13 +110,15 @@ impl RawBias {
         match self {
             Self::Number(bias) => Ok(bias),
             Self::Bool(false) => Ok(f32::NEG_INFINITY),
-            Self::Bool(true) => Err(E::custom("a bias is a number, or false to forbid the token: not true")),
+            Self::Bool(true) => {
+                Err(E::custom("a bias is true, but must be a number, or false to forbid the token"))
+            }
         }
     }
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a bias is for a token's id or for a text")]
+#[serde(untagged, expecting = "the target of a bias must be a token's id or a text")]
 enum RawTarget {
     Token(i32),
     Text(String),
@@ -133,7 +135,7 @@ impl<'de> Deserialize<'de> for LogitBias {
     }
 }
 
-/// A list as llama.cpp has it, or a map as OpenAI has it, whose keys are ids (or, as in llama.cpp, texts).
+/// Reads llama.cpp's list, or OpenAI's map, whose keys are ids (or, as in llama.cpp, texts).
 pub(super) fn deserialize<'de, D>(deserializer: D) -> Result<Option<Vec<LogitBias>>, D::Error>
 where
     D: Deserializer<'de>,

@@ -1,4 +1,4 @@
-//! The names of all fields, for parameters that are a part of a larger request.
+//! The names of all fields, for parameters that are flattened into a larger request.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use serde::forward_to_deserialize_any;
 use super::generation;
 use super::sampling::SamplingParams;
 
-/// Every name that [`GenerationParams`](super::GenerationParams) is read by.
+/// Returns every name that [`GenerationParams`](super::GenerationParams) accepts.
 pub(super) fn all() -> &'static [&'static str] {
     static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
         let mut names = Vec::from(of::<SamplingParams>());
@@ -18,15 +18,15 @@ pub(super) fn all() -> &'static [&'static str] {
     &NAMES
 }
 
-/// The names, other names included, that serde's derived code reads a struct by.
+/// Returns the names, aliases included, that serde's derived code accepts for a struct.
 fn of<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
     let mut asked = Asked(&[]);
-    // It gives its names away and gets nothing for them.
+    // The derived code passes its names to the deserializer, which then fails.
     let _nothing = T::deserialize(&mut asked);
     asked.0
 }
 
-/// A deserializer that looks at what it is asked for.
+/// A deserializer that stores the names of the requested fields.
 struct Asked(&'static [&'static str]);
 
 impl<'de> Deserializer<'de> for &mut Asked {

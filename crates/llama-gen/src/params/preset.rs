@@ -1,4 +1,4 @@
-//! Sets of parameters for usual purposes.
+//! Sets of parameters for common purposes.
 
 use core::fmt;
 use core::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::sampler_name::SamplerName;
 use super::sampling::SamplingParams;
 
-/// A set of sampling parameters for a usual purpose. What a preset leaves open is filled in as ever.
+/// A set of sampling parameters for a common purpose. Parameters that it leaves open are resolved as usual.
 ///
 /// ```
 /// use llama_gen::{Preset, SamplingParams};
@@ -23,11 +23,11 @@ use super::sampling::SamplingParams;
 pub enum Preset {
     /// Always the most likely token.
     Greedy,
-    /// A draw from the model's own distribution: no temperature, nothing removed, no penalties.
+    /// Draws from the model's own distribution: no temperature, no truncation, no penalties.
     Neutral,
-    /// For facts, code and tool calls: little chance, nothing unlikely.
+    /// For facts, code and tool calls: little randomness, no unlikely tokens.
     Precise,
-    /// For stories: a higher temperature, cut by how far a token is from the best one, and DRY against loops.
+    /// For stories: a higher temperature, limited by `min_p`, and DRY against loops.
     Creative,
     /// Mirostat 2 at a surprise of 5 bits per token.
     Mirostat,
@@ -38,7 +38,7 @@ impl Preset {
     pub const ALL: &'static [Self] =
         &[Self::Greedy, Self::Neutral, Self::Precise, Self::Creative, Self::Mirostat];
 
-    /// The name, as in JSON.
+    /// Returns the name, as in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -50,7 +50,7 @@ impl Preset {
         }
     }
 
-    /// The parameters.
+    /// Returns the parameters.
     #[must_use]
     pub fn params(self) -> SamplingParams {
         let params = SamplingParams::default();
@@ -94,9 +94,9 @@ impl fmt::Display for Preset {
     }
 }
 
-/// A name that no preset has.
+/// An unknown name of a preset.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no preset \"{0}\": the presets are greedy, neutral, precise, creative, mirostat")]
+#[error("the preset is \"{0}\", but must be greedy, neutral, precise, creative or mirostat")]
 pub struct UnknownPreset(String);
 
 impl FromStr for Preset {

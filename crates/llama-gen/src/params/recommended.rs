@@ -1,4 +1,4 @@
-//! What a model's makers recommend, in its metadata.
+//! Sampling parameters that a model's metadata recommends.
 
 use core::str::FromStr;
 
@@ -9,8 +9,8 @@ use super::sampling::{ResolvedSampling, SamplingParams};
 use crate::error::Result;
 
 impl SamplingParams {
-    /// What the model's makers recommend: the keys `general.sampling.*` of its metadata. A value that cannot be read is
-    /// left open, with a warning; the names of samplers that there are not are left out.
+    /// Reads the parameters that the model's authors recommend: the keys `general.sampling.*` of its metadata. A value that
+    /// cannot be parsed is left open, and unknown samplers are left out, both with a warning.
     ///
     /// # Errors
     ///
@@ -34,8 +34,8 @@ impl SamplingParams {
         })
     }
 
-    /// These parameters, what the model's makers [recommend](Self::recommended) where these are open, and llama.cpp's
-    /// defaults where that is open too.
+    /// Returns these parameters with the model's [recommendations](Self::recommended) where they are open, and llama.cpp's
+    /// defaults for the rest.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ fn text(model: &Model, key: SamplingKey) -> Result<Option<String>> {
     Ok(model.recommended_sampling(key)?)
 }
 
-/// `None` without the key, and for what is no such number.
+/// Reads a number. Returns `None` without the key, and for text that is not such a number.
 fn value<T: FromStr>(model: &Model, key: SamplingKey) -> Result<Option<T>> {
     let Some(text) = text(model, key)? else { return Ok(None) };
     let value = text.trim().parse().ok();
@@ -67,7 +67,7 @@ fn samplers(names: &str) -> Vec<SamplerName> {
     let find = |name: &str| {
         let sampler = SamplerName::find(name.trim());
         if sampler.is_none() {
-            tracing::warn!("the model's metadata recommends the sampler {name:?}, which there is not");
+            tracing::warn!("the model's metadata recommends the unknown sampler {name:?}");
         }
         sampler
     };

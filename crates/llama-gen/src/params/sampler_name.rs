@@ -1,4 +1,4 @@
-//! The samplers by llama.cpp's names, and their order.
+//! llama.cpp's names of the samplers, and their default order.
 
 use core::fmt;
 use core::str::FromStr;
@@ -6,11 +6,11 @@ use core::str::FromStr;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Declares the samplers once, for the enum, the list, the names and the letters.
+/// Declares the samplers once, and creates the enum, the list, the names and the letters.
 macro_rules! samplers {
     ($($(#[$doc:meta])* $variant:ident, $name:literal, $letter:literal, [$($alias:literal),*];)*) => {
         /// A sampler in [`SamplingParams::samplers`](crate::SamplingParams::samplers). Its parameters are fields of
-        /// [`SamplingParams`](crate::SamplingParams); one that they switch off does nothing.
+        /// [`SamplingParams`](crate::SamplingParams), which can switch it off.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum SamplerName {
@@ -21,7 +21,7 @@ macro_rules! samplers {
             /// Every sampler.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// llama.cpp's name.
+            /// Returns llama.cpp's name.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
@@ -41,7 +41,7 @@ macro_rules! samplers {
 samplers! {
     /// `repeat_penalty`, `frequency_penalty`, `presence_penalty` over the last `repeat_last_n` tokens.
     Penalties, "penalties", 'e', [];
-    /// DRY: `dry_multiplier` and the other fields that begin so.
+    /// DRY: `dry_multiplier` and the other fields with the prefix `dry_`.
     Dry, "dry", 'd', [];
     /// `top_n_sigma`.
     TopNSigma, "top_n_sigma", 's', [];
@@ -57,14 +57,14 @@ samplers! {
     Xtc, "xtc", 'x', [];
     /// `temperature`, `dynatemp_range`, `dynatemp_exponent`.
     Temperature, "temperature", 't', ["temp"];
-    /// For filling in the middle; needs `top_k` before it.
+    /// Filling in the middle; needs `top_k` before it.
     Infill, "infill", 'i', [];
-    /// Selects the token, wherever in the list it stands: `adaptive_target` and `adaptive_decay`.
+    /// `adaptive_target` and `adaptive_decay`. It selects the token, so it runs last, at any position in the list.
     AdaptiveP, "adaptive_p", 'a', [];
 }
 
 impl SamplerName {
-    /// llama.cpp's order, without the last two: they are for special purposes.
+    /// llama.cpp's order. It has no `infill` and no `adaptive_p`, which are for special purposes.
     pub const DEFAULT_ORDER: &'static [Self] = &[
         Self::Penalties,
         Self::Dry,
@@ -77,7 +77,7 @@ impl SamplerName {
         Self::Temperature,
     ];
 
-    /// The sampler that llama.cpp calls so; case, dashes and underscores do not count, as there.
+    /// Finds a sampler by a name of llama.cpp's, ignoring case, dashes and underscores as llama.cpp does.
     pub(super) fn find(name: &str) -> Option<Self> {
         let plain = |name: &str| name.to_ascii_lowercase().replace(['-', '_'], "");
         let wanted = plain(name);
@@ -94,9 +94,9 @@ impl fmt::Display for SamplerName {
     }
 }
 
-/// A name that no sampler has.
+/// An unknown name of a sampler.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no sampler \"{0}\": the samplers are {names}", names = names())]
+#[error("the sampler is \"{0}\", but must be one of {names}", names = names())]
 pub struct UnknownSampler(String);
 
 fn names() -> String {
@@ -123,7 +123,7 @@ impl<'de> Deserialize<'de> for SamplerName {
     }
 }
 
-/// A list of names, or llama.cpp's other form: a text with a letter for each sampler.
+/// Reads a list of names, or llama.cpp's other form: a text with a letter for each sampler.
 pub(super) fn deserialize_list<'de, D>(deserializer: D) -> Result<Option<Vec<SamplerName>>, D::Error>
 where
     D: Deserializer<'de>,
@@ -152,7 +152,7 @@ where
         fn visit_str<E: de::Error>(self, letters: &str) -> Result<Self::Value, E> {
             let find = |letter| {
                 let sampler = SamplerName::ALL.iter().copied().find(|sampler| sampler.letter() == letter);
-                sampler.ok_or_else(|| E::custom(format!("there is no sampler of the letter \"{letter}\"")))
+                sampler.ok_or_else(|| E::custom(format!("\"{letter}\" is not the letter of a sampler")))
             };
             letters.chars().map(find).collect::<Result<_, E>>().map(Some)
         }

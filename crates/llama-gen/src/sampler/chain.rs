@@ -1,4 +1,4 @@
-//! The samplers, as llama.cpp's tools put them together.
+//! The order of samplers, as in llama.cpp's tools.
 
 use llama_core::{
     AdaptiveP, Dry, DynamicTemperature, Grammar, Mirostat, MirostatV2, Model, Penalties, Sampler, Seed,
@@ -9,11 +9,11 @@ use crate::error::Result;
 use crate::params::{GrammarTriggers, ResolvedSampling, SamplerName, biased_tokens};
 use crate::tokenizer::Tokenizer;
 
-/// The number of most likely tokens that Mirostat 1 estimates from: llama.cpp's, and the paper's.
+/// The number of most likely tokens that Mirostat 1 estimates from, in llama.cpp and in the paper.
 const MIROSTAT_M: u32 = 100;
 
-/// The samplers that do this: biases and grammar first, then the samplers in their order, then the one that selects.
-/// Those that would change nothing are left out. With `ignore_eos` the tokens that end a generation are forbidden.
+/// Returns the samplers for these parameters: biases and grammar first, then the others in their order, then the one that
+/// selects. Samplers that would change nothing are left out. With `ignore_eos` the tokens that end a generation are forbidden.
 pub(super) fn samplers(
     params: &ResolvedSampling,
     model: &Model,
@@ -48,7 +48,7 @@ pub(super) fn samplers(
     Ok(samplers)
 }
 
-/// What is added to the logits of single tokens, each once.
+/// Returns the biases of single tokens, one for each token.
 pub(crate) fn biases(
     params: &ResolvedSampling,
     model: &Model,
@@ -63,7 +63,8 @@ pub(crate) fn biases(
     Ok(biases)
 }
 
-/// What the model's makers want never to be generated, and what the caller does.
+/// Returns the tokens that must not be generated: those that the model's metadata suppresses and, with `ignore_eos`, those
+/// that end a generation.
 fn forbidden(vocab: Vocab<'_>, ignore_eos: bool) -> Vec<Token> {
     let mut tokens = vocab.suppressed();
     if ignore_eos {
@@ -73,7 +74,7 @@ fn forbidden(vocab: Vocab<'_>, ignore_eos: bool) -> Vec<Token> {
     tokens
 }
 
-/// The samplers in the order that was asked for.
+/// Returns the samplers in the requested order.
 struct Order<'p> {
     params: &'p ResolvedSampling,
     model: &'p Model,
@@ -95,7 +96,7 @@ impl Order<'_> {
         });
     }
 
-    /// As llama.cpp's tools decide it: when the last sampler leaves one candidate.
+    /// Whether the last sampler leaves one candidate, as llama.cpp's tools decide it.
     fn is_greedy(&self) -> bool {
         let params = self.params;
         self.adaptive().is_none()
@@ -126,7 +127,7 @@ impl Order<'_> {
         is_on.then_some(AdaptiveP { target: params.adaptive_target, decay: params.adaptive_decay, seed })
     }
 
-    /// `None` for one that is switched off, and for adaptive-p, which comes last.
+    /// Returns the sampler with this name. `None` when it is switched off, and for adaptive-p, which comes last.
     fn sampler(&self, name: SamplerName) -> Option<Sampler> {
         let Self { params, model, seed } = *self;
         let min_keep = usize::try_from(params.min_keep.max(1)).unwrap_or(usize::MAX);

@@ -1,20 +1,20 @@
-//! A user's own criterion.
+//! A stop criterion of the user.
 
 use core::fmt;
 
 use llama_core::Token;
 
-/// What a [`StopCriterion`] looks at after each token.
+/// The sequence so far, which a [`StopCriterion`] checks after each token.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct SoFar<'s> {
-    /// All tokens that were generated.
+    /// The generated tokens.
     pub tokens: &'s [Token],
-    /// The text of these tokens, as far as its characters are complete. What may begin a stop string is part of it.
+    /// The text of these tokens up to the last complete character, including text that may begin a stop string.
     pub text: &'s str,
 }
 
-/// Decides after each token whether the text ends there. Closures are such criteria.
+/// Decides after each token whether the text ends there. Closures implement it.
 ///
 /// ```
 /// use llama_gen::{SoFar, StopCriterion};
@@ -24,7 +24,7 @@ pub struct SoFar<'s> {
 /// takes(&mut three_lines);
 /// ```
 pub trait StopCriterion: Send {
-    /// Whether the text ends after the last token.
+    /// Returns whether the text ends after the last token.
     fn should_stop(&mut self, so_far: &SoFar<'_>) -> bool;
 }
 
@@ -34,7 +34,7 @@ impl<F: FnMut(&SoFar<'_>) -> bool + Send> StopCriterion for F {
     }
 }
 
-/// A criterion that can be copied, as descriptions of generations are.
+/// A criterion that can be cloned with the generation that it belongs to.
 trait CloneCriterion: StopCriterion {
     fn clone_box(&self) -> Box<dyn CloneCriterion>;
 }
@@ -45,7 +45,7 @@ impl<C: StopCriterion + Clone + 'static> CloneCriterion for C {
     }
 }
 
-/// A user's criterion in a description of a generation.
+/// A user's criterion, as part of a generation that has not begun.
 pub(crate) struct Criterion(Box<dyn CloneCriterion>);
 
 impl Criterion {

@@ -1,28 +1,28 @@
-//! Ends texts that go round in circles.
+//! Detection of texts that repeat themselves.
 
 use llama_core::Token;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ParameterProblem;
 
-/// When a text counts as going round in circles: its last tokens are one sequence of at most `max_period` tokens, over
-/// and over, at least `repeats` times and at least `min_tokens` tokens in all.
+/// The limits for a text that repeats itself. It is ended when its last tokens repeat a sequence of at most `max_period`
+/// tokens at least `repeats` times, with at least `min_tokens` tokens in total.
 ///
-/// The defaults let a table or a rhyme pass and end a loop of any model within some hundred tokens. A step costs
+/// The defaults let a table or a rhyme pass, and end the loop of a model within a few hundred tokens. Each token costs
 /// `max_period` comparisons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "Fields")]
 #[non_exhaustive]
 pub struct RepetitionGuard {
-    /// The longest sequence that is looked for, 1 to 1024 tokens. Default: 64.
+    /// The longest repeated sequence to detect, from 1 to 1024 tokens. Default: 64.
     pub max_period: u32,
-    /// How often it has to be there, at least 2. Default: 4.
+    /// The number of occurrences in a row, at least 2. Default: 4.
     pub repeats: u32,
-    /// The least length of all repetitions together, in tokens. Default: 64.
+    /// The least total length of all occurrences, in tokens. Default: 64.
     pub min_tokens: u32,
 }
 
-/// The fields as they are read: a `null` is the default.
+/// The fields as they are read: `null` is the default.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
@@ -51,21 +51,21 @@ impl Default for RepetitionGuard {
 }
 
 impl RepetitionGuard {
-    /// See [`max_period`](Self::max_period).
+    /// Sets the longest repeated sequence to detect, from 1 to 1024 tokens.
     #[must_use]
     pub fn max_period(mut self, tokens: u32) -> Self {
         self.max_period = tokens;
         self
     }
 
-    /// See [`repeats`](Self::repeats).
+    /// Sets the number of occurrences in a row, at least 2.
     #[must_use]
     pub fn repeats(mut self, repeats: u32) -> Self {
         self.repeats = repeats;
         self
     }
 
-    /// See [`min_tokens`](Self::min_tokens).
+    /// Sets the least total length of all occurrences, in tokens.
     #[must_use]
     pub fn min_tokens(mut self, tokens: u32) -> Self {
         self.min_tokens = tokens;
@@ -84,14 +84,14 @@ impl RepetitionGuard {
     }
 }
 
-/// Watches a sequence for repetitions.
+/// Detects repetitions in a sequence.
 #[derive(Debug)]
 pub(crate) struct Repetition {
     guard: RepetitionGuard,
-    /// The last `max_period` tokens, a ring.
+    /// The last `max_period` tokens, a ring buffer.
     recent: Vec<Token>,
     next: usize,
-    /// For each period from 1 on, how many tokens in a row are equal to the one that many tokens before.
+    /// For each period from 1 on, the number of last tokens that equal the token one period before.
     runs: Vec<u32>,
 }
 
@@ -101,7 +101,7 @@ impl Repetition {
         Self { guard, recent: Vec::with_capacity(periods), next: 0, runs: vec![0; periods] }
     }
 
-    /// Takes the next token; true when the sequence goes round in circles.
+    /// Takes the next token. Returns true when the sequence repeats itself.
     pub(crate) fn push(&mut self, token: Token) -> bool {
         let size = self.runs.len();
         if size == 0 {
@@ -134,7 +134,8 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    /// By hand: whether the longest end that repeats itself after so many tokens is long enough, for some number.
+    /// Returns whether, for some period, the longest repeating end of the sequence is long enough. A direct reference
+    /// implementation.
     fn is_loop(guard: RepetitionGuard, tokens: &[Token]) -> bool {
         (1..=guard.max_period as usize).any(|period| {
             let pairs = tokens.iter().rev().zip(tokens.iter().rev().skip(period));

@@ -1,10 +1,9 @@
-//! Stop strings: found wherever they are in the stream, and never shown in part.
+//! Stop strings: found at any position of a stream, and never shown in part.
 
-/// Passes text on and keeps back what could be the beginning of a stop string.
+/// Passes text on, and holds back text that could be the beginning of a stop string.
 ///
-/// The first stop string to be complete ends the text; of several that are complete at the same character the longest
-/// counts. So the result does not depend on how the text is divided. Each byte costs a step for each stop string,
-/// however long they are.
+/// The first complete stop string ends the text. If several end at the same character, the longest one counts. So the
+/// result does not depend on how the text is split into pieces. Each byte costs one step per stop string, of any length.
 ///
 /// ```
 /// use llama_gen::StopMatcher;
@@ -19,19 +18,19 @@
 #[derive(Clone, Debug, Default)]
 pub struct StopMatcher {
     stops: Vec<Stop>,
-    /// The end of the text that a stop string begins with.
+    /// The held back end of the text, with which a stop string begins.
     held: String,
 }
 
 impl StopMatcher {
-    /// A matcher for these texts. Empty ones are left out.
+    /// Creates a matcher for these texts. Empty texts are left out.
     pub fn new<S: Into<String>>(stops: impl IntoIterator<Item = S>) -> Self {
         let stops = stops.into_iter().map(Into::into).filter(|stop: &String| !stop.is_empty());
         Self { stops: stops.map(Stop::new).collect(), held: String::new() }
     }
 
-    /// Takes the next text; appends to `shown` what can be shown. `Some` is the stop string that ended the text: what
-    /// comes after it is dropped, and the matcher begins anew.
+    /// Takes the next piece of text, and appends to `shown` the text that can be shown. Returns the stop string that ended the
+    /// text, if any: text after it is dropped, and the matcher is reset.
     pub fn push(&mut self, text: &str, shown: &mut String) -> Option<&str> {
         let new = self.held.len();
         self.held.push_str(text);
@@ -50,19 +49,19 @@ impl StopMatcher {
         None
     }
 
-    /// What is kept back.
+    /// Returns the text that is held back.
     #[must_use]
     pub fn held(&self) -> &str {
         &self.held
     }
 
-    /// Ends the text: what was kept back is shown after all.
+    /// Ends the text, and appends the held back text to `shown`.
     pub fn finish(&mut self, shown: &mut String) {
         shown.push_str(&self.held);
         self.reset();
     }
 
-    /// The longest of the stop strings that this byte completes.
+    /// Returns the index of the longest stop string that this byte completes.
     fn step(&mut self, byte: u8) -> Option<usize> {
         let mut complete: Option<usize> = None;
         for index in 0..self.stops.len() {
@@ -80,13 +79,13 @@ impl StopMatcher {
     }
 }
 
-/// A stop string and how much of it the text ends with: the matcher of Knuth, Morris and Pratt.
+/// The state of one stop string in the algorithm of Knuth, Morris and Pratt.
 #[derive(Clone, Debug)]
 struct Stop {
     text: String,
-    /// For each length of a beginning, the length of its longest end that is a shorter beginning.
+    /// For each prefix, the length of its longest proper suffix that is a prefix too.
     shorter: Vec<usize>,
-    /// How many bytes the text so far ends with. They are whole characters when the text is.
+    /// The number of its first bytes that the text ends with: whole characters, as the text has only whole ones.
     matched: usize,
 }
 
@@ -104,7 +103,7 @@ impl Stop {
         Self { text, shorter, matched: 0 }
     }
 
-    /// Takes a byte; true when the text ends with the whole string.
+    /// Takes a byte. Returns true when the text ends with the whole string.
     fn step(&mut self, byte: u8) -> bool {
         let bytes = self.text.as_bytes();
         while self.matched > 0 && bytes[self.matched] != byte {

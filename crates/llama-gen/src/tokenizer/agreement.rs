@@ -1,19 +1,19 @@
-//! Whether two tokenizers mean the same by their ids.
+//! Comparison of the token ids of two tokenizers.
 
 use llama_core::{Token, Vocab, VocabKind};
 
 use super::Tokenizer;
 use crate::error::{ErrorKind, Result};
 
-/// How many tokens an error names.
+/// The most tokens that an error names.
 const NAMED: usize = 3;
 
-/// Checks that a tokenizer's ids are those of a model's vocabulary: that every token stands for the same bytes in both.
+/// Checks that every token of a tokenizer has the same bytes as in a model's vocabulary.
 ///
-/// A vocabulary may have more tokens than the tokenizer, since models are padded to round sizes, but not fewer. Tokens
-/// that the model marks as unused do not count. Of a model without a vocabulary nothing but the size is known.
+/// The vocabulary may have more tokens than the tokenizer, since models are padded to round sizes, but not fewer. Tokens
+/// that the model marks as unused are ignored. For a model without a vocabulary only the size is compared.
 ///
-/// The same ids do not mean that texts are divided alike. That is looked at by tokenising some with both.
+/// Tokenizers with the same tokens may still split a text differently. To find out, tokenise sample texts with both.
 ///
 /// # Errors
 ///
@@ -21,7 +21,7 @@ const NAMED: usize = 3;
 pub fn check_agreement(tokenizer: &dyn Tokenizer, vocab: Vocab<'_>) -> Result<()> {
     let (n_tokens, n_vocab) = (tokenizer.n_tokens(), vocab.n_tokens());
     if n_tokens > n_vocab {
-        let reason = format!("the tokenizer has {n_tokens} tokens and the model {n_vocab}");
+        let reason = format!("it has {n_tokens} tokens, but must have at most the {n_vocab} of the model");
         return Err(ErrorKind::TokenizerMismatch { reason }.into());
     }
     if vocab.kind() == VocabKind::None {
@@ -41,7 +41,7 @@ pub fn check_agreement(tokenizer: &dyn Tokenizer, vocab: Vocab<'_>) -> Result<()
             different += 1;
             if different <= NAMED {
                 let [theirs, ours] = [&theirs, &ours].map(|bytes| String::from_utf8_lossy(bytes));
-                named.push(format!("{token} is {theirs:?} there and {ours:?} in the model"));
+                named.push(format!("token {token} is {theirs:?} in the tokenizer and {ours:?} in the model"));
             }
         }
     }
@@ -54,8 +54,8 @@ pub fn check_agreement(tokenizer: &dyn Tokenizer, vocab: Vocab<'_>) -> Result<()
     Err(ErrorKind::TokenizerMismatch { reason }.into())
 }
 
-/// Whether a token is the same. BERT's `[unused0]` and its kin are words with a space before them for some converters to
-/// GGUF, and for others not.
+/// Returns whether the bytes of a token are the same. Some converters to GGUF write BERT's `[unused0]` and the like with a space
+/// before it, others without.
 fn is_same(theirs: &[u8], ours: &[u8]) -> bool {
     let name = |bytes: &[u8]| {
         let bytes = bytes.trim_ascii_start();

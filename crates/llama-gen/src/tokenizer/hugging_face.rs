@@ -14,23 +14,23 @@ use tokenizers::DecoderWrapper;
 use super::Tokenizer;
 use crate::error::{ErrorKind, Result};
 
-/// A tokenizer from a Hugging Face `tokenizer.json`, by the crate `tokenizers`. Its truncation and padding, if it has
-/// any, are switched off.
+/// A tokenizer from a Hugging Face `tokenizer.json`, with the crate `tokenizers`. Truncation and padding in the file are
+/// switched off.
 ///
-/// That crate panics on some damaged files, when it reads them or when it makes tokens. A panic becomes an error of kind
-/// [`ErrorKind::Tokenizer`], after Rust's message on stderr. With `panic = "abort"` it ends the process: read only files that
-/// you trust then. Compiling a regular expression of the file and matching it takes what time and stack the crate
-/// `fancy-regex` takes.
+/// That crate panics on some damaged files, when it reads them or when it tokenises. A panic becomes an error of kind
+/// [`ErrorKind::Tokenizer`], after Rust's message on stderr. With `panic = "abort"` it ends the process: then read only files
+/// that you trust. Time and stack of the file's regular expressions are those of the crate `fancy-regex`, without a limit.
 pub struct HfTokenizer {
-    /// Takes special tokens' names in a text for text, and for these tokens.
+    /// Treats names of special tokens in a text as text.
     plain: tokenizers::Tokenizer,
+    /// Turns names of special tokens in a text into these tokens.
     parsing: tokenizers::Tokenizer,
-    /// By their ids, which need not be without gaps.
+    /// The tokens by id; ids may have gaps.
     tokens: HashMap<u32, Piece>,
     n_tokens: usize,
 }
 
-/// What a token stands for.
+/// The bytes of a token.
 #[derive(Clone, Default)]
 struct Piece {
     bytes: Box<[u8]>,
@@ -42,8 +42,8 @@ impl HfTokenizer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Tokenizer`] when the file cannot be read, is no `tokenizer.json`, has ids above 2147483647, says that a
-    /// table in it is larger than it is, or has a decoder that does not make bytes of single tokens.
+    /// [`ErrorKind::Tokenizer`] when the file cannot be read, is not a `tokenizer.json`, has ids above 2147483647, states a wrong
+    /// size of a table, or has a decoder that cannot convert single tokens to bytes.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let named = |reason: String| ErrorKind::Tokenizer { reason: format!("{}: {reason}", path.display()) };
@@ -51,7 +51,7 @@ impl HfTokenizer {
         Self::new(&json).map_err(|reason| named(reason).into())
     }
 
-    /// Takes the bytes of a `tokenizer.json`.
+    /// Creates a tokenizer from the bytes of a `tokenizer.json`.
     ///
     /// # Errors
     ///
@@ -78,9 +78,9 @@ impl HfTokenizer {
     }
 }
 
-/// Runs `body`, and makes an error of a panic in it.
+/// Runs `body`, and converts a panic to an error.
 fn caught<R>(doing: &str, body: impl FnOnce() -> R) -> Result<R, String> {
-    // What a panic may leave half done in the crate's caches is looked up again, and what is being made is dropped.
+    // The crate's caches are only lookups, so a panic cannot leave a wrong result there. A half-built tokenizer is dropped.
     catch_unwind(AssertUnwindSafe(body))
         .map_err(|panic| format!("the crate tokenizers panicked while {doing}: {}", message(panic.as_ref())))
 }
@@ -90,7 +90,7 @@ fn message(panic: &(dyn Any + Send)) -> &str {
     owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }
 
-/// The bytes of all tokens.
+/// Collects the bytes of all tokens.
 fn pieces(tokenizer: &tokenizers::Tokenizer, spelling: &Spelling) -> Result<HashMap<u32, Piece>, String> {
     let added = tokenizer.get_added_tokens_decoder();
     let piece = |(text, id): (String, u32)| {
@@ -106,13 +106,13 @@ fn pieces(tokenizer: &tokenizers::Tokenizer, spelling: &Spelling) -> Result<Hash
     tokenizer.get_vocab(true).into_iter().map(piece).collect()
 }
 
-/// How the vocabulary writes spaces, bytes and the parts of words.
+/// The way in which a vocabulary writes spaces, bytes and parts of words.
 enum Spelling {
-    /// As GPT-2: a character for each byte.
+    /// GPT-2's: a character for each byte.
     Bytes(HashMap<char, u8>),
-    /// As `SentencePiece`: a mark for spaces, `<0x0A>` for bytes.
+    /// `SentencePiece`'s: a mark for spaces, `<0x0A>` for bytes.
     Mark(char),
-    /// As BERT: words after a space, and their parts with this before them.
+    /// BERT's: words after a space, and parts of words with this prefix.
     Words(String),
 }
 
@@ -123,8 +123,8 @@ impl Spelling {
             one => Self::of_one(one),
         });
         known.ok_or_else(|| {
-            "its decoder is not one that makes bytes of single tokens (ByteLevel, Metaspace, WordPiece, or a Sequence with \
-             ByteFallback): use the model's own vocabulary"
+            "its decoder cannot convert single tokens to bytes, but must be ByteLevel, Metaspace, WordPiece, or a Sequence with \
+             ByteFallback: use the model's own vocabulary"
                 .to_owned()
         })
     }
@@ -141,7 +141,7 @@ impl Spelling {
 
     fn bytes(&self, text: &str) -> Vec<u8> {
         match self {
-            // What is not of such characters stands for itself.
+            // Other characters are themselves.
             Self::Bytes(bytes) => text
                 .chars()
                 .map(|character| bytes.get(&character).copied())
@@ -159,14 +159,14 @@ impl Spelling {
     }
 }
 
-/// `<0x0A>`.
+/// Returns the byte of a token such as `<0x0A>`.
 fn byte_token(text: &str) -> Option<u8> {
     let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
     if digits.len() == 2 { u8::from_str_radix(digits, 16).ok() } else { None }
 }
 
-/// The characters that GPT-2 writes bytes with: themselves where they are printable in Latin-1, and otherwise those from
-/// U+0100 on.
+/// Returns the characters that GPT-2 writes for bytes: the byte itself if it is printable in Latin-1, and otherwise a
+/// character from U+0100 on.
 fn characters_of_bytes() -> HashMap<char, u8> {
     let is_printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let others = (0..=u8::MAX).filter(|byte| !is_printable(*byte));
@@ -182,13 +182,12 @@ impl Tokenizer for HfTokenizer {
     fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<Token>> {
         let tokenizer = if options.parses_special() { &self.parsing } else { &self.plain };
         let failed = |reason: String| ErrorKind::Tokenizer { reason };
-        let encoding =
-            caught("making tokens of a text", || tokenizer.encode_fast(text, options.adds_special()))
-                .map_err(failed)?
-                .map_err(|error| failed(format!("the text could not be tokenised: {error}")))?;
+        let encoding = caught("tokenising a text", || tokenizer.encode_fast(text, options.adds_special()))
+            .map_err(failed)?
+            .map_err(|error| failed(format!("the text could not be tokenised: {error}")))?;
         let token = |id: &u32| {
             let token = i32::try_from(*id).ok().filter(|_| self.tokens.contains_key(id));
-            // A post-processor has ids of its own.
+            // A post-processor may add ids of its own.
             token
                 .map(Token::new)
                 .ok_or_else(|| failed(format!("it made token {id}, which its vocabulary does not have")))
@@ -200,10 +199,12 @@ impl Tokenizer for HfTokenizer {
         let id = u32::try_from(token.get()).ok().filter(|id| (*id as usize) < self.n_tokens);
         let Some(id) = id else {
             let n_tokens = self.n_tokens;
-            let reason = format!("token {token} is out of range: it has {n_tokens} tokens (0..{n_tokens})");
+            let reason = format!(
+                "the token is {token}, but must be in its vocabulary of {n_tokens} tokens (0..{n_tokens})"
+            );
             return Err(ErrorKind::Tokenizer { reason }.into());
         };
-        // Ids that are not in use have no bytes.
+        // Unused ids have no bytes.
         if let Some(piece) = self.tokens.get(&id).filter(|piece| special || !piece.is_special) {
             bytes.extend_from_slice(&piece.bytes);
         }

@@ -161,6 +161,6 @@ fn what_cannot_be_is_refused() {
     assert!(problem(llm.generate(PROMPT), 257).contains("completions is 257"));
     let shifting = llm.generate(PROMPT).when_full(WhenFull::Shift { keep: 0 });
     assert!(problem(shifting, 2).contains("when_full is Shift { keep: 0 }"));
-    assert!(problem(llm.generate("hello ".repeat(300)), 2).contains("the context takes 256"));
+    assert!(problem(llm.generate("hello ".repeat(300)), 2).contains("shorter than the context of 256"));
     assert!(problem(llm.generate(PROMPT).top_p(7.0), 2).contains("top_p is 7"));
 }

@@ -15,6 +15,7 @@ mod long_text;
 mod lora;
 mod outputs;
 mod params;
+mod requests;
 mod results;
 mod reuse;
 mod score;

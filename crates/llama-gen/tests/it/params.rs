@@ -121,12 +121,12 @@ fn what_is_not_a_parameter_is_refused() {
         (json!({"temprature": 1}), "unknown field `temprature`"),
         (json!({"top_k": "five"}), "invalid type"),
         (json!({"max_tokens": 1, "n_predict": 2}), "duplicate field `max_tokens`"),
-        (json!({"samplers": ["top_q"]}), "there is no sampler \"top_q\": the samplers are penalties, dry,"),
-        (json!({"samplers": "kz"}), "there is no sampler of the letter \"z\""),
-        (json!({"logit_bias": {"5": true}}), "false to forbid the token: not true"),
+        (json!({"samplers": ["top_q"]}), "the sampler is \"top_q\", but must be one of penalties, dry,"),
+        (json!({"samplers": "kz"}), "\"z\" is not the letter of a sampler"),
+        (json!({"logit_bias": {"5": true}}), "a bias is true, but must be a number, or false"),
         (json!({"logit_bias": [[5]]}), "invalid length 1"),
-        (json!({"seed": 1.5}), "a seed is a whole number"),
-        (json!({"grammar": {"txt": ""}}), "a grammar is a text, or an object"),
+        (json!({"seed": 1.5}), "a seed must be a whole number"),
+        (json!({"grammar": {"txt": ""}}), "a grammar must be a text, or an object"),
         (json!({"repetition_guard": {"period": 1}}), "unknown field `period`"),
     ] {
         let found = refused(json.clone());
@@ -310,7 +310,7 @@ fn presets_are_valid_and_have_names() {
         assert_eq!(serde_json::to_value(preset).unwrap(), json!(preset.as_str()));
         preset.params().to_chain(&model).unwrap();
     }
-    assert!("wild".parse::<Preset>().unwrap_err().to_string().contains("greedy, neutral"));
+    assert!("wild".parse::<Preset>().unwrap_err().to_string().contains("must be greedy, neutral"));
     let names = |preset: Preset| preset.params().to_chain(&model).unwrap().names().join(" ");
     assert_eq!(names(Preset::Greedy), "greedy");
     assert_eq!(names(Preset::Neutral), "dist");

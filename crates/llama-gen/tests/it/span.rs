@@ -44,12 +44,14 @@ fn close_two_spans() {
         tracing::info_span!("request", id = 7).in_scope(|| {
             eight(&llm).complete().unwrap();
             block_on(eight(&llm).complete_async()).unwrap();
+            eight(&llm).temperature(1.0).seed(1).completions(2).unwrap().complete().unwrap();
         });
     });
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     let closed: Vec<&str> = text.lines().filter(|line| line.contains("}:generation{")).collect();
-    assert_eq!(closed.len(), 2, "{text}");
-    for (line, reused) in closed.iter().zip([0, 2]) {
+    assert_eq!(closed.len(), 4, "{text}");
+    // The second generation reuses the prompt of the first but for its last token; the second completion all of the first's.
+    for (line, reused) in closed.iter().zip([0, 2, 0, 3]) {
         for part in [
             "request{id=7}:generation{prompt_tokens=",
             &format!(" reused_tokens={reused} "),

@@ -237,15 +237,15 @@ fn another_tokenizer_is_refused_with_what_differs() {
     assert_eq!(
         error.to_string(),
         format!(
-            "the tokenizer does not match the model: {a} is \"b\" there and \"a\" in the model, {b} is \"a\" there and \
-             \"b\" in the model"
+            "the tokenizer does not match the model: token {a} is \"b\" in the tokenizer and \"a\" in the model, token {b} \
+             is \"a\" in the tokenizer and \"b\" in the model"
         )
     );
     let error = Llama::builder(Tiny::Qwen2.path()).tokenizer(swapped).load().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::TokenizerMismatch { .. }), "{error}");
     let minilm = HfTokenizer::from_file(minilm_dir().join("tokenizer.json")).unwrap();
     let error = check_agreement(&minilm, model.vocab()).unwrap_err().to_string();
-    assert!(error.contains("the tokenizer has 30522 tokens and the model "), "{error}");
+    assert!(error.contains("it has 30522 tokens, but must have at most the "), "{error}");
     // A vocabulary that is padded is not.
     let mut fewer = bpe_json(&model);
     let last = json!(model.vocab().n_tokens() - 1);
@@ -261,7 +261,7 @@ fn what_is_no_tokenizer_is_refused() {
         ("{}", "the tokenizer cannot be used: "),
         (
             r#"{"version": "1.0", "added_tokens": [], "model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}}"#,
-            "its decoder is not one that makes bytes of single tokens",
+            "its decoder cannot convert single tokens to bytes",
         ),
     ] {
         let error = HfTokenizer::from_json(json).unwrap_err();
@@ -272,5 +272,5 @@ fn what_is_no_tokenizer_is_refused() {
     assert!(error.to_string().contains("no/such/tokenizer.json"), "{error}");
     let tokenizer = read(&bpe_json(&vocabulary(Tiny::Qwen2.path())));
     let error = tokenizer.append_token_bytes(Token::new(-1), false, &mut Vec::new()).unwrap_err();
-    assert!(error.to_string().contains("token -1 is out of range"), "{error}");
+    assert!(error.to_string().contains("the token is -1, but must be in its vocabulary"), "{error}");
 }

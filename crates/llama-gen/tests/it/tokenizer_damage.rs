@@ -279,11 +279,11 @@ fn numbers_are_checked_before_anything_is_allocated_by_them() {
     let mut json = unigram();
     json["normalizer"]["precompiled_charsmap"] = json!(charsmap(u32::MAX));
     assert!(refusal(&json).contains(
-        "its precompiled_charsmap has 1035 bytes and says that 4294967295 of them, behind the first 4, are a table"
+        "the table of its precompiled_charsmap has 4294967295 bytes, but must fit into 1035 bytes after the first 4"
     ));
     let mut nested = sentence_piece();
     nested["normalizer"]["normalizers"][0]["precompiled_charsmap"] = json!(charsmap(4096));
-    assert!(refusal(&nested).contains("says that 4096 of them"));
+    assert!(refusal(&nested).contains("has 4096 bytes, but must fit into"));
 }
 
 #[test]
@@ -308,7 +308,10 @@ fn read_an_id_far_from_the_others() {
         &llama_core::ModelParams::default().vocab_only(true),
     );
     let error = llama_gen::check_agreement(&tokenizer, model.unwrap().vocab()).unwrap_err();
-    assert!(error.to_string().contains("the tokenizer has 2147483648 tokens and the model 404"), "{error}");
+    assert!(
+        error.to_string().contains("it has 2147483648 tokens, but must have at most the 404 of the model"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -327,10 +330,7 @@ fn a_panic_of_the_crate_is_an_error() {
     json["normalizer"]["precompiled_charsmap"] = json!(format!("AAQAAP//{}", &charsmap(1024)[8..]));
     let tokenizer = HfTokenizer::from_json(json.to_string()).unwrap();
     let error = tokenizer.tokenize("a b", TokenizeOptions::default()).unwrap_err();
-    assert!(
-        error.to_string().contains("the crate tokenizers panicked while making tokens of a text: "),
-        "{error}"
-    );
+    assert!(error.to_string().contains("the crate tokenizers panicked while tokenising a text: "), "{error}");
     // It can be asked again.
     assert!(tokenizer.tokenize("a b", TokenizeOptions::default()).is_err());
 }

@@ -1,4 +1,4 @@
-//! Arithmetic of two tensors, element by element, and of a tensor and a number.
+//! Elementwise arithmetic of two tensors, and of a tensor and a number.
 
 use llama_sys::{ggml_op as Op, ggml_type as Type};
 
@@ -20,7 +20,7 @@ pub(super) fn of(op: Op) -> Option<&'static Operation> {
     })
 }
 
-/// The combinations of binary-ops.cpp, `binary_op`.
+/// Returns whether the types are a combination of binary-ops.cpp, `binary_op`.
 fn has_binary_types(t: Tensor<'_>) -> bool {
     let (a, b) = (t.src(0), t.src(1));
     let is_rounded = a.is_one_of(&[Type::GGML_TYPE_F16, Type::GGML_TYPE_BF16]);
@@ -29,7 +29,7 @@ fn has_binary_types(t: Tensor<'_>) -> bool {
             || (is_rounded && b.is_f32() && (t.is_f32() || t.kind() == a.kind())))
 }
 
-/// What binary-ops.cpp, `apply_binary_op`, needs besides.
+/// Returns whether the shapes and strides satisfy binary-ops.cpp, `apply_binary_op`.
 fn has_binary_order(t: Tensor<'_>) -> bool {
     let (a, b) = (t.src(0), t.src(1));
     b.can_repeat_to(a) && a.has_shape_of(t) && is_packed(t) && is_packed(a)
@@ -43,8 +43,8 @@ const BINARY_TYPES: Condition = Condition {
 };
 
 const BINARY_ORDER: Condition = Condition {
-    requires: "source 1 must fit into source 0 without a rest, the result must have the shape of source 0, and the rows of \
-               both must lie together",
+    requires: "source 1 must fit into source 0 evenly, the result must have the shape of source 0, and the rows of \
+               both must be contiguous",
     holds: has_binary_order,
     covers: &[
         "apply_binary_op: ggml_can_repeat(src1, src0) && ggml_are_same_shape(src0, dst)",
@@ -78,7 +78,7 @@ static ADD: Operation = Operation {
             covers: &[],
         },
         Condition {
-            requires: "of a sum with a quantised tensor, source 1 must be in f32, all must have the same shape, and no rows \
+            requires: "in a sum with a quantised tensor, source 1 must be in f32, all must have the same shape, and no rows \
                        may be permuted",
             holds: |t| {
                 let (a, b) = (t.src(0), t.src(1));
@@ -103,7 +103,7 @@ static ADD: Operation = Operation {
             ],
         },
         Condition {
-            requires: "of a sum with a quantised tensor, the result must be in a type that can be written row by row",
+            requires: "in a sum with a quantised tensor, the result must be in a type that can be written row by row",
             holds: |t| !is_quantized_sum(t) || t.is_f32() || super::types::can_pack(t.kind()),
             covers: &[],
         },
@@ -125,7 +125,7 @@ static ADD_ID: Operation = Operation {
             ],
         },
         Condition {
-            requires: "the rows of all sources must lie together, and those of sources 0 and 1 must be of one length",
+            requires: "the rows of all sources must be contiguous, and those of sources 0 and 1 must be of the same length",
             holds: |t| {
                 is_packed(t) && is_packed(t.src(0)) && is_packed(t.src(1)) && t.src(0).ne(0) == t.src(1).ne(0)
             },
@@ -139,7 +139,7 @@ static ADD_ID: Operation = Operation {
     ],
 };
 
-/// The types of `ggml_compute_forward_add1`.
+/// Returns whether the types satisfy `ggml_compute_forward_add1`.
 fn has_add1_types(t: Tensor<'_>) -> bool {
     let (a, b) = (t.src(0), t.src(1));
     match a.kind() {
@@ -178,7 +178,7 @@ static ADD1: Operation = Operation {
             ],
         },
         Condition {
-            requires: "source 1 must be a number, the result must have the shape of source 0, and no rows may be permuted",
+            requires: "source 1 must be a scalar, the result must have the shape of source 0, and no rows may be permuted",
             holds: |t| {
                 let a = t.src(0);
                 t.src(1).is_scalar() && a.has_shape_of(t) && is_packed(a) && is_packed(t) && t.is_in_order()
@@ -201,7 +201,7 @@ static ADD1: Operation = Operation {
     ],
 };
 
-/// Whether the place that is written to, parameters 0 to 3, is in the result.
+/// Returns whether the range that is written, given by parameters 0 to 3, is inside the result.
 fn is_within(t: Tensor<'_>) -> bool {
     let b = t.src(1);
     let at = |dimension: usize, stride: usize| {
@@ -239,7 +239,7 @@ static ACC: Operation = Operation {
             covers: &[],
         },
         Condition {
-            requires: "source 0 and the result must be contiguous and of one shape, and source 1 must be added within it",
+            requires: "source 0 and the result must be contiguous and of the same shape, and source 1 must be added inside it",
             holds: |t| is_view_in_order(t) && is_within(t),
             covers: &[
                 "ggml_compute_forward_acc_f32: ggml_are_same_shape(src0, dst)",
@@ -265,7 +265,7 @@ static SET: Operation = Operation {
             covers: &[],
         },
         Condition {
-            requires: "source 0 and the result must be contiguous and of one shape, and source 1 must be set within it",
+            requires: "source 0 and the result must be contiguous and of the same shape, and source 1 must be set inside it",
             holds: |t| is_view_in_order(t) && is_within(t),
             covers: &[
                 "ggml_compute_forward_set_*: ggml_are_same_shape(src0, dst)",
@@ -289,7 +289,7 @@ static SCALE: Operation = Operation {
             covers: &["ggml_compute_forward_scale: \"fatal error\""],
         },
         Condition {
-            requires: "the rows of the source and of the result must lie together, and both must have one shape",
+            requires: "the rows of the source and of the result must be contiguous, and both must have the same shape",
             holds: |t| t.src(0).has_whole_rows() && t.has_whole_rows() && t.src(0).has_shape_of(t),
             covers: &[
                 "ggml_compute_forward_scale_*: ggml_is_contiguous_rows(src0)",
@@ -309,7 +309,7 @@ static CLAMP: Operation = Operation {
             covers: &["ggml_compute_forward_clamp: \"fatal error\""],
         },
         Condition {
-            requires: "the rows of the source and of the result must lie together",
+            requires: "the rows of the source and of the result must be contiguous",
             holds: |t| is_packed(t.src(0)) && is_packed(t),
             covers: &[
                 "ggml_compute_forward_clamp_*: nb0 == sizeof(float)",

@@ -1,4 +1,4 @@
-//! Attention: softmax, flash attention, and what chooses what is attended to.
+//! Attention: softmax, flash attention, and the selection of attended cells.
 
 use llama_sys::{ggml_op as Op, ggml_type as Type};
 
@@ -23,7 +23,7 @@ fn is_f16(t: Tensor<'_>) -> bool {
     t.is(Type::GGML_TYPE_F16)
 }
 
-/// Whether the part of a mask that belongs to a row of `of` is found by dividing.
+/// Returns whether the part of a mask for a row of `of` can be found by division.
 fn covers_rows(mask: Tensor<'_>, of: Tensor<'_>) -> bool {
     let divides = |d: usize| mask.ne(d) > 0 && of.ne(d) % mask.ne(d) == 0;
     mask.ne(0) == of.ne(0) && mask.ne(1) >= of.ne(1) && divides(2) && divides(3)
@@ -33,12 +33,12 @@ static SOFT_MAX: Operation = Operation {
     sources: 1,
     conditions: &[
         Condition {
-            requires: "source 0 and the result must be in f32, contiguous and of one shape",
+            requires: "source 0 and the result must be in f32, contiguous and of the same shape",
             holds: |t| has_f32_rows(t.src(0)) && has_f32_rows(t) && t.src(0).has_shape_of(t),
             covers: &["ggml_compute_forward_soft_max: \"fatal error\""],
         },
         Condition {
-            requires: "source 1, the mask, must be in f32 or f16, contiguous, and have a row for each of source 0's",
+            requires: "source 1 (the mask) must be in f32 or f16, contiguous, and have a row for each of source 0's",
             holds: |t| {
                 t.source(1).is_none_or(|mask| {
                     mask.is_one_of(F32_F16) && is_packed(mask) && covers_rows(mask, t.src(0))
@@ -47,7 +47,7 @@ static SOFT_MAX: Operation = Operation {
             covers: &[],
         },
         Condition {
-            requires: "source 2, the sinks, must be in f32, one for each head",
+            requires: "source 2 (the sinks) must be in f32, one for each head",
             holds: |t| t.source(2).is_none_or(|sinks| sinks.is_f32() && sinks.ne(0) >= t.ne(2)),
             covers: &[],
         },
@@ -57,7 +57,7 @@ static SOFT_MAX: Operation = Operation {
 static SOFT_MAX_BACK: Operation = Operation {
     sources: 2,
     conditions: &[Condition {
-        requires: "the sources and the result must be in f32, contiguous and of one shape, without ALiBi",
+        requires: "the sources and the result must be in f32, contiguous and of the same shape, without ALiBi",
         holds: |t| {
             let is_alike =
                 |other: Tensor<'_>| other.is_f32() && other.is_contiguous() && other.has_shape_of(t);
@@ -79,7 +79,7 @@ static FLASH_ATTN_EXT: Operation = Operation {
     sources: 3,
     conditions: &[
         Condition {
-            requires: "the values must be in f32 or a type that can be unpacked",
+            requires: "the values must be in f32 or a type that can be dequantised",
             holds: |t| t.src(2).is_f32() || can_unpack(t.src(2).kind()),
             covers: &[
                 "ggml_compute_forward_flash_attn_ext_f16*: (v->type == GGML_TYPE_F32 || v_to_float) && \"fattn: unsupported \
@@ -89,12 +89,12 @@ static FLASH_ATTN_EXT: Operation = Operation {
         Condition {
             requires: "the queries and the result must be in f32, and the keys in a type that matrices are multiplied in (f32, \
                        f16, bf16, f8_e4m3 or quantised; not q8_1 or q8_K)",
-            // Where ggml asserts on the keys' type, it asks for another function than the one it calls.
+            // ggml asserts on the keys' type, but for another function than the one it calls.
             holds: |t| t.src(0).is_f32() && t.is_f32() && factor_of(t.src(1).kind()).is_some(),
             covers: &[],
         },
         Condition {
-            requires: "the rows of queries, keys, values and the result must lie together, and the result must not be \
+            requires: "the rows of queries, keys, values and the result must be contiguous, and the result must not be \
                        permuted",
             holds: |t| (0..3).all(|index| is_packed(t.src(index))) && has_f32_rows(t) && t.is_in_order(),
             covers: &[
@@ -108,7 +108,7 @@ static FLASH_ATTN_EXT: Operation = Operation {
             ],
         },
         Condition {
-            requires: "queries and keys must have rows of one length, the result that of the values, and the heads of the \
+            requires: "queries and keys must have rows of the same length, the result that of the values, and the heads of the \
                        queries must be a multiple of those of keys and values",
             holds: |t| {
                 let (q, k, v) = (t.src(0), t.src(1), t.src(2));
@@ -185,7 +185,7 @@ static LIGHTNING_INDEXER: Operation = Operation {
             ],
         },
         Condition {
-            requires: "the rows of all sources and of the result must lie together",
+            requires: "the rows of all sources and of the result must be contiguous",
             holds: |t| is_packed(t) && (0..4).all(|index| is_packed(t.src(index))),
             covers: &[
                 "ggml_compute_forward_lightning_indexer: nb0 == ggml_type_size(dst->type)",
@@ -196,7 +196,7 @@ static LIGHTNING_INDEXER: Operation = Operation {
             ],
         },
         Condition {
-            requires: "queries and keys must have rows of one length",
+            requires: "queries and keys must have rows of the same length",
             holds: |t| t.src(0).ne(0) == t.src(1).ne(0) && t.ne(0) == t.src(1).ne(2) && t.src(3).ne(3) > 0,
             covers: &[],
         },
@@ -218,7 +218,7 @@ static WINDOWS: Operation = Operation {
 static GET_REL_POS: Operation = Operation {
     sources: 1,
     conditions: &[Condition {
-        requires: "the source and the result must be in f16 or bf16, of one type",
+        requires: "the source and the result must be in f16 or bf16, of the same type",
         holds: |t| t.src(0).is_one_of(&[Type::GGML_TYPE_F16, Type::GGML_TYPE_BF16]) && t.is(t.src(0).kind()),
         covers: &["ggml_compute_forward_get_rel_pos: \"fatal error\""],
     }],

@@ -38,7 +38,7 @@ static CONV_TRANSPOSE: Operation = Operation {
             ],
         },
         Condition {
-            requires: "the rows of both sources must lie together",
+            requires: "the rows of both sources must be contiguous",
             holds: |t| is_packed(t.src(0)) && is_packed(t.src(1)),
             covers: &[
                 "ggml_compute_forward_conv_transpose_*: nb00 == sizeof(ggml_fp16_t)",
@@ -53,7 +53,7 @@ static CONV_TRANSPOSE: Operation = Operation {
 static IM2COL: Operation = Operation {
     sources: 2,
     conditions: &[Condition {
-        requires: "the result must be in f32 or f16, source 1 in f32 or, for a result in f16, in f16, with rows that lie together",
+        requires: "the result must be in f32 or f16, source 1 in f32 or, for a result in f16, in f16, with contiguous rows",
         holds: |t| {
             let b = t.src(1);
             t.is_one_of(F32_F16)
@@ -75,7 +75,7 @@ static IM2COL: Operation = Operation {
 static IM2COL_3D: Operation = Operation {
     sources: 2,
     conditions: &[Condition {
-        requires: "the result must be in f32 or f16, and source 1 in f32, with rows that lie together",
+        requires: "the result must be in f32 or f16, and source 1 in f32, with contiguous rows",
         holds: |t| t.is_one_of(F32_F16) && has_f32_rows(t.src(1)),
         covers: &[
             "ggml_compute_forward_im2col_3d: \"fatal error\"",
@@ -90,7 +90,7 @@ static IM2COL_3D: Operation = Operation {
 static IM2COL_BACK: Operation = Operation {
     sources: 2,
     conditions: &[Condition {
-        requires: "source 0 and the result must be in f32, source 1 in f32 or f16, with rows that lie together",
+        requires: "source 0 and the result must be in f32, source 1 in f32 or f16, with contiguous rows",
         holds: |t| t.src(0).is_f32() && t.src(1).is_one_of(F32_F16) && has_f32_rows(t),
         covers: &[
             "ggml_compute_forward_im2col_back_f32: src0->type == GGML_TYPE_F32",
@@ -105,7 +105,7 @@ static COL2IM_1D: Operation = Operation {
     sources: 1,
     conditions: &[
         Condition {
-            requires: "the source and the result must be contiguous in f32, f16 or bf16, of one type",
+            requires: "the source and the result must be contiguous in f32, f16 or bf16, of the same type",
             holds: |t| {
                 t.src(0).is_one_of(FLOATS)
                     && t.is(t.src(0).kind())
@@ -156,7 +156,7 @@ static CONV: Operation = Operation {
     ],
 };
 
-/// `ggml_is_contiguous_channels`.
+/// Returns whether `ggml_is_contiguous_channels` holds.
 fn has_channels_first(t: Tensor<'_>) -> bool {
     t.nb(0) > t.nb(2) && t.nb(1) > t.nb(0) && t.nb(2) == t.type_size()
 }
@@ -198,7 +198,7 @@ static CONV_2D_DW: Operation = Operation {
 };
 
 const POOL_KIND: Condition = Condition {
-    requires: "the kind of pooling must be that of the largest or of the mean",
+    requires: "the kind of pooling must be maximum or average",
     holds: |t| (0..2).contains(&t.param(0)),
     covers: &[
         "ggml_compute_forward_pool_1d_ksp: \"fatal error\"",
@@ -217,7 +217,7 @@ static POOL: Operation = Operation {
         },
         POOL_KIND,
         Condition {
-            requires: "the size that is pooled must be above 0",
+            requires: "the size of the pooling window must be above 0",
             holds: |t| t.param(1) > 0 && (t.op() == Op::GGML_OP_POOL_1D || t.param(2) > 0),
             covers: &[],
         },

@@ -1,4 +1,4 @@
-//! Copies, conversions, joins, paddings, and tensors of numbers that are counted.
+//! Copies, conversions, concatenations, paddings and ranges.
 
 use llama_sys::{ggml_op as Op, ggml_type as Type};
 
@@ -25,7 +25,7 @@ pub(super) fn of(op: Op) -> Option<&'static Operation> {
     })
 }
 
-/// What `ggml_compute_forward_dup` converts.
+/// Returns whether `ggml_compute_forward_dup` has the conversion.
 fn is_converted(t: Tensor<'_>) -> bool {
     let (from, to) = (t.src(0), t);
     if from.kind() == to.kind() {
@@ -41,13 +41,13 @@ fn is_converted(t: Tensor<'_>) -> bool {
     }
 }
 
-/// Whether rows of floats are packed, which goes row by row into what is contiguous.
+/// Returns whether rows of floats are quantised, which requires a contiguous result.
 fn is_packed_into(from: Tensor<'_>, to: Tensor<'_>) -> bool {
     to.is(Type::GGML_TYPE_F8_E4M3)
         || (can_pack(to.kind()) && to.is_contiguous() && is_packed(from) && from.ne(0) % to.block_size() == 0)
 }
 
-/// What `ggml_compute_forward_dup_from_q` needs; its source 1 is the place to copy to.
+/// Returns whether `ggml_compute_forward_dup_from_q` supports the layout; its source 1 is the target of the copy.
 fn is_unpacked_in_order(t: Tensor<'_>) -> bool {
     let from = t.src(0);
     let is_unpacked = from.is_quantized() && t.is_f32();
@@ -55,7 +55,7 @@ fn is_unpacked_in_order(t: Tensor<'_>) -> bool {
 }
 
 const UNPACKABLE: Condition = Condition {
-    requires: "the source must not be in q8_1 or another quantised type that is not unpacked",
+    requires: "the source must not be in q8_1 or another quantised type that cannot be dequantised",
     holds: |t| {
         let from = t.src(0);
         from.kind() == t.kind() || !from.is_quantized() || can_unpack(from.kind())
@@ -65,7 +65,7 @@ const UNPACKABLE: Condition = Condition {
 
 const CONVERTED: Condition = Condition {
     requires: "ggml must have a conversion from the type of the source to that of the result, whose rows must be contiguous \
-               where they are packed",
+               if they are quantised",
     holds: is_converted,
     covers: &[
         "ggml_compute_forward_dup: \"not implemented\"",
@@ -86,7 +86,7 @@ const AS_MANY: Condition = Condition {
 };
 
 const UNPACKED: Condition = Condition {
-    requires: "a result that a quantised source is unpacked into must have rows of whole blocks, or be contiguous",
+    requires: "a result into which a quantised source is dequantised must have rows of whole blocks, or be contiguous",
     holds: is_unpacked_in_order,
     covers: &[
         "ggml_compute_forward_dup_from_q: nb10 == ggml_type_size(dst->type)",
@@ -102,7 +102,7 @@ static DUP: Operation = Operation {
         AS_MANY,
         UNPACKED,
         Condition {
-            requires: "a quantised source must be copied to a place, not made contiguous",
+            requires: "a quantised source must be copied to a target, not made contiguous",
             // `ggml_compute_forward_dup_from_q` reads the shape of source 1, which only a copy has.
             holds: |t| {
                 let from = t.src(0);
@@ -119,13 +119,13 @@ static CONCAT: Operation = Operation {
     sources: 2,
     conditions: &[
         Condition {
-            requires: "the sources and the result must be of one type, and be joined in one of four dimensions",
+            requires: "the sources and the result must be of the same type, and be joined in one of four dimensions",
             holds: |t| t.is(t.src(0).kind()) && t.is(t.src(1).kind()) && (0..4).contains(&t.param(0)),
             covers: &["ggml_compute_forward_concat: dim >= 0 && dim < 4"],
         },
         Condition {
-            requires: "the result must have the sum of the sources' elements in the joined dimension, and their number in \
-                       the others",
+            requires: "the result must have the sum of the sources' elements in the joined dimension, and equal the sources \
+                       in the others",
             holds: |t| {
                 let joined = usize::try_from(t.param(0)).unwrap_or(0);
                 (0..4).all(|d| {
@@ -136,7 +136,7 @@ static CONCAT: Operation = Operation {
             covers: &[],
         },
         Condition {
-            requires: "the rows of the result must lie together, and of quantised sources the rows too, in whole blocks",
+            requires: "the rows of the result must be contiguous, and so must those of quantised sources, in whole blocks",
             holds: |t| {
                 let (a, b) = (t.src(0), t.src(1));
                 let block = t.block_size();
@@ -160,7 +160,7 @@ static REPEAT: Operation = Operation {
     sources: 1,
     conditions: &[
         Condition {
-            requires: "the source and the result must be in f32, f16, bf16, i16 or i32, of one type",
+            requires: "the source and the result must be in f32, f16, bf16, i16 or i32, of the same type",
             holds: |t| {
                 t.is(t.src(0).kind())
                     && (t.is_one_of(FLOATS) || t.is_one_of(&[Type::GGML_TYPE_I16, Type::GGML_TYPE_I32]))
@@ -168,7 +168,7 @@ static REPEAT: Operation = Operation {
             covers: &["ggml_compute_forward_repeat: \"fatal error\""],
         },
         Condition {
-            requires: "the source must fit into the result without a rest, and the rows of both must lie together",
+            requires: "the source must fit into the result evenly, and the rows of both must be contiguous",
             holds: |t| t.src(0).can_repeat_to(t) && is_packed(t) && is_packed(t.src(0)),
             covers: &[
                 "ggml_compute_forward_repeat_f*: ggml_can_repeat(src0, dst)",
@@ -184,8 +184,8 @@ static REPEAT: Operation = Operation {
 static REPEAT_BACK: Operation = Operation {
     sources: 1,
     conditions: &[Condition {
-        requires: "the source and the result must be in f32, the result must fit into the source without a rest, and the \
-                   rows of both must lie together",
+        requires: "the source and the result must be in f32, the result must fit into the source evenly, and the \
+                   rows of both must be contiguous",
         holds: |t| t.can_repeat_to(t.src(0)) && has_f32_rows(t) && has_f32_rows(t.src(0)),
         covers: &[
             "ggml_compute_forward_repeat_back: \"fatal error\"",
@@ -217,7 +217,7 @@ static PAD_REFLECT: Operation = Operation {
             ],
         },
         Condition {
-            requires: "what is added on either side must be shorter than a row",
+            requires: "the padding on either side must be shorter than a row",
             holds: |t| {
                 let (left, right, row) = (i64::from(t.param(0)), i64::from(t.param(1)), t.src(0).ne(0));
                 (0..row).contains(&left) && (0..row).contains(&right) && t.ne(0) == row + left + right
@@ -230,7 +230,7 @@ static PAD_REFLECT: Operation = Operation {
 static ROLL: Operation = Operation {
     sources: 1,
     conditions: &[Condition {
-        requires: "the source and the result must be in f32 and of one shape",
+        requires: "the source and the result must be in f32 and of the same shape",
         holds: |t| t.src(0).is_f32() && t.is_f32() && t.src(0).has_shape_of(t),
         covers: &["ggml_compute_forward_roll: \"fatal error\""],
     }],
@@ -255,7 +255,7 @@ static UPSCALE: Operation = Operation {
     ],
 };
 
-/// The number of steps from parameter 0 to parameter 1, as `ggml_compute_forward_arange_f32` counts them.
+/// Returns the number of steps from parameter 0 to parameter 1, counted as in `ggml_compute_forward_arange_f32`.
 #[allow(clippy::cast_possible_truncation, reason = "as C converts it, saturated where C does not define it")]
 fn steps(t: Tensor<'_>) -> i64 {
     ((t.param_f32(1) - t.param_f32(0)) / t.param_f32(2)).ceil() as i64
@@ -277,7 +277,7 @@ static ARANGE: Operation = Operation {
 static TIMESTEP_EMBEDDING: Operation = Operation {
     sources: 1,
     conditions: &[Condition {
-        requires: "the source and the result must be in f32, with rows that lie together",
+        requires: "the source and the result must be in f32, with contiguous rows",
         holds: |t| has_f32_rows(t.src(0)) && has_f32_rows(t),
         covers: &[
             "ggml_compute_forward_timestep_embedding: \"fatal error\"",
@@ -290,7 +290,7 @@ static DIAG: Operation = Operation {
     sources: 1,
     conditions: &[
         Condition {
-            requires: "the source and the result must be in f32, with rows that lie together",
+            requires: "the source and the result must be in f32, with contiguous rows",
             holds: |t| has_f32_rows(t.src(0)) && has_f32_rows(t),
             covers: &[
                 "ggml_compute_forward_diag: \"fatal error\"",
@@ -322,7 +322,7 @@ static DIAG: Operation = Operation {
 static DIAG_MASK: Operation = Operation {
     sources: 1,
     conditions: &[Condition {
-        requires: "the source and the result must be in f32, contiguous and of one size, and the number of earlier tokens \
+        requires: "the source and the result must be in f32, contiguous and of the same size, and the number of earlier tokens \
                    must not be negative",
         holds: |t| {
             let a = t.src(0);

@@ -15,10 +15,10 @@ pub(super) fn of(op: Op) -> Option<&'static Operation> {
     })
 }
 
-/// The number of streams that `ggml_compute_forward_dsv4_hc_comb_f32` is written for.
+/// Number of streams that `ggml_compute_forward_dsv4_hc_comb_f32` supports.
 const STREAMS: i64 = 4;
 
-/// What it mixes them with: factors before and after, and a square matrix.
+/// Number of mixing weights: factors before and after, and a square matrix.
 const MIXES: i64 = (2 + STREAMS) * STREAMS;
 
 fn starts_with(t: Tensor<'_>, shape: &[i64]) -> bool {
@@ -146,6 +146,6 @@ static POST: Operation = Operation {
                 "ggml_compute_forward_dsv4_hc_post_f32: comb->ne[2] == n_tokens",
             ],
         },
-        Condition { requires: "the rows of the result must lie together", holds: has_f32_rows, covers: &[] },
+        Condition { requires: "the rows of the result must be contiguous", holds: has_f32_rows, covers: &[] },
     ],
 };

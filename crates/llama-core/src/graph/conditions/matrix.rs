@@ -15,7 +15,8 @@ pub(super) fn of(op: Op) -> Option<&'static Operation> {
     })
 }
 
-/// Parameter 1 of a product with a Hadamard matrix, which is not read: `GGML_HINT_SRC0_IS_HADAMARD`.
+/// Returns whether parameter 1 marks a product with a Hadamard matrix, which is not read:
+/// `GGML_HINT_SRC0_IS_HADAMARD`.
 fn is_hadamard(t: Tensor<'_>) -> bool {
     t.op() == Op::GGML_OP_MUL_MAT && t.param(1) == 1
 }
@@ -41,7 +42,7 @@ const MATRIX_TYPE: Condition = Condition {
 };
 
 const ORDER: Condition = Condition {
-    requires: "the rows of the sources must lie together, and the result must be in f32 and not permuted",
+    requires: "the rows of the sources must be contiguous, and the result must be in f32 and not permuted",
     holds: |t| {
         is_hadamard(t) || (is_packed(t.src(0)) && is_packed(t.src(1)) && has_f32_rows(t) && t.is_in_order())
     },
@@ -145,12 +146,12 @@ static OUT_PROD: Operation = Operation {
             ],
         },
         Condition {
-            requires: "of a product with a quantised tensor, source 1 and the result must be in f32",
+            requires: "in a product with a quantised tensor, source 1 and the result must be in f32",
             holds: |t| t.src(1).is_f32() && t.is_f32(),
             covers: &[],
         },
         Condition {
-            requires: "the rows of source 0 and of the result must lie together",
+            requires: "the rows of source 0 and of the result must be contiguous",
             holds: |t| is_packed(t.src(0)) && is_packed(t),
             covers: &[
                 "ggml_compute_forward_out_prod_*: nb00 == sizeof(float)",

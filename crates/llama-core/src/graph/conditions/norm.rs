@@ -21,7 +21,7 @@ fn is_f32_of_one_shape(t: Tensor<'_>) -> bool {
 }
 
 const TYPES: Condition = Condition {
-    requires: "the source and the result must be in f32 and of one shape",
+    requires: "the source and the result must be in f32 and of the same shape",
     holds: is_f32_of_one_shape,
     covers: &[
         "ggml_compute_forward_norm: \"fatal error\"",
@@ -37,7 +37,7 @@ const TYPES: Condition = Condition {
 };
 
 const EPSILON: Condition = Condition {
-    requires: "epsilon (attention.layer_norm_epsilon, layer_norm_rms_epsilon) must be 0 or above, and not NaN",
+    requires: "epsilon (attention.layer_norm_epsilon, layer_norm_rms_epsilon) must be at least 0 and not NaN",
     holds: |t| t.param_f32(0) >= 0.0,
     covers: &[
         "ggml_compute_forward_norm_f32: eps >= 0.0f",
@@ -47,7 +47,7 @@ const EPSILON: Condition = Condition {
 };
 
 const ROWS: Condition = Condition {
-    requires: "the rows of the source must lie together",
+    requires: "the rows of the source must be contiguous",
     holds: |t| has_f32_rows(t.src(0)),
     covers: &[
         "ggml_compute_forward_rms_norm_f32: src0->nb[0] == sizeof(float)",
@@ -65,7 +65,7 @@ static GROUP_NORM: Operation = Operation {
         TYPES,
         ROWS,
         Condition {
-            requires: "the number of groups must be above 0, and at most that of the channels",
+            requires: "the number of groups must be above 0, and at most the number of channels",
             holds: |t| (1..=t.src(0).ne(2)).contains(&i64::from(t.param(0))),
             covers: &[],
         },
@@ -75,7 +75,7 @@ static GROUP_NORM: Operation = Operation {
 static RMS_NORM_BACK: Operation = Operation {
     sources: 2,
     conditions: &[Condition {
-        requires: "the sources and the result must be in f32 and of one shape, with rows that lie together",
+        requires: "the sources and the result must be in f32 and of the same shape, with contiguous rows",
         holds: |t| {
             is_f32_of_one_shape(t)
                 && t.src(1).has_shape_of(t)

@@ -1,4 +1,4 @@
-//! State space models, linear attention, and what they solve.
+//! State space models, linear attention and triangular systems.
 
 use llama_sys::ggml_op as Op;
 
@@ -63,12 +63,12 @@ static SSM_SCAN: Operation = Operation {
     sources: 7,
     conditions: &[
         Condition {
-            requires: "sources 1 to 5 and the result must be in f32, and source 6, the ids, in i32",
+            requires: "sources 1 to 5 and the result must be in f32, and source 6 (the ids) in i32",
             holds: |t| t.is_f32() && (1..6).all(|index| t.src(index).is_f32()) && is_i32(t.src(6)),
             covers: &[],
         },
         Condition {
-            requires: "source 0 must be in f32, and the rows of all sources must lie together",
+            requires: "source 0 must be in f32, and the rows of all sources must be contiguous",
             holds: |t| t.src(0).is_f32() && (0..7).all(|index| is_packed(t.src(index))),
             covers: &[
                 "ggml_compute_forward_ssm_scan: \"fatal error\"",
@@ -82,7 +82,7 @@ static SSM_SCAN: Operation = Operation {
             ],
         },
         Condition {
-            requires: "the heads must be a multiple of the groups (ssm.group_count), of which there must be one at least",
+            requires: "the heads must be a multiple of the groups (ssm.group_count), of which there must be at least one",
             holds: |t| {
                 let (heads, groups) = (t.src(1).ne(1), t.src(4).ne(1));
                 groups > 0 && heads % groups == 0
@@ -90,7 +90,7 @@ static SSM_SCAN: Operation = Operation {
             covers: &["ggml_compute_forward_ssm_scan_f32: nh % ng == 0"],
         },
         Condition {
-            requires: "there must be one snapshot at least, and one only where each state has factors of its own, and the \
+            requires: "there must be at least one snapshot, and only one if each state has its own factors, and the \
                        result must have room for all",
             holds: |t| {
                 let (state, x, decay) = (t.src(0), t.src(1), t.src(3));
@@ -126,8 +126,8 @@ static SSM_SCAN: Operation = Operation {
     ],
 };
 
-/// Of the kinds of linear attention that keep a square matrix for each head: whether what there is of tokens, heads and
-/// states fits. `factors` are the sources with a vector for each token and head; the last is the state.
+/// Returns whether tokens, heads and states fit, for linear attention with a square matrix per head. `factors` are
+/// the sources with a vector for each token and head, `state` is the source with the state.
 fn is_linear_attention(t: Tensor<'_>, factors: &[usize], state: usize) -> bool {
     let [head_size, heads, tokens, _] = t.src(1).shape();
     let state = t.src(state);
@@ -146,11 +146,11 @@ fn are_contiguous(t: Tensor<'_>, sources: usize) -> bool {
     are_f32(t, sources) && t.is_contiguous() && (0..sources).all(|index| t.src(index).is_contiguous())
 }
 
-const SAME_TOKENS: &str = "the sources must have the same heads (wkv.head_size) and tokens, those of each sequence equally \
-                           many";
+const SAME_TOKENS: &str = "the sources must have the same heads (wkv.head_size) and tokens, with equally many tokens per \
+                           sequence";
 
 const WHOLE_HEADS: Condition = Condition {
-    requires: "the width must be a multiple of the heads, of which there must be one at least",
+    requires: "the width must be a multiple of the heads, of which there must be at least one",
     holds: |t| t.src(1).ne(1) > 0 && t.ne(0) % t.src(1).ne(1) == 0,
     covers: &[
         "ggml_compute_forward_rwkv_wkv6_f32: C % HEADS == 0",
@@ -174,7 +174,7 @@ static RWKV_WKV6: Operation = Operation {
         },
         Condition {
             requires: SAME_TOKENS,
-            // Source 3 is a vector of the model, one number for each element of a token.
+            // Source 3 is a vector of the model with one number for each element of a token.
             holds: |t| is_linear_attention(t, &[0, 1, 2, 4], 5) && t.src(3).elements() >= t.ne(0),
             covers: &[],
         },
@@ -238,7 +238,7 @@ static GATED_DELTA_NET: Operation = Operation {
             covers: &["ggml_compute_forward_gated_delta_net: \"fatal error\""],
         },
         Condition {
-            requires: "the rows of queries, keys and values must lie together, and the other sources must be contiguous",
+            requires: "the rows of queries, keys and values must be contiguous, and the other sources must be contiguous",
             holds: |t| {
                 (0..3).all(|index| t.src(index).has_whole_rows())
                     && (3..6).all(|index| t.src(index).is_contiguous())
@@ -253,8 +253,8 @@ static GATED_DELTA_NET: Operation = Operation {
             ],
         },
         Condition {
-            requires: "the gates must be one number or one for each element, beta one number, and there must be a snapshot at \
-                       least",
+            requires: "the gates must be one number or one for each element, beta one number, and there must be at least \
+                       one snapshot",
             holds: |t| {
                 let (value, gate) = (t.src(2).ne(0), t.src(3).ne(0));
                 (gate == 1 || gate == value) && t.src(4).ne(0) == 1 && t.param(0) >= 1
@@ -266,8 +266,8 @@ static GATED_DELTA_NET: Operation = Operation {
             ],
         },
         Condition {
-            requires: "queries, keys and values must have rows of one length, and the heads of the values must be a multiple of \
-                       the others'",
+            requires: "queries, keys and values must have rows of the same length, and the heads of the values must \
+                       be a multiple of the others'",
             holds: |t| {
                 let v = t.src(2);
                 let fits = |a: Tensor<'_>| {

@@ -1,4 +1,4 @@
-//! Sums, means, orders and counts.
+//! Sums, means, sorts and counts.
 
 use llama_sys::{ggml_op as Op, ggml_type as Type};
 
@@ -28,7 +28,7 @@ fn has_one_for_each_row(t: Tensor<'_>) -> bool {
 static SUM: Operation = Operation {
     sources: 1,
     conditions: &[Condition {
-        requires: "the source must be in f32, f16 or bf16 with rows that lie together, and the result a number of that type",
+        requires: "the source must be in f32, f16 or bf16 with contiguous rows, and the result a scalar of that type",
         holds: |t| {
             t.src(0).is_one_of(FLOATS) && t.is(t.src(0).kind()) && is_packed(t.src(0)) && t.is_scalar()
         },
@@ -39,7 +39,7 @@ static SUM: Operation = Operation {
 static SUM_ROWS: Operation = Operation {
     sources: 1,
     conditions: &[Condition {
-        requires: "the source and the result must be in f32 with rows that lie together, and the result have one number for \
+        requires: "the source and the result must be in f32 with contiguous rows, and the result have one number for \
                    each row",
         holds: |t| has_f32_rows(t.src(0)) && has_f32_rows(t) && has_one_for_each_row(t),
         covers: &[
@@ -57,7 +57,7 @@ static SUM_ROWS: Operation = Operation {
 static MEAN: Operation = Operation {
     sources: 1,
     conditions: &[Condition {
-        requires: "the source and the result must be in f32 with rows that lie together, and the result have one number for \
+        requires: "the source and the result must be in f32 with contiguous rows, and the result have one number for \
                    each row",
         holds: |t| has_f32_rows(t.src(0)) && t.is_f32() && has_one_for_each_row(t),
         covers: &["ggml_compute_forward_mean: \"fatal error\""],
@@ -67,7 +67,7 @@ static MEAN: Operation = Operation {
 static CUMSUM: Operation = Operation {
     sources: 1,
     conditions: &[Condition {
-        requires: "the source and the result must be in f32 and of one shape, with rows that lie together",
+        requires: "the source and the result must be in f32 and of the same shape, with contiguous rows",
         holds: |t| has_f32_rows(t.src(0)) && has_f32_rows(t) && t.src(0).has_shape_of(t),
         covers: &[
             "ggml_compute_forward_cumsum: \"fatal error\"",
@@ -84,7 +84,7 @@ static CUMSUM: Operation = Operation {
 static ARGMAX: Operation = Operation {
     sources: 1,
     conditions: &[Condition {
-        requires: "the source must be in f32 with rows that lie together, and the result in i32, one number for each row",
+        requires: "the source must be in f32 with contiguous rows, and the result in i32, one number for each row",
         holds: |t| has_f32_rows(t.src(0)) && is_i32(t) && is_packed(t) && t.ne(0) == t.src(0).ne(1),
         covers: &["ggml_compute_forward_argmax: \"fatal error\""],
     }],
@@ -93,7 +93,7 @@ static ARGMAX: Operation = Operation {
 static COUNT_EQUAL: Operation = Operation {
     sources: 2,
     conditions: &[Condition {
-        requires: "the sources must be in i32 and of one shape, and the result a number in i64",
+        requires: "the sources must be in i32 and of the same shape, and the result a scalar in i64",
         holds: |t| {
             let (a, b) = (t.src(0), t.src(1));
             is_i32(a) && is_i32(b) && a.has_shape_of(b) && t.is_scalar() && t.is(Type::GGML_TYPE_I64)
@@ -113,7 +113,7 @@ static ARGSORT: Operation = Operation {
     sources: 1,
     conditions: &[
         Condition {
-            requires: "the source must be in f32, and the result, the indices, in i32 and of the same shape",
+            requires: "the source must be in f32, and the result (the indices) in i32 and of the same shape",
             holds: |t| has_f32_rows(t.src(0)) && is_i32(t) && is_packed(t) && t.has_shape_of(t.src(0)),
             covers: &[
                 "ggml_compute_forward_argsort: \"fatal error\"",
@@ -131,7 +131,7 @@ static ARGSORT: Operation = Operation {
 static TOP_K: Operation = Operation {
     sources: 1,
     conditions: &[Condition {
-        requires: "the source must be in f32, and the result, the indices, in i32 and at most as many",
+        requires: "the source must be in f32, and the result (the indices) in i32 and at most as many as the elements",
         holds: |t| has_f32_rows(t.src(0)) && is_i32(t) && is_packed(t) && t.ne(0) <= t.src(0).ne(0),
         covers: &[
             "ggml_compute_forward_top_k: \"fatal error\"",
@@ -143,7 +143,7 @@ static TOP_K: Operation = Operation {
 static TOP_K_MASK: Operation = Operation {
     sources: 2,
     conditions: &[Condition {
-        requires: "source 0, the mask, and the result must be in f32, or both in f16, with rows that lie together, the \
+        requires: "source 0 (the mask) and the result must be in f32, or both in f16, with contiguous rows, the \
                    scores in f32 and the indices in i32",
         holds: |t| {
             let mask = t.src(0);

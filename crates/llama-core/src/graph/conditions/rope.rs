@@ -1,4 +1,4 @@
-//! Rotation by position.
+//! Rotary position embeddings.
 
 use llama_sys::{ggml_op as Op, ggml_type as Type};
 
@@ -17,7 +17,7 @@ const MROPE: i32 = 8;
 const VISION: i32 = 24;
 const IMROPE: i32 = 40;
 
-/// The number of elements of each row that are rotated.
+/// Returns the number of elements of each row that are rotated.
 fn n_dims(t: Tensor<'_>) -> i64 {
     i64::from(t.param(1))
 }
@@ -30,7 +30,7 @@ fn offset(t: Tensor<'_>) -> i64 {
     i64::from(t.param(15))
 }
 
-/// How many pairs of a row are rotated by each of the four positions.
+/// Returns how many pairs of a row are rotated by each of the four positions.
 fn sections(t: Tensor<'_>) -> [i64; 4] {
     core::array::from_fn(|index| i64::from(t.param(11 + index)))
 }
@@ -39,7 +39,7 @@ static ROPE: Operation = Operation {
     sources: 2,
     conditions: &[
         Condition {
-            requires: "source 0 and the result must be in f32, or both in f16, and source 1, the positions, in i32",
+            requires: "source 0 and the result must be in f32, or both in f16, and source 1 (the positions) in i32",
             holds: |t| t.src(0).is_one_of(F32_F16) && t.is(t.src(0).kind()) && is_i32(t.src(1)),
             covers: &[
                 "ggml_compute_forward_rope: \"fatal error\"",
@@ -49,7 +49,7 @@ static ROPE: Operation = Operation {
             ],
         },
         Condition {
-            requires: "the rows of source 0 and of the result must lie together",
+            requires: "the rows of source 0 and of the result must be contiguous",
             holds: |t| is_packed(t.src(0)) && is_packed(t) && t.src(0).has_shape_of(t),
             covers: &[
                 "ggml_compute_forward_rope_flt: nb0 == nb00",
@@ -59,7 +59,7 @@ static ROPE: Operation = Operation {
         Condition {
             requires: "the number of rotated dimensions (rope.dimension_count) must be even, at least 2, and at most the \
                        length of a row",
-            // With 0 the loop that copies the rest of a row does not end.
+            // With 0, the loop that copies the rest of a row does not end.
             holds: |t| (2..=t.ne(0)).contains(&n_dims(t)) && n_dims(t) % 2 == 0,
             covers: &[
                 "ggml_compute_forward_rope_flt: n_dims <= ne0",
@@ -77,7 +77,7 @@ static ROPE: Operation = Operation {
         },
         Condition {
             requires: "the length of a row must be even",
-            // The rest of a row is copied in pairs, and the last would end behind it.
+            // The rest of a row is copied in pairs, and the last pair would exceed the row.
             holds: |t| t.ne(0) % 2 == 0,
             covers: &[],
         },
@@ -102,7 +102,7 @@ static ROPE: Operation = Operation {
             ],
         },
         Condition {
-            requires: "with the mode of pictures, half of a row must be rotated, from its beginning",
+            requires: "with the vision mode, the first half of a row must be rotated",
             holds: |t| mode(t) != VISION || (n_dims(t) * 2 == t.ne(0) && offset(t) == 0),
             covers: &[
                 "ggml_compute_forward_rope_flt: n_dims == ne0/2",
@@ -118,9 +118,9 @@ static ROPE: Operation = Operation {
             covers: &[],
         },
         Condition {
-            requires: "source 2, the factors of the frequencies, must be in f32 and have one for each rotated pair",
+            requires: "source 2 (the frequency factors) must be in f32 and have one for each rotated pair",
             holds: |t| {
-                // The cache of angles is made for the whole row.
+                // The cache of angles covers the whole row.
                 t.source(2)
                     .is_none_or(|factors| factors.is(Type::GGML_TYPE_F32) && factors.ne(0) * 2 >= n_dims(t))
             },

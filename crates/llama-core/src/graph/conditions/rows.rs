@@ -1,4 +1,4 @@
-//! Rows that are looked up and written by index.
+//! Rows that are read and written by index.
 
 use llama_sys::{ggml_op as Op, ggml_type as Type};
 
@@ -28,7 +28,7 @@ static GET_ROWS: Operation = Operation {
             covers: &["ggml_compute_forward_get_rows: \"fatal error\""],
         },
         Condition {
-            requires: "source 0 must not be in q8_1, which is not unpacked, and source 1, the indices, must be in i32",
+            requires: "source 0 must not be in q8_1, which cannot be dequantised, and source 1 (the indices) must be in i32",
             holds: |t| !t.src(0).is(Type::GGML_TYPE_Q8_1) && is_i32(t.src(1)),
             covers: &[],
         },
@@ -53,7 +53,7 @@ static GET_ROWS: Operation = Operation {
 static GET_ROWS_BACK: Operation = Operation {
     sources: 2,
     conditions: &[Condition {
-        requires: "source 0 must be in f32 or f16 with rows that lie together, source 1 in i32, and the result contiguous \
+        requires: "source 0 must be in f32 or f16 with contiguous rows, source 1 in i32, and the result contiguous \
                    in f32, with rows as long as source 0's",
         holds: |t| {
             let a = t.src(0);
@@ -83,7 +83,7 @@ static SET_ROWS: Operation = Operation {
             covers: &[],
         },
         Condition {
-            requires: "source 0 must be in f32 or f16, and source 1, the indices, in i64 or i32",
+            requires: "source 0 must be in f32 or f16, and source 1 (the indices) in i64 or i32",
             holds: |t| {
                 t.src(0).is_one_of(F32_F16) && t.src(1).is_one_of(&[Type::GGML_TYPE_I64, Type::GGML_TYPE_I32])
             },
@@ -95,7 +95,7 @@ static SET_ROWS: Operation = Operation {
             ],
         },
         Condition {
-            requires: "the rows of source 0 and of the result must be of one length, in whole blocks, and lie together",
+            requires: "the rows of source 0 and of the result must be of the same length, in whole blocks, and be contiguous",
             holds: |t| {
                 let (rows, indices) = (t.src(0), t.src(1));
                 rows.has_whole_rows()

@@ -1,4 +1,4 @@
-//! Losses and the steps of optimisers.
+//! Losses and optimiser steps.
 
 use llama_sys::ggml_op as Op;
 
@@ -20,7 +20,7 @@ pub(super) fn of(op: Op) -> Option<&'static Operation> {
 static CROSS_ENTROPY_LOSS: Operation = Operation {
     sources: 2,
     conditions: &[Condition {
-        requires: "the sources must be in f32 and of one shape, with rows that lie together, and the result a number in f32",
+        requires: "the sources must be in f32 and of the same shape, with contiguous rows, and the result a scalar in f32",
         holds: |t| {
             let (a, b) = (t.src(0), t.src(1));
             has_f32_rows(a) && has_f32_rows(b) && a.has_shape_of(b) && t.is_scalar() && t.is_f32()
@@ -67,7 +67,8 @@ static CROSS_ENTROPY_LOSS_BACK: Operation = Operation {
 static OPT_STEP_ADAMW: Operation = Operation {
     sources: 5,
     conditions: &[Condition {
-        requires: "the parameters, their gradients and moments must be in f32 and of one shape, and there must be 7 numbers",
+        requires: "the parameters, their gradients and moments must be in f32 and of the same shape, and there must be 7 \
+                   numbers",
         holds: |t| {
             let parameters = t.src(0);
             has_f32_rows(parameters)
@@ -89,7 +90,7 @@ static OPT_STEP_ADAMW: Operation = Operation {
 static OPT_STEP_SGD: Operation = Operation {
     sources: 3,
     conditions: &[Condition {
-        requires: "the parameters and their gradients must be in f32 and of one shape, and there must be 2 numbers",
+        requires: "the parameters and their gradients must be in f32 and of the same shape, and there must be 2 numbers",
         holds: |t| {
             let (parameters, gradients, numbers) = (t.src(0), t.src(1), t.src(2));
             has_f32_rows(parameters)
@@ -110,7 +111,7 @@ static OPT_STEP_SGD: Operation = Operation {
 static FLASH_ATTN_BACK: Operation = Operation {
     sources: 4,
     conditions: &[Condition {
-        requires: "nothing of this crate computes it: ggml has it without a way to make it",
+        requires: "ggml has no function that creates this operation",
         holds: |_| false,
         covers: &["ggml_compute_forward_flash_attn_back*"],
     }],

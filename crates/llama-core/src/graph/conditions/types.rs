@@ -1,15 +1,15 @@
-//! Sets of types that several operations take.
+//! Sets of types that several operations support.
 
 use llama_sys::ggml_type as Type;
 
 use crate::graph::tensor::Tensor;
 
-/// The types of numbers that have a rounded form of 16 bits, and floats.
+/// f32 and the floating-point types of 16 bits.
 pub(super) const FLOATS: &[Type] = &[Type::GGML_TYPE_F32, Type::GGML_TYPE_F16, Type::GGML_TYPE_BF16];
 
 pub(super) const F32_F16: &[Type] = &[Type::GGML_TYPE_F32, Type::GGML_TYPE_F16];
 
-/// The types that rows are unpacked from; `ggml_compute_forward_get_rows` and others list them.
+/// Types from which rows are dequantised; `ggml_compute_forward_get_rows` and others list them.
 pub(super) const PACKED: &[Type] = &[
     Type::GGML_TYPE_Q1_0,
     Type::GGML_TYPE_Q2_0,
@@ -39,8 +39,8 @@ pub(super) const PACKED: &[Type] = &[
     Type::GGML_TYPE_IQ2_S,
 ];
 
-/// The type that vectors have beside matrices of a type, `None` where no products of such matrices are computed
-/// (ggml-cpu.c, `type_traits_cpu`).
+/// Returns the type of vectors that are multiplied with matrices of a type, or `None` if ggml does not compute such
+/// products (ggml-cpu.c, `type_traits_cpu`).
 pub(in crate::graph) fn factor_of(matrix: Type) -> Option<Type> {
     Some(match matrix {
         Type::GGML_TYPE_F32 | Type::GGML_TYPE_F8_E4M3 => Type::GGML_TYPE_F32,
@@ -74,7 +74,7 @@ pub(in crate::graph) fn factor_of(matrix: Type) -> Option<Type> {
     })
 }
 
-/// Whether floats can be packed into a type (ggml-cpu.c, `from_float` of `type_traits_cpu`).
+/// Returns whether floats can be converted to a type (ggml-cpu.c, `from_float` of `type_traits_cpu`).
 pub(in crate::graph) fn can_pack(kind: Type) -> bool {
     let reference_only = [
         Type::GGML_TYPE_IQ2_XXS,
@@ -89,7 +89,7 @@ pub(in crate::graph) fn can_pack(kind: Type) -> bool {
     (factor_of(kind).is_some() && !reference_only.contains(&kind)) || also.contains(&kind)
 }
 
-/// Whether ggml unpacks a type into floats.
+/// Returns whether ggml converts a type to floats.
 pub(super) fn can_unpack(kind: Type) -> bool {
     crate::graph::tensor::traits(kind).is_some_and(|traits| traits.to_float.is_some())
 }
@@ -98,12 +98,12 @@ pub(super) fn is_i32(tensor: Tensor<'_>) -> bool {
     tensor.is(Type::GGML_TYPE_I32)
 }
 
-/// Whether the elements of a row of floats lie together.
+/// Returns whether the elements of a row of floats are adjacent.
 pub(super) fn has_f32_rows(tensor: Tensor<'_>) -> bool {
     tensor.is_f32() && tensor.nb(0) == crate::graph::tensor::F32_SIZE
 }
 
-/// Whether an element is as far from the next as its type is large.
+/// Returns whether adjacent elements have a distance of one type size.
 pub(super) fn is_packed(tensor: Tensor<'_>) -> bool {
     tensor.nb(0) == tensor.type_size()
 }

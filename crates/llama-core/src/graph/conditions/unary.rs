@@ -1,4 +1,4 @@
-//! Functions of single elements, and gates.
+//! Elementwise functions, and gates.
 
 use llama_sys::{ggml_glu_op as Glu, ggml_op as Op, ggml_type as Type, ggml_unary_op as Unary};
 
@@ -19,7 +19,7 @@ pub(super) fn of(op: Op) -> Option<&'static Operation> {
     })
 }
 
-/// Parameter 0, as a number of one of ggml's enums.
+/// Returns parameter 0, which is a value of one of ggml's enums.
 fn variant(t: Tensor<'_>) -> u32 {
     u32::try_from(t.param(0)).unwrap_or(u32::MAX)
 }
@@ -29,7 +29,8 @@ fn is_unary(t: Tensor<'_>, function: Unary) -> bool {
     u32::try_from(function.0).is_ok_and(|function| variant(t) == function)
 }
 
-/// The functions that ops.cpp computes itself, row by row of one type; the others are in unary-ops.cpp.
+/// Returns whether ops.cpp computes the function, with one type for source and result; the others are in
+/// unary-ops.cpp.
 fn keeps_type(t: Tensor<'_>) -> bool {
     let own = [
         Unary::GGML_UNARY_OP_GELU,
@@ -40,7 +41,7 @@ fn keeps_type(t: Tensor<'_>) -> bool {
     own.into_iter().any(|function| is_unary(t, function))
 }
 
-/// The combinations of unary-ops.cpp.
+/// Returns whether the types are a combination of unary-ops.cpp.
 fn has_function_types(t: Tensor<'_>) -> bool {
     let a = t.src(0);
     a.is_one_of(FLOATS) && (t.is(a.kind()) || t.is_f32())
@@ -57,7 +58,7 @@ const FUNCTION_TYPES: Condition = Condition {
 };
 
 const FUNCTION_ORDER: Condition = Condition {
-    requires: "the rows of the source and of the result must lie together, and both must have one shape",
+    requires: "the rows of the source and of the result must be contiguous, and both must have the same shape",
     holds: |t| is_packed(t) && is_packed(t.src(0)) && t.src(0).has_shape_of(t),
     covers: &[
         "apply_unary_op: ggml_is_contiguous_rows(src0) && ggml_is_contiguous_rows(dst) && ggml_are_same_shape(src0, dst)",
@@ -74,7 +75,7 @@ static UNARY: Operation = Operation {
     sources: 1,
     conditions: &[
         Condition {
-            requires: "the function must be one that ggml knows",
+            requires: "the function must be known to ggml",
             #[allow(clippy::useless_conversion, reason = "the enum's integer is signed on some platforms")]
             holds: |t| u32::try_from(Unary::GGML_UNARY_OP_COUNT.0).is_ok_and(|count| variant(t) < count),
             covers: &["ggml_compute_forward_unary: \"fatal error\""],
@@ -82,7 +83,7 @@ static UNARY: Operation = Operation {
         FUNCTION_TYPES,
         FUNCTION_ORDER,
         Condition {
-            requires: "of this function, the result must be in the type of the source",
+            requires: "for this function, the result must be in the type of the source",
             holds: |t| !keeps_type(t) || t.is(t.src(0).kind()),
             covers: &[
                 "ggml_compute_forward_gelu: \"fatal error\"",
@@ -92,7 +93,7 @@ static UNARY: Operation = Operation {
             ],
         },
         Condition {
-            requires: "of this function, the source and the result must be contiguous but for gaps between rows",
+            requires: "for this function, the source and the result must be contiguous except for gaps between rows",
             holds: |t| {
                 !is_unary(t, Unary::GGML_UNARY_OP_XIELU)
                     || (t.is_contiguous_from(1) && t.src(0).is_contiguous_from(1))
@@ -103,7 +104,7 @@ static UNARY: Operation = Operation {
     ],
 };
 
-/// The gates without a form for bf16.
+/// Returns whether the gate does not support bf16.
 #[allow(clippy::useless_conversion, reason = "the enum's integer is signed on some platforms")]
 fn has_no_bf16(t: Tensor<'_>) -> bool {
     [Glu::GGML_GLU_OP_SWIGLU_OAI, Glu::GGML_GLU_OP_SWIGLU_CLAMP]
@@ -115,13 +116,14 @@ static GLU: Operation = Operation {
     sources: 1,
     conditions: &[
         Condition {
-            requires: "the gate must be one that ggml knows",
+            requires: "the gate must be known to ggml",
             #[allow(clippy::useless_conversion, reason = "the enum's integer is signed on some platforms")]
             holds: |t| u32::try_from(Glu::GGML_GLU_OP_COUNT.0).is_ok_and(|count| variant(t) < count),
             covers: &["ggml_compute_forward_glu: \"fatal error\""],
         },
         Condition {
-            requires: "the sources and the result must be in f32, f16 or bf16 (which this gate may not take), of one type",
+            requires: "the sources and the result must be in f32, f16 or bf16 (bf16 only if this gate supports it), of the \
+                       same type",
             holds: |t| {
                 t.src(0).is_one_of(FLOATS)
                     && t.is(t.src(0).kind())
@@ -143,7 +145,7 @@ static GLU: Operation = Operation {
             ],
         },
         Condition {
-            requires: "the sources and the result must be contiguous but for gaps between rows",
+            requires: "the sources and the result must be contiguous except for gaps between rows",
             holds: |t| {
                 t.is_contiguous_from(1)
                     && t.src(0).is_contiguous_from(1)
@@ -188,7 +190,7 @@ static GLU: Operation = Operation {
 static LEAKY_RELU: Operation = Operation {
     sources: 1,
     conditions: &[Condition {
-        requires: "the source and the result must be in f32, or both in f16, with rows that lie together",
+        requires: "the source and the result must be in f32, or both in f16, with contiguous rows",
         holds: |t| {
             t.src(0).is_one_of(F32_F16) && t.is(t.src(0).kind()) && is_packed(t) && is_packed(t.src(0))
         },
@@ -199,7 +201,7 @@ static LEAKY_RELU: Operation = Operation {
 static SILU_BACK: Operation = Operation {
     sources: 2,
     conditions: &[Condition {
-        requires: "the sources and the result must be in f32, or all in f16, of one shape, with rows that lie together",
+        requires: "the sources and the result must be in f32, or all in f16, of the same shape, with contiguous rows",
         holds: |t| {
             let (a, b) = (t.src(0), t.src(1));
             let is_alike =
@@ -213,7 +215,7 @@ static SILU_BACK: Operation = Operation {
 static FILL: Operation = Operation {
     sources: 1,
     conditions: &[Condition {
-        requires: "the source and the result must be in f32, or both in f16, with rows that lie together",
+        requires: "the source and the result must be in f32, or both in f16, with contiguous rows",
         holds: |t| t.src(0).is_one_of(F32_F16) && t.is(t.src(0).kind()) && is_packed(t),
         covers: &["ggml_compute_forward_fill: \"unsupported type for ggml_compute_forward_fill: %s\""],
     }],
@@ -222,7 +224,7 @@ static FILL: Operation = Operation {
 static TRI: Operation = Operation {
     sources: 1,
     conditions: &[Condition {
-        requires: "the source must be contiguous and in f32, the result in f32 too, and the triangle one of four",
+        requires: "the source must be contiguous and in f32, the result in f32 too, and the triangle one of the four kinds",
         holds: |t| {
             t.src(0).is_f32() && t.src(0).is_contiguous() && has_f32_rows(t) && (0..4).contains(&t.param(0))
         },

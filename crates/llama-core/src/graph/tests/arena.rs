@@ -1,5 +1,5 @@
-//! Graphs of one operation, made by ggml and computed by its CPU backend on this thread, where a failed assertion is
-//! contained.
+//! Graphs of one operation, built by ggml and computed by its CPU backend on this thread, where a failed assertion
+//! is contained.
 
 use core::cell::Cell;
 use core::ffi::{CStr, c_char, c_int};
@@ -13,10 +13,10 @@ use crate::backend;
 use crate::graph::tensor::Tensor;
 use crate::graph::{broken_condition, conditions};
 
-/// Room for the tensors of one graph.
+/// Memory for the tensors of one graph.
 pub(super) struct Arena(pub(super) NonNull<llama_sys::ggml_context>);
 
-/// A source that is not there.
+/// A missing source.
 pub(super) const NONE: *mut ggml_tensor = core::ptr::null_mut();
 
 impl Arena {
@@ -35,7 +35,7 @@ impl Arena {
         self.0.as_ptr()
     }
 
-    /// A tensor of zeros.
+    /// Creates a tensor of zeros.
     pub(super) fn tensor(&self, kind: ggml_type, shape: &[i64]) -> *mut ggml_tensor {
         // SAFETY: the context is valid and has room; ggml asserts on types and shapes, which the caller contains.
         let tensor = unsafe {
@@ -46,15 +46,15 @@ impl Arena {
                 shape.as_ptr(),
             )
         };
-        // SAFETY: the tensor is valid, and has so many bytes at `data`.
+        // SAFETY: the tensor is valid, and has `ggml_nbytes` bytes at `data`.
         unsafe { core::ptr::write_bytes((*tensor).data.cast::<u8>(), 0, llama_sys::ggml_nbytes(tensor)) };
         tensor
     }
 
-    /// Computes a tensor. An error is an assertion of ggml's.
+    /// Computes a tensor. Returns the text of an assertion of ggml that failed.
     fn compute(&self, tensor: *mut ggml_tensor) -> Result<(), String> {
         let status = contained(|| {
-            // SAFETY: context and tensor are valid. With one thread ggml computes on this one.
+            // SAFETY: context and tensor are valid. With one thread, ggml computes on this thread.
             unsafe {
                 let graph = llama_sys::ggml_new_graph(self.raw());
                 llama_sys::ggml_build_forward_expand(graph, tensor);
@@ -66,14 +66,14 @@ impl Arena {
     }
 }
 
-/// The text of an assertion, on its way through C++.
+/// The text of an assertion that unwinds through C++.
 struct Asserted(String);
 
 thread_local! {
     static IS_CONTAINED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Calls functions of ggml's, and returns the text of an assertion that failed meanwhile on this thread.
+/// Calls functions of ggml, and returns the text of an assertion that failed on this thread meanwhile.
 fn contained<R>(body: impl FnOnce() -> R) -> Result<R, String> {
     static BEFORE: OnceLock<llama_sys::ggml_abort_callback_t> = OnceLock::new();
     unsafe extern "C-unwind" fn on_abort(message: *const c_char) {
@@ -83,12 +83,12 @@ fn contained<R>(body: impl FnOnce() -> R) -> Result<R, String> {
             resume_unwind(Box::new(Asserted(text)));
         }
         if let Some(Some(before)) = BEFORE.get() {
-            // SAFETY: the callback that was there, of the shim or ggml, with ggml's text.
+            // SAFETY: this is the previous callback, of the shim or ggml, called with ggml's text.
             unsafe { before(message) };
         }
     }
     backend::init();
-    // SAFETY: the function lives as long as the process, and passes what is not its own to the one before.
+    // SAFETY: the function lives as long as the process, and passes other failures to the previous callback.
     BEFORE.get_or_init(|| unsafe { llama_sys::ggml_set_abort_callback(Some(on_abort)) });
     IS_CONTAINED.set(true);
     let result = catch_unwind(AssertUnwindSafe(body));
@@ -106,39 +106,39 @@ impl Drop for Arena {
     }
 }
 
-/// What the comparison has seen.
+/// Results of the comparison.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    /// Computed, as the table says.
+    /// Number of operations that the table accepts and ggml computes.
     pub(super) accepted: usize,
-    /// Asserted on, as the table says.
+    /// Number of operations that the table refuses and ggml asserts on.
     pub(super) asserted: usize,
-    /// Refused by the table for what ggml does not look at.
-    pub(super) unlooked: usize,
-    /// Not made by ggml.
-    pub(super) unmade: usize,
+    /// Number of operations that the table refuses although ggml does not check them.
+    pub(super) unchecked: usize,
+    /// Number of operations that ggml did not build.
+    pub(super) unbuilt: usize,
 }
 
 impl Tally {
-    /// Compares what the table says of an operation with what ggml does with it.
+    /// Compares the table's answer for an operation with ggml's behaviour.
     pub(super) fn compare(&mut self, what: &str, build: impl FnOnce(&Arena) -> *mut ggml_tensor) {
         let arena = Arena::new();
         let Ok(raw) = contained(|| build(&arena)) else {
-            self.unmade += 1;
+            self.unbuilt += 1;
             return;
         };
-        // SAFETY: ggml has made the tensor, and nothing changes it.
+        // SAFETY: ggml has built the tensor, and nothing changes it.
         let node = Tensor::new(unsafe { &*raw });
         assert!(conditions::of(node.op()).is_some(), "{what}: {} is not in the table", node.operation());
         match broken_condition(node) {
             None => {
-                arena.compute(raw).unwrap_or_else(|error| panic!("{what}: accepted, and {error}"));
+                arena.compute(raw).unwrap_or_else(|error| panic!("{what}: accepted, but {error}"));
                 self.accepted += 1;
             }
-            Some(condition) if condition.covers.is_empty() => self.unlooked += 1,
+            Some(condition) if condition.covers.is_empty() => self.unchecked += 1,
             Some(condition) => {
                 let Err(error) = arena.compute(raw) else {
-                    panic!("{what}: refused ({}), and ggml computes it", condition.requires)
+                    panic!("{what}: refused ({}), but ggml computes it", condition.requires)
                 };
                 assert!(error.contains("ggml-cpu"), "{what}: {error}");
                 self.asserted += 1;

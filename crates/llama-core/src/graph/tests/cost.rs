@@ -1,6 +1,7 @@
-//! Which graphs are looked at: those that are planned, and none of those that are computed again.
+//! Tests that graphs are checked when they are planned, and not when they are computed again.
 //!
-//! `cargo test --release -p llama-core --lib graph::tests::cost -- --nocapture` prints what each took, for docs/benchmarks.md.
+//! `cargo test --release -p llama-core --lib graph::tests::cost -- --nocapture` prints the time of each check, for
+//! docs/benchmarks.md.
 
 use core::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -13,11 +14,11 @@ use crate::model::{Model, ModelParams};
 use crate::token::{Pos, SeqId, Token};
 
 thread_local! {
-    /// The nodes and the time of each graph that this thread has looked through.
+    /// Number of nodes and checking time of each graph that this thread has checked.
     static SEEN: RefCell<Vec<(usize, Duration)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Notes the time until it is dropped.
+/// Records the time until it is dropped.
 pub(in crate::graph) struct Timer(usize, Instant);
 
 impl Timer {
@@ -38,8 +39,8 @@ fn step(context: &mut Context, pos: i32) {
     context.decode(&batch).unwrap();
 }
 
-/// The graphs of a context's creation, of a prompt, and of steps after it.
-fn looked_at(path: &std::path::Path) -> [Vec<(usize, Duration)>; 3] {
+/// Returns the graphs checked while a context was created, for a prompt, and for the steps after it.
+fn checked(path: &std::path::Path) -> [Vec<(usize, Duration)>; 3] {
     let take = || SEEN.with_borrow_mut(core::mem::take);
     let model = Model::load(path, &ModelParams::default()).unwrap();
     take();
@@ -53,9 +54,9 @@ fn looked_at(path: &std::path::Path) -> [Vec<(usize, Duration)>; 3] {
 
 #[test]
 #[allow(clippy::print_stdout, reason = "figures for the documentation")]
-fn graphs_are_looked_at_when_they_are_planned() {
+fn graphs_are_checked_when_they_are_planned() {
     for path in [Tiny::Llama.path(), test_models::smollm2()] {
-        let [created, first, steps] = looked_at(&path);
+        let [created, first, steps] = checked(&path);
         println!("{}: {created:?}, first step {first:?}, 19 steps {steps:?}", path.display());
         assert!((2..=8).contains(&created.len()), "{created:?}");
         assert_eq!((first.len(), steps.len()), (1, 0), "{first:?} {steps:?}");

@@ -1,4 +1,5 @@
-//! Models that C loads and cannot compute. They come to C as they are: the checks of files refuse many of them before.
+//! Models that C loads but cannot compute. They are passed to C unchecked, since the checks of files refuse many of
+//! them.
 
 use llama_gguf::{Gguf, TensorType, Value, Writer};
 use tempfile::TempDir;
@@ -8,7 +9,7 @@ use crate::context::{Context, ContextParams, FlashAttention};
 use crate::error::{Error, ErrorKind};
 use crate::model::Model;
 
-/// A file's parts, to be changed.
+/// The parts of a file, to be modified.
 struct Parts {
     metadata: Vec<(String, Value)>,
     tensors: Vec<(String, TensorType, Vec<u64>, Vec<u8>)>,
@@ -33,7 +34,7 @@ impl Parts {
         self
     }
 
-    /// Gives a tensor another type, with zeros in it.
+    /// Changes the type of a tensor and fills it with zeros.
     fn retype(mut self, name: &str, to: TensorType) -> Self {
         let tensor = self.tensors.iter_mut().find(|tensor| tensor.0 == name).unwrap();
         let elements: u64 = tensor.2.iter().product();
@@ -56,7 +57,7 @@ impl Parts {
         Model::load_unchecked(&path)
     }
 
-    /// The error of a context of the model.
+    /// Returns the error of creating a context of the model.
     fn error(self) -> Error {
         let model = self.model().expect("llama.cpp refuses the file");
         Context::new(&model, &params()).expect_err("the context was created")
@@ -67,7 +68,7 @@ fn params() -> ContextParams {
     ContextParams::default().n_ctx(256).n_threads(1)
 }
 
-/// Tensor, operation, and the beginning of the condition.
+/// Asserts tensor, operation, and the beginning of the condition.
 #[track_caller]
 fn assert_refused(error: &Error, expected: [&str; 3]) {
     let ErrorKind::UnsupportedGraph { tensor, operation, condition, .. } = error.kind() else {
@@ -145,7 +146,7 @@ fn vectors_and_tables_of_other_types() {
 }
 
 #[test]
-fn numbers_that_are_not_asserted_on_before_a_thread_computes() {
+fn values_that_are_only_asserted_on_while_a_thread_computes() {
     let dimensions = "the number of rotated dimensions (rope.dimension_count) must be even";
     let cases: [(Tiny, &str, Value, &str, &str); 6] = [
         (Tiny::Gemma3, "gemma3.rope.dimension_count", Value::U32(0), "ROPE", dimensions),
@@ -166,7 +167,8 @@ fn numbers_that_are_not_asserted_on_before_a_thread_computes() {
     assert!(found.iter().all(|(_, right, _)| *right), "{found:#?}");
 }
 
-/// The table refuses nothing that is computed: every tiny model, with all that changes its graph.
+/// Tests that the table refuses nothing that can be computed: every tiny model, with all parameters that change its
+/// graph.
 #[test]
 fn good_models_pass() {
     for tiny in Tiny::ALL.iter().copied() {

@@ -1,6 +1,7 @@
-//! The table says of each operation what ggml does: what it accepts is computed, what it refuses is asserted on.
+//! Tests that the table matches ggml for each operation: what it accepts is computed, and what it refuses is
+//! asserted on.
 //!
-//! Each source takes each type in turn, and each parameter the numbers around its limits.
+//! Each source takes each type in turn, and each parameter the values around its limits.
 
 use llama_sys::{ggml_tensor, ggml_type as Type};
 
@@ -12,7 +13,7 @@ const I32: Type = Type::GGML_TYPE_I32;
 
 type Raw = *mut ggml_tensor;
 
-/// All types that ggml has a size for.
+/// Returns all types for which ggml has a size.
 fn types() -> impl Iterator<Item = Type> {
     (0..Type::GGML_TYPE_COUNT.0).map(Type).filter(|kind| {
         let traits = crate::graph::tensor::traits(*kind).unwrap();
@@ -20,7 +21,8 @@ fn types() -> impl Iterator<Item = Type> {
     })
 }
 
-/// Makes the operation of every type of each source, with the others as in `base`, and of every pair of the first two.
+/// Tries an operation with every type of each source, with the others as in `base`, and with every pair of the first
+/// two.
 fn vary<const N: usize>(name: &str, base: [Type; N], build: fn(&Arena, [Type; N]) -> Raw) -> Tally {
     let mut tally = Tally::default();
     let mut compare = |kinds: [Type; N]| {
@@ -44,11 +46,11 @@ fn vary<const N: usize>(name: &str, base: [Type; N], build: fn(&Arena, [Type; N]
     tally
 }
 
-/// Calls a function of ggml's that makes a tensor.
+/// Calls a function of ggml that creates a tensor.
 macro_rules! make {
     ($function:ident, $arena:expr $(, $argument:expr)*) => {
-        // SAFETY: the context is valid and so are the tensors, of the same one; ggml asserts on what does not fit, which
-        // `Tally::compare` contains.
+        // SAFETY: the context is valid and so are the tensors, which belong to it; ggml asserts on what does not fit,
+        // which `Tally::compare` contains.
         unsafe { llama_sys::$function($arena.raw() $(, $argument)*) }
     };
 }
@@ -58,12 +60,12 @@ fn products_of_matrices() {
     let tally = vary("MUL_MAT", [F32, F32], |arena, [a, b]| {
         make!(ggml_mul_mat, arena, arena.tensor(a, &[256, 4, 2]), arena.tensor(b, &[256, 3, 4]))
     });
-    assert!(tally.asserted > 0 && tally.unlooked > 0, "{tally:?}");
+    assert!(tally.asserted > 0 && tally.unchecked > 0, "{tally:?}");
     let tally = vary("MUL_MAT_ID", [F32, F32, I32], |arena, [a, b, ids]| {
         let (a, b) = (arena.tensor(a, &[256, 4, 2]), arena.tensor(b, &[256, 1, 3]));
         make!(ggml_mul_mat_id, arena, a, b, arena.tensor(ids, &[2, 3]))
     });
-    assert!(tally.asserted > 0 && tally.unlooked > 0, "{tally:?}");
+    assert!(tally.asserted > 0 && tally.unchecked > 0, "{tally:?}");
     let tally = vary("OUT_PROD", [F32, F32], |arena, [a, b]| {
         make!(ggml_out_prod, arena, arena.tensor(a, &[256, 4]), arena.tensor(b, &[256, 4]))
     });
@@ -115,7 +117,7 @@ fn copies() {
         make!(ggml_cpy, arena, arena.tensor(a, &[256, 4]), arena.tensor(b, &[256, 4]))
     });
     assert!(tally.asserted > 0, "{tally:?}");
-    vary("CONT of what is turned", [F32], |arena, [a]| {
+    vary("CONT of a transposed tensor", [F32], |arena, [a]| {
         let turned = make!(ggml_transpose, arena, arena.tensor(a, &[256, 256]));
         make!(ggml_cont, arena, turned)
     });
@@ -183,10 +185,10 @@ fn norms() {
             make!(ggml_group_norm, arena, arena.tensor(F32, &[4, 2, 8]), groups, 1e-5)
         });
     }
-    assert_eq!((tally.accepted, tally.unlooked), (3, 3));
+    assert_eq!((tally.accepted, tally.unchecked), (3, 3));
 }
 
-/// A rotation of rows of 64 elements.
+/// Builds a rotation of rows of 64 elements.
 fn rope(arena: &Arena, kinds: [Type; 2], n_dims: i32, mode: i32, sections: [i32; 4], factors: Raw) -> Raw {
     let mut sections = sections;
     let positions = if mode & 8 == 0 { 3 } else { 12 };
@@ -214,7 +216,7 @@ fn rotations() {
     for n_dims in [0, -2, i32::MIN] {
         let arena = Arena::new();
         let raw = rope(&arena, [F32, I32], n_dims, 0, [0; 4], NONE);
-        // SAFETY: ggml has made the tensor.
+        // SAFETY: ggml has built the tensor.
         let node = crate::graph::tensor::Tensor::new(unsafe { &*raw });
         let condition = crate::graph::broken_condition(node).unwrap();
         assert!(condition.requires.contains("rope.dimension_count"), "{}", condition.requires);
@@ -320,7 +322,7 @@ fn recurrences() {
         make!(ggml_ssm_conv, arena, arena.tensor(x, &[6, 8, 2]), arena.tensor(kernel, &[4, 8]))
     });
     let mut tally = Tally::default();
-    // Heads, and groups of which they must be a multiple.
+    // Heads must be a multiple of groups.
     for (heads, groups) in [(4, 1), (4, 2), (4, 4), (4, 3), (4, 8)] {
         for decay in [1, 16] {
             tally.compare(&format!("SSM_SCAN {heads} {groups} {decay}"), |arena| {
@@ -376,8 +378,8 @@ fn recurrences() {
             make!(ggml_rwkv_wkv7, arena, all[0], all[1], all[2], all[3], all[4], all[5], state)
         });
     }
-    // ggml does not look whether the tokens are those of whole sequences.
-    assert_eq!((tally.accepted, tally.unlooked + tally.asserted), (9, 6), "{tally:?}");
+    // ggml does not check that the sequences are complete.
+    assert_eq!((tally.accepted, tally.unchecked + tally.asserted), (9, 6), "{tally:?}");
     vary("GATED_DELTA_NET", [F32; 6], |arena, [q, k, v, g, beta, state]| {
         let (q, k, v) = (
             arena.tensor(q, &[32, 2, 3, 1]),
@@ -443,7 +445,7 @@ fn hyper_connections() {
             make!(ggml_dsv4_hc_comb, arena, f32(&[24, 3]), f32(&[3]), f32(&[24]), 1e-5, iterations)
         });
     }
-    assert!(tally.accepted == 2 && tally.asserted + tally.unmade == 2, "{tally:?}");
+    assert!(tally.accepted == 2 && tally.asserted + tally.unbuilt == 2, "{tally:?}");
     vary("DSV4_HC_PRE", [F32, F32], |arena, [x, weights]| {
         make!(ggml_dsv4_hc_pre, arena, arena.tensor(x, &[256, 4, 3]), arena.tensor(weights, &[4, 3]))
     });
@@ -454,12 +456,12 @@ fn hyper_connections() {
     });
 }
 
-/// The types that matrices are multiplied by, and those that can be written, are ggml's.
+/// Tests that the factor types and the writable types equal ggml's.
 #[test]
-fn types_are_those_of_ggml() {
+fn types_match_ggml() {
     use crate::graph::conditions::types::{can_pack, factor_of};
     for kind in types() {
-        // SAFETY: below the number of types the function gives an entry of a constant table (ggml-cpu.c).
+        // SAFETY: below the number of types, the function returns an entry of a constant table (ggml-cpu.c).
         let traits = unsafe { &*llama_sys::ggml_get_type_traits_cpu(kind) };
         let factor = traits.vec_dot.map(|_| traits.vec_dot_type);
         assert_eq!(factor_of(kind), factor, "{kind:?}");

@@ -1,4 +1,4 @@
-//! A graph that is refused after the context was created leaves the context as it was.
+//! Tests that a graph that is refused after the context was created leaves the context unchanged.
 
 use test_models::Tiny;
 
@@ -71,9 +71,9 @@ fn while_decoding_nothing_is_computed_and_memory_is_restored() {
     assert!(logits(&mut context, &second) == expected.1);
 }
 
-/// What was looked at once is not looked at again: the next step of a generation has the same graph.
+/// Tests that a checked graph is not checked again: the next step of a generation has the same graph.
 #[test]
-fn a_graph_is_looked_at_once() {
+fn a_graph_is_checked_once() {
     let mut context = context(Tiny::Llama);
     logits(&mut context, &batch(0, &[5]));
     logits(&mut context, &batch(1, &[6]));

@@ -1,15 +1,16 @@
-//! Heads and experts: numbers that must fit each other.
+//! Numbers of heads and experts, which must fit each other.
 
 use super::Keys;
 
-/// Architectures without attention, whose models may have no heads of it.
+/// Architectures without attention, whose models may have no attention heads.
 const WITHOUT_HEADS: &[&str] =
     &["mamba", "mamba2", "rwkv6", "rwkv7", "arwkv7", "rwkv6qwen2", "wavtokenizer-dec", "clip", "gptj"];
-/// Those whose queries share heads of keys in every layer (models/limite.cpp, rwkv6-base.cpp).
+/// Architectures whose queries share heads of keys in every layer (models/limite.cpp, rwkv6-base.cpp).
 const SHARE_HEADS: &[&str] = &["limite", "rwkv6qwen2"];
-/// Those that divide their recurrent layers into groups (models/mamba-base.cpp and the callers of it).
+/// Architectures that divide their recurrent layers into groups (models/mamba-base.cpp and its callers).
 const GROUPS: &[&str] = &["mamba2", "granitehybrid", "nemotron_h", "nemotron_h_moe", "falcon-h1"];
-/// Those that divide the width of a layer by the experts that a token uses, before they ask whether there are any.
+/// Architectures that divide the width of a layer by the number of experts per token before checking whether there
+/// are experts.
 const EXPERTS: &[&str] = &[
     "glm4moe",
     "grovemoe",
@@ -23,9 +24,9 @@ const EXPERTS: &[&str] = &[
     "qwen4exp",
     "rnd1",
 ];
-/// Those that alternate layers with and without experts by a step (models/ernie4-5-moe.cpp).
+/// Architectures that alternate layers with and without experts by a step (models/ernie4-5-moe.cpp).
 const EXPERT_STEP: &[&str] = &["ernie4_5-moe"];
-/// Those that divide heads into output groups (models/deepseek4.cpp, dflash.cpp).
+/// Architectures that divide heads into output groups (models/deepseek4.cpp, dflash.cpp).
 const OUTPUT_GROUPS: &[&str] = &["deepseek4", "deepseek41"];
 
 pub(super) fn flaw(keys: Keys<'_>) -> Option<String> {
@@ -36,19 +37,20 @@ pub(super) fn flaw(keys: Keys<'_>) -> Option<String> {
         .or_else(|| output_groups(keys))
 }
 
-/// llama.cpp divides the width of a layer by the heads of the first.
+/// Checks the heads of the first layer, by which llama.cpp divides the width of a layer.
 fn heads(keys: Keys<'_>) -> Option<String> {
     let name = "attention.head_count";
     match keys.numbers(name).first() {
         _ if keys.is_one_of(WITHOUT_HEADS) => None,
-        Some(0) => Some(keys.wrong(name, 0, "at least 1, in the first layer of a list too")),
+        Some(0) => Some(keys.wrong(name, 0, "at least 1, also in the first layer of a list")),
         Some(_) => None,
         None => Some(keys.missing(name, "at least 1")),
     }
 }
 
-/// Each head of keys is shared by as many heads of queries, which ggml asserts when the graph is made (ggml.c,
-/// `ggml_can_mul_mat`). Numbers that differ between the layers are lists, and only looked at for 0.
+/// Checks that each head of keys is shared by the same number of heads of queries, which ggml asserts when the graph
+/// is built (ggml.c, `ggml_can_mul_mat`). Numbers that differ between the layers are lists, and are only checked for
+/// 0.
 fn shared_heads(keys: Keys<'_>) -> Option<String> {
     let name = "attention.head_count_kv";
     if keys.is_one_of(SHARE_HEADS) && keys.numbers(name).contains(&0) {
@@ -65,7 +67,7 @@ fn recurrent_heads(keys: Keys<'_>) -> Option<String> {
     if keys.is_one_of(GROUPS) && keys.number(name) == Some(0) {
         return Some(keys.wrong(name, 0, "at least 1"));
     }
-    // The heads are as many as fit into a layer (models/rwkv6.cpp, rwkv7.cpp).
+    // A layer has as many heads as fit into it (models/rwkv6.cpp, rwkv7.cpp).
     let width = keys.number("embedding_length")?;
     let size = keys.number("wkv.head_size").filter(|size| *size > 0)?;
     (!width.is_multiple_of(size))
@@ -111,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_are_there_and_shared_evenly() {
+    fn heads_exist_and_are_shared_evenly() {
         let flaw = |all: u32, shared: u32| {
             flaw_of(
                 "llama",
@@ -126,7 +128,7 @@ mod tests {
         );
         assert_eq!(
             flaw(0, 0).unwrap(),
-            "llama.attention.head_count is 0, but must be at least 1, in the first layer of a list too"
+            "llama.attention.head_count is 0, but must be at least 1, also in the first layer of a list"
         );
         assert_eq!(
             flaw_of("llama", &[]).unwrap(),
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn divisors_are_there() {
+    fn divisors_are_not_zero() {
         let head = ("attention.head_count", 4_u32.into());
         for (architecture, name, value, words) in [
             ("limite", "attention.head_count_kv", 0_u32, "is 0, but must be at least 1"),

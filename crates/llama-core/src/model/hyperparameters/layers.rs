@@ -1,8 +1,8 @@
-//! Which layers there are, and of which kinds.
+//! The number of layers and their kinds.
 
 use super::{Keys, MAX_LAYERS};
 
-/// Architectures with recurrent layers among others, which are those without heads of keys.
+/// Architectures with recurrent and other layers. The recurrent layers are those without heads of keys.
 const HYBRIDS: &[&str] = &[
     "jamba",
     "plamo2",
@@ -25,8 +25,9 @@ pub(super) fn flaw(keys: Keys<'_>) -> Option<String> {
         .or_else(|| taps(keys))
 }
 
-/// Where all layers are of one kind, llama.cpp fills in the inputs of the other kind's layers when it decodes, which then
-/// have no memory (llama-graph.cpp, `llm_graph_input_mem_hybrid`).
+/// Checks that there are layers of both kinds. If all layers are of one kind, llama.cpp still fills in the inputs of
+/// the other kind's layers when it decodes, which then have no memory (llama-graph.cpp,
+/// `llm_graph_input_mem_hybrid`).
 fn hybrid(keys: Keys<'_>) -> Option<String> {
     if !keys.is_one_of(HYBRIDS) {
         return None;
@@ -37,7 +38,7 @@ fn hybrid(keys: Keys<'_>) -> Option<String> {
     let is_hybrid = layers.contains(&0) && layers.iter().any(|heads| *heads != 0);
     (!is_hybrid).then(|| {
         format!(
-            "{} must be a list with 0 for recurrent layers and another number for the others, and have both",
+            "{} must be a list with 0 for recurrent layers and another number for the others, and contain both",
             keys.key(name)
         )
     })
@@ -47,7 +48,7 @@ fn predicted_layers(keys: Keys<'_>) -> usize {
     keys.number("nextn_predict_layers").map_or(0, |count| count as usize).min(keys.n_layer())
 }
 
-/// The layers that predict further tokens come after the others, of which there must be one.
+/// Checks that other layers precede the layers that predict further tokens.
 fn predicted(keys: Keys<'_>) -> Option<String> {
     let name = "nextn_predict_layers";
     let predicted = keys.number(name)?;
@@ -61,15 +62,16 @@ fn t5(keys: Keys<'_>) -> Option<String> {
     few_or_many.or_else(|| keys.number("decoder_block_count").and_then(|value| decoder_blocks(keys, value)))
 }
 
-/// A logarithm of the buckets over the largest distance, 128, gives the row of a tensor (llama-graph.cpp,
-/// llama_relative_position_bucket): outside of the tensor for so few or so many.
+/// Checks the number of buckets. A logarithm of it over the largest distance, 128, gives the row of a tensor
+/// (llama-graph.cpp, llama_relative_position_bucket), which is out of bounds for too few or too many buckets.
 fn buckets(keys: Keys<'_>, value: u32) -> Option<String> {
     let is_usable = (4..256).contains(&value) && value.is_multiple_of(4);
     (!is_usable).then(|| keys.wrong("attention.relative_buckets_count", value, "a multiple of 4 below 256"))
 }
 
-/// The layers of the decoder are made without a look at their number (models/t5.cpp), and arrays have room for 512. Heads
-/// and widths are those of the encoder's layers, of which there must be as many.
+/// Checks the number of decoder layers. llama.cpp creates them without checking it (models/t5.cpp), and its arrays
+/// have room for
+/// 512. Heads and widths are those of the encoder's layers, of which there must be as many.
 fn decoder_blocks(keys: Keys<'_>, value: u32) -> Option<String> {
     let most = u32::try_from(keys.n_layer().min(MAX_LAYERS)).unwrap_or(u32::MAX);
     let is_usable = (1..=most).contains(&value);
@@ -77,8 +79,8 @@ fn decoder_blocks(keys: Keys<'_>, value: u32) -> Option<String> {
         .then(|| keys.wrong("decoder_block_count", value, format_args!("between 1 and block_count, {most}")))
 }
 
-/// The compressed layers of `deepseek4`: the cache of those by 4 is made even where there are none, and divides by the size
-/// of their heads (llama-kv-cache.cpp, `attn_rot_k`).
+/// Checks the compressed layers of `deepseek4`. The cache of layers compressed by 4 is created even if there are
+/// none, and divides by the size of their heads (llama-kv-cache.cpp, `attn_rot_k`).
 fn compressed(keys: Keys<'_>) -> Option<String> {
     let name = "attention.compress_ratios";
     if keys.architecture != "deepseek4" || !keys.has(name) {
@@ -90,8 +92,8 @@ fn compressed(keys: Keys<'_>) -> Option<String> {
         .then(|| keys.wrong(name, format_args!("{ratios:?}"), "a list with a 4 for one of the layers"))
 }
 
-/// Architectures that share the tokens which an indexer has chosen between layers, and must begin with a layer that chooses
-/// (models/glm-dsa.cpp, dots3note.cpp, glm5-next.cpp).
+/// Architectures in which layers share the tokens that an indexer has chosen, and whose first layer must choose
+/// tokens (models/glm-dsa.cpp, dots3note.cpp, glm5-next.cpp).
 const INDEXERS: &[&str] = &["glm-dsa", "dots3note", "glm5-next", "mistral-large4", "hy_v4"];
 
 fn indexers(keys: Keys<'_>) -> Option<String> {
@@ -104,7 +106,7 @@ fn indexers(keys: Keys<'_>) -> Option<String> {
         .then(|| keys.wrong(name, format_args!("{types:?}"), "a list that begins with a number other than 0"))
 }
 
-/// Each layer of `limite` reads as many indices of a list (models/limite.cpp).
+/// Checks the taps of `limite`. Each layer reads that number of indices from a list (models/limite.cpp).
 fn taps(keys: Keys<'_>) -> Option<String> {
     let (name, list) = ("mudd.tap_count", "mudd.tap_indices");
     let taps = keys.number(name).filter(|taps| *taps > 0)?;
@@ -162,7 +164,7 @@ mod tests {
         assert_eq!(flaw(vec![0, 2, 0]), None);
         for heads in [vec![0, 0, 0], vec![2, 2, 2], vec![0]] {
             let words = "lfm2.attention.head_count_kv must be a list with 0 for recurrent layers and another number for \
-                         the others, and have both";
+                         the others, and contain both";
             assert_eq!(flaw(heads).unwrap(), words);
         }
     }

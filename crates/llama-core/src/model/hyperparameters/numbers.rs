@@ -1,11 +1,11 @@
-//! Bounds of single numbers, whatever the architecture.
+//! Ranges of single numbers, for all architectures.
 
 use super::{Keys, LAYERS};
 use crate::model::tree_names::KEYS;
 
-/// Numbers that must be in a range where they are given: lists of keys with the lowest and the highest.
+/// Ranges of numbers, where they are stated: the lowest value, the highest value, and the keys.
 const RANGES: &[(u32, u32, &[&str])] = &[
-    // Widths and counts that are divided by, or that tensors and loops are made of.
+    // Widths and counts that are divisors, or sizes of tensors and loops.
     (1, MAX_SIZE, &["embedding_length", "features_length", "target_hidden_size"]),
     (1, MAX_SIZE, &["ssm.inner_size", "posnet.embedding_length", "convnext.embedding_length"]),
     (1, 65_536, &["wkv.head_size", "kda.head_dim", "ssm.state_size", "ssm.time_step_rank"]),
@@ -22,9 +22,9 @@ const RANGES: &[(u32, u32, &[&str])] = &[
     (0, MAX_SIZE, &["embedding_length_out", "embedding_length_per_layer_input"]),
     (0, 1 << 30, &["feed_forward_length"]),
     (0, MAX_SIZE, &["expert_feed_forward_length", "expert_shared_feed_forward_length"]),
-    // A context asks for as many cells for each of up to 256 sequences, in 32 bits (llama-kv-cache-iswa.cpp).
+    // A context requests that number of cells for each of up to 256 sequences, in 32 bits (llama-kv-cache-iswa.cpp).
     (0, (1 << 23), &["attention.sliding_window"]),
-    // Each is a part of the graph.
+    // Each iteration, copy or loop is a part of the graph.
     (0, 256, &["hyper_connection.sinkhorn_iterations", "hyper_connection.count", "num_loops"]),
     (0, LAYERS, &["block_count", "leading_dense_block_count", "nextn_predict_layers"]),
     (0, LAYERS, &["posnet.block_count", "convnext.block_count", "decision.block_count"]),
@@ -32,8 +32,8 @@ const RANGES: &[(u32, u32, &[&str])] = &[
     (0, LAYERS, &["mudd.tap_count", "attention.shared_kv_layers"]),
 ];
 
-/// Architectures that read a key (models/*.cpp, `load_arch_hparams`), for keys that `llama_model_save_to_file` writes for all,
-/// with 0 for those that have no use for it.
+/// Architectures that read a key (models/*.cpp, `load_arch_hparams`). `llama_model_save_to_file` writes these keys
+/// for all architectures, with 0 for those that do not read them.
 const READERS: &[(&[&str], &[&str])] = &[
     (
         &["ssm.inner_size", "ssm.state_size", "ssm.time_step_rank"],
@@ -85,16 +85,16 @@ const READERS: &[(&[&str], &[&str])] = &[
     (&["attention.indexer.kpool"], &["glm5-next"]),
 ];
 
-/// Whether a number of 0 stands for a key that the architecture does not read.
+/// Returns whether the number is the 0 of a key that the architecture does not read.
 fn is_unused(keys: Keys<'_>, name: &str, value: i64) -> bool {
     let mut readers = READERS.iter().filter(|(names, _)| names.contains(&name));
     value == 0 && readers.any(|(_, architectures)| !keys.is_one_of(architectures))
 }
 
-/// The largest width of a tensor: some sixty times that of the largest models.
+/// The largest width of a tensor, some sixty times the width of the largest models.
 const MAX_SIZE: u32 = 1 << 20;
 
-/// Keys whose number is no size: ids of tokens and kinds, for which llama.cpp reads all ones as none.
+/// Keys whose number is an id of a token or a kind, for which llama.cpp reads all ones as none.
 const IDS: &[&str] = &[
     "decoder_start_token_id",
     "pooling_type",
@@ -104,7 +104,7 @@ const IDS: &[&str] = &[
     "ple.image_token_id",
     "engram.pad_token_id",
 ];
-/// Keys whose lists have -1 for none.
+/// Keys whose lists contain -1 for none.
 const NONE_IS_NEGATIVE: &[&str] =
     &["deepstack_mapping", "mudd.tap_indices", "attention.indexer.candidate_source_layer"];
 
@@ -118,12 +118,12 @@ pub(super) fn flaw(keys: Keys<'_>) -> Option<String> {
             let value = keys.numbers(name).into_iter().find(is_wrong)?;
             Some(keys.wrong(name, value, format_args!("between {low} and {high}")))
         })
-        .or_else(|| KEYS.iter().find_map(|name| no_integer_of_c(keys, name)))
+        .or_else(|| KEYS.iter().find_map(|name| outside_c_int(keys, name)))
         .or_else(|| keys.metadata.keys().find_map(|key| epsilon(key, keys.metadata.float(key)?)))
 }
 
-/// llama.cpp makes an `int` of most numbers.
-fn no_integer_of_c(keys: Keys<'_>, name: &str) -> Option<String> {
+/// Finds a number that does not fit into C's `int`, to which llama.cpp converts most numbers.
+fn outside_c_int(keys: Keys<'_>, name: &str) -> Option<String> {
     if IDS.contains(&name) {
         return None;
     }
@@ -133,11 +133,11 @@ fn no_integer_of_c(keys: Keys<'_>, name: &str) -> Option<String> {
     Some(keys.wrong(name, value, format_args!("between {low} and {}", i32::MAX)))
 }
 
-/// What is added to a variance before it is divided by: ggml asserts on its threads that it is not below 0 (ops.cpp,
-/// `ggml_compute_forward_norm` and its kin).
+/// Checks the number that is added to a variance before a division. ggml asserts on its threads that it is not
+/// negative (ops.cpp, `ggml_compute_forward_norm` and similar functions).
 fn epsilon(key: &str, value: f32) -> Option<String> {
     let is_usable = !key.ends_with("epsilon") || (value.is_finite() && value >= 0.0);
-    (!is_usable).then(|| format!("{key} is {value}, but must be a small number, 0 or more"))
+    (!is_usable).then(|| format!("{key} is {value}, but must be a finite number of at least 0"))
 }
 
 #[cfg(test)]
@@ -172,7 +172,7 @@ mod tests {
                     assert_eq!(flaw(name, 0), Some(format!("llama.{name} is 0, {must}")));
                     continue;
                 };
-                // As the files are that llama.cpp saves.
+                // Files that llama.cpp saves have this 0.
                 assert_eq!(flaw(name, 0), None);
                 for architecture in *architectures {
                     let expected = format!("{architecture}.{name} is 0, {must}");
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn every_number_of_a_list_is_looked_at() {
+    fn every_number_of_a_list_is_checked() {
         let list = vec![8_u32, 0, 4097];
         assert_eq!(
             flaw_of("openelm", &[("attention.head_count", list.into())]).unwrap(),
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn variances_stay_above_nothing() {
+    fn epsilons_are_not_negative() {
         assert_eq!(epsilon("llama.attention.layer_norm_rms_epsilon", 1e-5), None);
         assert_eq!(epsilon("llama.rope.freq_base", -1.0), None);
         for value in [-1.0, f32::NAN, f32::INFINITY] {

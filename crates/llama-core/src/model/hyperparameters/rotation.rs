@@ -1,8 +1,8 @@
-//! How much of a head is rotated by its position.
+//! The part of a head that is rotated by its position.
 
 use super::Keys;
 
-/// Architectures that rotate nothing (llama-model.cpp, `llama_model_rope_type`), or not in all of their models.
+/// Architectures whose models, or some of them, rotate nothing (llama-model.cpp, `llama_model_rope_type`).
 const MAY_ROTATE_NOTHING: &[&str] = &[
     "clip",
     "gpt2",
@@ -39,12 +39,12 @@ pub(super) fn flaw(keys: Keys<'_>) -> Option<String> {
     sizes.into_iter().find_map(|(name, size)| dimensions(keys, name, size)).or_else(|| sections(keys))
 }
 
-/// With 0 rotated values ggml's loop over the values that are not never moves on, and an odd number fails an assertion on
-/// its threads (ops.cpp, `ggml_compute_forward_rope`).
+/// Checks the number of rotated values. With 0, ggml's loop over the other values never advances, and an odd number
+/// fails an assertion on ggml's threads (ops.cpp, `ggml_compute_forward_rope`).
 fn dimensions(keys: Keys<'_>, name: &str, size: &str) -> Option<String> {
     let value = keys.number(name)?;
     if !value.is_multiple_of(2) || (value == 0 && !keys.is_one_of(MAY_ROTATE_NOTHING)) {
-        return Some(keys.wrong(name, value, "an even number, at least 2"));
+        return Some(keys.wrong(name, value, "an even number of at least 2"));
     }
     let (head, what) = head(keys, size)?;
     (value > head).then(|| {
@@ -52,7 +52,7 @@ fn dimensions(keys: Keys<'_>, name: &str, size: &str) -> Option<String> {
     })
 }
 
-/// The size of a head, and the keys that it is from.
+/// Returns the size of a head, and the keys from which it follows.
 fn head(keys: Keys<'_>, size: &str) -> Option<(u32, String)> {
     if let Some(head) = keys.number(size) {
         return Some((head, size.to_owned()));
@@ -65,8 +65,8 @@ fn head(keys: Keys<'_>, size: &str) -> Option<(u32, String)> {
     Some((keys.number("embedding_length")? / heads, "embedding_length and attention.head_count".to_owned()))
 }
 
-/// Each pair of a head is rotated by one of up to four positions: ggml counts through the sections again and again, and
-/// divides by their sum (ops.cpp, `ggml_mrope_cache_init`).
+/// Checks the sections of a head. Each pair of a head is rotated by one of up to four positions: ggml cycles through
+/// the sections and divides by their sum (ops.cpp, `ggml_mrope_cache_init`).
 fn sections(keys: Keys<'_>) -> Option<String> {
     let name = "rope.dimension_sections";
     if !keys.has(name) {
@@ -109,12 +109,12 @@ mod tests {
     }
 
     #[test]
-    fn rotations_are_even_and_not_nothing() {
+    fn rotations_are_even_and_not_empty() {
         let name = "rope.dimension_count";
         assert_eq!(flaw("llama", name, 32_u32), None);
         assert_eq!(flaw("gpt2", name, 0_u32), None);
         for value in [0_u32, 7] {
-            let words = format!("llama.{name} is {value}, but must be an even number, at least 2");
+            let words = format!("llama.{name} is {value}, but must be an even number of at least 2");
             assert_eq!(flaw("llama", name, value), Some(words));
         }
         assert_eq!(
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn sections_are_something_and_not_more_than_a_head() {
+    fn sections_are_not_empty_and_fit_into_a_head() {
         let name = "rope.dimension_sections";
         assert_eq!(flaw("qwen2vl", name, vec![8_i32, 12, 12, 0]), None);
         assert_eq!(flaw("glm4", name, vec![0_i32; 4]), None);

@@ -1,4 +1,4 @@
-//! Types of tensors by their role, and tensors that llama.cpp takes for granted.
+//! Types of tensors by their role, and tensors that llama.cpp uses without checking that they exist.
 
 use std::collections::BTreeSet;
 
@@ -7,12 +7,12 @@ use llama_gguf::{TensorInfo, TensorType};
 use super::{Keys, MAX_LAYERS};
 use crate::model::effective::Effective;
 
-/// Architectures, the first tensor, and the sets of which one must be complete beside it.
+/// Architectures, the first tensor, and the sets of which one must be complete in addition.
 type Together = (&'static [&'static str], &'static str, &'static [&'static [&'static str]]);
 
-/// In a layer of these architectures that has the first tensor, llama.cpp reads others too without a look whether they are
-/// there: lists of architectures, the first tensor, and the sets of others of which one must be complete. A set with a name
-/// after `!` is for layers without that tensor.
+/// Tensors that llama.cpp reads without checking that they exist, in a layer that has the first tensor: lists of
+/// architectures, the first tensor, and the sets of further tensors of which one must be complete. A set that
+/// contains a name after `!` applies to layers without that tensor.
 const TOGETHER: &[Together] = &[
     // models/mamba-base.cpp, `build_mamba2_layer`
     (
@@ -48,8 +48,8 @@ const TOGETHER: &[Together] = &[
     (&["kimi-k3"], "ffn_gate_shexp.weight", &[&["ffn_down_shexp.weight", "ffn_up_shexp.weight"]]),
 ];
 
-/// Architectures of which a file may have the layers that predict further tokens, or only these, or only the others: where
-/// a tensor of the first layer of a kind is missing, llama.cpp takes none of that kind for required (llama-model.cpp,
+/// Architectures whose files may have all layers, only the layers that predict further tokens, or only the others.
+/// If a tensor of the first layer of a kind is missing, llama.cpp requires no tensor of that kind (llama-model.cpp,
 /// `nextn_flags`).
 const IN_PARTS: &[&str] = &[
     "bailingmoe3",
@@ -74,20 +74,20 @@ const IN_PARTS: &[&str] = &[
     "step35",
 ];
 
-/// Tensors that models of these architectures must have, with the names that are in the file.
+/// Tensors that models of these architectures must have, with their names in the file.
 const ALWAYS: &[(&[&str], &[&str])] = &[
-    // Layers without biases of their own use those of the first (models/t5.cpp).
+    // Layers without biases use those of the first layer (models/t5.cpp).
     (&["t5"], &["enc.blk.0.attn_rel_b.weight", "dec.blk.0.attn_rel_b.weight"]),
     (&["t5encoder"], &["enc.blk.0.attn_rel_b.weight"]),
 ];
 
-/// Tensors that lead llama.cpp to others, which it never loads for these architectures.
+/// Tensors that make llama.cpp use other tensors, which it never loads for these architectures.
 const NEVER: &[(&[&str], &str)] = &[
     // models/rwkv6-base.cpp, `is_qrwkv`
     (&["rwkv6qwen2"], "time_mix_first.weight"),
 ];
 
-/// What the layers of `glm-dsa` that choose tokens compute with (models/glm-dsa.cpp).
+/// Tensors that the layers of `glm-dsa` which choose tokens compute with (models/glm-dsa.cpp).
 const INDEXER: [&str; 5] = [
     "indexer.k_norm.weight",
     "indexer.k_norm.bias",
@@ -96,7 +96,7 @@ const INDEXER: [&str; 5] = [
     "indexer.attn_q_b.weight",
 ];
 
-/// Tables of numbers of tokens and experts, which are integers.
+/// Tables of token and expert numbers, which are integers.
 const TABLES: [&str; 2] = ["d2t", "ffn_gate_tid2eid.weight"];
 
 pub(super) fn flaw(metadata: Effective<'_>, tensors: &[TensorInfo]) -> Option<String> {
@@ -107,30 +107,31 @@ pub(super) fn flaw(metadata: Effective<'_>, tensors: &[TensorInfo]) -> Option<St
     })
 }
 
-/// What is wrong with a model of which llama.cpp makes all tensors that the architecture can have.
+/// Returns the flaw of a model for which llama.cpp creates all tensors that the architecture can have.
 pub(super) fn flaw_of_all(metadata: Effective<'_>) -> Option<String> {
     let architecture = metadata.text("general.architecture")?;
     let (_, tensor) = NEVER.iter().find(|(architectures, _)| architectures.contains(&architecture))?;
     Some(format!(
-        "models of {architecture} must not have the tensor {tensor}, which llama.cpp makes where there is no file: load the \
+        "models of {architecture} must not have the tensor {tensor}, which llama.cpp creates if there is no file: load the \
          model from a file"
     ))
 }
 
-/// Of the kinds of tokens llama.cpp takes the first row, and adds it to every token (models/bert.cpp).
+/// Returns whether a tensor is added to the embeddings. llama.cpp adds the first row of the token types to every
+/// token (models/bert.cpp).
 pub(in crate::model) fn is_added(name: &[u8]) -> bool {
     name == b"token_types.weight"
 }
 
-/// Whether ggml multiplies matrices of this type (ggml-cpu.c, `type_traits_cpu`): those of llama.cpp's own files, other
-/// than the types that hold products on their way.
-pub(in crate::model) fn is_of_weights(ty: TensorType) -> bool {
+/// Returns whether ggml multiplies matrices of this type (ggml-cpu.c, `type_traits_cpu`). Applies to the types of
+/// llama.cpp's files, but not to the types of intermediate products.
+pub(in crate::model) fn is_weight_type(ty: TensorType) -> bool {
     let is_float = matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16 | TensorType::F8_E4M3);
     is_float || (ty.is_quantized() && !matches!(ty, TensorType::Q8_1 | TensorType::Q8_K))
 }
 
-/// Norms and biases are added and multiplied by kernels that know F32 only, and matrices by kernels that know no integers
-/// (binary-ops.cpp, ggml-cpu.c), which ggml finds out on its threads.
+/// Finds a tensor of a wrong type. The kernels that add and multiply norms and biases support only F32, and the
+/// kernels for matrices support no integers (binary-ops.cpp, ggml-cpu.c). ggml detects this only on its threads.
 fn wrong_type(tensor: &TensorInfo) -> Option<String> {
     let (name, ty) = (tensor.name(), tensor.tensor_type());
     let text = name.to_str_lossy();
@@ -138,16 +139,16 @@ fn wrong_type(tensor: &TensorInfo) -> Option<String> {
         return None;
     }
     let is_row = tensor.shape().iter().skip(1).all(|size| *size == 1);
-    let what = match is_row {
+    let must = match is_row {
         _ if is_added(name.as_bytes()) && ty.is_quantized() => {
-            "it is added to the embeddings, and must not be quantised"
+            "must not be quantised, because it is added to the embeddings"
         }
-        _ if is_norm_or_bias(&text) && ty != TensorType::F32 => "a norm or bias must be in f32",
-        true if ty.is_quantized() => "it has one dimension, and must not be quantised",
-        _ if !is_of_weights(ty) => "weights must be in f32, f16, bf16 or a quantised type of files",
+        _ if is_norm_or_bias(&text) && ty != TensorType::F32 => "must be in f32, like every norm and bias",
+        true if ty.is_quantized() => "must not be quantised, because it has one dimension",
+        _ if !is_weight_type(ty) => "must be in f32, f16, bf16 or a quantised type of files",
         _ => return None,
     };
-    Some(format!("tensor {name} is in {ty}: {what}"))
+    Some(format!("tensor {name} is in {ty}, but {must}"))
 }
 
 fn is_norm_or_bias(name: &str) -> bool {
@@ -155,12 +156,12 @@ fn is_norm_or_bias(name: &str) -> bool {
 }
 
 fn missing(keys: Keys<'_>, names: &BTreeSet<&str>) -> Option<String> {
-    let is_there = |name: &String| names.contains(name.as_str());
+    let exists = |name: &String| names.contains(name.as_str());
     let always = ALWAYS.iter().filter(|(architectures, _)| keys.is_one_of(architectures));
     let always =
         always.flat_map(|(_, names)| names.iter().map(|name| ((*name).to_owned(), "always".to_owned())));
     if let Some((name, when)) =
-        always.chain(indexers(keys)).chain(first_layers(keys, names)).find(|(name, _)| !is_there(name))
+        always.chain(indexers(keys)).chain(first_layers(keys, names)).find(|(name, _)| !exists(name))
     {
         return Some(format!("tensor {name} is missing, which {} needs {when}", keys.architecture));
     }
@@ -171,16 +172,16 @@ fn missing(keys: Keys<'_>, names: &BTreeSet<&str>) -> Option<String> {
         })
         .find_map(|(layer, first, sets)| {
             let tensor = |name: &str| format!("{layer}{name}");
-            let is_meant = |set: &&&[&str]| {
-                set.iter().filter_map(|name| name.strip_prefix('!')).all(|name| !is_there(&tensor(name)))
+            let applies = |set: &&&[&str]| {
+                set.iter().filter_map(|name| name.strip_prefix('!')).all(|name| !exists(&tensor(name)))
             };
             let missing = |set: &&[&str]| {
                 set.iter()
                     .filter(|name| !name.starts_with('!'))
                     .map(|name| tensor(name))
-                    .find(|name| !is_there(name))
+                    .find(|name| !exists(name))
             };
-            let missing = sets.iter().filter(is_meant).map(missing).collect::<Option<Vec<_>>>()?.join(" or ");
+            let missing = sets.iter().filter(applies).map(missing).collect::<Option<Vec<_>>>()?.join(" or ");
             Some(format!(
                 "tensor {missing} is missing, which {} needs with {layer}{first}",
                 keys.architecture
@@ -192,10 +193,10 @@ fn missing(keys: Keys<'_>, names: &BTreeSet<&str>) -> Option<String> {
 fn unwanted(keys: Keys<'_>, names: &BTreeSet<&str>) -> Option<String> {
     let never = NEVER.iter().filter(|(architectures, _)| keys.is_one_of(architectures));
     let found = never.flat_map(|&(_, end)| names.iter().filter(move |name| name.ends_with(end))).next()?;
-    Some(format!("tensor {found} is there, but models of {} must not have it", keys.architecture))
+    Some(format!("tensor {found} exists, but models of {} must not have it", keys.architecture))
 }
 
-/// The tensors by which llama.cpp tells what a file has, where it has something of the kind.
+/// Returns the tensors by which llama.cpp detects the parts of a file, for the parts of which the file has tensors.
 fn first_layers(keys: Keys<'_>, names: &BTreeSet<&str>) -> Vec<(String, String)> {
     let predicted = keys.number("nextn_predict_layers").unwrap_or(0) as usize;
     if predicted == 0 || !keys.is_one_of(IN_PARTS) {
@@ -216,13 +217,14 @@ fn first_layers(keys: Keys<'_>, names: &BTreeSet<&str>) -> Vec<(String, String)>
     needed
 }
 
-/// The number of the layer in the name of a tensor.
+/// Returns the number of the layer in a tensor's name.
 fn layer(name: &str) -> Option<usize> {
     name.strip_prefix("blk.")?.split('.').next()?.parse().ok()
 }
 
-/// What the indexers of `glm-dsa` need. Without a list all layers have one, in models with a shorter context than those of
-/// a later version, whose layers llama.cpp knows (models/glm-dsa.cpp, `is_pre_5_2`).
+/// Returns the tensors that the indexers of `glm-dsa` need. Without a list all layers have an indexer. The
+/// exceptions are models of a later version, which llama.cpp detects by their longer context and whose layers it
+/// knows (models/glm-dsa.cpp, `is_pre_5_2`).
 fn indexers(keys: Keys<'_>) -> Vec<(String, String)> {
     if keys.architecture != "glm-dsa" {
         return Vec::new();
@@ -248,7 +250,7 @@ mod tests {
     use super::*;
     use crate::model::ModelParams;
 
-    /// What is wrong with tensors of these names, types and shapes.
+    /// Returns the flaw of tensors with these names, types and shapes.
     fn flaw_of(
         architecture: &str,
         values: &[(&str, Value)],
@@ -282,14 +284,14 @@ mod tests {
     }
 
     #[test]
-    fn types_are_those_of_the_role() {
+    fn types_fit_the_role() {
         let flaw = |name: &str, ty: TensorType, shape: &[u64]| flaw_of("llama", &[], &[(name, ty, shape)]);
         for ty in [TensorType::F32, TensorType::F16, TensorType::BF16, TensorType::Q8_0, TensorType::IQ1_S] {
             assert_eq!(flaw("blk.0.attn_q.weight", ty, &[256, 2]), None, "{ty}");
         }
         for ty in [TensorType::I8, TensorType::I16, TensorType::I32, TensorType::I64, TensorType::F64] {
             let words = format!(
-                "tensor blk.0.attn_q.weight is in {ty}: weights must be in f32, f16, bf16 or a quantised type of files"
+                "tensor blk.0.attn_q.weight is in {ty}, but must be in f32, f16, bf16 or a quantised type of files"
             );
             assert_eq!(flaw("blk.0.attn_q.weight", ty, &[256, 2]), Some(words));
             assert_eq!(flaw("d2t", ty, &[256]), None);
@@ -300,7 +302,8 @@ mod tests {
         for name in ["output_norm.weight", "blk.0.attn_q_norm.weight", "blk.0.attn_q.bias"] {
             for ty in [TensorType::F16, TensorType::BF16, TensorType::I8, TensorType::Q8_0] {
                 for shape in [&[256_u64] as &[u64], &[256, 2]] {
-                    let words = format!("tensor {name} is in {ty}: a norm or bias must be in f32");
+                    let words =
+                        format!("tensor {name} is in {ty}, but must be in f32, like every norm and bias");
                     assert_eq!(flaw(name, ty, shape), Some(words));
                 }
             }
@@ -308,17 +311,17 @@ mod tests {
         }
         assert_eq!(
             flaw("blk.0.ssm_d", TensorType::Q8_0, &[32]).unwrap(),
-            "tensor blk.0.ssm_d is in q8_0: it has one dimension, and must not be quantised"
+            "tensor blk.0.ssm_d is in q8_0, but must not be quantised, because it has one dimension"
         );
     }
 
     #[test]
-    fn tensors_that_must_not_be_are_not_made() {
+    fn tensors_that_must_not_exist_are_refused() {
         let mut metadata = Metadata::new();
         metadata.set("general.architecture", "rwkv6qwen2");
         assert_eq!(
             flaw_of_all(Effective::new(&metadata, &ModelParams::default())).unwrap(),
-            "models of rwkv6qwen2 must not have the tensor time_mix_first.weight, which llama.cpp makes where there is no \
+            "models of rwkv6qwen2 must not have the tensor time_mix_first.weight, which llama.cpp creates if there is no \
              file: load the model from a file"
         );
         metadata.set("general.architecture", "rwkv6");
@@ -326,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_together_is_there() {
+    fn tensors_that_belong_together_are_complete() {
         let row = |name: &'static str| (name, TensorType::F32, &[32_u64] as &[u64]);
         let both = [row("blk.1.ssm_conv1d.weight"), row("blk.1.ssm_conv1d.bias")];
         assert_eq!(flaw_of("falcon-h1", &[], &both), None);
@@ -343,7 +346,7 @@ mod tests {
         );
         assert_eq!(
             flaw_of("rwkv6qwen2", &[], &[row("blk.0.time_mix_first.weight")]).unwrap(),
-            "tensor blk.0.time_mix_first.weight is there, but models of rwkv6qwen2 must not have it"
+            "tensor blk.0.time_mix_first.weight exists, but models of rwkv6qwen2 must not have it"
         );
         let moe = [
             row("blk.3.ffn_gate_inp.weight"),

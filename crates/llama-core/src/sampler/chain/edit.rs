@@ -1,4 +1,4 @@
-//! Changing a chain, and the state of a chain, after it was made.
+//! Edits of a chain and of its state.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::sampler::raw::RawChain;
 use crate::sampler::{check, create};
 
 impl SamplerChain {
-    /// Adds a sampler before the one at `index`; the others keep their states. Since the last sampler selects the token,
-    /// nothing can be added after it: see [`replace`](SamplerChain::replace).
+    /// Inserts a sampler before the one at `index`; the others keep their states. Since the last sampler selects the
+    /// token, nothing can be inserted after it: see [`replace`](SamplerChain::replace).
     ///
     /// # Errors
     ///
@@ -23,7 +23,7 @@ impl SamplerChain {
     ///
     /// # Panics
     ///
-    /// Goes on with a panic of copying a [`CustomSampler`](crate::CustomSampler).
+    /// Resumes a panic of [`CustomSampler`](crate::CustomSampler)'s `clone`.
     ///
     /// Corresponds to `llama_sampler_chain_add`.
     pub fn insert(&mut self, index: usize, sampler: Sampler) -> Result<()> {
@@ -33,11 +33,11 @@ impl SamplerChain {
         self.edit(index, samplers, 0)
     }
 
-    /// Takes out the sampler at `index`, and its state with it.
+    /// Removes the sampler at `index` and its state, and returns the sampler.
     ///
     /// # Errors
     ///
-    /// As [`SamplerChain::insert`]; the last sampler can be replaced but not removed.
+    /// The errors of [`SamplerChain::insert`]; the last sampler can be replaced but not removed.
     ///
     /// Corresponds to `llama_sampler_chain_remove`.
     pub fn remove(&mut self, index: usize) -> Result<Sampler> {
@@ -48,16 +48,16 @@ impl SamplerChain {
         Ok(sampler)
     }
 
-    /// Puts a sampler in the place of the one at `index`, and returns that one. The new one begins without a state; the
-    /// others keep theirs.
+    /// Replaces the sampler at `index`, and returns the old one. The new sampler starts in its initial state; the
+    /// others keep their states.
     ///
     /// # Errors
     ///
-    /// As [`SamplerChain::insert`].
+    /// The errors of [`SamplerChain::insert`].
     ///
     /// # Panics
     ///
-    /// As [`SamplerChain::insert`].
+    /// Panics like [`SamplerChain::insert`].
     ///
     /// Corresponds to `llama_sampler_chain_remove` and `llama_sampler_chain_add`.
     pub fn replace(&mut self, index: usize, sampler: Sampler) -> Result<Sampler> {
@@ -68,11 +68,11 @@ impl SamplerChain {
         Ok(before)
     }
 
-    /// Takes over the state of another chain: its last tokens, random numbers and places in grammars. The two must have
-    /// the same samplers with the same values, as a chain and its [copy](SamplerChain::try_clone) have.
+    /// Copies the state of another chain: its recent tokens, random numbers and positions in grammars. Both chains
+    /// must have the same samplers with the same values, as a chain and its [copy](SamplerChain::try_clone) do.
     ///
-    /// For going back: keep a copy, and copy its state to the chain as often as needed. The random numbers of adaptive-p
-    /// begin again.
+    /// To go back to an earlier state, keep a copy, and copy its state to the chain as often as needed. The random
+    /// numbers of adaptive-p restart.
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl SamplerChain {
     ///
     /// # Panics
     ///
-    /// Goes on with a panic of copying a [`CustomSampler`](crate::CustomSampler), which keeps its own state.
+    /// Resumes a panic of [`CustomSampler`](crate::CustomSampler)'s `clone`; that sampler keeps its own state.
     ///
     /// Corresponds to `llama_sampler_copy`.
     pub fn copy_state_from(&mut self, source: &Self) -> Result<()> {
@@ -89,8 +89,7 @@ impl SamplerChain {
         source.check_poison()?;
         source.check_not_pending()?;
         if self.samplers != source.samplers {
-            let reason = "the samplers of the other chain, or their values, are not the same: copy between a chain and its \
-                          copies";
+            let reason = "the samplers of the other chain, or their values, differ: copy between a chain and its copies";
             return Err(sampler_error("chain", reason.to_owned()));
         }
         let copied = source.copy_state_to(&self.raw);
@@ -103,13 +102,14 @@ impl SamplerChain {
         Ok(())
     }
 
-    /// Makes the C chain have these samplers: the first `index` stay, `removed` are dropped, what is new comes there.
+    /// Gives the C chain these samplers: keeps the first `index`, drops `removed`, and inserts the new ones there.
     fn edit(&mut self, index: usize, samplers: Vec<Sampler>, removed: usize) -> Result<()> {
         self.check_poison()?;
         let n_vocab = check::check(&samplers)?.or(self.n_vocab);
         let n_added = samplers.len() + removed - self.len();
         let added: Vec<_> = samplers[index..index + n_added].iter().map(Sampler::with_drawn_seed).collect();
-        // In a chain of their own first: when one cannot be made, or copying a value panics, nothing has changed.
+        // Created in a separate chain first: if one cannot be created, or cloning a value panics, nothing has
+        // changed.
         let mut made = RawChain::new(false)?;
         log::explain(|| added.iter().try_for_each(|it| create::add(&mut made, it, n_vocab)))?;
         let is_added = Waiting::of(&added).is_some();
@@ -126,7 +126,7 @@ impl SamplerChain {
         Ok(())
     }
 
-    /// Copies the samplers' states to those of a C chain of the same samplers.
+    /// Copies the samplers' states to a C chain with the same samplers.
     pub(in crate::sampler) fn copy_state_to(&self, target: &RawChain) -> Result<()> {
         let (from, to) = (self.raw.borrow(), target.borrow());
         let n_samplers = c_index(self.len());
@@ -150,7 +150,7 @@ impl SamplerChain {
     }
 }
 
-/// An index as C wants it; chains are shorter than an `i32` can say.
+/// Converts an index to C's type; chains have fewer samplers than `i32::MAX`.
 fn c_index(index: usize) -> i32 {
     i32::try_from(index).unwrap_or(i32::MAX)
 }

@@ -1,4 +1,4 @@
-//! The grammars of a chain: what they allow, where they are, and what waiting for a pattern costs.
+//! The grammars of a chain: what they allow, their state, and the cost of waiting for a pattern.
 
 use std::sync::Arc;
 
@@ -9,38 +9,39 @@ use crate::sampler::kind::Sampler;
 use crate::sampler::large_stack;
 use crate::token::Token;
 
-/// Where the grammars of a chain are, all of them together.
+/// The combined state of all grammars of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum GrammarState {
     /// A lazy grammar waits for its trigger; nothing is masked.
     Waiting,
-    /// The text is not complete: the end is not allowed yet.
+    /// The text is incomplete and must not end here.
     Incomplete,
-    /// The text is complete: it may end here, and it may go on.
+    /// The text is complete: it may end here or continue.
     Complete,
-    /// The text is complete, and nothing but the end is allowed: stop here.
+    /// The text is complete and must end here.
     Finished,
 }
 
-/// A lazy grammar that waits for a pattern: `std::regex` goes over all text so far, by recursion.
+/// State of a lazy grammar that waits for a pattern: `std::regex` searches the whole text so far, recursively.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiting {
-    /// Stack for each byte.
+    /// Bytes of stack per byte of text.
     per_byte: usize,
-    /// Bytes accepted so far.
+    /// Bytes of text accepted so far.
     bytes: usize,
 }
 
 impl SamplerChain {
-    /// Where the grammars of the chain are; `None` without grammars. With several, what all of them allow counts.
+    /// Returns the state of the chain's grammars, or `None` without grammars. With several grammars, a token is
+    /// allowed if all of them allow it.
     ///
-    /// A finished grammar is no error: what ends there is the text. What is one, [`ErrorKind::DeadEnd`], comes from
-    /// selecting when no candidate fits.
+    /// A finished grammar is not an error: the text ends there. [`ErrorKind::DeadEnd`] is returned when a token is
+    /// to be selected but no candidate fits.
     ///
-    /// Goes through the vocabulary, as a grammar does when a token is selected. In a vocabulary without a token that
-    /// ends the generation, a grammar that allows no token is [`Finished`](GrammarState::Finished).
+    /// This goes through the vocabulary, as a grammar does when a token is selected. If the vocabulary has no token
+    /// that ends the generation, a grammar that allows no token is [`Finished`](GrammarState::Finished).
     ///
     /// ```
     /// # use llama_core::{GrammarState, Model, ModelParams, SamplerChain, TokenizeOptions};
@@ -88,11 +89,11 @@ impl SamplerChain {
         }))
     }
 
-    /// The error for candidates that have all been masked.
+    /// Returns the error for candidates that have all been masked.
     pub(super) fn dead_end(&self) -> Error {
         let (name, reason) = if self.grammars().next().is_some() {
             let reason = "no candidate fits the grammar here: put it before samplers that remove candidates, or end the \
-                          text here. `reset` begins anew";
+                          text here; `reset` starts over";
             ("grammar", reason)
         } else {
             ("chain", "every candidate has been masked")
@@ -100,7 +101,7 @@ impl SamplerChain {
         ErrorKind::DeadEnd { name, reason }.into()
     }
 
-    /// The grammars, with their places in the chain.
+    /// Returns the grammars' indices in the chain and their models.
     fn grammars(&self) -> impl Iterator<Item = (i32, &Model)> {
         (0..).zip(self.samplers.iter()).filter_map(|(index, sampler)| match sampler {
             Sampler::Grammar(grammar) => Some((index, &grammar.model)),
@@ -108,14 +109,14 @@ impl SamplerChain {
         })
     }
 
-    /// Refuses a token that a grammar does not allow: C would throw, half of the chain having accepted it.
+    /// Refuses a token that a grammar does not allow: C would throw after half of the chain has accepted it.
     pub(super) fn check_grammars(&mut self, token: Token) -> Result<()> {
         let samplers = Arc::clone(&self.samplers);
         for (index, sampler) in (0..).zip(samplers.iter()) {
             let Sampler::Grammar(grammar) = sampler else { continue };
             let mut data = llama_sys::llama_token_data { id: token.get(), logit: 0.0, p: 0.0 };
             self.apply_one(index, core::slice::from_mut(&mut data))?;
-            // Tokens without text are masked, but C accepts them and stays where it is.
+            // Tokens without text are masked, but C accepts them without moving.
             if data.logit == f32::NEG_INFINITY && !piece(&grammar.model, token)?.is_empty() {
                 let text = String::from_utf8_lossy(&piece(&grammar.model, token)?).into_owned();
                 let reason = format!("it does not allow token {token} ({text:?}) here");
@@ -125,8 +126,8 @@ impl SamplerChain {
         Ok(())
     }
 
-    /// Counts the token's text while a lazy grammar waits for a pattern, and returns the stack that looking
-    /// for the pattern may need.
+    /// Counts the token's text while a lazy grammar waits for a pattern, and returns the stack that the search for
+    /// the pattern may need.
     pub(super) fn count(&mut self, token: Token) -> Result<Option<usize>> {
         let Some(mut waiting) = self.waiting else {
             return Ok(None);
@@ -143,13 +144,13 @@ impl SamplerChain {
             return Ok(None);
         }
         let reason = format!(
-            "no trigger in {} bytes, and the patterns cannot be looked for in more: give words or tokens as triggers",
+            "no trigger in {} bytes, and the patterns cannot be searched in a longer text: give words or tokens as triggers",
             waiting.bytes
         );
         Err(sampler_error("grammar", reason))
     }
 
-    /// Whether every lazy grammar masks something, and so has found its trigger.
+    /// Returns whether every lazy grammar masks something, and so has found its trigger.
     fn is_triggered(&mut self) -> Result<bool> {
         let samplers = Arc::clone(&self.samplers);
         for (index, sampler) in (0..).zip(samplers.iter()) {
@@ -164,8 +165,8 @@ impl SamplerChain {
     }
 }
 
-/// Whether llama.cpp has thrown because what follows a lazy grammar's trigger does not fit it (llama-grammar.cpp,
-/// `llama_grammar_accept_token`): the one way in which accepting a token that was checked fails.
+/// Returns whether llama.cpp has thrown because the text after a lazy grammar's trigger does not fit it
+/// (llama-grammar.cpp, `llama_grammar_accept_token`). This is the only way in which accepting a checked token fails.
 pub(super) fn is_misfit(error: &Error) -> bool {
     let ErrorKind::Exception { message } = error.kind() else {
         return false;
@@ -173,15 +174,15 @@ pub(super) fn is_misfit(error: &Error) -> bool {
     message.starts_with("Unexpected empty grammar stack")
 }
 
-/// What is left of such a chain: samplers before the grammar have accepted the token, and those after it have not.
+/// Returns the error for such a chain: samplers before the grammar have accepted the token, those after it have not.
 pub(super) fn misfit() -> ErrorKind {
-    let reason = "what follows the trigger does not fit the grammar: `reset` begins anew, or copy_state_from an earlier \
-                  copy";
+    let reason = "the text after the trigger does not fit the grammar: start over with `reset`, or go back to an earlier \
+                  copy with `copy_state_from`";
     ErrorKind::DeadEnd { name: "grammar", reason }
 }
 
 impl Waiting {
-    /// The state of a chain whose grammars wait for patterns, `None` without such grammars.
+    /// Returns the state of a chain whose grammars wait for patterns, or `None` without such grammars.
     pub(super) fn of(samplers: &[Sampler]) -> Option<Self> {
         let triggers = samplers.iter().filter_map(|sampler| match sampler {
             Sampler::Grammar(grammar) => grammar.triggers.as_ref(),
@@ -192,9 +193,9 @@ impl Waiting {
         Some(Self { per_byte, bytes: 0 })
     }
 
-    /// The state after a change of the samplers, when `before` was the state.
+    /// Returns the state after a change of the samplers, where `before` was the state.
     pub(super) fn after_change(before: Option<Self>, samplers: &[Sampler], added: bool) -> Option<Self> {
-        // Without a state, the grammars that have been there have found their triggers.
+        // No state means that the existing grammars have found their triggers.
         if before.is_none() && !added {
             return None;
         }
@@ -203,13 +204,13 @@ impl Waiting {
     }
 }
 
-/// A candidate with the logit 0 for each token.
+/// Returns a candidate with logit 0 for each token.
 fn all_tokens(model: &Model) -> Vec<llama_sys::llama_token_data> {
     let all = 0..model.vocab().n_tokens_raw();
     all.map(|id| llama_sys::llama_token_data { id, logit: 0.0, p: 0.0 }).collect()
 }
 
-/// The text of a token as grammars see it.
+/// Returns the text of a token as grammars see it.
 fn piece(model: &Model, token: Token) -> Result<Vec<u8>> {
     let mut bytes = model.vocab().token_to_bytes(token, true)?;
     if bytes.first() == Some(&0) {

@@ -1,4 +1,4 @@
-//! A chain whose call was contained is not used again; its copies are.
+//! Tests that a chain is unusable after a contained failure, and that its copies are not affected.
 
 use llama_sys::llama_shim_outcome;
 

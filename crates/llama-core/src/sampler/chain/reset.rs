@@ -1,4 +1,4 @@
-//! Putting a chain back into its first state, and the seeds that are drawn anew then.
+//! The reset of a chain to its initial state, and the random seeds that are drawn again then.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::sampler::kind::Sampler;
 use crate::sampler::raw::RawChain;
 use crate::sampler::{create, large_stack};
 
-/// The samplers with numbers for random seeds.
+/// Returns the samplers with numbers in place of random seeds.
 pub(super) fn with_drawn_seeds(samplers: &Arc<[Sampler]>) -> Arc<[Sampler]> {
     if samplers.iter().any(Sampler::has_random_seed) {
         samplers.iter().map(Sampler::with_drawn_seed).collect()
@@ -20,8 +20,8 @@ pub(super) fn with_drawn_seeds(samplers: &Arc<[Sampler]>) -> Arc<[Sampler]> {
 }
 
 impl SamplerChain {
-    /// Puts the samplers into the state that they began with: no last tokens, grammars at their beginning, random numbers
-    /// from the seed on. Seeds that are [random](crate::Seed::Random) are drawn anew.
+    /// Restores the initial state of the samplers: no recent tokens, grammars at their start, random numbers from
+    /// the seed. [Random](crate::Seed::Random) seeds are drawn again.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl SamplerChain {
         self.draw_seeds()
     }
 
-    /// Draws the random seeds anew, for samplers that have just been reset.
+    /// Draws random seeds again, for samplers that have just been reset.
     fn draw_seeds(&mut self) -> Result<()> {
         if !self.samplers.iter().any(Sampler::has_random_seed) {
             return Ok(());
@@ -59,7 +59,7 @@ impl SamplerChain {
         Ok(())
     }
 
-    /// Gives the sampler at a place the state of a new one of its kind.
+    /// Gives the sampler at an index the state of a new one of its kind.
     fn restart(&mut self, index: usize, sampler: &Sampler) -> Result<()> {
         let mut fresh = RawChain::new(false)?;
         create::add(&mut fresh, sampler, self.n_vocab)?;

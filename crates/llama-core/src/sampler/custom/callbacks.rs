@@ -1,4 +1,4 @@
-//! What llama.cpp calls of a custom sampler.
+//! The functions of a custom sampler that llama.cpp calls.
 
 use core::alloc::Layout;
 use core::ffi::{c_char, c_void};
@@ -14,9 +14,9 @@ use crate::ffi::guard::guarded;
 use crate::sampler::raw::RawChain;
 use crate::token::Token;
 
-/// What a C sampler's `ctx` points to.
+/// The target of a C sampler's `ctx`.
 struct Live {
-    /// `None` when it could not be copied.
+    /// The sampler; `None` if it could not be copied.
     object: Option<Box<dyn Object>>,
     name: CString,
     /// One more than the highest token that candidates can have.
@@ -24,14 +24,15 @@ struct Live {
     trouble: RefCell<Option<Trouble>>,
 }
 
-/// What went wrong inside a callback, until C has returned.
+/// A failure inside a callback, kept until C has returned.
 pub(in crate::sampler) enum Trouble {
     Panic(Box<dyn Any + Send>),
-    /// The sampler's name, and a sentence.
+    /// The sampler's name and a description.
     Flaw(String, String),
 }
 
-/// Never written to, though C takes it as mutable. Without backend functions: it runs on the CPU.
+/// The function table. C takes it as mutable but never writes to it. Without backend functions, the sampler runs on
+/// the CPU.
 static INTERFACE: llama_sys::llama_sampler_i = llama_sys::llama_sampler_i {
     name: Some(name),
     accept: Some(accept),
@@ -47,66 +48,66 @@ static INTERFACE: llama_sys::llama_sampler_i = llama_sys::llama_sampler_i {
     copy_state: Some(copy_state),
 };
 
-/// Adds a C sampler that works on a copy of the value. A panic of copying it passes through, before C is called.
+/// Adds a C sampler that works on a copy of the value. A panic while copying propagates before C is called.
 ///
 /// Corresponds to `llama_sampler_init`.
 pub(in crate::sampler) fn add(chain: &mut RawChain, custom: &Custom) -> Result<()> {
     let (object, name) = custom.instance();
     let mut name = name.into_bytes();
     name.retain(|byte| *byte != 0);
-    // Without NUL bytes nothing is lost.
+    // Cannot fail without NUL bytes.
     let name = CString::new(name).unwrap_or_default();
     let live = Live { object: Some(object), name, end: Cell::new(i32::MAX), trouble: RefCell::default() };
-    // SAFETY: the sampler is new, and the chain's alone.
+    // SAFETY: the sampler is new, and only the chain owns it.
     unsafe { chain.add("custom", || init(live)) }
 }
 
 fn init(live: Live) -> Result<*mut llama_sys::llama_sampler> {
     let live = Box::into_raw(Box::new(live));
     let interface = core::ptr::from_ref(&INTERFACE).cast_mut();
-    // SAFETY: the interface lives as long as the process and its functions take `ctx` for a `Live`. The sampler is its
-    // owner now (`free`).
+    // SAFETY: the interface lives as long as the process, and its functions use `ctx` as a `Live`, which the sampler
+    // owns from now on (`free`).
     let made = unsafe { guarded!(llama_sampler_init(interface, live.cast::<c_void>())) };
     if made.is_err() {
-        // SAFETY: made above, and there is no sampler that has it.
+        // SAFETY: `live` was created above, and no sampler has it.
         drop(unsafe { Box::from_raw(live) });
     }
     made
 }
 
-/// Takes what went wrong in the custom sampler at a place of the chain.
+/// Takes the failure recorded by the custom sampler at an index of the chain.
 ///
 /// # Safety
 ///
-/// The chain has a custom sampler there.
+/// The chain has a custom sampler at that index.
 pub(in crate::sampler) unsafe fn take_trouble(chain: &RawChain, index: i32) -> Option<Trouble> {
     // SAFETY: by the caller's promise `ctx` is a `Live`; C is not in a call of the chain.
     unsafe { &*live(chain.borrow().sampler(index)) }.trouble.take()
 }
 
-/// Tells the custom sampler at a place of the chain how many tokens the vocabulary has, which other samplers look them up
-/// in.
+/// Tells the custom sampler at an index of the chain the size of the vocabulary in which other samplers look tokens
+/// up.
 ///
 /// # Safety
 ///
-/// The chain has a custom sampler there.
+/// The chain has a custom sampler at that index.
 pub(in crate::sampler) unsafe fn set_n_vocab(chain: &RawChain, index: i32, n_vocab: usize) {
     // SAFETY: as in `take_trouble`.
     unsafe { &*live(chain.borrow().sampler(index)) }.end.set(i32::try_from(n_vocab).unwrap_or(i32::MAX));
 }
 
-/// The `Live` of a sampler of ours.
+/// Returns the `Live` of a custom sampler.
 ///
 /// # Safety
 ///
-/// The sampler was made by `init` and is not freed.
+/// The sampler was created by `init` and is not freed.
 unsafe fn live(sampler: *const llama_sys::llama_sampler) -> *mut Live {
     // SAFETY: the sampler is valid by the caller's promise.
     unsafe { (*sampler).ctx }.cast::<Live>()
 }
 
 impl Live {
-    /// Runs the user's code. After a panic, nothing is run until it was taken.
+    /// Runs the user's code. After a panic, nothing runs until the panic has been taken.
     fn run(&mut self, run: impl FnOnce(&mut dyn Object) -> Option<String>) {
         if matches!(self.trouble.get_mut(), Some(Trouble::Panic(_))) {
             return;
@@ -124,7 +125,7 @@ impl Live {
         }
     }
 
-    /// A copy of the object. A panic is kept here.
+    /// Returns a copy of the object. Records a panic.
     fn copy(&self) -> Option<Box<dyn Object>> {
         let object = self.object.as_ref()?;
         match panic::catch_unwind(AssertUnwindSafe(|| object.boxed())) {
@@ -137,10 +138,10 @@ impl Live {
     }
 }
 
-/// Drops what is the user's, whose destructors may panic.
+/// Drops a value of the user, whose destructor may panic.
 fn drop_quietly<T>(value: T) {
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| drop(value))) {
-        // Its destructor may panic as well, and what that panics with too.
+        // The payload's destructor may panic as well, and so may the payload of that panic.
         if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             core::mem::forget(payload);
         }
@@ -170,9 +171,9 @@ unsafe extern "C-unwind" fn apply(
     let live = unsafe { &mut *live(sampler) };
     let end = live.end.get();
     live.run(|object| {
-        // SAFETY: C passes the array that the chain is working on, and nobody else does meanwhile.
+        // SAFETY: C passes the array that the chain is working on, which nobody else uses meanwhile.
         let mut candidates = unsafe { CandidatesMut::new(&mut *array) };
-        // Also after a panic, the samplers after this one go on with the array.
+        // The samplers after this one continue with the array even after a panic.
         let result = panic::catch_unwind(AssertUnwindSafe(|| object.apply(&mut candidates)));
         let flaw = candidates.settle(end);
         if let Err(payload) = result {
@@ -196,7 +197,8 @@ unsafe extern "C-unwind" fn clone(sampler: *const llama_sys::llama_sampler) -> *
     let live = unsafe { &*live(sampler) };
     let (object, name) = (live.copy(), live.name.clone());
     let copy = Live { object, name, end: live.end.clone(), trouble: RefCell::default() };
-    // C makes no use of an answer that says no (llama-sampler.cpp, llama_sampler_chain_clone), and fails here as Rust does.
+    // C ignores a null result here (llama-sampler.cpp, llama_sampler_chain_clone), so this fails like Rust's
+    // allocator.
     init(copy).unwrap_or_else(|_| std::alloc::handle_alloc_error(Layout::new::<llama_sys::llama_sampler>()))
 }
 

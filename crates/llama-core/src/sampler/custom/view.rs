@@ -1,14 +1,14 @@
-//! The candidates that llama.cpp is working on, as a custom sampler sees them.
+//! A custom sampler's view of llama.cpp's candidates.
 
 use core::cmp::Ordering;
 
 use crate::sampler::candidates::Candidate;
 
-/// Candidates inside a running chain: an array that belongs to llama.cpp, which can be changed, reordered and shortened
-/// but not lengthened. Corresponds to `llama_token_data_array`.
+/// The candidates of a running chain: an array owned by llama.cpp, which can be changed, reordered and shortened but
+/// not lengthened. Corresponds to `llama_token_data_array`.
 ///
-/// Logits that are not numbers and tokens that are not in the vocabulary make the chain's call fail with an error; the
-/// candidate is masked.
+/// A logit that is NaN or a token outside of the vocabulary makes the chain's call fail with an error; the candidate
+/// is masked.
 #[derive(Debug)]
 pub struct CandidatesMut<'a> {
     array: &'a mut llama_sys::llama_token_data_array,
@@ -16,14 +16,16 @@ pub struct CandidatesMut<'a> {
 }
 
 impl<'a> CandidatesMut<'a> {
+    /// Wraps C's array.
+    ///
     /// # Safety
     ///
-    /// The array points to as many elements as it says, which nobody else uses meanwhile.
+    /// The array points to as many elements as it says, and nobody else uses them meanwhile.
     pub(super) unsafe fn new(array: &'a mut llama_sys::llama_token_data_array) -> Self {
         Self { array, flaw: None }
     }
 
-    /// The candidates, in their present order.
+    /// Returns the candidates in their current order.
     #[must_use]
     pub fn as_slice(&self) -> &[Candidate] {
         if self.array.size == 0 {
@@ -34,7 +36,7 @@ impl<'a> CandidatesMut<'a> {
         unsafe { core::slice::from_raw_parts(self.array.data.cast::<Candidate>(), self.array.size) }
     }
 
-    /// The candidates, to change. Forgets the selection and the order.
+    /// Returns the candidates for modification. Resets the selection and the sorted flag.
     pub fn as_mut_slice(&mut self) -> &mut [Candidate] {
         self.forget();
         self.array.sorted = false;
@@ -49,25 +51,25 @@ impl<'a> CandidatesMut<'a> {
         unsafe { core::slice::from_raw_parts_mut(self.array.data.cast::<Candidate>(), self.array.size) }
     }
 
-    /// How many there are, at least one.
+    /// Returns the number of candidates, at least one.
     #[must_use]
     pub fn len(&self) -> usize {
         self.array.size
     }
 
-    /// Whether there are none, which is never.
+    /// Returns whether there are no candidates, which is never the case.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.array.size == 0
     }
 
-    /// Whether they are in falling order of their logits.
+    /// Returns whether the candidates are sorted by logit, in descending order.
     #[must_use]
     pub fn is_sorted(&self) -> bool {
         self.array.sorted
     }
 
-    /// Puts them in falling order of their logits, of equal ones the one that was first. Forgets the selection.
+    /// Sorts the candidates by logit, in descending order; equal ones keep their order. Resets the selection.
     pub fn sort(&mut self) {
         self.forget();
         if !self.array.sorted {
@@ -78,14 +80,15 @@ impl<'a> CandidatesMut<'a> {
         }
     }
 
-    /// Keeps the first `len`, and at least one. Forgets the selection.
+    /// Keeps the first `len` candidates, at least one. Resets the selection.
     pub fn truncate(&mut self, len: usize) {
         self.forget();
         self.array.size = self.array.size.min(len.max(1));
     }
 
-    /// Keeps the candidates that `keep` says, in their order. When it keeps none, the first one stays and is masked, so
-    /// that selecting ends in [`ErrorKind::DeadEnd`](crate::ErrorKind::DeadEnd). Forgets the selection.
+    /// Keeps the candidates for which `keep` returns true, in their order. If there are none, the first candidate
+    /// stays and is masked, so that selecting fails with [`ErrorKind::DeadEnd`](crate::ErrorKind::DeadEnd). Resets
+    /// the selection.
     pub fn retain(&mut self, mut keep: impl FnMut(&Candidate) -> bool) {
         self.forget();
         let candidates = self.slice_mut();
@@ -103,18 +106,18 @@ impl<'a> CandidatesMut<'a> {
         self.array.size = kept;
     }
 
-    /// Selects the candidate at an index. One that is past the end makes the chain's call fail with an error.
+    /// Selects the candidate at an index. An index past the end makes the chain's call fail with an error.
     pub fn select(&mut self, index: usize) {
         match i64::try_from(index) {
             Ok(selected) if index < self.array.size => self.array.selected = selected,
             _ => {
                 let size = self.array.size;
-                self.flaw = Some(format!("it selected the candidate at {index}, and there are {size}"));
+                self.flaw = Some(format!("it selected candidate {index}, but there are only {size}"));
             }
         }
     }
 
-    /// The index of the candidate that is selected.
+    /// Returns the index of the selected candidate.
     #[must_use]
     pub fn selected(&self) -> Option<usize> {
         usize::try_from(self.array.selected).ok()
@@ -124,14 +127,14 @@ impl<'a> CandidatesMut<'a> {
         self.array.selected = -1;
     }
 
-    /// Masks what llama.cpp's samplers must not see: sorting NaN is undefined behaviour, and ids are indices. What was
-    /// found.
+    /// Masks candidates that llama.cpp's samplers must not see: sorting NaN is undefined behaviour, and ids are
+    /// indices. Returns the problem found, if any.
     pub(super) fn settle(mut self, end: i32) -> Option<String> {
         let mut flaw = self.flaw.take();
         for candidate in self.slice_mut() {
             if candidate.logit.is_nan() || !(0..end).contains(&candidate.token.get()) {
                 flaw = Some(format!(
-                    "it left the candidate of token {} with the logit {}",
+                    "it left the candidate with token {} and logit {}",
                     candidate.token, candidate.logit
                 ));
                 *candidate = Candidate { token: crate::Token::new(0), logit: f32::NEG_INFINITY, p: 0.0 };

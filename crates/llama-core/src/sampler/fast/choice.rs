@@ -1,26 +1,26 @@
-//! What can be said about a selected token.
+//! Details of a selected token.
 
 use crate::token::Token;
 
-/// A selected token, how likely it was, and the likeliest others. Made to be used again: filling it anew allocates
-/// only when there are more alternatives. See [`RowSampler::choose`](crate::RowSampler::choose).
+/// A selected token, its probability, and the most likely tokens. It is reusable: refilling it allocates only when
+/// there are more alternatives than before. See [`RowSampler::choose`](crate::RowSampler::choose).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Choice {
     /// The token.
     pub token: Token,
-    /// The natural logarithm of the token's probability by the row as it was, before all samplers: softmax over all
+    /// Natural logarithm of the token's probability in the original row, before all samplers: softmax over all
     /// tokens.
     pub log_probability: f32,
     /// The token's probability when it was selected, after all samplers, 0 to 1; 1 from a greedy sampler.
     pub probability: f32,
-    /// The likeliest tokens by the row as it was, with their log-probabilities, the likeliest first; of equal ones, the
-    /// smaller token first.
+    /// The most likely tokens of the original row with their log-probabilities, in descending order; among equals,
+    /// the smaller token comes first.
     pub top: Vec<(Token, f32)>,
 }
 
 impl Default for Choice {
-    /// Token 0, which is not likely.
+    /// Token 0 with probability 0.
     fn default() -> Self {
         Self { token: Token::new(0), log_probability: f32::NEG_INFINITY, probability: 0.0, top: Vec::new() }
     }

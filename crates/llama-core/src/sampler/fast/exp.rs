@@ -1,18 +1,18 @@
-//! The exponential function, for vectors.
+//! A vectorisable exponential function.
 
-/// How far a sum of [`exp`]s, of four numbers in single precision each, and the sum of C's `expf`s of the same numbers
-/// are apart at most, as a part of the sum: 0.85e-7 for [`exp`], 0.6e-7 for `expf`, 1.8e-7 for three additions.
+/// Bound on the relative difference between a sum of [`exp`]s, in groups of four numbers in single precision, and
+/// the sum of C's `expf`s of the same numbers: 0.85e-7 for [`exp`], 0.6e-7 for `expf`, 1.8e-7 for three additions.
 pub(super) const EXP_ERROR: f64 = 3.5e-7;
-/// Below, [`exp`] is zero.
+/// Smallest argument; below it [`exp`] returns zero.
 const LOWEST: f32 = -87.0;
 
-/// The exponential of a number that is not above zero. Made of nothing but additions and multiplications of single
-/// precision, so that the compiler makes vector instructions of it.
+/// Returns the exponential of a number that is at most zero. It uses only additions and multiplications in single
+/// precision, so that the compiler can vectorise it.
 #[inline(always)]
 pub(crate) fn exp(value: f32) -> f32 {
-    /// Adding it to a small number rounds it to an integer, which is then in the lowest bits.
+    /// Rounds a small number to an integer when added to it; the integer is then in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
-    /// The logarithm of two: a part of few bits, so that its small multiples are exact, and the rest.
+    /// The logarithm of two, split into a part with few bits, whose small multiples are exact, and the rest.
     const LN_2_HIGH: f32 = 355.0 / 512.0;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     let x = if value > LOWEST { value } else { LOWEST };
@@ -34,7 +34,7 @@ pub(crate) fn exp(value: f32) -> f32 {
 mod tests {
     use super::*;
 
-    /// The largest error of a function, as a part of the value, over many numbers from -87 to 0.
+    /// Returns the largest relative error of a function over many numbers from -87 to 0.
     fn worst(function: fn(f32) -> f32) -> f64 {
         let (nearest, farthest) = ((-1e-9_f32).to_bits(), LOWEST.to_bits());
         (nearest..farthest).step_by(499).map(f32::from_bits).fold(0.0, |worst, value| {
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_below_what_is_counted_on() {
+    fn errors_are_below_the_assumed_bound() {
         let (ours, theirs) = (worst(exp), worst(f32::exp));
         assert!(ours < 0.9e-7, "{ours}");
         assert!(ours + theirs + 1.8e-7 < EXP_ERROR, "{ours} {theirs}");

@@ -1,4 +1,4 @@
-//! Penalties on what has occurred.
+//! Penalties on tokens that have occurred.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -6,10 +6,10 @@ use super::list::Item;
 use crate::sampler::params::Penalties;
 use crate::token::Token;
 
-/// Room for so many tokens is reserved at the beginning, at most.
+/// Largest number of tokens for which memory is reserved at the start.
 const RESERVED: usize = 4096;
 
-/// The last tokens, and what they cost.
+/// The recent tokens and their penalties.
 #[derive(Clone, Debug)]
 pub(super) struct History {
     params: Penalties,
@@ -20,7 +20,7 @@ pub(super) struct History {
 impl History {
     pub(super) fn new(params: Penalties) -> Self {
         let reserved = (params.last_n as usize).min(RESERVED);
-        // One more than there are at rest.
+        // While accepting a token there is one more than otherwise.
         let (last, counts) = (VecDeque::with_capacity(reserved), HashMap::with_capacity(reserved + 1));
         Self { params, last, counts }
     }

@@ -1,20 +1,20 @@
-//! Passes over whole rows, compiled for several sets of vector instructions, one of which is taken at run time.
+//! Passes over whole rows, compiled for several sets of vector instructions; one is chosen at run time.
 //!
-//! All of them compute the same: no operation is fused or put in another order than is written here. The innermost
-//! loops go over the lanes of a block, so that the compiler makes vectors of them; `cargo xtask bench sample` shows at
-//! once when it does not.
+//! All versions compute the same result: operations are neither fused nor reordered. The innermost loops go over the
+//! lanes of a block, so that the compiler vectorises them; `cargo xtask bench sample` shows immediately if it does
+//! not.
 
 use multiversion::multiversion;
 
 use super::exp::exp;
 use super::ordered_sum::OrderedSum;
 
-/// Rows are looked at in blocks of this many logits.
+/// Number of logits in a block.
 pub(super) const BLOCK: usize = LANES * LANES;
-/// The logits of a block whose index is the same modulo this number are a lane.
+/// Number of lanes. The logits of a block whose index is equal modulo this number form a lane.
 pub(super) const LANES: usize = 16;
 
-/// The blocks of a row; the last one is filled up.
+/// Returns the blocks of a row; the last one is padded.
 #[inline(always)]
 fn blocks<'a>(
     row: &'a [f32],
@@ -25,7 +25,7 @@ fn blocks<'a>(
     whole.iter().chain(core::iter::once(&*last))
 }
 
-/// Finds the largest logit of each lane of each block, and whether there is NaN, which is passed over.
+/// Finds the largest logit of each lane of each block, and returns whether there is a NaN; NaNs are skipped.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn maxima(row: &[f32], lanes: &mut [f32]) -> bool {
     let mut not_numbers = 0;
@@ -47,13 +47,13 @@ pub(super) fn maxima(row: &[f32], lanes: &mut [f32]) -> bool {
     not_numbers != 0
 }
 
-/// The larger one; the right one if the left one is NaN.
+/// Returns the larger number, or the right one if the left one is NaN.
 #[inline(always)]
 fn larger(left: f32, right: f32) -> f32 {
     if left > right { left } else { right }
 }
 
-/// Joins the maxima of the lanes of 16 blocks.
+/// Computes the maxima of the lanes of 16 blocks.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn join_maxima(lanes: &[f32], joined: &mut [f32]) {
     let mut last = [f32::NEG_INFINITY; BLOCK];
@@ -68,8 +68,8 @@ pub(super) fn join_maxima(lanes: &[f32], joined: &mut [f32]) {
     }
 }
 
-/// Calls `found` for the logits that are at least `limit`, in order, with their indices. It returns the limit from there
-/// on, which is not lower.
+/// Calls `found` with index and value of the logits that are at least `limit`, in order. `found` returns the limit
+/// from there on, which must not be lower.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn at_least(row: &[f32], lanes: &[f32], mut limit: f32, found: &mut dyn FnMut(usize, f32) -> f32) {
     for (block, maxima) in lanes.as_chunks::<LANES>().0.iter().enumerate() {
@@ -111,14 +111,13 @@ fn any_at_least(part: &[f32; LANES], limit: f32) -> bool {
     any != 0
 }
 
-/// Divides a row.
+/// Divides a row by a number.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn divide(row: &mut [f32], divisor: f32) {
     row.iter_mut().for_each(|logit| *logit /= divisor);
 }
 
-/// Sums of the exponentials of the logits' distances to `max`, one for each block. `max` is in the terms of the
-/// divided logits.
+/// Computes the sum of `exp(logit / divisor - max)` for each block. `max` is the largest logit after the division.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn exponential_sums(row: &[f32], divisor: f32, max: f32, sums: &mut [f64]) {
     if divisor == 1.0 {
@@ -149,7 +148,7 @@ fn sums_of<const DIVIDE: bool>(row: &[f32], divisor: f32, max: f32, sums: &mut [
     }
 }
 
-/// The sum of the same exponentials in single precision, from the first to the last.
+/// Computes the sum of the same exponentials over the whole row, in single precision and in order.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn exponential_sum_in_order(row: &[f32], divisor: f32, max: f32) -> f32 {
     if divisor == 1.0 { sum_of::<false>(row, divisor, max) } else { sum_of::<true>(row, divisor, max) }
@@ -170,7 +169,7 @@ fn sum_of<const DIVIDE: bool>(row: &[f32], divisor: f32, max: f32) -> f32 {
     sum.get()
 }
 
-/// The sum of the logits that are not masked in single precision, from the first to the last, and their number.
+/// Returns the sum of the unmasked logits, in single precision and in order, and their number.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn sum_in_order(row: &[f32]) -> (f32, usize) {
     let mut sum = OrderedSum::default();
@@ -191,8 +190,8 @@ pub(super) fn sum_in_order(row: &[f32]) -> (f32, usize) {
     (sum.get(), blocks_seen * BLOCK - masked)
 }
 
-/// The sum of the squares of the distances of logits that are not masked to `mean`, from the first to the last, in
-/// single precision but for the single step.
+/// Returns the sum of the squared distances of the unmasked logits to `mean`, in order. The sum is in single
+/// precision, each step in double precision.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn squares_in_order(row: &[f32], mean: f32) -> f32 {
     let mut sum = OrderedSum::default();

@@ -1,29 +1,28 @@
-//! The sorts of GCC's C++ library, step by step.
+//! The sorting algorithms of GCC's C++ library, step by step.
 //!
-//! The order of candidates with equal logits after `std::sort` and `std::partial_sort` is nowhere defined but in
-//! the steps of the algorithm, and it decides which of them are kept and where a draw ends. Sorting with the same
-//! steps gives the same order.
+//! After `std::sort` and `std::partial_sort`, the order of candidates with equal logits depends on the steps of the
+//! algorithm. It decides which of them are kept and where a draw ends. The same steps give the same order.
 
 use super::list::{Item, MASKED};
 
-/// Of up to this many, C++ uses `std::partial_sort` alone; for more, it puts the candidates into buckets first.
+/// Largest number of candidates for which C++ uses only `std::partial_sort`; for more it sorts by buckets first.
 pub(super) const MAX_HEAP: usize = 128;
-/// From here down, `std::sort` leaves the rest to an insertion sort.
+/// Length up to which `std::sort` uses an insertion sort.
 const SMALL: usize = 16;
 
-/// Whether `left` comes before `right`.
+/// Returns whether `left` comes before `right`.
 fn before(left: &Item, right: &Item) -> bool {
     left.logit > right.logit
 }
 
-/// `std::partial_sort`: leaves in `first` the largest of all, sorted. What is not among them is dropped.
+/// `std::partial_sort`: leaves the largest of all items in `first`, sorted. The other items are dropped.
 pub(super) fn partial_sort(first: &mut [Item], rest: impl IntoIterator<Item = Item>) {
     make_heap(first);
     rest.into_iter().for_each(|item| offer(first, item));
     sort_heap(first);
 }
 
-/// Makes a heap of the items: the smallest comes first.
+/// Turns the items into a heap, with the smallest first.
 pub(super) fn make_heap(items: &mut [Item]) {
     for parent in (0..items.len() / 2).rev() {
         let value = items[parent];
@@ -31,14 +30,14 @@ pub(super) fn make_heap(items: &mut [Item]) {
     }
 }
 
-/// Replaces the smallest of the heap by a larger item.
+/// Replaces the smallest item of the heap by a larger one.
 pub(super) fn offer(heap: &mut [Item], item: Item) {
     if heap.first().is_some_and(|smallest| before(&item, smallest)) {
         adjust_heap(heap, 0, item);
     }
 }
 
-/// Turns the heap into sorted items.
+/// Sorts the items of a heap.
 pub(super) fn sort_heap(items: &mut [Item]) {
     for last in (1..items.len()).rev() {
         let value = items[last];
@@ -47,8 +46,8 @@ pub(super) fn sort_heap(items: &mut [Item]) {
     }
 }
 
-/// Puts the value into the heap whose element at `hole` is missing: the hole goes down to a leaf first, and the
-/// value up from there.
+/// Puts a value into the heap whose element at `hole` is missing: the hole moves down to a leaf first, and the value
+/// up from there.
 fn adjust_heap(items: &mut [Item], mut hole: usize, value: Item) {
     let (top, length) = (hole, items.len());
     let mut child = hole;
@@ -76,7 +75,7 @@ fn adjust_heap(items: &mut [Item], mut hole: usize, value: Item) {
     items[hole] = value;
 }
 
-/// `std::sort`.
+/// Sorts like `std::sort`.
 pub(super) fn sort(items: &mut [Item]) {
     if items.len() < 2 {
         return;
@@ -105,7 +104,7 @@ fn introsort(mut items: &mut [Item], mut depth: u32) {
     }
 }
 
-/// Puts the median of three to the front and parts the rest by it; returns where the second part begins.
+/// Moves the median of three to the front and partitions the rest by it; returns the start of the second part.
 fn partition(items: &mut [Item]) -> usize {
     let (b, c) = (items.len() / 2, items.len() - 1);
     let median = median(items, 1, b, c);
@@ -137,7 +136,7 @@ fn median(items: &[Item], a: usize, b: usize, c: usize) -> usize {
     }
 }
 
-/// Inserts an item into the sorted ones before it.
+/// Inserts an item into the sorted items before it.
 fn insert(items: &mut [Item], index: usize) {
     let value = items[index];
     let mut hole = index;
@@ -148,13 +147,13 @@ fn insert(items: &mut [Item], index: usize) {
     items[hole] = value;
 }
 
-/// The buckets of [`bucket_sort`], over logits from -10 to 10.
+/// Number of buckets of [`bucket_sort`], over logits from -10 to 10.
 const BUCKETS: usize = 128;
 const PER_LOGIT: f32 = 6.4;
 
-/// llama.cpp's own sort for more than [`MAX_HEAP`]: by buckets, each of which is sorted, but for the last that is
-/// needed. Leaves in `sorted` the `count` largest, and nothing else. `whole_last`: as if more were needed, so that the
-/// last bucket is sorted like the others.
+/// llama.cpp's sort for more than [`MAX_HEAP`] candidates: puts them into buckets and sorts each needed bucket, the
+/// last one only partially. Leaves the `count` largest in `sorted`. `whole_last` sorts the last bucket fully, as if
+/// more candidates were needed.
 pub(super) fn bucket_sort(
     items: &[Item],
     count: usize,
@@ -175,7 +174,7 @@ pub(super) fn bucket_sort(
             break;
         }
     }
-    // Where each bucket begins, and then, where its next item goes.
+    // The start of each bucket, and then the position of its next item.
     let mut places = [0; BUCKETS];
     let mut place = 0;
     for bucket in (last..BUCKETS).rev() {
@@ -203,12 +202,12 @@ pub(super) fn bucket_sort(
     sorted.truncate(count);
 }
 
-/// A logit below all of a bucket, but not much; none are below the first bucket's.
+/// Returns a logit slightly below all logits of a bucket other than the first, which has no lower bound.
 pub(super) fn bucket_start(bucket: u8) -> f32 {
     (f32::from(bucket) - 64.0) / PER_LOGIT - 1e-4
 }
 
-/// The bucket of a logit. What is outside of all goes into the first and the last.
+/// Returns the bucket of a logit. Logits outside of the range go into the first or the last bucket.
 pub(super) fn bucket(logit: f32) -> u8 {
     let value = PER_LOGIT * logit + 64.0;
     #[allow(

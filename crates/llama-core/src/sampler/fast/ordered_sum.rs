@@ -1,19 +1,19 @@
-//! Sums of single precision from the first to the last number, without waiting for one addition after the other.
+//! Sums in single precision, equal to adding the numbers in order, without the latency of sequential additions.
 //!
-//! While a sum stays between two powers of two, the numbers that it can be are evenly spaced, and adding a number
-//! adds a multiple of that space: the number rounded to it, whatever the sum is. Numbers rounded so can be added in
-//! any order, exactly. What is left to do one by one are the blocks in which the sum passes a power of two, and those
-//! with a number right between two multiples, which is rounded up or down by what the sum is.
+//! While a sum stays between two powers of two, its possible values are evenly spaced. Adding a number then adds the
+//! number rounded to a multiple of that spacing, whatever the sum is. Such rounded numbers can be added in any
+//! order, exactly. Sequential additions remain for blocks in which the sum passes a power of two, and for blocks
+//! with a number exactly between two multiples, whose rounding depends on the sum.
 
 use super::kernels::{BLOCK, LANES};
 use super::list::add_square;
 
-/// Sums below this are added to one by one: there, spaces may not be numbers any more.
+/// Smallest sum for the fast path. Below it, the spacing may not be representable.
 const SMALLEST: f32 = 1e-30;
-/// Half the space between numbers from a power of two on, in parts of that power.
+/// Half the spacing of numbers from a power of two on, relative to that power.
 const HALF_SPACE: f32 = 1.0 / 16_777_216.0;
 
-/// A sum, and the power of two that its size is at least.
+/// A running sum, and the largest power of two that is not above it.
 #[derive(Clone, Copy, Default)]
 pub(super) struct OrderedSum {
     sum: f32,
@@ -25,7 +25,7 @@ impl OrderedSum {
         self.sum
     }
 
-    /// Adds numbers that are not negative.
+    /// Adds non-negative numbers.
     #[inline(always)]
     pub(super) fn add(&mut self, values: &[f32; BLOCK]) {
         let base = self.base;
@@ -60,7 +60,7 @@ impl OrderedSum {
                 between[lane] |= u32::from((part[lane] - rounded).abs() == half);
             }
         }
-        // A little more than the sum can move on the way.
+        // Slightly more than the sum can move on the way.
         let size = 1.001 * joined(size) + base * 1e-4;
         let stays = size < 0.5 * base && self.sum.abs() - size > base && self.sum.abs() + size < 2.0 * base;
         if base > SMALLEST && stays && !any(between) {
@@ -70,7 +70,7 @@ impl OrderedSum {
         }
     }
 
-    /// Adds the squares of numbers, each addition being done in double precision and rounded.
+    /// Adds the squares of numbers; each addition is done in double precision and rounded.
     #[inline(always)]
     pub(super) fn add_squares(&mut self, values: &[f32; BLOCK]) {
         let base = self.base;
@@ -101,7 +101,7 @@ impl OrderedSum {
     }
 }
 
-/// The sum of all lanes.
+/// Returns the sum of all lanes.
 #[inline(always)]
 fn joined(lanes: [f32; LANES]) -> f32 {
     let mut sums = [0.0; LANES / 4];
@@ -124,7 +124,7 @@ fn any(lanes: [u32; LANES]) -> bool {
 mod tests {
     use super::*;
 
-    /// Numbers without pattern, from 0 to below 1.
+    /// Yields pseudo-random numbers from 0 to below 1.
     fn numbers() -> impl Iterator<Item = f32> {
         let mut state = 0x2545_f491_4f6c_dd1d_u64;
         core::iter::repeat_with(move || {
@@ -135,7 +135,7 @@ mod tests {
         })
     }
 
-    /// Rows of several scales, some with many numbers right between two multiples of the space.
+    /// Returns rows of several scales, some with many numbers exactly between two multiples of the spacing.
     fn rows() -> Vec<Vec<f32>> {
         let row = |map: fn(f32) -> f32| numbers().take(40 * BLOCK).map(map).collect::<Vec<f32>>();
         vec![
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_are_those_of_one_number_after_the_other() {
+    fn sums_equal_those_of_sequential_additions() {
         for row in rows() {
             let expected = row.iter().fold(0.0, |sum, value| sum + value);
             assert_eq!(added(&row, OrderedSum::add), expected);

@@ -1,4 +1,4 @@
-//! What a row sampler is made of.
+//! The steps of a row sampler.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(super) enum Step {
         random: Random,
     },
     Penalties(History),
-    /// Indices of tokens, sorted, and what is added to their logits.
+    /// Indices of tokens, sorted, and their biases.
     LogitBias(Arc<[(usize, f32)]>),
 }
 
@@ -39,7 +39,7 @@ pub(super) enum End {
     Dist(Random),
 }
 
-/// All samplers of a row sampler. Those that do nothing, by their values, are left out, as llama.cpp leaves them out.
+/// All samplers of a row sampler. Samplers that their values switch off are left out, as in llama.cpp.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
@@ -47,7 +47,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Makes the plan of samplers that have been checked, or names each that has no form for rows.
+    /// Creates the plan for checked samplers, or names each sampler that has no form for rows.
     pub(super) fn new(samplers: &[Sampler]) -> Result<Self, Vec<SamplerProblem>> {
         let mut steps = Vec::new();
         let mut end = End::Greedy;
@@ -63,7 +63,7 @@ impl Plan {
         if problems.is_empty() { Ok(Self { steps, end }) } else { Err(problems) }
     }
 
-    /// Tells the samplers that the sequence goes on with this token.
+    /// Tells the samplers that the sequence continues with this token.
     pub(super) fn accept(&mut self, token: Token) {
         for step in &mut self.steps {
             if let Step::Penalties(history) = step {
@@ -72,7 +72,7 @@ impl Plan {
         }
     }
 
-    /// Puts the samplers into the state that they began with.
+    /// Restores the initial state of the samplers.
     pub(super) fn reset(&mut self) {
         for step in &mut self.steps {
             match step {
@@ -86,7 +86,7 @@ impl Plan {
         }
     }
 
-    /// The seed of the last sampler that uses random numbers.
+    /// Returns the seed of the last sampler that uses random numbers.
     pub(super) fn seed(&self) -> Option<u32> {
         match &self.end {
             End::Dist(random) => Some(random.seed()),
@@ -99,19 +99,19 @@ impl Plan {
 }
 
 fn without_form(index: usize, sampler: &Sampler) -> SamplerProblem {
-    let reason = "it has no form that works on the row itself: make a chain of it with `build`";
+    let reason = "it cannot work on rows: make a chain with `build` instead";
     SamplerProblem::new(index, sampler.name(), reason.to_owned())
 }
 
-/// A sampler's part in a plan.
+/// The part of a sampler in a plan.
 enum Part {
-    /// A sampler that its values switch off.
+    /// A sampler that its values disable.
     Nothing,
     Step(Step),
     End(End),
 }
 
-/// Returns the sampler's part, `None` if it has no form for rows.
+/// Returns the sampler's part, or `None` if it has no form for rows.
 fn part(sampler: &Sampler) -> Option<Part> {
     let step = match sampler {
         Sampler::Greedy => return Some(Part::End(End::Greedy)),

@@ -1,4 +1,4 @@
-//! Many rows at once.
+//! Sampling from many rows at once.
 
 use core::mem::ManuallyDrop;
 
@@ -11,14 +11,15 @@ use crate::error::{ParameterProblem, Result};
 use crate::ffi::fork;
 use crate::token::Token;
 
-/// Fewer logits than this are sampled from where they are: waking a thread takes as long.
+/// Logits per thread below which waking a thread takes longer than sampling.
 const WORTH_A_THREAD: usize = 200_000;
 
-/// Threads that sample from many rows at once, each row with a sampler of its own. They sleep while there is nothing to
-/// do.
+/// A pool of threads that samples from many rows at once, each row with its own sampler. The threads sleep while
+/// there is no work.
 ///
-/// Which thread takes which row changes nothing: the results are those of [`RowSampler::sample_row`], row by row. In a process
-/// that was forked after the pool was made, which does not have its threads, the calling thread samples all rows.
+/// The assignment of rows to threads does not affect the results, which are those of [`RowSampler::sample_row`] for
+/// each row. In a process forked after the pool was created, which does not have its threads, the calling thread
+/// samples all rows.
 ///
 /// ```
 /// use llama_core::{RowSampler, RowSamplerPool, SamplerChain};
@@ -39,15 +40,15 @@ const WORTH_A_THREAD: usize = 200_000;
 #[derive(Debug)]
 pub struct RowSamplerPool {
     n_threads: usize,
-    /// All threads but the caller's.
+    /// All threads except the caller's.
     others: Option<ManuallyDrop<ThreadPool>>,
-    /// The process that has them.
+    /// Generation of the process that has the threads.
     generation: u32,
 }
 
 impl RowSamplerPool {
-    /// A pool of so many threads, one of which is the one that calls [`sample`](Self::sample): 1 starts none. More than
-    /// rows or processors are of no use.
+    /// Creates a pool of `n_threads` threads, including the one that calls [`sample`](Self::sample); with 1, no
+    /// thread is started. More threads than rows or processors bring no benefit.
     ///
     /// # Errors
     ///
@@ -73,14 +74,14 @@ impl RowSamplerPool {
         Ok(Self { n_threads, others: others.map(ManuallyDrop::new), generation: fork::generation() })
     }
 
-    /// The number of threads, the caller's among them.
+    /// Returns the number of threads, including the caller's.
     #[must_use]
     pub fn n_threads(&self) -> usize {
         self.n_threads
     }
 
-    /// Samples a token from each row with its sampler, and accepts it there. The results are in the order of the rows,
-    /// each with the errors of [`RowSampler::sample_row`].
+    /// Samples a token from each row with its sampler, and accepts it there. The results are in the order of the
+    /// rows, each with the errors of [`RowSampler::sample_row`].
     pub fn sample(&self, jobs: &mut [(&mut RowSampler, &[f32])]) -> Vec<Result<Token>> {
         let logits: usize = jobs.iter().map(|(_, row)| row.len()).sum();
         let n_threads = self.n_threads.min(jobs.len()).min(logits / WORTH_A_THREAD + 1);
@@ -88,7 +89,7 @@ impl RowSamplerPool {
         results.resize_with(jobs.len(), || None);
         let queue = Mutex::new(jobs.iter_mut().zip(&mut results));
         let work = || {
-            // The lock is held for the step to the next row only.
+            // The lock is held only while the next row is taken.
             let next = || queue.lock().next();
             while let Some(((sampler, row), result)) = next() {
                 *result = Some(sampler.sample_row(row));
@@ -112,7 +113,7 @@ impl Drop for RowSamplerPool {
         if let Some(others) = self.others.take()
             && self.generation == fork::generation()
         {
-            // In another process it would wait for locks of threads that are not there.
+            // In another process this would wait for locks of threads that do not exist there.
             drop(ManuallyDrop::into_inner(others));
         }
     }

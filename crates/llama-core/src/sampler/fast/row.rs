@@ -1,5 +1,4 @@
-//! A row of logits as it is, before anything has been removed from it: what samplers do to it without making an
-//! array of candidates of it.
+//! Samplers that work on an unmodified row of logits without building an array of candidates.
 
 mod draw;
 mod equal;
@@ -12,33 +11,33 @@ use crate::error::Result;
 use crate::logits::Normaliser;
 use crate::token::Token;
 
-/// Dividing by more than this makes too many different logits equal to be put off.
+/// Largest divisor whose division is deferred: larger ones make too many different logits equal.
 const LARGEST_DIVISOR: f32 = 1e6;
 
-/// Memory that rows use again and again.
+/// Reusable memory for rows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Memory {
-    /// The row, once single logits have been changed.
+    /// Copy of the row with single logits changed.
     copy: Vec<f32>,
     /// The largest logit of each lane of each block.
     lanes: Vec<f32>,
     /// The largest logit of each lane of 16 blocks.
     joined: Vec<f32>,
-    /// Maxima, to be put into order.
+    /// Scratch memory for selecting among maxima.
     order: Vec<f32>,
-    /// The exponentials of each block.
+    /// Sum of the exponentials of each block.
     sums: Vec<f64>,
 }
 
-/// A row, and what has been done to it.
+/// A row and the changes made to it.
 pub(super) struct Row<'a> {
     given: &'a [f32],
     memory: &'a mut Memory,
-    /// Whether the row is the copy.
+    /// Whether `memory.copy` replaces the given row.
     is_copied: bool,
-    /// What the logits are still to be divided by.
+    /// Divisor that has not been applied to the logits yet.
     divisor: f32,
-    /// The largest logit, not divided, if the maxima are those of the row.
+    /// The largest logit before the division, if the maxima in `memory` are up to date.
     max: Option<f32>,
 }
 
@@ -47,17 +46,17 @@ impl<'a> Row<'a> {
         Self { given, memory, is_copied: false, divisor: 1.0, max: None }
     }
 
-    /// The number of logits.
+    /// Returns the number of logits.
     pub(super) fn len(&self) -> usize {
         self.given.len()
     }
 
-    /// The logits, not divided.
+    /// Returns the logits before the division.
     fn logits(&self) -> &[f32] {
         if self.is_copied { &self.memory.copy } else { self.given }
     }
 
-    /// The logits, to be changed.
+    /// Returns the divided logits for modification.
     pub(super) fn copy(&mut self) -> &mut [f32] {
         if !self.is_copied {
             self.memory.copy.clear();
@@ -72,7 +71,7 @@ impl<'a> Row<'a> {
         &mut self.memory.copy
     }
 
-    /// Finds the maxima, unless they are known, and returns the largest logit, not divided.
+    /// Computes the maxima unless they are known, and returns the largest logit before the division.
     fn scan(&mut self) -> Result<f32> {
         if let Some(max) = self.max {
             return Ok(max);
@@ -94,7 +93,7 @@ impl<'a> Row<'a> {
         Ok(max)
     }
 
-    /// Makes an array of candidates of the row, all of them.
+    /// Puts all candidates of the row into the list.
     pub(super) fn list_all(&mut self, list: &mut List) -> Result<()> {
         self.scan()?;
         let divisor = self.divisor;
@@ -103,7 +102,7 @@ impl<'a> Row<'a> {
         Ok(())
     }
 
-    /// A logit that at least `count` logits reach, and not many more.
+    /// Returns a logit that at least `count` logits reach, and not many more.
     fn limit(&mut self, count: usize) -> f32 {
         let memory = &mut *self.memory;
         let maxima = if memory.joined.len() / 2 >= count { &memory.joined } else { &memory.lanes };
@@ -115,18 +114,18 @@ impl<'a> Row<'a> {
         *memory.order.select_nth_unstable_by(count - 1, |left, right| right.total_cmp(left)).1
     }
 
-    /// What a limit of logits is before the division, or a little less.
+    /// Converts a limit of divided logits to one before the division, or a slightly lower one.
     fn before_division(&self, limit: f32) -> f32 {
         if self.divisor == 1.0 { limit } else { self.widened(limit * self.divisor) }
     }
 
-    /// A limit lowered by more than what division can make equal.
+    /// Lowers a limit by more than the distance of logits that the division can make equal.
     fn widened(&self, limit: f32) -> f32 {
         if self.divisor == 1.0 { limit } else { limit - limit.abs() * 1e-5 - 1e-30 }
     }
 
-    /// Puts the logits that are above negative infinity and, before the division, at least `limit`, into the list, in
-    /// order, divided.
+    /// Puts the logits that are above negative infinity and, before the division, at least `limit` into the list: in
+    /// order and divided.
     fn collect(&self, limit: f32, list: &mut List) {
         let limit = limit.max(f32::MIN);
         let divisor = self.divisor;
@@ -138,7 +137,8 @@ impl<'a> Row<'a> {
         kernels::at_least(self.logits(), &self.memory.lanes, limit, &mut found);
     }
 
-    /// Returns the log-probability of a token by the row as it was given. Puts the `n_top` likeliest tokens with theirs into `top`.
+    /// Returns the log-probability of a token in the original row, and puts the `n_top` most likely tokens with theirs
+    /// into `top`.
     pub(super) fn describe(
         &mut self,
         token: Token,

@@ -13,35 +13,34 @@ use crate::sampler::check;
 use crate::sampler::kind::Sampler;
 use crate::token::Token;
 
-/// Selects tokens from rows of logits as a [`SamplerChain`](crate::SamplerChain) of the same samplers does, ten times
-/// faster and more: it goes through the row with vector instructions and makes an array only of the few candidates
-/// that a truncating sampler leaves.
+/// Selects tokens from rows of logits like a [`SamplerChain`](crate::SamplerChain) of the same samplers, but at
+/// least ten times faster: it goes through the row with vector instructions and builds an array only of the few
+/// candidates that a truncating sampler keeps.
 ///
-/// Greedy, dist, top-k, top-p, min-p, temperature, top-n-sigma, XTC, penalties and logit bias, in any order in which a
-/// chain takes them. It is fast when what comes first is one of these but XTC; XTC on a whole row takes as long as in a
-/// chain.
+/// It supports greedy, dist, top-k, top-p, min-p, temperature, top-n-sigma, XTC, penalties and logit bias, in any
+/// order that a chain accepts. It is fast unless XTC comes first: XTC on a whole row takes as long as in a chain.
 ///
-/// # The same tokens
+/// # Equality with the chain
 ///
-/// Random numbers, the order of candidates, and the roundings that decide what is kept are llama.cpp's, so that the
-/// tokens are those of the chain, with the same seed. They can differ
+/// Random numbers, the order of candidates and all relevant roundings are llama.cpp's, so that with the same seed
+/// the tokens are those of the chain. They can differ
 ///
-/// - where candidates have exactly the same logit: their order is that of GCC's C++ library, and so the chain's on
-///   Linux; other C++ libraries sort otherwise;
-/// - where the C++ compiler fuses multiplications with additions, as some do for ARM, or `expf` is not the one that Rust
-///   calls: then a probability may differ by its last bit;
-/// - by top-p over a row that nothing has been removed from, if the sum of all exponentials as it is computed here were
-///   off by more than four parts in a million. Where less than that decides, the sum is made again as C++ makes it. No
-///   row is known for which this is not enough.
+/// - for candidates with exactly equal logits: their order is that of GCC's C++ library, and so the chain's on
+///   Linux; other C++ libraries sort differently;
+/// - if the C++ compiler fuses multiplications with additions, as some do for ARM, or if its `expf` is not the one
+///   that Rust calls: then a probability may differ in its last bit;
+/// - for top-p over a complete row, if the sum of all exponentials computed here were off by more than four parts in
+///   a million. Where a smaller difference matters, the sum is computed again as C++ does it. No row is known for
+///   which this is not enough.
 ///
-/// A masked token is never selected, also where the chain selects it or has an error: when a bias forbids the first of
-/// candidates that are sorted, and when the random number is zero.
+/// A masked token is never selected, even where the chain selects it or fails: when a bias forbids the first of
+/// sorted candidates, and when the random number is zero.
 ///
 /// # State
 ///
-/// As with a chain, a sampler belongs to one sequence: it has random numbers and the last tokens. A copy goes on from
-/// the same state. Memory for the work is kept from one selection to the next; nothing is allocated for a row of a
-/// length that was sampled from before.
+/// Like a chain, a sampler belongs to one sequence: it has random numbers and recent tokens. A clone continues from
+/// the same state. Working memory is reused; sampling allocates nothing for a row of a length that has been sampled
+/// before.
 ///
 /// ```
 /// use llama_core::{RowSampler, SamplerChain};
@@ -57,21 +56,21 @@ use crate::token::Token;
 /// # }
 /// ```
 pub struct RowSampler {
-    /// As they were given; they keep the models that biases are for.
+    /// The samplers as they were given; they keep the models alive that biases are for.
     samplers: Arc<[Sampler]>,
     plan: Plan,
-    /// The size of the vocabulary that samplers were made for.
+    /// Size of the vocabulary that samplers were made for.
     n_vocab: Option<usize>,
     work: Work,
 }
 
 impl SamplerChainBuilder {
-    /// Checks all samplers and makes a [`RowSampler`] of them, which selects the same tokens as the chain and is faster.
+    /// Checks all samplers and creates a [`RowSampler`], which selects the same tokens as the chain and is faster.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidSamplers`], as from [`build`](Self::build), and with each sampler that has no form for rows:
-    /// typical, dynamic temperature, mirostat, adaptive-p, DRY, infill, grammars and custom ones.
+    /// [`ErrorKind::InvalidSamplers`], as from [`build`](Self::build), and for each sampler that cannot work on
+    /// rows: typical, dynamic temperature, mirostat, adaptive-p, DRY, infill, grammars and custom samplers.
     pub fn build_row(self) -> Result<RowSampler> {
         let n_vocab = check::check(&self.samplers)?;
         RowSampler::new(&self.samplers, n_vocab)
@@ -80,7 +79,8 @@ impl SamplerChainBuilder {
 }
 
 impl RowSampler {
-    /// Makes a sampler of checked samplers for such a vocabulary, or names each that has no form for rows.
+    /// Creates a sampler from checked samplers for a vocabulary of `n_vocab` tokens, or names each sampler that has no form
+    /// for rows.
     pub(in crate::sampler) fn new(
         samplers: &[Sampler],
         n_vocab: Option<usize>,
@@ -89,31 +89,31 @@ impl RowSampler {
         Ok(Self { samplers: samplers.into(), plan, n_vocab, work: Work::default() })
     }
 
-    /// Selects a token from the logits of the token at `index` in the context's last batch, and accepts it.
-    /// [`Batch::last_output`](crate::Batch::last_output) can be given as it is.
+    /// Selects a token from the logits at `index` of the context's last batch, and accepts it.
+    /// [`Batch::last_output`](crate::Batch::last_output) can be passed as `index`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoOutput`] when the token has no logits, [`ErrorKind::Poisoned`]; as [`RowSampler::sample_row`] for
-    /// the rest.
+    /// [`ErrorKind::NoOutput`] if the token at `index` has no logits, [`ErrorKind::Poisoned`], and the errors of
+    /// [`RowSampler::sample_row`].
     pub fn sample(&mut self, context: &Context, index: impl Into<Option<usize>>) -> Result<Token> {
         self.sample_row(&context.logits(index)?)
     }
 
-    /// Selects a token from a row of logits, the first of which is token 0's, and accepts it: it counts for penalties.
+    /// Selects a token from a row of logits, which starts with token 0, and accepts it, so that penalties count it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Sampler`] when the row is empty or not as long as the vocabulary that the sampler was made for, when it
-    /// has logits that are not numbers, and when infinite logits leave no probabilities to draw by.
-    /// [`ErrorKind::DeadEnd`] when it has none above negative infinity, and when the samplers have masked every candidate.
-    /// The sampler can be used again then; random numbers may have been used up.
+    /// [`ErrorKind::Sampler`] if the row is empty, if its length differs from the size of the vocabulary that the
+    /// sampler was made for, if it contains NaN, or if infinite logits leave no probabilities to draw by.
+    /// [`ErrorKind::DeadEnd`] if no logit is above negative infinity, or if the samplers have masked every
+    /// candidate. The sampler remains usable; random numbers may have been consumed.
     pub fn sample_row(&mut self, row: &[f32]) -> Result<Token> {
         self.select(row).map(|selected| selected.token)
     }
 
-    /// As [`sample_row`](Self::sample_row), and says how likely the token was and which the `n_top` likeliest were. This
-    /// takes one more pass over the row, for the sum of all probabilities.
+    /// Selects and accepts a token like [`sample_row`](Self::sample_row), and fills `choice` with its probability
+    /// and the `n_top` most likely tokens. This takes one more pass over the row, for the sum of all probabilities.
     ///
     /// ```
     /// use llama_core::{Choice, SamplerChain, Token};
@@ -133,27 +133,27 @@ impl RowSampler {
     ///
     /// # Errors
     ///
-    /// As [`sample_row`](Self::sample_row); `choice` is as before then.
+    /// The errors of [`sample_row`](Self::sample_row); `choice` is unchanged then.
     pub fn choose(&mut self, row: &[f32], n_top: usize, choice: &mut Choice) -> Result<Token> {
         let selected = self.select(row)?;
         self.work.describe(row, selected, n_top, choice);
         Ok(selected.token)
     }
 
-    /// Tells the sampler that the sequence goes on with this token, for tokens that were not sampled here.
+    /// Tells the sampler that the sequence continues with this token, which was not sampled here.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidToken`] for a token that is outside the vocabulary.
+    /// [`ErrorKind::InvalidToken`] for a token outside of the vocabulary.
     pub fn accept(&mut self, token: Token) -> Result<()> {
         self.accept_prompt(&[token])
     }
 
-    /// Tells the sampler which tokens come before the generation, so that penalties count them.
+    /// Tells the sampler which tokens precede the generation, so that penalties count them.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidToken`] for a token that is outside the vocabulary; nothing is accepted then.
+    /// [`ErrorKind::InvalidToken`] for a token outside of the vocabulary; then no token is accepted.
     pub fn accept_prompt(&mut self, tokens: &[Token]) -> Result<()> {
         for token in tokens {
             self.check_token(*token)?;
@@ -162,18 +162,19 @@ impl RowSampler {
         Ok(())
     }
 
-    /// Puts the sampler into the state that it began with: no last tokens, random numbers from the seed on.
+    /// Restores the initial state: no recent tokens, random numbers from the seed.
     pub fn reset(&mut self) {
         self.plan.reset();
     }
 
-    /// The samplers, as they were given.
+    /// Returns the samplers as they were given.
     #[must_use]
     pub fn samplers(&self) -> &[Sampler] {
         &self.samplers
     }
 
-    /// The seed of the last sampler that uses random numbers, also when it was drawn; `None` without such a sampler.
+    /// Returns the seed of the last sampler that uses random numbers, also if it was drawn, or `None` without such a
+    /// sampler.
     #[must_use]
     pub fn seed(&self) -> Option<u32> {
         self.plan.seed()
@@ -189,7 +190,7 @@ impl RowSampler {
     fn check_row(&self, length: usize) -> Result<()> {
         match self.n_vocab {
             Some(n_vocab) if n_vocab != length => Err(selection::error(format!(
-                "it has {length} logits and the sampler was made for a vocabulary of {n_vocab} tokens: use the same \
+                "it has {length} logits, but the sampler was made for a vocabulary of {n_vocab} tokens: use the same \
                  model"
             ))),
             _ if length == 0 || i32::try_from(length).is_err() => {
@@ -209,7 +210,7 @@ impl RowSampler {
 }
 
 impl Clone for RowSampler {
-    /// A sampler in the same state, with memory of its own for the work.
+    /// Returns a sampler in the same state, with its own working memory.
     fn clone(&self) -> Self {
         Self {
             samplers: Arc::clone(&self.samplers),

@@ -1,4 +1,4 @@
-//! One selection: the samplers, one after the other, on the row and then on what is left of it.
+//! One selection: applies the samplers to the row, and from the first truncation on to the list.
 
 use super::choice::Choice;
 use super::list::{self, List};
@@ -8,10 +8,10 @@ use super::selection::{self, Selected, Selection};
 use crate::error::Result;
 use crate::sampler::params::Xtc;
 
-/// Rows up to this long are made an array of at once.
+/// Longest row that is converted to a list at once.
 const SMALL: usize = 1024;
 
-/// Memory that is used again and again.
+/// Reusable memory.
 #[derive(Debug, Default)]
 pub(super) struct Work {
     row: Memory,
@@ -31,7 +31,7 @@ impl Work {
         run.end(&mut plan.end)?.check()
     }
 
-    /// What is to be said about a selection.
+    /// Fills `choice` with the details of a selection.
     pub(super) fn describe(&mut self, row: &[f32], selected: Selected, n_top: usize, choice: &mut Choice) {
         (choice.token, choice.probability) = (selected.token, selected.p);
         let mut row = Row::new(row, &mut self.row);
@@ -42,7 +42,7 @@ impl Work {
 struct Run<'a> {
     row: Row<'a>,
     list: &'a mut List,
-    /// Whether the candidates are those of the list; otherwise, those of the row.
+    /// Whether the candidates are in the list rather than in the row.
     is_list: bool,
 }
 
@@ -77,7 +77,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// How many candidates there are.
+    /// Returns the number of candidates.
     fn len(&self) -> usize {
         if self.is_list { self.list.len() } else { self.row.len() }
     }
@@ -93,7 +93,7 @@ impl Run<'_> {
         }
     }
 
-    /// Returns whether the candidates are in the list afterwards.
+    /// Applies a step to the row, and returns whether the candidates are in the list afterwards.
     fn apply_to_row(&mut self, step: &Step) -> Result<bool> {
         match *step {
             Step::TopK(k) => self.row.top_k(k, self.list).map(|()| true),

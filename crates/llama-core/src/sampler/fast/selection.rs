@@ -1,4 +1,4 @@
-//! What a selecting sampler came to.
+//! Results of selecting samplers.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::token::Token;
@@ -6,16 +6,16 @@ use crate::token::Token;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Selected {
     pub(super) token: Token,
-    /// Its probability among what was left to select from.
+    /// The token's probability among the remaining candidates.
     pub(super) p: f32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Selection {
     Of(Selected),
-    /// Nothing is left that may be selected.
+    /// No candidate is left that may be selected.
     AllMasked,
-    /// Infinite logits, or such that a sampler has made infinite.
+    /// The logits are infinite, possibly because a sampler has changed them.
     NotNumbers,
 }
 
@@ -25,23 +25,23 @@ impl Selection {
             Self::Of(selected) => Ok(selected),
             Self::AllMasked => Err(all_masked(true)),
             Self::NotNumbers => {
-                Err(error("the probabilities are not numbers: the logits or the biases are too large"))
+                Err(error("the probabilities are NaN: the logits or the biases are too large"))
             }
         }
     }
 }
 
-/// An error of a whole row.
+/// Returns an error for a whole row.
 pub(super) fn error(reason: impl Into<String>) -> Error {
     ErrorKind::Sampler { name: "row", reason: reason.into() }.into()
 }
 
-/// The error for logits, or sums of logits and biases, that are not numbers.
+/// Returns the error for logits, or sums of logits and biases, that are NaN.
 pub(super) fn not_a_number() -> Error {
-    error("some logits are not numbers (NaN): the computation before it went wrong")
+    error("some logits are NaN: the computation before it went wrong")
 }
 
-/// The error for a row in which nothing may be selected, from the beginning on or after some samplers.
+/// Returns the error for a row in which nothing may be selected, either from the start or after some samplers.
 pub(super) fn all_masked(by_samplers: bool) -> Error {
     let reason = if by_samplers {
         "every candidate has been masked"

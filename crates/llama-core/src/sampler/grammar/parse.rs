@@ -1,43 +1,42 @@
-//! A parser for GBNF that takes what llama.cpp's takes (llama-grammar.cpp, `llama_grammar_parser`), rule for
-//! rule.
+//! A parser for GBNF that accepts the same grammars as llama.cpp's (llama-grammar.cpp, `llama_grammar_parser`).
 
 use std::collections::HashMap;
 
 use super::{Flaw, Resolve};
 
-/// The most repetitions in llama.cpp; more without an upper limit are taken for unlimited.
+/// llama.cpp's limit of repetitions; a larger upper limit means unlimited.
 const MAX_REPETITIONS: u64 = 2000;
-/// The deepest nesting of groups in llama.cpp.
+/// llama.cpp's limit of nested groups.
 const MAX_DEPTH: u32 = 256;
-/// The most elements in all rules. llama.cpp needs some 30 bytes for each.
+/// Limit of elements in all rules. llama.cpp needs some 30 bytes for each.
 const MAX_ELEMENTS: usize = 4_000_000;
 
-/// An element of a rule, as far as it matters here.
+/// An element of a rule, reduced to what the checks need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Element {
-    /// Another alternative begins.
+    /// Start of another alternative.
     Alternative,
-    /// What the rule of that index stands for.
+    /// Reference to the rule with this index.
     Rule(usize),
     /// A character, the first of a class of characters, or a token.
     Terminal,
-    /// More characters of the class.
+    /// Further characters of a class.
     Continuation,
 }
 
-/// A rule, written or generated for a group or a repetition.
+/// A rule, either written or generated for a group or a repetition.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
-    /// The name; of a generated rule the one that it was generated for.
+    /// The name; a generated rule has the name of the rule it was generated for.
     pub(super) name: String,
     pub(super) is_generated: bool,
     pub(super) elements: Vec<Element>,
     is_defined: bool,
-    /// Where the name was first seen.
+    /// Byte offset at which the name was first seen.
     first: usize,
 }
 
-/// What was read.
+/// A parsed grammar.
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) rules: Vec<Rule>,
@@ -56,7 +55,7 @@ fn line_and_column(text: &str, at: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-/// A place and what is wrong there.
+/// A byte offset and a description of the problem there.
 type Wrong = (usize, String);
 
 struct Parser<'a> {
@@ -69,7 +68,7 @@ struct Parser<'a> {
     n_elements: usize,
 }
 
-/// The rule that is being read.
+/// The rule being read.
 struct Current<'a> {
     name: &'a str,
     elements: Vec<Element>,
@@ -77,11 +76,11 @@ struct Current<'a> {
     depth: u32,
 }
 
-/// The part of a rule that a repetition repeats.
+/// The part of a rule to which a repetition applies.
 #[derive(Clone, Copy)]
 struct Last {
     start: usize,
-    /// How many rules it has led to; llama.cpp limits the product of nested repetitions.
+    /// Number of rules generated from it; llama.cpp limits the product of nested repetitions.
     n_rules: u64,
 }
 
@@ -204,7 +203,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// A token, `<[12]>` or `<text>`, with `!` in front for any other.
+    /// Reads a token, `<[12]>` or `<text>`, with an optional `!` in front for any other token.
     fn token(&mut self) -> Result<(), Wrong> {
         if self.byte() == b'!' {
             self.at += 1;
@@ -228,7 +227,7 @@ impl<'a> Parser<'a> {
         (self.resolve)(&self.text[start..self.at]).map(drop).map_err(|message| (start, message))
     }
 
-    /// Reads a group and returns the number of rules that it led to.
+    /// Reads a group and returns the number of rules generated from it.
     fn group(&mut self, current: &mut Current<'a>) -> Result<u64, Wrong> {
         if current.depth >= MAX_DEPTH {
             return self.fail("groups are nested more than 256 deep");
@@ -259,11 +258,14 @@ impl<'a> Parser<'a> {
         if min > MAX_REPETITIONS {
             return Err((at, format!("{min} repetitions: llama.cpp takes at most {MAX_REPETITIONS}")));
         }
-        // llama.cpp takes too large an upper limit for none, and does not look at their order: it would run
-        // out of memory over "a"{5,2}.
+        // llama.cpp treats an upper limit that is too large as unlimited, and does not compare the two limits: it
+        // would run out of memory on "a"{5,2}.
         let max = max.filter(|max| *max <= MAX_REPETITIONS);
         if let Some(max) = max.filter(|max| *max < min) {
-            return Err((at, format!("repeats from {min} up to {max} times: the second must not be less")));
+            return Err((
+                at,
+                format!("repeats from {min} up to {max} times, but the second must not be less"),
+            ));
         }
         if last.start == current.elements.len() {
             return Err((at, format!("nothing to repeat before `{mark}`")));
@@ -271,7 +273,7 @@ impl<'a> Parser<'a> {
         self.repeat(current, last, min, max).map_err(|message| (at, message))
     }
 
-    /// The two numbers of `{2,5}`, from after the brace on.
+    /// Reads the two numbers of `{2,5}` after the brace.
     fn bounds(&mut self, nested: bool) -> Result<(u64, Option<u64>), Wrong> {
         self.space(nested);
         let min = self.number()?;
@@ -403,7 +405,7 @@ impl<'a> Parser<'a> {
         Err((self.at, message.to_owned()))
     }
 
-    /// The byte here, 0 at the end. Grammars with NUL bytes are refused before.
+    /// Returns the current byte, or 0 at the end. Grammars with NUL bytes have been refused before.
     fn byte(&self) -> u8 {
         self.byte_at(0)
     }
@@ -444,7 +446,7 @@ impl<'a> Parser<'a> {
         self.n_elements += elements;
         if self.n_elements > MAX_ELEMENTS {
             return Err(format!(
-                "the grammar is larger than {MAX_ELEMENTS} elements, repetitions written out"
+                "the grammar has more than {MAX_ELEMENTS} elements when repetitions are written out"
             ));
         }
         Ok(())

@@ -1,34 +1,31 @@
-//! What a grammar's rules must not do: llama.cpp would not come back from them.
+//! Checks for rules on which llama.cpp would not terminate.
 
 use super::parse::{Element, Rule};
 
-/// More ways than this to go from one rule to what it can begin with take llama.cpp minutes: its search for
-/// left recursion goes every one of them.
+/// Limit of ways from one rule to the rules it can begin with. With more, llama.cpp takes minutes, since its search
+/// for left recursion follows every one of them.
 const MAX_PATHS: u64 = 10_000_000;
 
-/// A rule that another one can begin with.
+/// An edge to a rule that another one can begin with.
 #[derive(Clone, Copy)]
 struct Edge {
     to: usize,
-    /// Whether something follows it, so that going round grows the stack.
+    /// Whether something follows the reference, so that a cycle grows the stack.
     grows: bool,
 }
 
-/// For each rule those that it can begin with.
+/// The rules that each rule can begin with.
 type Graph = Vec<Vec<Edge>>;
 
-/// Refuses left recursion, also where llama.cpp does not see it, and rules that lead nowhere.
+/// Refuses left recursion, even where llama.cpp does not detect it, and rules that can neither match text nor end.
 pub(super) fn check(rules: &[Rule]) -> Result<(), String> {
     let nullable = nullable(rules);
     let directly: Vec<bool> =
         rules.iter().map(|rule| alternatives(rule).any(<[Element]>::is_empty)).collect();
     let recursive = |id: usize| {
-        Err(format!(
-            "the rule `{}` is left-recursive: it can begin with itself, which has no end",
-            rules[id].name
-        ))
+        Err(format!("the rule `{}` is left-recursive: it can begin with itself without end", rules[id].name))
     };
-    // As llama.cpp sees it: a rule that is empty only by way of another one does not count as possibly empty.
+    // llama.cpp's view: a rule that is empty only through another rule does not count as possibly empty.
     let seen = begins(rules, &directly);
     let seen_components = components(&seen);
     if let Some(id) = inside(&seen, &seen_components, |_| true) {
@@ -42,7 +39,7 @@ pub(super) fn check(rules: &[Rule]) -> Result<(), String> {
     let live = live(rules, &nullable);
     match rules.iter().zip(live).find(|(_, live)| !live) {
         Some((rule, _)) => {
-            Err(format!("the rule `{}` leads nowhere: it has neither text nor an end", rule.name))
+            Err(format!("the rule `{}` can never match: it leads neither to text nor to its end", rule.name))
         }
         None => Ok(()),
     }
@@ -52,7 +49,7 @@ fn alternatives(rule: &Rule) -> impl Iterator<Item = &[Element]> {
     rule.elements.split(|element| *element == Element::Alternative)
 }
 
-/// Which rules can stand for nothing.
+/// Returns which rules can match the empty text.
 fn nullable(rules: &[Rule]) -> Vec<bool> {
     fixpoint(rules, |rule, known| {
         alternatives(rule).any(|alternative| {
@@ -61,7 +58,7 @@ fn nullable(rules: &[Rule]) -> Vec<bool> {
     })
 }
 
-/// Which rules lead to a terminal or to their end.
+/// Returns which rules lead to a terminal or to their end.
 fn live(rules: &[Rule], nullable: &[bool]) -> Vec<bool> {
     let terminal =
         fixpoint(rules, |rule, known| alternatives(rule).any(|it| begins_with_terminal(it, nullable, known)));
@@ -80,11 +77,11 @@ fn begins_with_terminal(alternative: &[Element], nullable: &[bool], known: &[boo
     false
 }
 
-/// The smallest set of rules that agrees with `holds`.
+/// Returns the smallest set of rules for which `holds` is satisfied.
 fn fixpoint(rules: &[Rule], holds: impl Fn(&Rule, &[bool]) -> bool) -> Vec<bool> {
     let mut known = vec![false; rules.len()];
     let mut changed = true;
-    // Rules may build on earlier or on later ones: going both ways settles either in one round.
+    // Rules may depend on earlier or on later ones: iterating in both directions settles either case in one round.
     while changed {
         changed = false;
         for id in (0..rules.len()).chain((0..rules.len()).rev()) {
@@ -113,14 +110,14 @@ fn beginnings(alternative: &[Element], skip: &[bool]) -> Vec<Edge> {
     edges
 }
 
-/// A rule with an edge of that kind inside its own component, that is on a circle.
+/// Returns a rule on a cycle, that is, one with an edge of the given kind inside its own component.
 fn inside(graph: &Graph, components: &[usize], kind: impl Fn(&Edge) -> bool) -> Option<usize> {
     let circular =
         |id: usize| graph[id].iter().any(|edge| kind(edge) && components[id] == components[edge.to]);
     (0..graph.len()).find(|id| circular(*id))
 }
 
-/// Counts the ways down from each rule. The graph has no circles.
+/// Counts the ways down from each rule. The graph is acyclic.
 fn check_paths(rules: &[Rule], graph: &Graph, components: &[usize]) -> Result<(), String> {
     let mut order: Vec<usize> = (0..rules.len()).collect();
     // Components are numbered from the leaves up.
@@ -136,7 +133,7 @@ fn check_paths(rules: &[Rule], graph: &Graph, components: &[usize]) -> Result<()
     Ok(())
 }
 
-/// The strongly connected components, numbered from the leaves up: Tarjan's algorithm, without recursion.
+/// Returns the strongly connected components, numbered from the leaves up: Tarjan's algorithm without recursion.
 fn components(graph: &Graph) -> Vec<usize> {
     const NONE: usize = usize::MAX;
     let n = graph.len();

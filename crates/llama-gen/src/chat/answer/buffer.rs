@@ -1,15 +1,15 @@
-//! Texts that grow, with a part that holds only until more is known.
+//! A growing text whose end may be a guess.
 
-/// A text that only grows, or is taken back to a length that it had. What is added while reading on beyond what is
-/// certain is kept apart, so that going back to what is certain costs nothing, however long the text is.
+/// A text that grows, or is cut back to an earlier length. Guessed text is stored apart from certain text, so that
+/// discarding a guess takes the same time however long the text is.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Buffer {
     certain: String,
-    /// How much of the certain text is there.
+    /// The length of the certain text that is in use.
     kept: usize,
     guessed: String,
     is_guessing: bool,
-    /// The least length since [`take_low`](Self::take_low).
+    /// The shortest length since [`take_low`](Self::take_low).
     low: usize,
 }
 
@@ -51,7 +51,7 @@ impl Buffer {
         self.is_guessing = true;
     }
 
-    /// Forgets what was guessed.
+    /// Discards the guessed text, and restores certain text that a guess has cut off.
     pub(super) fn be_certain(&mut self) {
         self.low = self.low.min(self.kept);
         self.guessed.clear();
@@ -64,14 +64,14 @@ impl Buffer {
         self.guessed.as_bytes().last().or(kept.last()).copied()
     }
 
-    /// The text between two places, in two pieces.
+    /// Returns the text between two offsets, in two pieces.
     pub(super) fn pieces(&self, from: usize, to: usize) -> [&str; 2] {
         let split = |at: usize| (at.min(self.kept), at.saturating_sub(self.kept));
         let ((low, low_guessed), (high, high_guessed)) = (split(from), split(to));
         [&self.certain[low..high], &self.guessed[low_guessed..high_guessed]]
     }
 
-    /// Whether these bytes are there at a place.
+    /// Returns whether the text has these bytes at an offset.
     pub(super) fn has(&self, from: usize, bytes: &[u8]) -> bool {
         #[cfg(test)]
         super::tests::add_work(bytes.len());
@@ -90,7 +90,7 @@ impl Buffer {
         self.pieces(from, to).concat()
     }
 
-    /// The length up to which the text is what it was when this was asked last.
+    /// Returns the length up to which the text has not changed since the last call.
     pub(super) fn take_low(&mut self) -> usize {
         core::mem::replace(&mut self.low, usize::MAX)
     }

@@ -1,33 +1,33 @@
-//! The calls of tools in an answer: how their arguments become JSON, and which of them are whole.
+//! The tool calls of an answer, and the conversion of their arguments to JSON objects.
 
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-/// A place in a buffer: from, to.
+/// A range of a buffer: begin and end.
 pub(super) type Span = (usize, usize);
 
-/// A call while it is read. What it consists of is in the buffers of the reader.
+/// A call while it is read. Its texts are in the buffers of the reader.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Call {
     pub(super) name: Option<Span>,
     pub(super) id: Span,
-    /// Where the arguments begin.
+    /// The offset of the arguments.
     pub(super) arguments: usize,
-    /// Whether they are put together from single ones.
+    /// Whether the object is built from single arguments.
     pub(super) is_built: bool,
-    /// Whether nothing more of them can come.
+    /// Whether the arguments are complete.
     pub(super) is_whole: bool,
-    /// Where in the input arguments are that are no object.
+    /// The range of the input with arguments that are not an object.
     pub(super) odd: Option<Span>,
 }
 
-/// How deep a JSON text may be in JSON strings.
+/// The most levels of JSON strings around arguments.
 const MAX_ENCODINGS: usize = 8;
 
-/// The object that arguments stand for which were not written as one: nothing for `null` and for an empty text, and the
-/// object inside a JSON string.
+/// Converts arguments that were not written as an object: `null` and empty text become an empty object, a JSON string
+/// becomes the object inside it.
 pub(super) fn object_within(text: &str) -> Option<String> {
     let mut text = text.trim().to_owned();
     for _ in 0..MAX_ENCODINGS {
@@ -44,20 +44,20 @@ pub(super) fn object_within(text: &str) -> Option<String> {
     None
 }
 
-/// Whether a text is a JSON object.
+/// Checks that a text is a JSON object.
 pub(super) fn is_object(text: &str) -> Result<(), serde_json::Error> {
     serde_json::from_str::<Map<String, Value>>(text).map(drop)
 }
 
-/// The name and the arguments of a call that is a JSON object.
+/// A call that was written as a JSON object.
 pub(super) struct LooseCall {
     pub(super) name: String,
     pub(super) id: String,
     pub(super) arguments: String,
 }
 
-/// Reads a JSON object as a call, by whatever names models have for the members. `None` when it names no tool, or, without
-/// a mark that says that it is a call, has no arguments.
+/// Reads a JSON object as a call, with any of the member names that models use. Returns `None` when it names no tool, and,
+/// without a mark that introduces a call, when it has no arguments.
 pub(super) fn loose_call(text: &str, is_marked: bool) -> Option<LooseCall> {
     let mut object: Members = serde_json::from_str(&escape_controls(text)).ok()?;
     let id = take_text(&mut object, &["id", "call_id", "tool_call_id"]).unwrap_or_default();
@@ -85,10 +85,10 @@ pub(super) fn loose_call(text: &str, is_marked: bool) -> Option<LooseCall> {
     }
 }
 
-/// The members of an object, each as it is written.
+/// The members of an object, with their values as written.
 type Members = BTreeMap<String, Box<RawValue>>;
 
-/// Arguments as an object where they stand for one, and as they are otherwise.
+/// Converts arguments to an object if possible, and returns them unchanged otherwise.
 fn written(arguments: &str) -> String {
     object_within(arguments).unwrap_or_else(|| arguments.to_owned())
 }
@@ -101,7 +101,7 @@ fn take_text(object: &mut Members, names: &[&str]) -> Option<String> {
     })
 }
 
-/// JSON in which control characters within strings are escaped: models write new lines as they are.
+/// Escapes control characters within the strings of JSON: models write new lines unescaped.
 fn escape_controls(json: &str) -> String {
     let mut strings = Strings::default();
     let mut escaped = String::with_capacity(json.len());
@@ -109,7 +109,7 @@ fn escape_controls(json: &str) -> String {
     escaped
 }
 
-/// Where JSON is in a string.
+/// The state of a scan of JSON: inside a string or not.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Strings {
     is_inside: bool,
@@ -117,7 +117,7 @@ pub(super) struct Strings {
 }
 
 impl Strings {
-    /// Goes on by a piece of JSON, and gives it to `put` with control characters in strings escaped.
+    /// Scans a piece of JSON, and passes it to `put` with the control characters in strings escaped.
     pub(super) fn push(&mut self, json: &str, mut put: impl FnMut(&str)) {
         let mut from = 0;
         for (at, byte) in json.bytes().enumerate() {
@@ -150,7 +150,7 @@ fn escaped_control(byte: u8) -> String {
     }
 }
 
-/// What is between the quotes of a text as a JSON string.
+/// Escapes a text for a JSON string, without the quotes.
 pub(super) fn escape(text: &str) -> String {
     let quoted = Value::String(text.to_owned()).to_string();
     quoted[1..quoted.len() - 1].to_owned()

@@ -1,4 +1,4 @@
-//! The grammar that a template's answers are read by, as llama.cpp's common library found it out.
+//! The grammar of a template's answers, as llama.cpp's common library derived it from the template.
 
 use serde::Deserialize;
 
@@ -12,7 +12,7 @@ pub(super) type Id = usize;
 pub(super) struct Grammar {
     pub(super) nodes: Vec<Node>,
     pub(super) root: Id,
-    /// Whether calls are written in Gemma 4's own notation, whose parts are told apart by the names of rules.
+    /// Whether calls are in Gemma 4's own notation, where the names of rules identify the parts.
     pub(super) is_gemma: bool,
 }
 
@@ -44,19 +44,19 @@ pub(super) enum Node {
         /// Negative: any number.
         max: i64,
     },
-    /// Matches where the child does and takes nothing.
+    /// Matches where the child does, without consuming text.
     And {
         child: Id,
     },
-    /// Matches where the child does not and takes nothing.
+    /// Matches where the child does not, without consuming text.
     Not {
         child: Id,
     },
-    /// Is not shown before it is complete.
+    /// A node whose text is not shown before it is complete.
     Atomic {
         child: Id,
     },
-    /// Is read as its child.
+    /// A node that is read as its child.
     Same {
         child: Id,
     },
@@ -66,7 +66,7 @@ pub(super) enum Node {
         min: i64,
         max: i64,
     },
-    /// What is between the quotes of a string.
+    /// The content of a string, without its quotes.
     String {
         delimiter: char,
     },
@@ -83,14 +83,14 @@ pub(super) enum Node {
         child: Id,
         tag: Tag,
     },
-    /// The name of a tool or an argument that was not offered: up to one of these characters. Only in what
-    /// [`relax`](super::relax) adds.
+    /// The name of a tool or an argument that was not offered, up to one of these characters. Only
+    /// [`relax`](super::relax) adds it.
     #[serde(skip)]
     Name {
         ends: Vec<char>,
     },
-    /// A JSON object that is a call, whatever the order and the names of its members. Only in what
-    /// [`relax`](super::relax) adds.
+    /// A JSON object that is a call, with members in any order and with any of the usual names. Only
+    /// [`relax`](super::relax) adds it.
     #[serde(skip)]
     Call {
         /// Whether a mark precedes it, so that an object can only be a call.
@@ -98,7 +98,7 @@ pub(super) enum Node {
     },
 }
 
-/// What a part of an answer is.
+/// The meaning of a part of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Tag {
@@ -119,7 +119,7 @@ pub(super) enum Tag {
     ToolArgObject,
     ToolArgArray,
     ToolArgItem,
-    /// A value of which no schema says whether it is a text. Only in what [`relax`](super::relax) adds.
+    /// A value without a schema that says whether it is a text. Only [`relax`](super::relax) adds it.
     #[serde(skip)]
     LooseValue,
     #[serde(other)]
@@ -133,14 +133,14 @@ struct Shim {
 }
 
 impl Grammar {
-    /// Reads the shim's description of a grammar of this format.
+    /// Reads the shim's description of a grammar. `format` is llama.cpp's name of the format.
     pub(super) fn from_shim(json: &str, format: &str) -> Result<Self> {
         let Shim { mut nodes, root } = super::super::from_shim(json)?;
         let root = root.unwrap_or_else(|| content_only(&mut nodes));
         Ok(Self { nodes, root, is_gemma: format == "peg-gemma4" })
     }
 
-    /// The grammar of a text that is nothing but content.
+    /// Creates the grammar of a text that is all content.
     pub(super) fn content_only() -> Self {
         let mut nodes = Vec::new();
         let root = content_only(&mut nodes);
@@ -161,7 +161,7 @@ fn content_only(nodes: &mut Vec<Node>) -> Id {
 }
 
 impl Node {
-    /// The nodes that it is made of.
+    /// Returns the child nodes.
     pub(super) fn children(&self) -> &[Id] {
         match self {
             Self::Sequence { children } | Self::Choice { children } => children,

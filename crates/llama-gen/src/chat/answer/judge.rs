@@ -1,13 +1,13 @@
-//! Which of the calls in an answer are whole, and what is wrong with the others.
+//! Separates the complete calls of an answer from the others, and describes the problems.
 
 use super::call::{self, Call, Span};
 use super::reader::{Mark, Reader};
 use crate::chat::message::ToolCall;
 
-/// How much of arguments a message quotes, in characters.
+/// The most characters of arguments that a message quotes.
 const MAX_QUOTE: usize = 200;
 
-/// The calls of an answer that are whole, and why others are not among them.
+/// Returns the complete calls of an answer, and the problems of the calls.
 pub(super) fn judge(
     reader: &Reader,
     mark: &Mark,
@@ -41,7 +41,7 @@ fn whole(reader: &Reader, call: &Call, (from, to): Span, input: &str) -> Result<
     }
     let arguments = reader.arguments.slice(from, to);
     if !call.is_whole {
-        return Err(format!("a call of the tool {name:?} was begun and not ended"));
+        return Err(format!("a call of the tool {name:?} is incomplete"));
     }
     match call::is_object(&arguments) {
         Ok(()) => Ok(ToolCall::new(id, name, arguments)),
@@ -54,14 +54,14 @@ fn whole(reader: &Reader, call: &Call, (from, to): Span, input: &str) -> Result<
     }
 }
 
-/// The name of the tool that is called; empty when it is not known.
+/// Returns the name of the called tool, empty when it is not known yet.
 pub(super) fn name(reader: &Reader, call: &Call) -> String {
     call.name.map_or_else(String::new, |(from, to)| reader.names.slice(from, to))
 }
 
 fn not_offered(name: &str, offered: &[String]) -> String {
     let offered: Vec<String> = offered.iter().map(|name| format!("{name:?}")).collect();
-    format!("the tool {name:?} is called, which was not offered: the tools are {}", offered.join(", "))
+    format!("the called tool is {name:?}, but must be one of the offered tools: {}", offered.join(", "))
 }
 
 fn quote(text: &str) -> String {

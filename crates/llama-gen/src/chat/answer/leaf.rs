@@ -1,20 +1,20 @@
-//! The nodes of a grammar that have no children: what they match, and how far they are certain when the text goes on.
+//! Matching of the nodes without children, and the part of a match that more text cannot change.
 
 use super::grammar::Node;
 
-/// How a node was matched.
+/// The outcome of matching a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     Success,
     Fail,
-    /// More text decides.
+    /// More text is needed to decide.
     NeedMore,
 }
 
-/// What is read of a leaf and will not change, whatever follows.
+/// The progress within a leaf that more text cannot change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Certain {
-    /// Where reading goes on.
+    /// The offset at which reading continues.
     pub(super) at: usize,
     /// The number of characters, or of open brackets.
     count: usize,
@@ -28,24 +28,24 @@ impl Certain {
     }
 }
 
-/// The result of reading a leaf.
+/// The result of matching a leaf.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
     pub(super) status: Status,
-    /// Where the match ends.
+    /// The end of the match.
     pub(super) end: usize,
-    /// Whether the end of the text had a part in it, so that more text can change it.
+    /// Whether the match depends on the end of the text, so that more text can change it.
     pub(super) touched: bool,
     pub(super) certain: Certain,
 }
 
-/// What is read.
+/// The text to match.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text<'t> {
     pub(super) text: &'t str,
-    /// No more text follows: a text that a delimiter could begin with is a text.
+    /// Whether no more text follows, so that the beginning of a delimiter is plain text.
     pub(super) is_complete: bool,
-    /// What is not complete at the end of the text fails.
+    /// Whether a node that is incomplete at the end of the text fails.
     pub(super) is_strict: bool,
 }
 
@@ -59,7 +59,7 @@ impl Text<'_> {
         self.text[at..].chars().next()
     }
 
-    /// Reads a leaf that begins at `start`, of which `from` is known.
+    /// Matches a leaf that begins at `start`, continuing from the progress `from`.
     pub(super) fn read(self, node: &Node, start: usize, from: Certain) -> Step {
         match node {
             Node::Literal { text } => self.literal(text, start),
@@ -155,14 +155,14 @@ impl Text<'_> {
             if delimiters.iter().any(|it| it.as_bytes().starts_with(rest)) && !self.is_complete {
                 return Step { touched: true, ..success(certain.at, certain) };
             }
-            // The first bytes of delimiters are those of characters: this is none within one.
+            // A delimiter begins with the first byte of a character, so this is a character boundary.
             certain.at += self.char_at(certain.at).map_or(1, char::len_utf8);
         }
         certain.at = bytes.len();
         if self.is_strict { success(certain.at, certain) } else { self.short(certain.at, certain) }
     }
 
-    /// A JSON object to the bracket that closes it.
+    /// Matches a JSON object up to its closing bracket.
     fn call(self, start: usize, mut certain: Certain) -> Step {
         let bytes = self.text.as_bytes();
         if bytes.get(start).is_some_and(|byte| *byte != b'{') {
@@ -196,7 +196,7 @@ impl Text<'_> {
 /// The longest name of a tool that was not offered, in characters.
 const MAX_NAME: i64 = 256;
 
-/// Whether the name of a tool or an argument can have this character.
+/// Returns whether names of tools and arguments may contain this character.
 fn is_of_name(char: char) -> bool {
     char.is_alphanumeric() || "_-.:/@#$+~".contains(char)
 }
@@ -209,12 +209,12 @@ fn fail(end: usize, certain: Certain) -> Step {
     Step { status: Status::Fail, end, touched: false, certain }
 }
 
-/// C's `isspace`.
+/// Returns whether C's `isspace` is true for a byte.
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
-/// The length of the escape that these bytes begin with; `Some(None)` when it is not complete.
+/// Returns the length of the escape at the beginning of these bytes, `Some(None)` when it is incomplete.
 fn escape(bytes: &[u8], delimiter: char) -> Option<Option<usize>> {
     match bytes.get(1) {
         None => Some(None),

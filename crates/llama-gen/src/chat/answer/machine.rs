@@ -1,7 +1,7 @@
-//! Interprets a grammar over a text that grows, without reading again what is certain.
+//! Interprets a grammar over a growing text, without reading its certain part again.
 //!
-//! Reading is deterministic until a node asks for the end of the text. The state before that node is the checkpoint: what
-//! follows from the end as it is now is a guess, which the next piece of text takes back.
+//! Reading is deterministic until a node depends on the end of the text. The state before that node is the checkpoint.
+//! Everything read after it is a guess, which the next piece of text discards.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::grammar::{Grammar, Id, Node, Tag};
 use super::leaf::{Certain, Status, Text};
 use super::reader::{Mark, Reader};
 
-/// How deep a rule may be in itself, as in llama.cpp's own interpreter (peg-parser.cpp, `RULE_RECURSIVE_LIMIT`).
+/// The most levels of a rule within itself, as in llama.cpp's own interpreter (peg-parser.cpp, `RULE_RECURSIVE_LIMIT`).
 const MAX_DEPTH: usize = 64;
 
 #[derive(Clone, Debug)]
@@ -21,9 +21,9 @@ pub(super) struct Machine {
     marks: Vec<Mark>,
     action: Action,
     checkpoint: Option<Checkpoint>,
-    /// Whether no more text comes, so that nothing is a guess.
+    /// Whether no more text follows, so that nothing is a guess.
     is_last: bool,
-    /// What was read before a sequence failed that nothing else could stand for.
+    /// The longest match of an outer sequence that failed.
     pub(super) failed: Option<Failed>,
 }
 
@@ -31,11 +31,11 @@ pub(super) struct Machine {
 #[derive(Clone, Copy, Debug)]
 struct Frame {
     node: Id,
-    /// The child, or how often there was one.
+    /// The index of the child, or the number of repetitions.
     index: usize,
     start: usize,
     pos: usize,
-    /// Whether it is a sequence of the answer as a whole.
+    /// Whether only rules, tags and choices are around it.
     is_outer: bool,
 }
 
@@ -46,7 +46,7 @@ enum Action {
         start: usize,
         from: Certain,
     },
-    /// The repetition on top looks for another child.
+    /// Continues the repetition on top of the stack.
     Again,
     Return {
         status: Status,
@@ -62,18 +62,18 @@ struct Checkpoint {
     mark: Mark,
 }
 
-/// How reading ended.
+/// The result of reading to the end of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The grammar matches up to there. `is_certain`: whatever follows.
+    /// The grammar matches up to `end`. `is_certain`: more text cannot change that.
     Success { end: usize, is_certain: bool },
     /// Nothing matches.
     Fail { is_certain: bool },
-    /// More text is needed. From `unread` on nothing has been shown; it is the end of the text otherwise.
+    /// More text is needed. The text from `unread` on has not been shown yet.
     NeedMore { unread: usize },
 }
 
-/// What was read of an answer that does not fit, and where that ends.
+/// The matching beginning of an answer that does not match as a whole.
 #[derive(Clone, Debug)]
 pub(super) struct Failed {
     pub(super) at: usize,
@@ -81,7 +81,7 @@ pub(super) struct Failed {
     pub(super) mark: Mark,
 }
 
-/// Where in an answer a text ends.
+/// The part of an answer in which a text ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
     /// Outside of calls.
@@ -92,19 +92,19 @@ pub(super) enum Place {
     Call,
 }
 
-/// What the end of the text means.
+/// The meaning of the end of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// More may come.
+    /// More text may follow.
     Open,
-    /// It is the end of the answer.
+    /// The end of the answer.
     Complete,
-    /// It is, and what is not complete does not match.
+    /// The end of the answer, where an incomplete node does not match.
     Strict,
 }
 
 impl Machine {
-    /// Begins with the end of the prompt, which is the beginning of the answer.
+    /// Creates a machine whose text begins with the end of the prompt, the beginning of the answer.
     pub(super) fn new(grammar: Arc<Grammar>, generation_prompt: &str) -> Self {
         let action = Action::Read { node: grammar.root, start: 0, from: Certain::nothing(0) };
         Self {
@@ -120,7 +120,7 @@ impl Machine {
         }
     }
 
-    /// Goes on to the end of the text.
+    /// Reads on to the end of the text.
     pub(super) fn run(&mut self, end: End) -> Outcome {
         if let Some(checkpoint) = self.checkpoint.take() {
             self.reader.be_certain(&checkpoint.mark);
@@ -157,7 +157,7 @@ impl Machine {
         }
     }
 
-    /// What is to be shown of what has been read.
+    /// Returns the lengths of the parsed texts that can be shown.
     pub(super) fn shown(&self) -> Mark {
         let hidden = self.hidden().and_then(|hidden| {
             let marked = self.frames.iter().take_while(|frame| !core::ptr::eq(*frame, hidden));
@@ -166,7 +166,7 @@ impl Machine {
         hidden.unwrap_or_else(|| self.reader.mark())
     }
 
-    /// The outermost node that is being read and not shown yet.
+    /// Returns the outermost unfinished node whose text is not shown yet.
     fn hidden(&self) -> Option<&Frame> {
         let nodes = &self.grammar.nodes;
         let hides = |frame: &&Frame| {
@@ -175,7 +175,7 @@ impl Machine {
         self.frames.iter().find(hides)
     }
 
-    /// Where in the answer the text ends.
+    /// Returns the part of the answer in which the text ends.
     pub(super) fn place(&self) -> Place {
         let nodes = &self.grammar.nodes;
         let is_loose = |node| matches!(nodes[node], Node::Call { .. });
@@ -190,7 +190,7 @@ impl Machine {
         place.max().unwrap_or(Place::Text)
     }
 
-    /// Reads no more.
+    /// Discards the state of the grammar. Nothing is read after that.
     pub(super) fn stop(&mut self) {
         self.frames.clear();
         self.marks.clear();
@@ -205,7 +205,7 @@ impl Machine {
         }
     }
 
-    /// Keeps the state, unless it is a guess already: what follows depends on the end of the text.
+    /// Stores the state as the checkpoint, unless it is a guess already. The next match depends on the end of the text.
     fn keep(&mut self, action: Action, at: usize) {
         if self.checkpoint.is_some() || self.is_last {
             return;
@@ -217,7 +217,7 @@ impl Machine {
         self.reader.guess();
     }
 
-    /// Reads a node, or begins to. The error is where nothing more can be read.
+    /// Reads a node, or begins to. The error is the offset at which more text is needed.
     fn read(&mut self, node: Id, start: usize, from: Certain, end: End) -> Result<Action, usize> {
         let grammar = Arc::clone(&self.grammar);
         let read = |child| Action::Read { node: child, start, from: Certain::nothing(start) };
@@ -336,7 +336,7 @@ impl Machine {
         Action::Return { status, end }
     }
 
-    /// Gives what a child has matched to the node that it is of. `None` at the root.
+    /// Returns the result of a child to its parent node. `None` at the root.
     fn give_back(&mut self, status: Status, end: usize) -> Option<Action> {
         let grammar = Arc::clone(&self.grammar);
         let frame = self.frames.last().copied()?;
@@ -415,7 +415,7 @@ impl Machine {
         self.end_repetition(if is_enough { Status::Success } else { Status::Fail }, frame.pos)
     }
 
-    /// After the only child of a node that is no longer on the stack.
+    /// Handles the result of the only child of a node that was taken off the stack.
     fn after_only(&mut self, node: &Node, frame: Frame, matched: bool, end: usize) -> Action {
         let is = |matched| if matched { Status::Success } else { Status::Fail };
         match node {

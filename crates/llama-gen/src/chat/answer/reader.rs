@@ -1,11 +1,11 @@
-//! Makes an answer of what the grammar matches, in the order in which it is matched.
+//! Builds an answer from the matches of the grammar, in their order.
 
 use super::buffer::Buffer;
 use super::call::{self, Call, Span};
 use super::grammar::Tag;
 use super::value::{Python, Value};
 
-/// What has been read of an answer.
+/// The parsed part of an answer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reader {
     pub(super) content: Buffer,
@@ -16,32 +16,33 @@ pub(super) struct Reader {
     pub(super) names: Buffer,
     /// The calls but the last one.
     calls: Vec<Call>,
-    /// Calls that hold only until more is known, and how many of the others are there.
+    /// Calls that are part of a guess.
     guessed: Vec<Call>,
+    /// The number of `calls` in use.
     kept: usize,
     is_guessing: bool,
     now: Now,
 }
 
-/// What is being read. Going back is copying it.
+/// The state within the part that is being read. It is copied to go back.
 #[derive(Clone, Copy, Debug, Default)]
 struct Now {
     call: Option<Call>,
     open: Option<Open>,
-    /// What closes the value that was read last.
+    /// The character that closes the value that was read last.
     closing: Option<char>,
-    /// What goes in front of the next thing that is read beyond a place.
+    /// A character to insert before the next text beyond an offset.
     due: Option<(usize, char)>,
-    /// Where in the input a value is of which no schema says what it is.
+    /// The range of the input with a value that has no schema.
     loose: Option<Span>,
     has_reasoning: bool,
 }
 
-/// A part of the answer whose text is shown while it is read.
+/// A part of the answer whose text is passed on while it is read.
 #[derive(Clone, Copy, Debug)]
 struct Open {
     target: Target,
-    /// How far it is shown.
+    /// The offset up to which it was passed on.
     from: usize,
 }
 
@@ -52,7 +53,7 @@ enum Target {
     Arguments(Value),
 }
 
-/// How much there is, to go back to.
+/// A state to go back to: the lengths of all buffers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Mark {
     pub(super) content: usize,
@@ -88,13 +89,13 @@ impl Reader {
         self.now = mark.now;
     }
 
-    /// From here on everything is forgotten by [`be_certain`](Self::be_certain).
+    /// Begins a guess, which [`be_certain`](Self::be_certain) discards.
     pub(super) fn guess(&mut self) {
         self.is_guessing = true;
         self.buffers().into_iter().for_each(Buffer::guess);
     }
 
-    /// Goes back to where guessing began; `mark` was made there.
+    /// Goes back to the beginning of the guess, where `mark` was taken.
     pub(super) fn be_certain(&mut self, mark: &Mark) {
         self.buffers().into_iter().for_each(Buffer::be_certain);
         self.guessed.clear();
@@ -107,7 +108,7 @@ impl Reader {
         [&mut self.content, &mut self.reasoning, &mut self.arguments, &mut self.names]
     }
 
-    /// The calls that have a name, up to a mark.
+    /// Returns the calls that have a name, up to a mark, each with the range of its arguments.
     pub(super) fn calls<'r>(
         &'r self,
         mark: &'r Mark,
@@ -125,17 +126,17 @@ impl Reader {
         })
     }
 
-    /// Whether what the model thinks is more than whitespace, at a mark.
+    /// Returns whether the reasoning up to a mark has more than whitespace.
     pub(super) fn has_reasoning(mark: &Mark) -> bool {
         mark.now.has_reasoning
     }
 
-    /// Whether the call that was read last has a name, so that it is among the calls.
+    /// Returns whether the last call has a name, so that [`calls`](Self::calls) includes it.
     pub(super) fn has_call(mark: &Mark) -> bool {
         mark.now.call.is_some_and(|call| call.name.is_some())
     }
 
-    /// Shows what is read up to a place.
+    /// Passes on the text up to an offset.
     pub(super) fn flush(&mut self, input: &str, to: usize) {
         if let Some((_, char)) = self.now.due.filter(|(at, _)| to > *at) {
             self.now.due = None;
@@ -159,7 +160,7 @@ impl Reader {
         self.now.open = Some(Open { target, from: at });
     }
 
-    /// A part begins.
+    /// Begins a part.
     pub(super) fn enter(&mut self, tag: Tag, input: &str, at: usize) {
         self.flush(input, at);
         match tag {
@@ -184,7 +185,7 @@ impl Reader {
         }
     }
 
-    /// A part ends that began at `start`.
+    /// Ends a part that began at `start`.
     pub(super) fn exit(&mut self, tag: Tag, input: &str, start: usize, end: usize) {
         self.flush(input, end);
         if matches!(tag, Tag::Content | Tag::Reasoning) {
@@ -227,7 +228,7 @@ impl Reader {
         self.now.call = Some(call);
     }
 
-    /// A rule of Gemma's notation begins.
+    /// Begins a rule of Gemma's notation.
     pub(super) fn enter_gemma(&mut self, rule: &str, input: &str, at: usize) {
         self.flush(input, at);
         match rule {
@@ -242,7 +243,7 @@ impl Reader {
         }
     }
 
-    /// A rule of Gemma's notation ends.
+    /// Ends a rule of Gemma's notation.
     pub(super) fn exit_gemma(&mut self, rule: &str, input: &str, start: usize, end: usize) {
         self.flush(input, end);
         match rule {
@@ -256,14 +257,14 @@ impl Reader {
         }
     }
 
-    /// The arguments are Gemma's, which need no closing.
+    /// Ends arguments in Gemma's notation, which need no closing.
     pub(super) fn exit_gemma_arguments(&mut self) {
         if let Some(call) = &mut self.now.call {
             call.is_whole = true;
         }
     }
 
-    /// A JSON object that is a call. False when it is none.
+    /// Reads a JSON object as a call. Returns false when it is not one.
     pub(super) fn loose_call(&mut self, text: &str, is_marked: bool) -> bool {
         let Some(loose) = call::loose_call(text, is_marked) else { return false };
         self.begin_call();
@@ -335,7 +336,7 @@ impl Reader {
         }
     }
 
-    /// Whether nothing stands before the next member or element.
+    /// Returns whether the next member or element is the first one.
     fn is_first(&self) -> bool {
         let begins = self.now.call.is_some_and(|call| call.arguments == self.arguments.len());
         begins || self.now.due.is_some() || matches!(self.arguments.last_byte(), Some(b'{' | b'[' | b':'))
@@ -360,7 +361,7 @@ impl Reader {
     }
 }
 
-/// A value as JSON of which no schema says what it is: what is JSON and no text stays as it is.
+/// Converts a value without a schema to JSON: JSON other than a string stays unchanged, the rest becomes a string.
 fn loose_value(text: &str) -> String {
     let text = text.trim_matches('\n');
     match serde_json::from_str::<serde_json::Value>(text) {

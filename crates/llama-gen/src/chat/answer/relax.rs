@@ -1,13 +1,13 @@
-//! Lets a grammar read calls that the template's own does not: of tools that were not offered, with arguments that were not
-//! declared, and JSON whose members come in another order or under other names.
+//! Relaxes a grammar, so that it also matches calls of tools that were not offered, arguments that were not declared, and
+//! JSON whose members have another order or other names.
 //!
-//! A choice of tools gets one more option, which is tried last: the first tool's rule with names of any kind.
+//! Each choice of tools gets one more option, which is tried last: a tool's rule with any name.
 
 use std::collections::HashSet;
 
 use super::grammar::{Grammar, Id, Node, Tag};
 
-/// What may stand between arguments: whitespace and commas.
+/// The characters allowed between arguments: whitespace and commas.
 const SEPARATORS: &[(u32, u32)] = &[(0x09, 0x0d), (0x20, 0x20), (0x2c, 0x2c)];
 
 impl Grammar {
@@ -31,7 +31,7 @@ impl Grammar {
         self
     }
 
-    /// The nodes of calls that a mark precedes.
+    /// Returns the nodes of calls that follow a mark.
     fn marked(&self) -> HashSet<Id> {
         let is_mark = |text: &str| {
             !text.is_empty() && !text.starts_with(['{', '[', ' ', '\n']) || text.starts_with("[T")
@@ -43,7 +43,7 @@ impl Grammar {
         self.below(self.root).filter(begins_marked).flat_map(|id| self.below(id)).collect()
     }
 
-    /// Whether a node is the rule of one tool.
+    /// Returns whether a node is the rule of one tool.
     fn is_tool(&self, id: Id) -> bool {
         let Node::Rule { name, .. } = &self.nodes[self.resolved(id)] else { return false };
         let Some((before, number)) = name.rsplit_once('-') else { return false };
@@ -53,12 +53,12 @@ impl Grammar {
             && self.contains(id, |tag| tag == Tag::ToolOpen)
     }
 
-    /// Whether a node swallows calls that nobody asked for: they are to be seen.
+    /// Returns whether a node drops unsolicited calls, which an answer should show.
     fn is_unsolicited(&self, id: Id) -> bool {
         matches!(&self.nodes[self.resolved(id)], Node::Rule { name, .. } if name == "unsolicited")
     }
 
-    /// The node that a node is read as.
+    /// Returns the node that a node is read as.
     fn resolved(&self, mut id: Id) -> Id {
         while let Node::Same { child } = &self.nodes[id] {
             id = *child;
@@ -78,7 +78,7 @@ impl Grammar {
         self.below(id).filter(|id| matches!(self.nodes[*id], Node::Tag { tag: Tag::ToolArg, .. }))
     }
 
-    /// The first node at or below `id` that is what is looked for, from the left.
+    /// Finds the first node at or below `id`, from the left, for which `is` returns true.
     fn find(&self, id: Id, is: impl Fn(&Node) -> bool) -> Option<Id> {
         self.below(id).find(|id| is(&self.nodes[*id]))
     }
@@ -87,7 +87,7 @@ impl Grammar {
         self.below(self.root).collect()
     }
 
-    /// A node and all that it is made of, each once, from the left.
+    /// Returns a node and all nodes below it, each once, from the left.
     fn below(&self, id: Id) -> impl Iterator<Item = Id> {
         let mut seen = vec![false; self.nodes.len()];
         let mut left = vec![id];
@@ -102,7 +102,7 @@ impl Grammar {
         })
     }
 
-    /// The text that a node begins with, as far as that is one.
+    /// Returns the literal at the beginning of a node, if it begins with one.
     fn leading_text(&self, id: Id) -> Option<&str> {
         match &self.nodes[self.resolved(id)] {
             Node::Literal { text } => Some(text),
@@ -113,7 +113,7 @@ impl Grammar {
 
 struct Loosening<'g> {
     grammar: &'g mut Grammar,
-    /// Any number of arguments of any name.
+    /// A node for any number of arguments with any names.
     arguments: Option<Id>,
 }
 
@@ -131,7 +131,7 @@ impl<'g> Loosening<'g> {
         if is_json { self.grammar.push(Node::Call { is_marked }) } else { self.loose(base, None) }
     }
 
-    /// A copy of a node with names of any kind. `end`: the character after it.
+    /// Copies a node with any names allowed. `end` is the character after it.
     fn loose(&mut self, id: Id, end: Option<char>) -> Id {
         let grammar = &*self.grammar;
         let has_name = grammar.contains(id, |tag| tag == Tag::ToolName);
@@ -154,7 +154,7 @@ impl<'g> Loosening<'g> {
             *child = self.grammar.push(Node::Name { ends: end.into_iter().collect() });
             return self.grammar.push(node);
         }
-        // A look ahead at the first argument would refuse a call without one.
+        // A lookahead at the first argument would refuse a call without arguments.
         if let Node::Sequence { children } = &mut node {
             children.retain(|child| {
                 !matches!(self.grammar.nodes[self.grammar.resolved(*child)], Node::And { .. })
@@ -169,7 +169,7 @@ impl<'g> Loosening<'g> {
         self.grammar.push(node)
     }
 
-    /// Any number of arguments, after the form of one of `base`.
+    /// Creates a node for any number of arguments in the form of those of `base`.
     fn any_arguments(&mut self, base: Id) -> Option<Id> {
         let model = self.model_argument(base)?;
         let argument = self.loose_argument(model, None);
@@ -179,7 +179,7 @@ impl<'g> Loosening<'g> {
         Some(self.grammar.push(Node::Repetition { child, min: 0, max: -1 }))
     }
 
-    /// The argument that says least about its value: a text up to a mark.
+    /// Finds the argument with the fewest constraints on its value: a text up to a mark.
     fn model_argument(&self, base: Id) -> Option<Id> {
         let grammar = &*self.grammar;
         let arguments: Vec<Id> = grammar.arguments_below(base).collect();

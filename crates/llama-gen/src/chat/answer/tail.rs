@@ -1,11 +1,11 @@
-//! What a model writes where the format of its template has no place for it.
+//! Text of an answer that the format of its template does not allow.
 
-/// The rest of an answer that the grammar does not read: it is given as content.
+/// The rest of an answer, which the grammar does not match. It is returned as content.
 #[derive(Clone, Debug)]
 pub(super) struct Tail {
-    /// How far it has been given.
+    /// The offset up to which it was returned.
     at: usize,
-    /// Whether marks in front of the text are left out.
+    /// Whether marks at its beginning are left out.
     skips_marks: bool,
     problem: String,
 }
@@ -14,31 +14,31 @@ pub(super) struct Tail {
 const MAX_MARK: usize = 64;
 
 impl Tail {
-    /// What follows the end that the grammar knows. Marks alone are not worth a word.
+    /// Creates the rest after the end of the grammar. Marks alone are left out and are no problem.
     pub(super) fn after_end(at: usize, prompt: usize) -> Self {
         let problem = format!(
-            "the answer goes on at byte {} where the format of its template has an end: the rest is given as content",
+            "the answer continues at byte {}, where the format of its template ends: the rest is returned as content",
             at.saturating_sub(prompt)
         );
         Self { at, skips_marks: true, problem }
     }
 
-    /// What does not fit.
+    /// Creates the rest from the position on where the answer does not match.
     pub(super) fn of_misfit(at: usize, prompt: usize, format: &str) -> Self {
         let at = at.max(prompt);
         let problem = format!(
-            "the answer does not fit the format of its template ({format}) from byte {} on: the rest is given as content",
+            "the answer does not fit the format of its template ({format}) from byte {} on: the rest is returned as content",
             at - prompt
         );
         Self { at, skips_marks: false, problem }
     }
 
-    /// The rest from a place on.
+    /// Skips to an offset.
     pub(super) fn from(self, at: usize) -> Self {
         Self { at, ..self }
     }
 
-    /// What more of it there is.
+    /// Returns the part that was not returned yet.
     pub(super) fn take<'i>(&mut self, input: &'i str) -> &'i str {
         while self.skips_marks {
             let rest = &input[self.at..];
@@ -53,7 +53,7 @@ impl Tail {
         rest
     }
 
-    /// All the rest, of which no more comes.
+    /// Returns the part that was not returned yet, when no more text follows.
     pub(super) fn take_last<'i>(&mut self, input: &'i str) -> &'i str {
         let rest = self.take(input);
         if self.at < input.len() {
@@ -63,7 +63,7 @@ impl Tail {
         rest
     }
 
-    /// What is wrong, if there is such a text.
+    /// Returns the problem, if the rest has any text.
     pub(super) fn problem(&self) -> Option<&str> {
         (!self.skips_marks).then_some(self.problem.as_str())
     }
@@ -71,12 +71,12 @@ impl Tail {
 
 enum Mark {
     Length(usize),
-    /// More text decides.
+    /// More text is needed to decide.
     Unknown,
     None,
 }
 
-/// Whitespace, or a mark such as `<|end|>`, `</tool_call>` or `[/TOOL_CALLS]`, at the beginning of a text.
+/// Finds whitespace, or a mark such as `<|end|>`, `</tool_call>` or `[/TOOL_CALLS]`, at the beginning of a text.
 fn mark(text: &str) -> Mark {
     let trimmed = text.trim_start();
     if trimmed.len() < text.len() {

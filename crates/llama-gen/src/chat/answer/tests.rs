@@ -1,6 +1,6 @@
-//! Answers over all templates of the tests, read by the interpreter here and by llama.cpp's own parser.
+//! Compares this interpreter with llama.cpp's own parser, over answers for all templates of the tests.
 
-#![allow(clippy::print_stdout, reason = "figures, for those who run it")]
+#![allow(clippy::print_stdout, reason = "prints figures for the reader of a test run")]
 
 use core::cell::Cell;
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ fn question() -> Message {
     Message::user("Name a river.")
 }
 
-/// Answers as the template itself writes them.
+/// Returns answers as the template itself writes them.
 fn written(template: &ChatTemplate, tools: &[Tool]) -> Vec<String> {
     let weather =
         ToolCall::new("call00001", "weather", "{\"city\": \"Paris é🦙 \\\"x\\\" {\", \"days\": 12}");
@@ -72,7 +72,7 @@ fn written(template: &ChatTemplate, tools: &[Tool]) -> Vec<String> {
     answers.into_iter().filter_map(write).collect()
 }
 
-/// Answers with every kind of mark.
+/// Returns answers with every kind of mark.
 fn corpus(template: &ChatTemplate, tools: &[Tool]) -> Vec<String> {
     let mut corpus = written(template, tools);
     for end in ["<|im_end|>", "</s>", "<|eot_id|>", "<|end|>", "<|call|>", "<|return|>", "\n"] {
@@ -100,7 +100,7 @@ fn corpus(template: &ChatTemplate, tools: &[Tool]) -> Vec<String> {
     corpus
 }
 
-/// What llama.cpp's own parser makes of an answer.
+/// Parses an answer with llama.cpp's own parser.
 fn oracle(prompt: &ChatPrompt, text: &str, is_partial: bool) -> Option<Answer> {
     let json: Value = serde_json::from_str(&prompt.turn.parse(text, is_partial).ok()?).unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -115,7 +115,7 @@ fn oracle(prompt: &ChatPrompt, text: &str, is_partial: bool) -> Option<Answer> {
     })
 }
 
-/// Whether arguments that are streamed are the beginning of others, whatever whitespace there is.
+/// Returns whether one of the two texts is the beginning of the other.
 fn begins(streamed: &str, arguments: &str) -> bool {
     arguments.starts_with(streamed) || streamed.starts_with(arguments)
 }
@@ -137,7 +137,7 @@ fn every_truncation_is_read_as_llama_cpp_reads_it() {
                         break;
                     }
                     let Some(theirs) = oracle(&prompt, &text[..end], true) else { continue };
-                    // Of what does not fit their parser shows nothing.
+                    // llama.cpp's parser returns nothing of text that does not match.
                     if theirs == Answer::default() && oracle(&prompt, &text[..end], false).is_none() {
                         continue;
                     }
@@ -175,7 +175,7 @@ fn every_truncation_is_read_as_llama_cpp_reads_it() {
 }
 
 thread_local! {
-    /// The nodes of grammars that this thread has visited, and the bytes that it has read or compared for them.
+    /// The number of grammar nodes that this thread has visited, plus the bytes that it has read or compared.
     static WORK: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -183,7 +183,7 @@ pub(super) fn add_work(n: usize) {
     WORK.set(WORK.get() + n);
 }
 
-/// The work for a text of this beginning and so many tokens, which are given over and over.
+/// Measures the work for `begin` and `n` more tokens, taken from `tokens` in turn.
 fn work(prompt: &ChatPrompt, begin: &str, tokens: &[&str], n: usize) -> usize {
     let mut parser = prompt.parser();
     let before = WORK.get();
@@ -235,7 +235,7 @@ fn a_token_takes_the_same_work_however_long_the_answer_is() {
     for (begin, tokens) in forms {
         let [short, long] = [1_000, 32_000].map(|n| work(&prompt, begin, tokens, n));
         println!("{begin:?} {tokens:?}: {short} for 1,000 tokens, {long} for 32,000");
-        // Were all read again for each token, it would be a thousand times as much.
+        // Reading everything again for each token would be a thousand times as much work.
         assert!(long <= 33 * short, "{begin:?} {tokens:?}: {short}, then {long}");
     }
 }

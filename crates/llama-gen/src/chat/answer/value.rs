@@ -1,18 +1,18 @@
-//! Arguments as they stream: texts of a template's notation to JSON, piece by piece.
+//! Converts streaming arguments from a template's notation to JSON, piece by piece.
 
 use super::buffer::Buffer;
 use super::call::{self, Strings};
 
-/// What becomes of a part of an answer.
+/// The conversion of a part of an answer to JSON.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value {
-    /// Arguments of which nothing is known yet.
+    /// Arguments of unknown form, before their first character.
     Start,
-    /// A JSON object, shown as it is. `held`: where whitespace begins that may be the end.
+    /// A JSON object, passed on unchanged. `held` is the offset of whitespace that may be its end.
     Object { strings: Strings, held: Option<usize> },
-    /// A JSON string with an object in it.
+    /// A JSON string that contains an object.
     Encoded(Encoded),
-    /// None of these: looked at when it is complete.
+    /// Another form, converted when it is complete.
     Odd,
     /// The text of a JSON string.
     Text,
@@ -21,7 +21,7 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// Appends what `input[from..to]` is as JSON.
+    /// Converts `input[from..to]` and appends it to `json`.
     pub(super) fn push(&mut self, input: &str, from: usize, to: usize, json: &mut Buffer) {
         let mut text = &input[from..to];
         if matches!(self, Self::Start) {
@@ -53,7 +53,7 @@ impl Value {
     }
 }
 
-/// Appends a part of an object, without whitespace that may be its end.
+/// Appends a part of an object, and holds back whitespace that may follow its end.
 fn push_object(
     strings: &mut Strings,
     held: &mut Option<usize>,
@@ -77,14 +77,15 @@ fn push_object(
     }
 }
 
-/// A JSON string as it is decoded. What is in it is shown once it has begun as an object.
+/// The decoder of a JSON string. Its content is passed on if it begins like an object.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Encoded {
     has_begun: bool,
     has_ended: bool,
     is_escape: bool,
-    /// The digits that are left of `\u`, and what they are so far.
+    /// The number of digits of `\u` that are still to come.
     digits: u8,
+    /// The value of the digits so far.
     code: u32,
     /// The first half of a surrogate pair.
     high: u32,
@@ -92,7 +93,7 @@ pub(super) struct Encoded {
 }
 
 impl Encoded {
-    /// Appends what a character of the string stands for. False when it is not the beginning of an object.
+    /// Decodes a character and appends the result. Returns false when the content is not the beginning of an object.
     fn push(&mut self, char: char, json: &mut Buffer) -> bool {
         if self.has_ended {
             return true;
@@ -150,12 +151,12 @@ impl Encoded {
     }
 }
 
-/// A value in Python's notation as it becomes JSON: quotes, and the names of constants. JSON stays as it is.
+/// The conversion of a value in Python's notation to JSON: quotes, and the names of constants. JSON stays unchanged.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Python {
     quote: Option<char>,
     is_escape: bool,
-    /// A word outside of strings: its constant and how much of it is there.
+    /// The constant that a word outside of strings may be: in Python, in JSON, and its length so far.
     constant: Option<(&'static str, &'static str, usize)>,
     in_word: bool,
 }
@@ -215,7 +216,7 @@ impl Python {
             json.push_str(&written[*at..=*at]);
             *at += 1;
         } else {
-            // A word that only begins as a constant: no JSON either way.
+            // The word only begins like a constant. It is no valid JSON in either form.
             json.push(char);
             self.constant = None;
         }

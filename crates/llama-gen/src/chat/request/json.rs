@@ -1,4 +1,4 @@
-//! Requests in JSON: what may be left out or null has its default, and names that are not known are refused.
+//! Requests in JSON: absent and null fields have their defaults, unknown names are refused.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -8,7 +8,7 @@ use crate::chat::continue_answer::ContinueAnswer;
 use crate::chat::message::Message;
 use crate::chat::tool::{Tool, ToolChoice};
 
-/// The fields of a request, each of them or not.
+/// The fields of a request as they are read, most of them optional.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Fields {

@@ -1,4 +1,4 @@
-//! What the crate `tokenizers` takes on trust in a `tokenizer.json`, checked before it sees the file.
+//! Checks of a `tokenizer.json` that the crate `tokenizers` does not make.
 
 use std::collections::HashMap;
 
@@ -6,11 +6,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-/// Refuses a file on which that crate would allocate by a number in it: it is for a size that is not there, or ids that no
-/// token can have.
+/// Refuses a file with a number that makes the crate allocate too much: the size of a table that is larger than the file, or
+/// an id that no token can have.
 pub(super) fn check(json: &[u8]) -> Result<(), String> {
     let Ok(head) = serde_json::from_slice::<Head>(json) else {
-        // The crate says better what is wrong.
+        // The crate has the better message.
         return Ok(());
     };
     for added in &head.added_tokens {
@@ -22,7 +22,7 @@ pub(super) fn check(json: &[u8]) -> Result<(), String> {
     head.normalizer.as_ref().map_or(Ok(()), check_normalizer)
 }
 
-/// The parts that are looked at.
+/// The parts of the file to check.
 #[derive(Deserialize)]
 struct Head {
     #[serde(default)]
@@ -47,7 +47,7 @@ struct Model {
 #[serde(untagged)]
 enum Vocabulary {
     Ids(HashMap<String, u64>),
-    #[allow(dead_code, reason = "only that it is one is of interest")]
+    #[allow(dead_code, reason = "only the form of the list matters")]
     List(IgnoredAny),
 }
 
@@ -70,7 +70,7 @@ fn check_normalizer(normalizer: &Value) -> Result<(), String> {
     }
 }
 
-/// A character map begins with the size of a table in bytes, and the table.
+/// Checks a character map, which begins with the size of a table in bytes, followed by the table.
 fn check_charsmap(map: &str) -> Result<(), String> {
     let length = map.trim_end_matches('=').len() * 3 / 4;
     let table = first_number(map).map_or(0, |table| table as usize);
@@ -78,12 +78,12 @@ fn check_charsmap(map: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "its precompiled_charsmap has {length} bytes and says that {table} of them, behind the first 4, are a table: the \
+        "the table of its precompiled_charsmap has {table} bytes, but must fit into {length} bytes after the first 4: the \
          file is damaged"
     ))
 }
 
-/// The first four bytes of what is written in Base64, as a number.
+/// Decodes the first four bytes of Base64 as a number.
 fn first_number(base64: &str) -> Option<u32> {
     let value = |character: u8| {
         let value = match character {

@@ -142,7 +142,7 @@ fn a_call_that_is_cut_off_is_left_out_and_named() {
         "Look:\n<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Pa",
     );
     assert_eq!((answer.content.as_str(), answer.tool_calls.as_slice()), ("Look:\n", [].as_slice()));
-    assert_eq!(answer.problem.as_deref(), Some("a call of the tool \"weather\" was begun and not ended"));
+    assert_eq!(answer.problem.as_deref(), Some("a call of the tool \"weather\" is incomplete"));
     let answer = read(&prompt("qwen2.5"), "<tool_call>\n{\"na");
     assert_eq!(
         (answer.content.as_str(), answer.problem.as_deref()),
@@ -190,7 +190,7 @@ fn no_truncation_has_a_call_that_is_not_whole() {
                 if parser.so_far().tool_calls.len() > answer.tool_calls.len() {
                     cut += 1;
                     let problem = answer.problem.unwrap_or_else(|| panic!("{name}: {:?}", &text[..end]));
-                    assert!(problem.contains("\"weather\" was begun and not ended"), "{name}: {problem}");
+                    assert!(problem.contains("\"weather\" is incomplete"), "{name}: {problem}");
                 }
             }
         }
@@ -212,7 +212,7 @@ fn a_call_of_an_unknown_tool_comes_back_and_is_named() {
         };
         let answer = read(&asked(&template, &[weather()]), super::templates::without_end(&text));
         assert_eq!(only_call(&answer), ("lookup", json!({ "q": "rivers" })), "{name}: {text:?} {answer:?}");
-        let problem = "the tool \"lookup\" is called, which was not offered: the tools are \"weather\"";
+        let problem = "the called tool is \"lookup\", but must be one of the offered tools: \"weather\"";
         assert_eq!(answer.problem.as_deref(), Some(problem), "{name}");
         read_back.push(name);
     }
@@ -242,7 +242,10 @@ fn an_unknown_tool_may_have_any_arguments_or_none() {
         let answer = read(prompt, text);
         assert_eq!(only_call(&answer), ("lookup", arguments), "{text}");
         assert!(
-            answer.problem.unwrap().starts_with("the tool \"lookup\" is called, which was not offered"),
+            answer
+                .problem
+                .unwrap()
+                .starts_with("the called tool is \"lookup\", but must be one of the offered tools"),
             "{text}"
         );
     }
@@ -256,7 +259,10 @@ fn one_of_two_calls_may_be_unknown() {
     let names: Vec<&str> = answer.tool_calls.iter().map(|call| call.name.as_str()).collect();
     assert_eq!((answer.content.as_str(), names.as_slice()), ("Both:\n", ["Weather", "weather"].as_slice()));
     let problem = answer.problem.unwrap();
-    assert!(problem.contains("the tool \"Weather\" is called, which was not offered"), "{problem}");
+    assert!(
+        problem.contains("the called tool is \"Weather\", but must be one of the offered tools"),
+        "{problem}"
+    );
 }
 
 #[test]
@@ -278,12 +284,12 @@ fn text_around_calls_is_never_lost() {
     let answer = read(&prompt, &format!("Before.\n{call}\nAfter."));
     assert_eq!((answer.content.as_str(), answer.tool_calls.len()), ("Before.\nAfter.", 1));
     let problem = answer.problem.unwrap();
-    assert!(problem.ends_with("the rest is given as content"), "{problem}");
+    assert!(problem.ends_with("the rest is returned as content"), "{problem}");
 
     let broken = "<tool_call>\nweather(Paris)\n</tool_call>\nAfter.";
     let answer = read(&prompt, &format!("Before.\n{broken}"));
     assert_eq!((answer.content, answer.tool_calls.len()), (format!("Before.\n{broken}"), 0));
-    let problem = "the answer does not fit the format of its template (peg-native) from byte 8 on: the rest is given as content";
+    let problem = "the answer does not fit the format of its template (peg-native) from byte 8 on: the rest is returned as content";
     assert_eq!(answer.problem.as_deref(), Some(problem));
 }
 

@@ -118,7 +118,7 @@ fn words_of_people_are_not_lost() {
 
 #[test]
 fn an_answer_that_is_lost_with_its_reasoning_is_shown_without() {
-    // Texts only, and reasoning makes llama.cpp give this family lists of parts.
+    // The template supports only texts, but with reasoning llama.cpp passes lists of parts to templates of this family.
     let source = "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}{{ '[INST]' + (m.content if m.content is string else m.content[0].text) + '[/INST]' }}\
                   {% elif m.role == 'system' %}{{ '[SYSTEM_PROMPT]' + (m.content if m.content is string else m.content[0].text) + '[/SYSTEM_PROMPT]' }}\
                   {% elif m.role == 'assistant' and not m.reasoning_content %}{{ m.content + eos_token }}{% endif %}{% endfor %}";

@@ -103,7 +103,7 @@ fn check(prompt: &ChatPrompt, text: &str, joined: Answer, answer: Answer) {
         (answer.content.clone(), answer.reasoning.clone()),
         "{text:?}"
     );
-    // Only of calls may more have been seen than there are: a model that has begun one may not end it.
+    // The deltas may have more calls than the answer, because a model may not finish a call.
     let mut seen = joined.tool_calls.iter();
     assert!(
         answer.tool_calls.iter().all(|call| seen.any(|it| it == call)),
@@ -116,7 +116,7 @@ fn check(prompt: &ChatPrompt, text: &str, joined: Answer, answer: Answer) {
         let arguments: Value = serde_json::from_str(&call.arguments).unwrap();
         assert!(arguments.is_object(), "{text:?}: {call:?}");
     }
-    // A picture that no format marks anything by is never lost.
+    // No format uses this picture in a mark, so it is never lost.
     let shown = [
         answer.content,
         answer.reasoning,

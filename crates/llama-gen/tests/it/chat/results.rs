@@ -23,7 +23,7 @@ fn a_reply_has_its_prompt_its_tokens_and_their_probabilities() {
         let [first, _] = chosen.alternatives.as_slice() else { panic!("{chosen:?}") };
         assert_eq!((first.id, first.log_probability), (chosen.token.id, chosen.token.log_probability));
     }
-    // The next prompt goes on from it.
+    // The next prompt continues it.
     let next = chat.turn("And another.").prompt_tokens().unwrap();
     assert_eq!(next[..prompt.len()], prompt);
     let plain = chat.send("And another.").unwrap();
@@ -67,6 +67,20 @@ fn parts_of_answers_survive_json() {
         assert_eq!(serde_json::to_value(&delta).unwrap(), json);
         assert_eq!(serde_json::from_value::<Delta>(json).unwrap(), delta);
     }
+}
+
+#[test]
+fn a_reply_is_written_as_json() {
+    let llm = Llama::builder(smollm2()).n_ctx(512).n_threads(1).load().unwrap();
+    let mut chat = llm.chat().temperature(0.0).max_tokens(2).start().unwrap();
+    let events: Vec<ChatEvent> = chat.stream("Name a river.").unwrap().map(Result::unwrap).collect();
+    let Some(ChatEvent::Finish(reply)) = events.last() else { panic!("{events:?}") };
+    let json = serde_json::to_value(reply).unwrap();
+    assert_eq!(json["message"], serde_json::to_value(&reply.message).unwrap());
+    assert_eq!(json["prompt"].as_array().unwrap().len(), reply.prompt.len());
+    assert_eq!(json["tokens"][0]["token"]["id"], json!(reply.tokens[0].token.id.get()));
+    assert!(json["finish"].is_object() && json.get("text").is_none(), "{json}");
+    assert_eq!(serde_json::to_value(&events[0]).unwrap(), json!({ "text": events[0].text() }));
 }
 
 #[test]

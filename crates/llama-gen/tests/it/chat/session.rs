@@ -50,7 +50,7 @@ fn five_turns_reuse_what_is_in_memory() {
     assert_eq!(texts(&replies), ANSWERS);
     let prompts: Vec<_> = replies.iter().map(|reply| reply.finish.usage.prompt_tokens).collect();
     assert!(prompts.windows(2).all(|pair| pair[1] > pair[0] + 15), "{prompts:?}");
-    // The question with its turn's marks, the end of the answer before, and the beginning of the next.
+    // The question with the marks of its turn, the end of the previous answer, and the beginning of the next one.
     let computed: Vec<_> = replies.iter().map(evaluated).collect();
     assert_eq!(computed[0], prompts[0]);
     assert!(computed[1..].iter().all(|n| (8..=16).contains(n)), "{computed:?}");
@@ -100,7 +100,7 @@ fn what_is_undone_can_be_redone() {
     assert_eq!(chat.messages().last().unwrap().text(), ANSWERS[0]);
     assert!(chat.redo() && chat.redo() && !chat.redo());
     assert_eq!(chat.messages().cloned().collect::<Vec<_>>(), before);
-    // It goes on as if nothing had been undone, with the same in memory.
+    // The conversation continues with the same memory as before.
     let replies = ask(&mut chat, &QUESTIONS[3..]);
     assert_eq!(texts(&replies), ANSWERS[3..]);
     assert!(replies.iter().all(|reply| evaluated(reply) <= 16));
@@ -115,7 +115,7 @@ fn what_is_undone_and_asked_again_is_answered_the_same() {
     let reply = chat.send(QUESTIONS[1]).unwrap();
     assert_eq!(reply.text(), ANSWERS[1]);
     assert!(evaluated(&reply) <= 16, "{}", evaluated(&reply));
-    // Something else instead: what can be redone is gone, and the rest is still in memory.
+    // Another question discards the undone turn. The rest is still in memory.
     assert!(chat.undo());
     let reply = chat.send("Thank you!").unwrap();
     assert!(evaluated(&reply) <= 16);
@@ -160,7 +160,7 @@ fn a_saved_conversation_goes_on_as_without_the_break() {
     let replies = ask(&mut chat, &QUESTIONS[2..]);
     assert_eq!(texts(&replies), ANSWERS[2..]);
     assert!(replies.iter().all(|reply| evaluated(reply) <= 16), "nothing is computed again");
-    // Turns from before the break are undone with their memory.
+    // Turns from before saving are undone with their memory.
     assert!(chat.undo() && chat.undo() && chat.undo() && chat.undo());
     let reply = chat.send(QUESTIONS[1]).unwrap();
     assert_eq!(reply.text(), ANSWERS[1]);
@@ -187,13 +187,13 @@ fn a_conversation_without_its_memory_is_computed_again() {
     broken(&mut Chat::load(&llm, &path).unwrap());
     fs::remove_file(&memory).unwrap();
     broken(&mut Chat::load(&llm, &path).unwrap());
-    // That of another conversation.
+    // The memory of another conversation.
     let other = folder.path().join("b.json");
     ask(&mut chat, &QUESTIONS[1..2]);
     chat.save(&other).unwrap();
     fs::rename(folder.path().join("b.json.memory"), &memory).unwrap();
     broken(&mut Chat::load(&llm, &path).unwrap());
-    // A conversation that has nothing in memory leaves no file of it behind.
+    // Saving a conversation with an empty memory removes the old file.
     fs::write(&memory, "old").unwrap();
     builder(&llm).messages([Message::user("x")]).start().unwrap().save(&path).unwrap();
     assert!(!memory.exists());
@@ -206,7 +206,7 @@ fn files_that_are_no_conversation_are_refused() {
     let llm = Llama::builder(Tiny::Llama.path()).n_ctx(256).n_threads(1).load().unwrap();
     let error = |text: &str| {
         fs::write(&path, text).unwrap();
-        format!("{:#}", Chat::load(&llm, &path).unwrap_err())
+        Chat::load(&llm, &path).unwrap_err().to_string()
     };
     assert!(error("").contains("EOF"));
     assert!(error("[]").contains("invalid"), "{}", error("[]"));
@@ -298,7 +298,7 @@ fn messages_that_name_special_tokens_end_no_turn() {
         assert!(reply.finish.usage.prompt_tokens > 0);
     }
     assert_eq!(chat.messages().next().unwrap().text(), hostile);
-    // The second turn went on from the first one's memory.
+    // The second turn reused the memory of the first one.
     assert!(chat.send("Hello").unwrap().finish.usage.reused_tokens > 50);
 }
 

@@ -1,7 +1,8 @@
-//! Templates of many families: what they render, and that the answers in what they render are read back.
+//! Templates of many families: their rendered conversations, and the answers parsed back from these.
 //!
-//! The templates are written for this test, after what is publicly known of each family's format. Beside each is what it
-//! renders, `NAME.snap`: after a change on purpose, run with `INSTA_UPDATE=always` and review the difference.
+//! The templates were written for this test, after the public descriptions of each family's format. Beside each is a snapshot
+//! of its rendered conversations, `NAME.snap`. After an intended change, run with `INSTA_UPDATE=always` and review the
+//! difference.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -98,7 +99,7 @@ fn requests() -> Vec<(&'static str, ChatRequest)> {
     ]
 }
 
-/// Today's date changes in what some templates render.
+/// Replaces today's date, which some templates render.
 fn without_dates(text: &str) -> String {
     let formats = ["%d %B %Y", "%Y-%m-%d", "%B %d, %Y", "%d %b %Y"];
     formats.into_iter().fold(text.to_owned(), |text, format| {
@@ -112,7 +113,7 @@ fn without_dates(text: &str) -> String {
     })
 }
 
-/// Everything about a template, for eyes.
+/// Describes a template completely, for review.
 fn describe(template: &ChatTemplate) -> String {
     let mut all = String::new();
     let caps = template.caps();
@@ -229,7 +230,7 @@ fn parse(prompt: &ChatPrompt, written: &str) -> Answer {
     answer
 }
 
-/// Gives an answer character by character, and joins the deltas.
+/// Parses an answer character by character, and joins the deltas.
 fn stream(mut parser: AnswerParser, written: &str) -> (Answer, AnswerParser) {
     let mut joined = Answer::default();
     let mut buffer = [0; 4];
@@ -285,7 +286,7 @@ fn answers_are_read_back() {
             read += 1;
         }
     }
-    // These mark every answer as one.
+    // These templates write a mark before every answer.
     assert_eq!(marked, ["functionary-3.2", "gpt-oss"]);
     assert_eq!(read, 56);
 }
@@ -297,7 +298,7 @@ fn thoughts_are_told_apart() {
         let template = load(&name);
         let prompt = template.render(&ChatRequest::new([question()])).unwrap();
         let (start, ends) = prompt.thinking_tags();
-        // llama.cpp knows some families by other marks, and says that they think whether their template has tags or not.
+        // llama.cpp detects some families by other marks, and reports that they reason even without tags in the template.
         let thinks = prompt.supports_thinking() && !start.is_empty() && template.source().contains(start);
         let Some(end) = ends.first().filter(|_| thinks) else { continue };
         let begun = prompt.generation_prompt().contains(start);
@@ -335,7 +336,7 @@ fn tool_calls_are_read_back() {
         let prompt = template.render(&ChatRequest::new([question()]).tools(tools.clone())).unwrap();
         let message = Message::assistant("").tool_call(call());
         let Some(written) = as_written(&template, &[question()], &message, &tools) else { continue };
-        // Its calls are not told apart by what llama.cpp finds out about the template, which is no promise for all.
+        // llama.cpp's analysis of this template does not recognise its calls.
         if name == "functionary-3.1" {
             continue;
         }

@@ -1,4 +1,4 @@
-//! Tools in conversations: calls, results, calls that are cut short, and tokens that mark them.
+//! Tools in conversations: calls, results, calls that are cut off, and tokens that mark them.
 
 use llama_core::{Token, TokenizeOptions};
 use llama_gen::chat::{Chat, ChatEvent, ChatTemplate, Message, Role, Tool, ToolCall};
@@ -78,9 +78,9 @@ fn a_call_that_is_cut_short_is_a_problem() {
     let reply = chat.turn("What is the weather in Paris?").params(params).complete().unwrap();
     assert_eq!(reply.finish.reason, FinishReason::MaxTokens);
     assert!(CALL.starts_with(&reply.raw) && reply.raw.len() > 20, "{:?}", reply.raw);
-    assert_eq!(reply.problem.as_deref(), Some("a call of the tool \"weather\" was begun and not ended"));
+    assert_eq!(reply.problem.as_deref(), Some("a call of the tool \"weather\" is incomplete"));
     assert!(reply.tool_calls().is_empty());
-    // The conversation can go on.
+    // The conversation can be continued.
     assert!(chat.send("Go on.").unwrap().problem.is_none());
     assert_eq!(chat.n_turns(), 2);
 }

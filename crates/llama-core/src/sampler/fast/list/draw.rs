@@ -1,10 +1,10 @@
-//! Samplers that select.
+//! Selecting samplers.
 
 use super::List;
 use crate::sampler::fast::selection::{Selected, Selection};
 
 impl List {
-    /// The first of the largest.
+    /// Selects the first of the largest logits.
     pub(in crate::sampler::fast) fn greedy(&self) -> Selection {
         let mut best: Option<&super::Item> = None;
         for item in &self.items {
@@ -20,7 +20,7 @@ impl List {
         }
     }
 
-    /// The candidate at which the probabilities, added up, reach the part `uniform` of their sum.
+    /// Selects the candidate at which the running sum of the probabilities reaches `uniform` times their total.
     pub(in crate::sampler::fast) fn dist(&mut self, uniform: f64) -> Selection {
         if let ([only], 0) = (self.items.as_slice(), self.hidden) {
             return match only.logit {
@@ -30,7 +30,7 @@ impl List {
         }
         let mut sum = self.exponentials(self.max_logit());
         if !(sum > 0.0 && sum.is_finite()) {
-            // The first was changed since they were sorted, and is no measure for the others any more.
+            // The first candidate was changed after sorting, so it is not the largest any more.
             let max = self.true_max();
             if max == f32::NEG_INFINITY {
                 return Selection::AllMasked;
@@ -54,7 +54,7 @@ impl List {
         }
     }
 
-    /// Puts the exponential of each logit's distance to `max` into its probability, and returns their sum.
+    /// Sets each probability to the exponential of the logit's distance to `max`, and returns their sum.
     fn exponentials(&mut self, max: f32) -> f64 {
         let mut sum = 0.0_f64;
         for item in &mut self.items {

@@ -1,10 +1,10 @@
-//! Putting candidates into order.
+//! Sorting of candidates.
 
 use super::{List, MASKED, by_logit, has_ties, index};
 use crate::sampler::fast::order::{self, MAX_HEAP};
 
 impl List {
-    /// Leaves the `count` largest, sorted as llama.cpp does it when the size of the array may change.
+    /// Keeps the `count` largest candidates, sorted as llama.cpp does when the size of the array may change.
     pub(super) fn sort(&mut self, count: usize) {
         let has_gaps = self.scattered && self.hidden > 0;
         if has_gaps && (self.sort_apart(count) || self.sort_with_gaps(count)) {
@@ -22,7 +22,7 @@ impl List {
         (self.scattered, self.sorted) = (false, true);
     }
 
-    /// As `sort`, without the masked candidates: false, and nothing done, when there are equal ones to be put in order.
+    /// Sorts without the masked candidates. Returns false, and does nothing, if equal logits need llama.cpp's order.
     fn sort_apart(&mut self, count: usize) -> bool {
         self.spare.clear();
         self.spare.extend(self.items.iter().filter(|item| item.logit > f32::NEG_INFINITY));
@@ -34,10 +34,11 @@ impl List {
         true
     }
 
-    /// As `sort`, with the masked candidates only where they matter: false, and nothing done, when that is everywhere.
+    /// Sorts with masked candidates only where they matter. Returns false, and does nothing, if they matter
+    /// everywhere.
     pub(super) fn sort_with_gaps(&mut self, count: usize) -> bool {
         if count <= MAX_HEAP {
-            // Masked ones enter the heap only at the beginning.
+            // Masked candidates enter the heap only at the start.
             self.spare.clear();
             self.spare.resize(count, MASKED);
             let first = self.items.partition_point(|item| index(item.token).is_some_and(|it| it < count));
@@ -48,7 +49,7 @@ impl List {
             }
             order::partial_sort(&mut self.spare, self.items[first..].iter().copied());
         } else {
-            // All masked ones are in the first bucket, the last to be sorted.
+            // All masked candidates are in the first bucket, which is sorted last.
             let above = self.items.iter().filter(|item| order::bucket(item.logit) > 0).count();
             if above < count.min(self.items.len()) {
                 return false;
@@ -60,14 +61,14 @@ impl List {
         true
     }
 
-    /// Makes the first of the sorted candidates in `spare` the items.
+    /// Makes the first `count` sorted candidates in `spare` the items.
     fn take_sorted(&mut self, count: usize) {
         core::mem::swap(&mut self.items, &mut self.spare);
         self.truncate(count);
         (self.scattered, self.sorted) = (false, true);
     }
 
-    /// Puts hidden candidates where they are in llama.cpp's array.
+    /// Puts hidden candidates at their places in llama.cpp's array.
     pub(super) fn unhide(&mut self) {
         let length = self.len();
         if self.scattered && self.hidden > 0 {
@@ -85,7 +86,7 @@ impl List {
         self.hidden = 0;
     }
 
-    /// Puts what is left of the whole row, candidates of a selection of which are wanted, sorted, into the items.
+    /// Sorts the items, which are the relevant part of the whole row, by buckets, and keeps the `count` largest.
     pub(in crate::sampler::fast) fn bucket_sort(&mut self, count: usize, whole_last: bool) {
         order::bucket_sort(&self.items, count, whole_last, &mut self.buckets, &mut self.spare);
         core::mem::swap(&mut self.items, &mut self.spare);

@@ -1,14 +1,14 @@
-//! Samplers that keep, mask or divide.
+//! Samplers that truncate, mask or divide.
 
 use super::{Item, List, MASKED, by_logit, has_ties};
 use crate::sampler::fast::order;
 
-/// From here on, top-p sorts only so many candidates at first.
+/// Number of candidates above which top-p sorts only some of them at first.
 const TOP_P_LARGE: usize = 1024;
 const TOP_P_FIRST: usize = 256;
 
 impl List {
-    /// Divides the logits; by 0, masks all but the first of the largest.
+    /// Divides the logits; a temperature of 0 masks all but the first of the largest.
     pub(in crate::sampler::fast) fn temperature(&mut self, temperature: f32) {
         if temperature > 0.0 {
             self.items.iter_mut().for_each(|item| item.logit /= temperature);
@@ -81,7 +81,7 @@ impl List {
         self.truncate(count);
     }
 
-    /// As llama.cpp does it: sorts some, and all when they are not enough.
+    /// Truncates with llama.cpp's algorithm: sorts some candidates, and all of them if those are not enough.
     fn top_p_of_equal(&mut self, p: f32, min_keep: usize) {
         let length = self.len();
         self.unhide();
@@ -117,7 +117,7 @@ impl List {
         self.items.iter_mut().filter(|item| item.logit < limit).for_each(|item| item.logit = MASKED.logit);
     }
 
-    /// Removes the most likely but for the last that is likely enough.
+    /// Removes the most likely candidates except the last one that reaches the threshold.
     pub(in crate::sampler::fast) fn xtc(&mut self, threshold: f32, min_keep: usize) {
         if !self.sorted {
             self.sort(self.len());
@@ -131,19 +131,19 @@ impl List {
     }
 }
 
-/// A square added to a sum of single precision: C++ squares and adds in double precision and rounds the result.
+/// Adds a square to a sum in single precision: C++ squares and adds in double precision and rounds the result.
 #[allow(clippy::cast_possible_truncation, reason = "C++ rounds here too")]
 pub(in crate::sampler::fast) fn add_square(sum: f32, value: f32) -> f32 {
     (f64::from(sum) + f64::from(value) * f64::from(value)) as f32
 }
 
-/// How many candidates top-p keeps of sorted ones, of `length` in all: the rest are masked.
+/// Returns how many of `length` candidates top-p keeps. The candidates that are not in `sorted` are masked.
 fn kept(sorted: &[Item], length: usize, p: f32, min_keep: usize) -> usize {
     let masked = core::iter::repeat_n(0.0, length - sorted.len());
     nucleus(sorted.iter().map(|item| item.p).chain(masked), p, min_keep).unwrap_or(length)
 }
 
-/// How many of the sorted probabilities add up to `p`, or are to be kept all the same; `None`: more than there are.
+/// Returns how many of the sorted probabilities add up to `p`, at least `min_keep`, or `None` if there are too few.
 pub(in crate::sampler::fast) fn nucleus(
     sorted: impl Iterator<Item = f32>,
     p: f32,

@@ -1,4 +1,4 @@
-//! Samplers that select from the whole row.
+//! Selecting samplers on a whole row.
 
 use super::Row;
 use crate::error::Result;
@@ -8,13 +8,13 @@ use crate::sampler::fast::list::{self, List};
 use crate::sampler::fast::selection::{Selected, Selection};
 
 impl Row<'_> {
-    /// The first of the largest.
+    /// Selects the first of the largest logits.
     pub(in crate::sampler::fast) fn greedy(&mut self, list: &mut List) -> Result<Selection> {
         let (index, logit) = self.first_of_largest(list)?;
         Ok(Selection::Of(Selected { token: list::item(index, logit).token, p: 1.0 }))
     }
 
-    /// The index of the first of the largest logits, and the logit. Uses the list's memory.
+    /// Returns index and value of the first of the largest logits. Uses the list's memory.
     pub(super) fn first_of_largest(&mut self, list: &mut List) -> Result<(usize, f32)> {
         let limit = self.scan()?;
         let max = limit / self.divisor;
@@ -23,10 +23,10 @@ impl Row<'_> {
         Ok(first.map_or((0, max), |item| (list::index(item.token).unwrap_or(0), item.logit)))
     }
 
-    /// The candidate at which the probabilities, added up, reach the part `uniform` of their sum.
+    /// Selects the candidate at which the running sum of the probabilities reaches `uniform` times their total.
     ///
-    /// The sums are of exponentials that are a little off. When that is too much to tell the candidate from those
-    /// beside it, they are made once more as C++ makes them.
+    /// The sums use exponentials that are slightly inexact. If that does not suffice to distinguish the candidate
+    /// from its neighbours, the sums are computed again as C++ does it.
     pub(in crate::sampler::fast) fn dist(&mut self, uniform: f64) -> Result<Selection> {
         let max = self.scan()? / self.divisor;
         if !max.is_finite() {

@@ -1,4 +1,4 @@
-//! The largest logits when equal ones are in question, whose order llama.cpp's ways of sorting decide.
+//! The largest logits when some are equal, so that their order depends on llama.cpp's sorting algorithms.
 
 use super::Row;
 use crate::sampler::fast::kernels;
@@ -6,8 +6,8 @@ use crate::sampler::fast::list::{self, List};
 use crate::sampler::fast::order::{self, MAX_HEAP};
 
 impl Row<'_> {
-    /// Puts the `count` largest into the list, sorted as llama.cpp sorts the first `count` of the row. `whole_last`: as
-    /// it sorts all of the row. False when that takes an array of the whole row.
+    /// Puts the `count` largest logits into the list, sorted as llama.cpp sorts the first `count` of the row.
+    /// `whole_last` sorts as if the whole row were sorted. Returns false if that needs an array of the whole row.
     pub(super) fn largest_of_equal(&mut self, count: usize, whole_last: bool, list: &mut List) -> bool {
         if count <= MAX_HEAP && !whole_last {
             self.by_heap(count, list);
@@ -16,7 +16,7 @@ impl Row<'_> {
         self.by_buckets(count, whole_last, list)
     }
 
-    /// Offers the logits to a heap, in order, and passes over those that it would not take.
+    /// Offers the logits to a heap, in order, and skips those that it would not take.
     fn by_heap(&self, count: usize, list: &mut List) {
         let logits = self.logits();
         let item = |index: usize| list::item(index, logits[index] / self.divisor);
@@ -35,19 +35,19 @@ impl Row<'_> {
         order::sort_heap(heap);
     }
 
-    /// A limit below what is above a divided logit.
+    /// Returns a limit that all logits above a divided logit reach.
     fn above(&self, logit: f32) -> f32 {
         if self.divisor == 1.0 { logit.next_up() } else { self.before_division(logit) }
     }
 
-    /// Sorts those that are in the buckets of the `count` largest.
+    /// Sorts the candidates in the buckets of the `count` largest logits.
     fn by_buckets(&mut self, count: usize, whole_last: bool, list: &mut List) -> bool {
         let bucket = order::bucket(self.limit(count) / self.divisor);
         if bucket == 0 {
             return false;
         }
         self.collect(self.before_division(order::bucket_start(bucket)), list);
-        // If these are all, the last bucket is the last of all, which is never sorted like the others.
+        // If all logits are collected, the last bucket is the last of all, which is never sorted like the others.
         let is_all = list.items.len() == self.given.len();
         if is_all && whole_last {
             return false;

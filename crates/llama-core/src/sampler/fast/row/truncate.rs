@@ -1,19 +1,20 @@
-//! Samplers that keep, mask or divide.
+//! Samplers that truncate, mask or divide.
 
 use super::{LARGEST_DIVISOR, Row};
 use crate::error::Result;
 use crate::sampler::fast::kernels;
 use crate::sampler::fast::list::{List, by_logit, has_ties, nucleus};
 
-/// How many candidates top-p looks at, and more if they are not enough; llama.cpp sorts all of the row then.
+/// Numbers of candidates that top-p tries in turn, and whether llama.cpp has sorted the whole row by then.
 const NUCLEUS: [(usize, bool); 2] = [(256, false), (4096, true)];
-/// How far two ways of adding up probabilities can be apart, as a part of the sum.
+/// Bound on the relative difference between two ways of adding up probabilities.
 const SUM_ERROR: f32 = 4e-6;
-/// With logits left in more lanes than this, top-n-sigma leaves the row a row.
+/// Number of lanes with remaining logits above which top-n-sigma keeps the row a row.
 const MANY_LANES: usize = 2048;
 
 impl Row<'_> {
-    /// Divides the logits; by 0, masks all but the first of the largest: true then, and the list has it.
+    /// Divides the logits. A temperature of 0 masks all but the first of the largest: returns true, and the list has
+    /// it.
     pub(in crate::sampler::fast) fn temperature(
         &mut self,
         temperature: f32,
@@ -47,8 +48,8 @@ impl Row<'_> {
         Ok(())
     }
 
-    /// Puts the `count` largest logits into the list, or all above negative infinity if there are fewer, sorted, and
-    /// maybe some more. False when there are equal ones to be put in order.
+    /// Puts the `count` largest logits, or all above negative infinity if there are fewer, into the list, sorted and
+    /// possibly with some more. Returns false if equal logits need llama.cpp's order.
     fn largest(&mut self, count: usize, list: &mut List) -> bool {
         let limit = self.limit(count);
         self.collect(self.widened(limit), list);
@@ -84,7 +85,7 @@ impl Row<'_> {
         Ok(())
     }
 
-    /// Top-p among some of the largest: false when they are not enough, or equal ones are in question.
+    /// Applies top-p to some of the largest logits. Returns false if they are not enough, or equal logits matter.
     fn nucleus(&mut self, max: f32, p: f32, min_keep: usize, list: &mut List) -> bool {
         let mut sum = Sum::Near(kernels::exponential_sum_in_order(self.logits(), self.divisor, max));
         for (count, sorts_all) in NUCLEUS.into_iter().filter(|(count, _)| count + 1 < self.given.len()) {
@@ -112,14 +113,14 @@ impl Row<'_> {
         false
     }
 
-    /// The sum of the exponentials exactly as C++ adds them.
+    /// Returns the sum of the exponentials exactly as C++ adds them.
     #[cold]
     fn exact_sum(&self, max: f32) -> f32 {
         self.logits().iter().fold(0.0, |sum, logit| sum + (logit / self.divisor - max).exp())
     }
 
-    /// Masks the logits more than `n` standard deviations below the largest: true when few are left, which the list
-    /// has then.
+    /// Masks the logits more than `n` standard deviations below the largest. Returns true if few are left, which are
+    /// then in the list.
     pub(in crate::sampler::fast) fn top_n_sigma(&mut self, n: f32, list: &mut List) -> Result<bool> {
         if self.divisor != 1.0 {
             self.copy();
@@ -146,8 +147,8 @@ impl Row<'_> {
 /// A sum of exponentials.
 #[derive(Clone, Copy)]
 enum Sum {
-    /// Within `SUM_ERROR` of the exact one.
+    /// A sum within `SUM_ERROR` of the exact one.
     Near(f32),
-    /// As C++ makes it.
+    /// The sum as C++ computes it.
     Exact(f32),
 }
