@@ -1,4 +1,4 @@
-//! The check that finds all problems of a chain's samplers.
+//! Finds everything that is wrong with a chain's samplers.
 
 use core::fmt;
 use std::collections::HashSet;
@@ -14,14 +14,14 @@ use crate::model::Model;
 use crate::token::Token;
 use crate::tokenize::TokenizeOptions;
 
-/// Maximum length of a token's text for the infill sampler, which throws for longer ones.
+/// The longest text of a token that the infill sampler takes: with longer ones it throws.
 const MAX_INFILL_PIECE: usize = 512;
 const MAX_TRIGGER_WORD: usize = 256;
 const MAX_TRIGGER_PATTERN: usize = 4096;
-/// Maximum nesting of groups in a pattern, for each of which `std::regex` recurses when it parses the pattern.
+/// `std::regex` recurses for each group within a group when it reads a pattern.
 const MAX_PATTERN_DEPTH: usize = 64;
 
-/// Checks the samplers, and returns the size of the vocabulary that they were made for, if any of them depends on
+/// Checks the samplers and returns the size of the vocabulary that they were made for, if they were made for
 /// one.
 pub(super) fn check(samplers: &[Sampler]) -> Result<Option<usize>> {
     let mut problems = Vec::new();
@@ -29,35 +29,35 @@ pub(super) fn check(samplers: &[Sampler]) -> Result<Option<usize>> {
         problems.extend(of(sampler).into_iter().map(|flaw| flaw.into_problem(index, sampler.name())));
         problems.extend(of_grammar_text(index, sampler));
     }
-    problems.extend(order_problems(samplers));
+    problems.extend(of_order(samplers));
     let (n_vocab, different) = vocabulary(samplers);
     problems.extend(different);
     problems.sort_by_key(|problem| problem.index);
     if problems.is_empty() { Ok(n_vocab) } else { Err(ErrorKind::InvalidSamplers { problems }.into()) }
 }
 
-fn order_problems(samplers: &[Sampler]) -> Vec<SamplerProblem> {
+fn of_order(samplers: &[Sampler]) -> Vec<SamplerProblem> {
     let mut problems = Vec::new();
     let Some((last, before)) = samplers.split_last() else {
-        let text = "it is empty, but must end with a sampler that selects the token, such as greedy or dist"
-            .to_owned();
+        let text =
+            "it is empty: end it with a sampler that selects the token, such as greedy or dist".to_owned();
         return vec![SamplerProblem::new(0, "chain", text)];
     };
     let mut limited = false;
     for (index, sampler) in samplers.iter().enumerate() {
         limited |= matches!(sampler, Sampler::TopK { k: 1.. });
         if matches!(sampler, Sampler::Infill { .. }) && !limited {
-            let text = "it compares all pairs of candidates: put a top_k before it".to_owned();
+            let text = "it compares every candidate with every other one: put a top_k before it".to_owned();
             problems.push(SamplerProblem::new(index, sampler.name(), text));
         }
     }
     for (index, sampler) in before.iter().enumerate().filter(|(_, sampler)| sampler.is_selecting()) {
-        let text = "it selects the token, so it must be the last of the chain".to_owned();
+        let text = "it selects the token and must be the last of the chain".to_owned();
         problems.push(SamplerProblem::new(index, sampler.name(), text));
     }
     if !last.is_selecting() {
         let text =
-            "it is the last of the chain but does not select a token: end the chain with greedy, dist, \
+            "it is the last of the chain and does not select a token: end the chain with greedy, dist, \
                     mirostat, mirostat_v2 or adaptive_p"
                 .to_owned();
         problems.push(SamplerProblem::new(before.len(), last.name(), text));
@@ -74,7 +74,7 @@ fn vocabulary(samplers: &[Sampler]) -> (Option<usize>, Vec<SamplerProblem>) {
         let expected = *first.get_or_insert(n_vocab);
         if n_vocab != expected {
             let text = format!(
-                "its model has a vocabulary of {n_vocab} tokens, but an earlier sampler's has {expected}: use one model"
+                "its model has a vocabulary of {n_vocab} tokens, an earlier sampler's of {expected}: use one model"
             );
             problems.push(SamplerProblem::new(index, sampler.name(), text));
         }
@@ -114,26 +114,26 @@ fn of(sampler: &Sampler) -> Vec<Flaw> {
         Sampler::Temperature { temperature } => {
             check_range(&mut out, "temperature", *temperature, range::TEMPERATURE);
         }
-        Sampler::DynamicTemperature(params) => check_dynamic_temperature(&mut out, params),
+        Sampler::DynamicTemperature(params) => of_dynamic_temperature(&mut out, params),
         Sampler::Xtc(Xtc { probability, threshold, .. }) => {
             check_range(&mut out, "probability", *probability, range::XTC_PROBABILITY);
             check_range(&mut out, "threshold", *threshold, range::XTC_THRESHOLD);
         }
         Sampler::TopNSigma { n } => check_range(&mut out, "n", *n, range::SIGMAS),
         Sampler::Mirostat(Mirostat { tau, eta, m, .. }) => {
-            check_mirostat(&mut out, *tau, *eta);
+            of_mirostat(&mut out, *tau, *eta);
             check_range(&mut out, "m", *m, range::M);
         }
-        Sampler::MirostatV2(MirostatV2 { tau, eta, .. }) => check_mirostat(&mut out, *tau, *eta),
+        Sampler::MirostatV2(MirostatV2 { tau, eta, .. }) => of_mirostat(&mut out, *tau, *eta),
         Sampler::AdaptiveP(AdaptiveP { target, decay, .. }) => {
             check_range(&mut out, "target", *target, range::TARGET);
             check_range(&mut out, "decay", *decay, range::DECAY);
         }
-        Sampler::Penalties(params) => check_penalties(&mut out, params),
-        Sampler::Dry { model, params } => check_dry(&mut out, model, params),
-        Sampler::LogitBias { model, biases } => check_biases(&mut out, model, biases),
-        Sampler::Infill { model } => check_infill(&mut out, model),
-        Sampler::Grammar(params) => check_grammar_params(&mut out, params),
+        Sampler::Penalties(params) => of_penalties(&mut out, params),
+        Sampler::Dry { model, params } => of_dry(&mut out, model, params),
+        Sampler::LogitBias { model, biases } => of_biases(&mut out, model, biases),
+        Sampler::Infill { model } => of_infill(&mut out, model),
+        Sampler::Grammar(params) => of_grammar(&mut out, params),
     }
     out
 }
@@ -267,16 +267,16 @@ fn of_grammar(out: &mut Vec<Flaw>, params: &Grammar) {
         }
     }
     if let Some(triggers) = &params.triggers {
-        check_triggers(out, &params.model, triggers);
+        of_triggers(out, &params.model, triggers);
     }
 }
 
-/// Returns the problem with the rules of a grammar whose other parameters are valid.
-fn grammar_problem(index: usize, sampler: &Sampler) -> Option<SamplerProblem> {
+/// What is wrong with the rules of a grammar, when nothing else is wrong with it.
+fn of_grammar_text(index: usize, sampler: &Sampler) -> Option<SamplerProblem> {
     let Sampler::Grammar(params) = sampler else {
         return None;
     };
-    if !reasons(sampler).is_empty() {
+    if !of(sampler).is_empty() {
         return None;
     }
     let flaw = check_grammar(params).err()?;
@@ -289,7 +289,7 @@ fn check_grammar(params: &Grammar) -> Result<(), grammar::Flaw> {
     let options = TokenizeOptions::default().add_special(false).parse_special(true);
     let resolve = |text: &str| match vocab.tokenize(text, options).as_deref() {
         Ok([token]) => Ok(token.get().unsigned_abs()),
-        Ok(tokens) => Err(format!("{text} must be one token, but is {}", tokens.len())),
+        Ok(tokens) => Err(format!("{text} is not one token but {}", tokens.len())),
         Err(error) => Err(error.to_string()),
     };
     let n_vocab = u32::try_from(vocab.n_tokens()).unwrap_or(u32::MAX);
