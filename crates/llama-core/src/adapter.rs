@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::context::Context;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, ParameterProblem, Result};
 use crate::ffi::guard::guarded;
 use crate::ffi::string::{pairs, read_buffer, to_c};
 use crate::ffi::{exit, fork};
@@ -207,20 +207,15 @@ impl LoraAdapter {
 
     /// Refuses an adapter or a scale that the context cannot compute with.
     fn check_for(&self, context: &Context, scale: f32) -> Result<()> {
-        let invalid = |reason: &str| {
-            let reason = reason.to_owned();
-            Err(ErrorKind::InvalidParameter { name: "scale", value: scale.to_string(), reason }.into())
-        };
+        let invalid = |expected: &str| Err(ParameterProblem::new("scale", scale, expected).into());
         if !self.model().is_same(context.model()) {
             return Err(ErrorKind::OtherModel { path: self.0.name.clone() }.into());
         }
         if !scale.is_finite() {
-            return invalid("must be finite: 0.0 adds nothing, and 1.0 adds the whole adapter");
+            return invalid("finite: 0.0 for none of the adapter, 1.0 for all of it");
         }
         if !(scale * self.0.alpha).is_finite() {
-            return invalid(
-                "multiplied by the adapter's alpha, the scale is too large for a 32-bit float: use a smaller one",
-            );
+            return invalid("small enough for its product with the adapter's alpha to be a 32-bit float");
         }
         // Such a model also multiplies by its embedding table at the end, and C would do so with the adapter's
         // matrices, which are transposed there (llama-graph.cpp, build_lora_mm and build_inp_embd).
@@ -322,12 +317,11 @@ impl Context {
         for (index, (adapter, scale)) in adapters.iter().enumerate() {
             adapter.check_for(self, *scale)?;
             if adapters[..index].iter().any(|(other, _)| other.is_same(adapter)) {
-                return Err(ErrorKind::InvalidParameter {
-                    name: "adapters",
-                    value: adapter.0.name.display().to_string(),
-                    reason: "the adapter is in the list twice: give it once, with the sum of the scales"
-                        .to_owned(),
-                }
+                return Err(ParameterProblem::new(
+                    "adapters",
+                    format_args!("a list with {} twice", adapter.0.name.display()),
+                    "a list without duplicates: give the adapter once, with the sum of the scales",
+                )
                 .into());
             }
         }

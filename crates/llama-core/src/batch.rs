@@ -5,7 +5,7 @@ mod embedding;
 pub use embedding::MultiPos;
 pub(crate) use embedding::{Place, Rows};
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, ParameterProblem, Result};
 use crate::token::{Pos, SeqId, Token};
 
 /// Tokens to decode, each with its position, its sequences, and whether its outputs are wanted.
@@ -107,12 +107,7 @@ impl Batch {
     fn push_entry(&mut self, token: i32, pos: Pos, seq_ids: &[SeqId], output: bool) -> Result<usize> {
         let count = i32::try_from(seq_ids.len()).unwrap_or(i32::MAX);
         if count == 0 {
-            return Err(ErrorKind::InvalidParameter {
-                name: "seq_ids",
-                value: "[]".to_owned(),
-                reason: "a token must belong to at least one sequence".to_owned(),
-            }
-            .into());
+            return Err(ParameterProblem::new("seq_ids", "[]", "a list of at least one sequence").into());
         }
         self.tokens.push(token);
         self.positions.push(pos.get());
@@ -164,11 +159,11 @@ impl Batch {
                 *slot = i8::from(output);
                 Ok(())
             }
-            None => Err(ErrorKind::InvalidParameter {
-                name: "index",
-                value: index.to_string(),
-                reason: format!("the batch has {len} tokens"),
-            }
+            None => Err(ParameterProblem::new(
+                "index",
+                index,
+                format!("an index of the batch's {len} tokens (0..{len})"),
+            )
             .into()),
         }
     }

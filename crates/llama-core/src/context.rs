@@ -1,5 +1,6 @@
 //! Contexts: a model with the memory of its sequences and the results of the last batch.
 
+mod abort;
 mod check;
 mod clone;
 mod decode;

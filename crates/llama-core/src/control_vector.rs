@@ -6,7 +6,7 @@ use std::path::Path;
 use llama_gguf::{Gguf, TensorInfo, TensorType};
 
 use crate::context::Context;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, ParameterProblem, Result};
 use crate::ffi::guard::guarded;
 use crate::model::Model;
 
@@ -293,11 +293,11 @@ fn layer_range(range: &impl RangeBounds<u32>, n_layer: u32) -> Result<(i32, i32)
         (Ok(first), Some(Ok(end))) if 1 <= start && first <= end && i64::from(end) <= i64::from(last) => {
             Ok((first, end))
         }
-        _ => Err(ErrorKind::InvalidParameter {
-            name: "layers",
-            value: format!("{:?}..{:?}", range.start_bound(), range.end_bound()),
-            reason: format!("must be in 1 to {last}, which can have a direction; `..` means all of them"),
-        }
+        _ => Err(ParameterProblem::new(
+            "layers",
+            format_args!("{:?}..{:?}", range.start_bound(), range.end_bound()),
+            format!("within the layers that can have a direction, 1 to {last}, of which `..` is all"),
+        )
         .into()),
     }
 }

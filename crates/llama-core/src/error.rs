@@ -2,6 +2,7 @@
 
 mod decode;
 mod kind;
+mod parameter;
 mod samplers;
 mod state;
 #[cfg(feature = "common")]
@@ -11,6 +12,7 @@ use std::fmt;
 
 pub use decode::DecodeError;
 pub use kind::ErrorKind;
+pub use parameter::ParameterProblem;
 pub use samplers::{GrammarPosition, SamplerProblem};
 pub use state::{Removed, StateError};
 #[cfg(feature = "common")]
@@ -79,6 +81,12 @@ impl Error {
     #[must_use]
     pub fn log(&self) -> &[String] {
         &self.0.log
+    }
+}
+
+impl From<ParameterProblem> for Error {
+    fn from(problem: ParameterProblem) -> Self {
+        ErrorKind::from(problem).into()
     }
 }
 

@@ -89,7 +89,7 @@ pub use control_vector::ControlVector;
 pub use device::{Device, DeviceCapabilities, DeviceKind, DeviceMemory, devices};
 #[cfg(feature = "common")]
 pub use error::TemplateLimit;
-pub use error::{DecodeError, Error, ErrorKind, Result};
+pub use error::{DecodeError, Error, ErrorKind, ParameterProblem, Result};
 pub use logits::{Logits, LogitsProcessor, LogitsProcessors, Softmax};
 pub use memory::{Memory, PosRange};
 pub use model::{

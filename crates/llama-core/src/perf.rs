@@ -9,6 +9,8 @@ use crate::ffi::guard::guarded;
 /// llama.cpp's counters of a context. Zero unless the context was created with
 /// [`perf(true)`](crate::ContextParams::perf). Corresponds to `llama_perf_context_data`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Perf {
     /// Time spent loading the model.
     pub load: Duration,

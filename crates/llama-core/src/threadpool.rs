@@ -13,7 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 pub(crate) use attached::Attached;
 
 use crate::backend;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, ParameterProblem, Result};
 use crate::ffi::guard::{freed, guarded};
 use crate::ffi::{exit, fork};
 
@@ -123,14 +123,13 @@ impl ThreadpoolParams {
 
     fn check(&self) -> Result<()> {
         crate::context::check_threads("n_threads", self.n_threads)?;
-        let invalid = |name, value: u32, reason: String| {
-            Err(ErrorKind::InvalidParameter { name, value: value.to_string(), reason }.into())
-        };
+        let invalid =
+            |name, value: u32, reason: String| Err(ParameterProblem::new(name, value, reason).into());
         if self.poll > 100 {
-            return invalid("poll", self.poll, "must be 0 to 100".to_owned());
+            return invalid("poll", self.poll, "from 0 to 100".to_owned());
         }
         if let Some(cpu) = self.cpus.iter().find(|cpu| **cpu >= llama_sys::GGML_MAX_N_THREADS) {
-            let reason = format!("must be in 0..{}, which ggml supports", llama_sys::GGML_MAX_N_THREADS);
+            let reason = format!("a processor that ggml knows (0..{})", llama_sys::GGML_MAX_N_THREADS);
             return invalid("cpus", *cpu, reason);
         }
         host::check_cpus(&self.cpus)?;

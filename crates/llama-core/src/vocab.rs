@@ -8,6 +8,7 @@ use crate::token::{Token, TokenAttributes};
 
 /// The kind of a tokenizer. Corresponds to `llama_vocab_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum VocabKind {
     /// No vocabulary: the model takes and returns only token ids or embeddings.

@@ -1,7 +1,7 @@
 //! Entries of a batch that are, or carry, rows of floats.
 
 use super::Batch;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ParameterProblem, Result};
 use crate::token::{Pos, SeqId, Token};
 
 /// The position of an embedding: a position in the sequence and, for models with `RoPE` in several dimensions
@@ -70,17 +70,17 @@ impl Rows {
     /// `cmp_argsort`).
     fn check(&self, name: &'static str, row: &[f32]) -> Result<()> {
         let invalid =
-            |value: String, reason: String| Err(ErrorKind::InvalidParameter { name, value, reason }.into());
+            |value: String, expected: String| Err(ParameterProblem::new(name, value, expected).into());
         if row.is_empty() || (self.width != 0 && row.len() != self.width) {
             let reason = match self.width {
-                0 => "must have the model's width, see Model::n_embd_inp".to_owned(),
-                width => format!("the earlier rows of the batch have {width} floats"),
+                0 => "as wide as the model takes it, see Model::n_embd_inp".to_owned(),
+                width => format!("{width} floats wide, as the rows before it in the batch"),
             };
             return invalid(format!("a row of {} floats", row.len()), reason);
         }
         match row.iter().position(|value| !value.is_finite()) {
             None => Ok(()),
-            Some(at) => invalid(format!("{} at index {at}", row[at]), "all values must be finite".to_owned()),
+            Some(at) => invalid(format!("{} at index {at}", row[at]), "finite".to_owned()),
         }
     }
 
@@ -100,8 +100,8 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidParameter`] for an empty list of sequences, for a row of another width than earlier ones,
-    /// and for values that are not finite. The width, ids and positions are checked when the batch is decoded.
+    /// [`ErrorKind::InvalidParameter`](crate::ErrorKind::InvalidParameter) for no sequence at all, for a row of another width than those before it, and
+    /// for values that are not finite. The width, ids and positions are checked when the batch is decoded.
     ///
     /// Corresponds to `llama_batch_ext_add`, `llama_batch_ext_add_embd` and `llama_batch_ext_set_pos`.
     pub fn push_embedding(
@@ -137,10 +137,8 @@ impl Batch {
         output: bool,
     ) -> Result<usize> {
         if token.get() < 0 {
-            let reason = "must be at least 0: for an embedding alone use push_embedding".to_owned();
-            return Err(
-                ErrorKind::InvalidParameter { name: "token", value: token.to_string(), reason }.into()
-            );
+            let expected = "at least 0: for an embedding alone use push_embedding";
+            return Err(ParameterProblem::new("token", token, expected).into());
         }
         self.rows.check("embedding", embedding)?;
         let index = self.push(token, pos, seq_ids, output)?;
@@ -155,17 +153,17 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidParameter`] if all entries have a state, for a row of another width than earlier ones,
+    /// [`ErrorKind::InvalidParameter`](crate::ErrorKind::InvalidParameter) when all entries have theirs, for a row of another width than those before it,
     /// and for values that are not finite.
     ///
     /// Corresponds to `llama_batch_ext_set_embd_state`.
     pub fn push_state(&mut self, state: &[f32]) -> Result<()> {
         if self.states.len() == self.len() {
-            return Err(ErrorKind::InvalidParameter {
-                name: "state",
-                value: format!("row {}", self.states.len()),
-                reason: format!("each of the {} entries of the batch already has a state", self.len()),
-            }
+            return Err(ParameterProblem::new(
+                "state",
+                format_args!("row {}", self.states.len()),
+                format!("one of {} rows: each entry of the batch has its state", self.len()),
+            )
             .into());
         }
         self.states.check("state", state)?;

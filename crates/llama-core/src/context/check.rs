@@ -14,8 +14,10 @@ impl ContextParams {
         // llama_init_from_model computes this and converts it to an integer.
         let original = f64::from(self.yarn_orig_ctx.max(model.n_ctx_train()));
         if self.rope_freq_scale > 0.0 && original / f64::from(self.rope_freq_scale) > f64::from(u32::MAX) {
-            let reason =
-                format!("it would scale contexts of {original} tokens to more than {} tokens", u32::MAX);
+            let reason = format!(
+                "larger: contexts of {original} tokens would be stretched beyond {} tokens",
+                u32::MAX
+            );
             return Err(invalid("rope_freq_scale", self.rope_freq_scale, reason));
         }
         Ok(())
@@ -32,14 +34,9 @@ impl ContextParams {
         if model.has_classifier() {
             return Ok(());
         }
-        let reason = "the model has no classifier for scores (no tensor `cls` or `cls.output`): use another pooling type, \
-                      or a reranker";
-        Err(ErrorKind::InvalidParameter {
-            name: "pooling_type",
-            value: value.to_owned(),
-            reason: reason.to_owned(),
-        }
-        .into())
+        let reason = "another type: the model has no classifier (no tensor `cls` or `cls.output`) to give scores, as \
+                      rerankers have";
+        Err(invalid("pooling_type", value, reason.to_owned()))
     }
 }
 
@@ -91,9 +88,10 @@ pub(super) fn check_value_type(model: &Model, values: llama_sys::ggml_type) -> R
     {
         return Ok(());
     }
-    let reason = "this model's attention adds a bias for each distance, so the type must be f32, f16 or bf16"
+    let reason = "of type f32, f16 or bf16: this model's attention adds a bias for each distance, and cannot do that with other \
+                  values"
         .to_owned();
-    Err(ErrorKind::InvalidParameter { name: "type_v", value: "quantised".to_owned(), reason }.into())
+    Err(invalid("type_v", "quantised", reason))
 }
 
 fn is_quantised(kind: llama_sys::ggml_type) -> bool {

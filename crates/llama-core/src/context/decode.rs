@@ -3,7 +3,7 @@
 use super::positions::is_shared;
 use super::{Computed, Context, PoolingType};
 use crate::batch::Batch;
-use crate::error::{DecodeError, ErrorKind, Result};
+use crate::error::{DecodeError, ErrorKind, ParameterProblem, Result};
 use crate::ffi::guard::guarded;
 use crate::ffi::{exit, fork};
 use crate::graph::{self, Finding, Violation};
@@ -323,11 +323,8 @@ impl Context {
         }
         let (states, len) = (batch.states.len(), batch.len());
         if (self.facts.needs_states || states > 0) && states != len {
-            let reason =
-                format!("each of the {len} entries of the batch needs a state: see Batch::push_state");
-            return Err(
-                ErrorKind::InvalidParameter { name: "states", value: states.to_string(), reason }.into()
-            );
+            let expected = format!("{len}, one for each entry of the batch: see Batch::push_state");
+            return Err(ParameterProblem::new("states", states, expected).into());
         }
         Ok(())
     }
@@ -344,10 +341,10 @@ impl Context {
             return Ok(());
         }
         let reason = format!(
-            "the batch asks for the outputs of {n_outputs} tokens: ask for fewer, or create the context with a larger \
-             n_outputs_max"
+            "at least {n_outputs}, the number of tokens whose results the batch wants: ask for fewer, or create the context \
+             with a larger n_outputs_max"
         );
-        Err(ErrorKind::InvalidParameter { name: "n_outputs_max", value: limit.to_string(), reason }.into())
+        Err(ParameterProblem::new("n_outputs_max", limit, reason).into())
     }
 
     /// Refuses tokens of several sequences where C finds no cells for them, or asserts that there is one sequence

@@ -4,11 +4,9 @@ use core::ffi::c_void;
 use core::ops::ControlFlow;
 use std::ptr::NonNull;
 
-use super::Context;
 use crate::abort::Abort;
 use crate::error::{DecodeError, ErrorKind, Result};
 use crate::ffi::callback::Callback;
-use crate::ffi::guard::guarded;
 use crate::observer::{Observer, TensorInfo};
 
 /// The callbacks of one context. C holds its address, so it must not move. It is only used by the thread that has
@@ -52,7 +50,15 @@ impl OwnedHooks {
         unsafe { self.0.as_mut() }
     }
 
-    /// Prepares for a computation. Fails if it is to be aborted from the start.
+    /// Replaces what can abort computations. Returns the callback for C, `None` when nothing can.
+    pub(super) fn set_abort(&mut self, abort: Option<Abort>) -> llama_sys::ggml_abort_callback {
+        let hooks = self.get();
+        let stops = abort.is_some() || hooks.observer.is_some();
+        hooks.abort = abort.map(Callback::new);
+        stops.then_some(on_abort as unsafe extern "C-unwind" fn(*mut c_void) -> bool)
+    }
+
+    /// Prepares for a computation, unless there is no need to begin.
     #[inline]
     pub(super) fn begin(&mut self, can_stop: bool) -> Result<()> {
         let hooks = self.get();
@@ -143,18 +149,4 @@ pub(super) unsafe extern "C-unwind" fn on_tensor(
     // ggml_backend_sched_compute_splits).
     let tensor = TensorInfo::new(unsafe { &*tensor });
     if ask { hooks.wants(&tensor) } else { hooks.show(tensor) }
-}
-
-impl Context {
-    pub(crate) fn set_abort(&mut self, abort: Option<Abort>) -> Result<()> {
-        self.check_poison()?;
-        let stops = abort.is_some() || self.raw.hooks.get().observer.is_some();
-        self.raw.hooks.get().abort = abort.map(Callback::new);
-        let data = self.raw.hooks.as_data();
-        let callback = stops.then_some(on_abort as unsafe extern "C-unwind" fn(*mut c_void) -> bool);
-        self.call(|raw| {
-            // SAFETY: the context is valid, and its hooks are freed after it.
-            unsafe { guarded!(llama_set_abort_callback(raw, callback, data)) }
-        })
-    }
 }

@@ -3,7 +3,7 @@
 use std::ptr::NonNull;
 
 use crate::batch::Batch;
-use crate::error::{DecodeError, Error, ErrorKind, Result};
+use crate::error::{DecodeError, Error, ErrorKind, ParameterProblem, Result};
 use crate::ffi::exit;
 use crate::ffi::guard::{freed, guarded};
 
@@ -88,8 +88,8 @@ impl Input {
         if unsafe { guarded!(llama_batch_ext_set_embd_token(self.raw(), c_index(index), embd(row))) }? {
             return Ok(());
         }
-        let reason = "must have the model's width, see Model::n_embd_inp".to_owned();
-        Err(ErrorKind::InvalidParameter { name: "embedding", value: floats(row), reason }.into())
+        let expected = "as wide as the model takes it, see Model::n_embd_inp";
+        Err(ParameterProblem::new("embedding", floats(row), expected).into())
     }
 
     fn set_state(&mut self, index: usize, row: &[f32]) -> Result<()> {
@@ -97,8 +97,9 @@ impl Input {
         if unsafe { guarded!(llama_batch_ext_set_embd_state(self.raw(), c_index(index), embd(row))) }? {
             return Ok(());
         }
-        let reason = "must have Model::n_embd_out floats, in a context of ContextType::Mtp".to_owned();
-        Err(ErrorKind::InvalidParameter { name: "state", value: floats(row), reason }.into())
+        let expected =
+            "left out but in contexts of ContextType::Mtp, and there Model::n_embd_out floats wide";
+        Err(ParameterProblem::new("state", floats(row), expected).into())
     }
 }
 

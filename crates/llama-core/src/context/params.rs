@@ -1,6 +1,6 @@
 //! Parameters of contexts.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ParameterProblem, Result};
 use crate::model::Model;
 
 /// Maximum number of ggml's threads (`GGML_MAX_N_THREADS` of its CPU backend).
@@ -8,6 +8,7 @@ pub(crate) const MAX_THREADS: u32 = 512;
 
 /// The method of combining the embeddings of a sequence's tokens. Corresponds to `llama_pooling_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum PoolingType {
     /// No pooling: one embedding for each token.
@@ -24,6 +25,7 @@ pub enum PoolingType {
 
 /// The attention of tokens to later tokens. Corresponds to `llama_attention_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum AttentionType {
     /// Tokens only attend to earlier ones.
@@ -34,6 +36,7 @@ pub enum AttentionType {
 
 /// The use of flash attention. Corresponds to `llama_flash_attn_type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum FlashAttention {
     /// Use it where the devices support it.
     #[default]
@@ -46,6 +49,7 @@ pub enum FlashAttention {
 
 /// Type of the cached keys or values. Corresponds to `ggml_type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum CacheType {
     /// 32-bit floats.
@@ -69,6 +73,7 @@ pub enum CacheType {
 
 /// The part of a model that a context computes. Corresponds to `llama_context_type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum ContextType {
     /// The model itself.
@@ -87,6 +92,7 @@ pub enum ContextType {
 /// The method of scaling `RoPE` to more positions than the model was trained with. Corresponds to
 /// `llama_rope_scaling_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum RopeScaling {
     /// No scaling, whatever the value of `rope_freq_scale`.
@@ -323,10 +329,8 @@ impl ContextParams {
         match self.pooling_type {
             None | Some(PoolingType::None) => Ok(pooling_to_raw(Some(PoolingType::None))),
             Some(other) => {
-                let reason = "the model's decoder needs the embedding of each token: use PoolingType::None";
-                let value = format!("{other:?}");
-                Err(ErrorKind::InvalidParameter { name: "pooling_type", value, reason: reason.to_owned() }
-                    .into())
+                let expected = "None: the model's decoder needs the embedding of each token".to_owned();
+                Err(invalid("pooling_type", format_args!("{other:?}"), expected))
             }
         }
     }
@@ -420,21 +424,23 @@ impl ContextParams {
         // SAFETY: takes no arguments and returns a constant.
         let most = unsafe { llama_sys::llama_max_parallel_sequences() };
         if self.n_seq_max == 0 || self.n_seq_max as usize > most {
-            return Err(invalid("n_seq_max", self.n_seq_max, format!("must be 1 to {most}")));
+            return Err(invalid("n_seq_max", self.n_seq_max, format!("from 1 to {most}")));
         }
         for (name, value) in [("n_batch", self.n_batch), ("n_ubatch", self.n_ubatch)] {
             if value == 0 || i32::try_from(value).is_err() {
-                return Err(invalid(name, value, format!("must be 1 to {} tokens", i32::MAX)));
+                return Err(invalid(name, value, format!("from 1 to {}", i32::MAX)));
             }
         }
         if self.n_batch < self.n_seq_max {
-            let reason =
-                format!("a batch must have room for a token of each of the {} sequences", self.n_seq_max);
+            let reason = format!(
+                "at least n_seq_max, {}: a batch has room for a token of each sequence",
+                self.n_seq_max
+            );
             return Err(invalid("n_batch", self.n_batch, reason));
         }
         for (name, value) in [("n_ctx", self.n_ctx), ("yarn_orig_ctx", self.yarn_orig_ctx)] {
             if i32::try_from(value).is_err() {
-                return Err(invalid(name, value, format!("must be at most {} tokens", i32::MAX)));
+                return Err(invalid(name, value, format!("at most {}", i32::MAX)));
             }
         }
         self.check_results()?;
@@ -446,7 +452,7 @@ impl ContextParams {
         // GGML_ASSERT(n_ubatch > n_keep_tail) in llama-batch.cpp, split_equal.
         if self.n_rs_seq > 0 && n_ubatch.saturating_sub(1) <= self.n_rs_seq {
             let reason = format!(
-                "must be at least 2 below n_ubatch, which is {n_ubatch}: a recurrent sequence is rewound in one step"
+                "smaller than n_ubatch by 2 or more: a recurrent sequence goes back in one step, and n_ubatch is {n_ubatch}"
             );
             return Err(invalid("n_rs_seq", self.n_rs_seq, reason));
         }
@@ -454,7 +460,7 @@ impl ContextParams {
             return Ok(());
         }
         if self.n_outputs_max < self.n_seq_max {
-            let reason = format!("each of the {} sequences needs an output", self.n_seq_max);
+            let reason = format!("at least n_seq_max, {}: each sequence needs a result", self.n_seq_max);
             return Err(invalid("n_outputs_max", self.n_outputs_max, reason));
         }
         check_outputs(self.n_outputs_max, n_ubatch, self.embeddings)
@@ -463,7 +469,7 @@ impl ContextParams {
     fn check_floats(&self) -> Result<()> {
         let rope = [("rope_freq_base", self.rope_freq_base), ("rope_freq_scale", self.rope_freq_scale)];
         if let Some((name, value)) = rope.iter().find(|(_, value)| !value.is_finite() || *value < 0.0) {
-            let reason = "must be positive, or 0 for the model's value".to_owned();
+            let reason = "a positive number, or 0 for the model's own".to_owned();
             return Err(invalid(name, value, reason));
         }
         let yarn = [
@@ -474,7 +480,7 @@ impl ContextParams {
         ];
         for (name, value) in yarn {
             if let Some(value) = value.filter(|value| !value.is_finite() || *value < 0.0) {
-                return Err(invalid(name, value, "must be at least 0".to_owned()));
+                return Err(invalid(name, value, "finite and at least 0".to_owned()));
             }
         }
         Ok(())
@@ -487,15 +493,16 @@ pub(super) fn check_outputs(n_outputs_max: u32, n_ubatch: u32, embeddings: bool)
     if !embeddings || n_outputs_max >= n_ubatch {
         return Ok(());
     }
-    let reason =
-        format!("embeddings are outputs of all tokens, of which {n_ubatch} are computed at once (n_ubatch)");
+    let reason = format!(
+        "at least n_ubatch, {n_ubatch}: embeddings are results of all tokens that are computed at once"
+    );
     Err(invalid("n_outputs_max", n_outputs_max, reason))
 }
 
 /// Refuses numbers of threads that ggml does not support, and warns about numbers that are slow.
 pub(crate) fn check_threads(name: &'static str, threads: u32) -> Result<i32> {
     if threads == 0 || threads > MAX_THREADS {
-        let reason = format!("must be 1 to {MAX_THREADS}");
+        let reason = format!("from 1 to {MAX_THREADS}");
         return Err(invalid(name, threads, reason));
     }
     let available = available_threads();
@@ -514,8 +521,8 @@ fn available_threads() -> u32 {
     u32::try_from(available).unwrap_or(MAX_THREADS).min(MAX_THREADS)
 }
 
-pub(super) fn invalid(name: &'static str, value: impl core::fmt::Display, reason: String) -> Error {
-    ErrorKind::InvalidParameter { name, value: format!("{value}"), reason }.into()
+pub(super) fn invalid(name: &'static str, value: impl core::fmt::Display, expected: String) -> Error {
+    ParameterProblem::new(name, value, expected).into()
 }
 
 fn pooling_to_raw(pooling: Option<PoolingType>) -> llama_sys::llama_pooling_type {

@@ -4,6 +4,7 @@ use super::{Context, PoolingType};
 
 /// The actual parameters of a context, including those that were left to the model or to llama.cpp, or rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ResolvedParams {
     /// Size in tokens, of all sequences together.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::Context;
 use crate::batch::Batch;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, ParameterProblem, Result};
 use crate::ffi::guard::guarded;
 use crate::sampler::{SamplerChain, check_sampled};
 use crate::token::{SeqId, Token};
@@ -280,14 +280,11 @@ impl Context {
             }
             let count = usize::try_from(*seq_id).ok().and_then(|seq_id| counts.get_mut(seq_id));
             if count.is_some_and(|count| core::mem::replace(count, *count + 1) >= limit) {
-                let reason = format!(
-                    "sequence {seq_id} has a sampler on the device and the batch asks for more outputs of it: ask for \
-                     fewer, or create the context with a larger n_outputs_max_per_seq"
+                let expected = format!(
+                    "at least the results that the batch wants of sequence {seq_id}, which has a sampler on the device: \
+                     ask for fewer, or create the context with a larger n_outputs_max_per_seq"
                 );
-                let value = limit.to_string();
-                return Err(
-                    ErrorKind::InvalidParameter { name: "n_outputs_max_per_seq", value, reason }.into()
-                );
+                return Err(ParameterProblem::new("n_outputs_max_per_seq", limit, expected).into());
             }
         }
         self.attached.samplers.counts.set(counts);
@@ -309,12 +306,10 @@ impl Context {
             return Ok(());
         }
         let reason = format!(
-            "the sequences have {n_samplers} samplers on the device, each of which is in the graph for every output that a \
-             batch can have of a sequence, but there must be at most {MAX_IN_GRAPH}. Create the context with a smaller \
-             n_outputs_max_per_seq"
+            "smaller: the sequences have {n_samplers} samplers on the device, each of which is there for every result that a \
+             batch can have of a sequence, and at most {MAX_IN_GRAPH} fit into a graph"
         );
-        Err(ErrorKind::InvalidParameter { name: "n_outputs_max_per_seq", value: outputs.to_string(), reason }
-            .into())
+        Err(ParameterProblem::new("n_outputs_max_per_seq", outputs, reason).into())
     }
 
     fn detached(&self, seq_id: SeqId) -> Result<Option<SamplerChain>> {

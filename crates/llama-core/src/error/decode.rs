@@ -2,6 +2,7 @@
 
 /// The reason why a batch was not decoded, and the state of the context's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum DecodeError {
     /// llama.cpp's code 1. Memory is as it was before the call.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::ParameterProblem;
 #[cfg(feature = "common")]
 use super::TemplateLimit;
 use super::samplers::List;
@@ -48,16 +49,8 @@ pub enum ErrorKind {
         n_seq_max: u32,
     },
     /// A parameter is outside its range.
-    #[error("{name} is {value}, but {reason}")]
-    #[non_exhaustive]
-    InvalidParameter {
-        /// The parameter's name.
-        name: &'static str,
-        /// The value that was given.
-        value: String,
-        /// The part of the text after "but": the valid range, and what to use instead.
-        reason: String,
-    },
+    #[error(transparent)]
+    InvalidParameter(#[from] ParameterProblem),
     /// The model has no weights or no vocabulary, which the operation needs.
     #[error("{operation} is not possible with this model: {reason}")]
     #[non_exhaustive]

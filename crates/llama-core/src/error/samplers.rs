@@ -2,23 +2,28 @@
 
 use core::fmt;
 
-/// A problem with one sampler of a chain. Its [`Display`](fmt::Display) is the reason.
+use super::ParameterProblem;
+
+/// One thing that is wrong with a sampler of a chain. Its [`Display`](fmt::Display) is the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SamplerProblem {
     /// The sampler's index in the chain.
     pub index: usize,
     /// The sampler's name; `chain` for a chain without samplers.
     pub sampler: &'static str,
-    /// Description of the problem and of valid values.
+    /// The problem, and the way out, as text.
     pub reason: String,
-    /// Position in the text of a grammar that does not parse. `None` for other problems, and for a grammar without
-    /// the needed rules.
+    /// The parameter whose value is the problem. `None` for other problems.
+    pub parameter: Option<ParameterProblem>,
+    /// Where in the text of a grammar that cannot be read. `None` for other problems, and for a grammar that lacks rules.
     pub position: Option<GrammarPosition>,
 }
 
 /// A position in the text of a grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct GrammarPosition {
     /// Line, from 1.
     pub line: usize,
@@ -28,7 +33,7 @@ pub struct GrammarPosition {
 
 impl SamplerProblem {
     pub(crate) fn new(index: usize, sampler: &'static str, reason: String) -> Self {
-        Self { index, sampler, reason, position: None }
+        Self { index, sampler, reason, parameter: None, position: None }
     }
 }
 

@@ -115,6 +115,8 @@ pub enum StateError {
 
 /// The data that a failed restore has removed from memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub enum Removed {
     /// All sequences: the memory is empty.
     All,

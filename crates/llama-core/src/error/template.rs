@@ -4,6 +4,7 @@ use std::fmt;
 
 /// A limit of [`TemplateLimits`](crate::TemplateLimits) that a template has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum TemplateLimit {
     /// [`TemplateLimits::steps`](crate::TemplateLimits::steps).

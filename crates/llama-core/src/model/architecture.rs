@@ -21,8 +21,7 @@ pub(super) fn check_split(params: &ModelParams, metadata: Effective<'_>) -> Resu
         return Ok(());
     }
     let reason = format!(
-        "llama.cpp cannot divide models of the architecture `{name}` by tensors: use SplitMode::Layer, or \
-         SplitMode::None"
+        "SplitMode::Layer or SplitMode::None: llama.cpp cannot divide models of the architecture `{name}` by tensors"
     );
     Err(invalid("split_mode", "Tensor", reason))
 }

@@ -6,6 +6,7 @@ use crate::ffi::guard::guarded;
 
 /// The way in which a model works, which decides what it can be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum ModelKind {
     /// Continues text, with a cache of keys and values: most models.
@@ -24,6 +25,7 @@ pub enum ModelKind {
 
 /// The way in which positions enter attention. Corresponds to `llama_rope_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum RopeType {
     /// No rotation.

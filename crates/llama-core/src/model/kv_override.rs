@@ -89,12 +89,14 @@ impl KvOverride {
             return Err(invalid(
                 "kv_override",
                 "\"\"",
-                "must not be empty, because an empty key ends the list for llama.cpp".to_owned(),
+                "a key: an empty one ends the list for llama.cpp".to_owned(),
             ));
         }
         // llama.cpp would read other files than the checked ones.
         if self.key.starts_with("split.") {
-            let reason = "must not set how the model is split: use Model::load_splits".to_owned();
+            let reason =
+                "another key, since the parts of a split model follow from its files: use Model::load_splits"
+                    .to_owned();
             return Err(invalid("kv_override", &self.key, reason));
         }
         Ok(())
@@ -121,7 +123,7 @@ impl KvOverride {
         if expected == given {
             return Ok(());
         }
-        let reason = format!("the override is {given} and the file's value is {expected}");
+        let reason = format!("of the type of the file's value, which is {expected}: the override is {given}");
         Err(invalid("kv_override", &self.key, reason))
     }
 }
@@ -131,7 +133,7 @@ fn characters(what: &'static str, text: &str) -> Result<[c_char; MAX_BYTES + 1]>
     let text = to_c(what, text)?;
     let bytes = text.as_bytes();
     if bytes.len() > MAX_BYTES {
-        let reason = format!("must have at most {MAX_BYTES} bytes, not {}", bytes.len());
+        let reason = format!("at most {MAX_BYTES} bytes long (it has {})", bytes.len());
         return Err(invalid(what, &text.to_string_lossy(), reason));
     }
     let mut characters = [0; MAX_BYTES + 1];

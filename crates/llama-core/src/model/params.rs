@@ -7,7 +7,7 @@ use super::kv_override::{KvOverride, KvValue};
 use super::raw_params::RawModelParams;
 use super::tensor_override::{TensorOverride, TensorPlace};
 use crate::device::Device;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ParameterProblem, Result};
 
 /// The way in which tensors are read from the file. Corresponds to `llama_load_mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl FromStr for LoadMode {
     fn from_str(text: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|mode| mode.name() == text).ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
-            invalid("load_mode", &text, format!("must be one of {names}"))
+            invalid("load_mode", &text, format!("one of {names}"))
         })
     }
 }
@@ -324,6 +324,6 @@ impl ModelParams {
     }
 }
 
-pub(super) fn invalid(name: &'static str, value: &(impl fmt::Display + ?Sized), reason: String) -> Error {
-    ErrorKind::InvalidParameter { name, value: value.to_string(), reason }.into()
+pub(super) fn invalid(name: &'static str, value: &(impl fmt::Display + ?Sized), expected: String) -> Error {
+    ParameterProblem::new(name, value, expected).into()
 }

@@ -203,8 +203,7 @@ fn check_alignment(
         return Ok(());
     }
     let reason = format!(
-        "the model's data begins at byte {}, which is not a multiple of {}: use LoadMode::Read, or place the model \
-         elsewhere",
+        "LoadMode::Read, since the model's data begins at byte {}, which is not a multiple of {}",
         data_start(source, checked),
         alignment()
     );

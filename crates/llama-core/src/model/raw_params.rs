@@ -94,9 +94,8 @@ fn scalars(params: &ModelParams) -> Result<llama_sys::llama_model_params> {
         SplitMode::Row => Split::LLAMA_SPLIT_MODE_ROW,
         SplitMode::Tensor => Split::LLAMA_SPLIT_MODE_TENSOR,
     };
-    raw.main_gpu = i32::try_from(params.main_gpu).map_err(|_| {
-        invalid("main_gpu", &params.main_gpu, format!("must be an index of a GPU, 0..{}", i32::MAX))
-    })?;
+    raw.main_gpu = i32::try_from(params.main_gpu)
+        .map_err(|_| invalid("main_gpu", &params.main_gpu, format!("an index of a GPU (0..{})", i32::MAX)))?;
     raw.load_mode = match params.load_mode {
         // llama.cpp asserts that nothing is mapped if nothing is allocated (llama-model.cpp, load_tensors).
         _ if params.no_alloc => Load::LLAMA_LOAD_MODE_NONE,
@@ -125,16 +124,20 @@ fn devices(devices: &[Device]) -> Result<Vec<llama_sys::ggml_backend_dev_t>> {
     let names = || devices.iter().map(Device::name).collect::<Vec<_>>().join(", ");
     let most = crate::max_devices();
     if devices.len() > most {
-        return Err(invalid("devices", &names(), format!("must name at most {most} devices")));
+        return Err(invalid("devices", &names(), format!("at most {most} devices")));
     }
     let mut seen = HashSet::new();
     for device in devices {
         if matches!(device.kind(), DeviceKind::Cpu | DeviceKind::Accelerator) {
-            let reason = format!("must name only GPUs; {} always takes part", device.name());
+            let reason = format!("a list of GPUs only: {} always takes part", device.name());
             return Err(invalid("devices", &names(), reason));
         }
         if !seen.insert(device) {
-            return Err(invalid("devices", &names(), format!("must name {} only once", device.name())));
+            return Err(invalid(
+                "devices",
+                &names(),
+                format!("a list without duplicates: {} is named twice", device.name()),
+            ));
         }
     }
     Ok(devices.iter().map(Device::raw).chain([core::ptr::null_mut()]).collect())
@@ -147,13 +150,13 @@ fn tensor_split(proportions: &[f32]) -> Result<Option<Vec<f32>>> {
     let refuse = |reason| Err(invalid("tensor_split", &format!("{proportions:?}"), reason));
     let most = crate::max_devices();
     if proportions.len() > most {
-        return refuse(format!("must have at most {most} parts, one for each device"));
+        return refuse(format!("at most {most} parts, one for each device"));
     }
     if proportions.iter().any(|part| !part.is_finite() || *part < 0.0) {
-        return refuse("each part must be a finite number of at least 0".to_owned());
+        return refuse("finite numbers of at least 0".to_owned());
     }
     if !proportions.iter().sum::<f32>().is_finite() {
-        return refuse("the sum of the parts must be finite: use smaller numbers".to_owned());
+        return refuse("proportions with a finite sum: use smaller numbers".to_owned());
     }
     let mut all = proportions.to_vec();
     all.resize(most, 0.0);
@@ -166,7 +169,7 @@ fn patterns(params: &ModelParams) -> Result<Vec<CString>> {
         return Err(invalid(
             "tensor_override",
             &format!("set {count} times"),
-            format!("must be set at most {most} times"),
+            format!("set at most {most} times"),
         ));
     }
     params.tensor_overrides.iter().map(TensorOverride::pattern).collect()

@@ -105,7 +105,7 @@ impl ModelSource {
             }
             Self::Splits(paths) => match paths.first() {
                 Some(first) => check_files(validate(first, whole)?, paths.clone()),
-                None => Err(invalid("paths", "[]", "must have at least one file".to_owned())),
+                None => Err(invalid("paths", "[]", "a list of at least one file".to_owned())),
             },
             Self::Embedded { .. } | Self::Handle { .. } => self.check_embedded(),
         }?;
@@ -118,7 +118,7 @@ impl ModelSource {
         let opened = self.open().map_err(refuse)?;
         let (length, offset) = (opened.length(), self.offset());
         if offset >= length {
-            let reason = format!("must be before the end of the file at byte {length}");
+            let reason = format!("before the end of the file at byte {length}");
             return Err(invalid("offset", &offset, reason));
         }
         let head = llama_gguf::validate_embedded(&mut opened.file(), offset).map_err(refuse)?;

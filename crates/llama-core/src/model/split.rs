@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use llama_gguf::{Gguf, Split, Value};
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, ParameterProblem, Result};
 use crate::ffi::guard::guarded;
 use crate::ffi::string::path_to_c;
 
@@ -64,14 +64,12 @@ pub fn split_prefix(path: impl AsRef<Path>, index: u32, count: u32) -> Result<Op
 }
 
 fn numbers(index: u32, count: u32) -> Result<(i32, i32)> {
-    let refuse = |name, value: u32, reason: String| {
-        Err(ErrorKind::InvalidParameter { name, value: value.to_string(), reason }.into())
-    };
+    let refuse = |name, value: u32, reason: String| Err(ParameterProblem::new(name, value, reason).into());
     if count == 0 || count > MAX_FILES {
-        return refuse("count", count, format!("must be 1 to {MAX_FILES}"));
+        return refuse("count", count, format!("from 1 to {MAX_FILES}"));
     }
     if index >= count {
-        return refuse("index", index, format!("must be below {count}, because files are numbered from 0"));
+        return refuse("index", index, format!("below the number of files (0..{count})"));
     }
     Ok((i32::try_from(index).unwrap_or(0), i32::try_from(count).unwrap_or(1)))
 }

@@ -40,13 +40,13 @@ impl TensorOverride {
         let pattern = to_c("pattern of a tensor_override", &self.pattern)?;
         if self.pattern.len() > MAX_PATTERN {
             let excerpt: String = self.pattern.chars().take(40).collect();
-            let reason = format!("must have at most {MAX_PATTERN} bytes, not {}", self.pattern.len());
+            let reason = format!("at most {MAX_PATTERN} bytes long (it has {})", self.pattern.len());
             return Err(invalid("tensor_override", &format!("{excerpt}…"), reason));
         }
         match regex::refusal(&pattern)? {
             None => Ok(pattern),
             Some(message) => {
-                let reason = format!("must be a regular expression (C++, ECMAScript): {message}");
+                let reason = format!("a regular expression: {message}");
                 Err(invalid("tensor_override", &self.pattern, reason))
             }
         }
@@ -62,7 +62,8 @@ impl TensorOverride {
             TensorPlace::Cpu => Ok(unsafe { llama_sys::ggml_backend_cpu_buffer_type() }),
             TensorPlace::Device(device) => {
                 if devices.is_some_and(|devices| !devices.contains(&device)) {
-                    let reason = format!("the model does not use {}: add it to devices", device.name());
+                    let reason =
+                        format!("for a device that the model uses: add {} to devices", device.name());
                     return Err(invalid("tensor_override", &self.pattern, reason));
                 }
                 Ok(device.buffer_type())

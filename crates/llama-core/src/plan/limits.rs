@@ -5,7 +5,7 @@ use llama_gguf::TensorInfo;
 use super::guess;
 use crate::context::ContextParams;
 use crate::device::DeviceKind;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, ParameterProblem, Result};
 use crate::host_memory::HostMemory;
 use crate::model::{Model, ModelParams, ModelSource};
 use crate::plan::{Bytes, LoadPlan};
@@ -70,12 +70,9 @@ fn refuse_overhead(model: &Model, params: &ContextParams, room: u64) -> Result<(
     if overhead <= room {
         return Ok(());
     }
-    let reason = format!(
-        "the bookkeeping alone takes {}, and {} are free: use a smaller one",
-        Bytes(overhead),
-        Bytes(room)
-    );
-    Err(ErrorKind::InvalidParameter { name: "n_ctx", value: params.n_ctx.to_string(), reason }.into())
+    let reason =
+        format!("smaller: the bookkeeping alone takes {}, and {} are free", Bytes(overhead), Bytes(room));
+    Err(ParameterProblem::new("n_ctx", params.n_ctx, reason).into())
 }
 
 /// Returns the bytes of the system's memory that a plan takes and that cannot be read again from a file.

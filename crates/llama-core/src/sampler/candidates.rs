@@ -4,6 +4,7 @@ use crate::token::Token;
 
 /// A token that may be selected. Corresponds to `llama_token_data`.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[repr(C)]
 pub struct Candidate {
     /// The token.

@@ -74,6 +74,8 @@ pub struct SamplerChain {
 
 /// llama.cpp's counters of a chain. Corresponds to `llama_perf_sampler_data`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct SamplerPerf {
     /// Number of accepted tokens.
     pub n_sample: u32,

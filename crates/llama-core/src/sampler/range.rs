@@ -78,9 +78,9 @@ impl<T: fmt::Display> fmt::Display for ParameterRange<T> {
         }
         let Self { min, max, .. } = self;
         match self.bounds {
-            Bounds::Both => write!(f, "{min} to {max}"),
+            Bounds::Both => write!(f, "from {min} to {max}"),
             Bounds::AboveMin => write!(f, "above {min} and at most {max}"),
-            Bounds::AtLeast => write!(f, "finite and at least {min}"),
+            Bounds::AtLeast => write!(f, "at least {min}"),
         }
     }
 }

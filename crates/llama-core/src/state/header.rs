@@ -36,6 +36,7 @@ const CHECKSUM: core::ops::Range<usize> = 24..32;
 
 /// The kind of state in a state file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum StateKind {
     /// All sequences of a context.
@@ -68,6 +69,7 @@ impl core::fmt::Display for StateKind {
 
 /// The header of a state file.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct StateInfo {
     kind: StateKind,
     facts: Vec<(String, String)>,

@@ -10,7 +10,7 @@ use super::file::{in_file, open_file, read_bytes, write_file};
 use super::layout::Layout;
 use super::sequence::StatePart;
 use crate::context::Context;
-use crate::error::{ErrorKind, Result, StateError};
+use crate::error::{ErrorKind, ParameterProblem, Result, StateError};
 use crate::token::{SeqId, Token};
 
 /// One of the two file formats.
@@ -118,10 +118,9 @@ impl Format {
     const HEAD: usize = 12;
 
     fn write(self, path: &Path, tokens: &[Token], state: &[u8]) -> Result<()> {
-        let count = u32::try_from(tokens.len()).map_err(|_| ErrorKind::InvalidParameter {
-            name: "tokens",
-            value: format!("{} tokens", tokens.len()),
-            reason: format!("the file has room for {} tokens", u32::MAX),
+        let count = u32::try_from(tokens.len()).map_err(|_| {
+            let value = format_args!("a list of {}", tokens.len());
+            ParameterProblem::new("tokens", value, format!("a list of at most {}", u32::MAX))
         })?;
         let mut head = Vec::with_capacity(Self::HEAD + 4 * tokens.len());
         head.extend([self.magic, self.version, count].iter().flat_map(|number| number.to_ne_bytes()));

@@ -7,7 +7,7 @@ use parking_lot::MutexGuard;
 
 use super::Threadpool;
 use crate::context::Context;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, ParameterProblem, Result};
 use crate::ffi::guard::guarded;
 
 /// Maximum number of pools that a context holds: two attached ones and two earlier ones.
@@ -132,11 +132,11 @@ impl Pair {
             if threads <= pool.n_threads() {
                 return Ok(());
             }
-            let reason = format!(
-                "the thread pool has {} threads: make it larger, or set fewer threads with Context::set_n_threads",
+            let expected = format!(
+                "at most {}, the threads of the pool: use a larger pool, or set fewer threads with Context::set_n_threads",
                 pool.n_threads()
             );
-            Err(Error::from(ErrorKind::InvalidParameter { name, value: threads.to_string(), reason }))
+            Err(ParameterProblem::new(name, threads, expected).into())
         };
         check("n_threads", n_threads, &self.generation)?;
         check("n_threads_batch", n_threads_batch, &self.batch)

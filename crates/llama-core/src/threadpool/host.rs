@@ -2,18 +2,18 @@
 //! failure (ggml-cpu.c, `ggml_thread_apply_priority` and `ggml_thread_apply_affinity`).
 
 use super::ThreadPriority;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, ParameterProblem, Result};
 
 /// Refuses processors that are not online on Linux.
 pub(super) fn check_cpus(cpus: &[u32]) -> Result<()> {
     let Some(online) = read("/sys/devices/system/cpu/online") else { return Ok(()) };
     match cpus.iter().find(|cpu| !contains(&online, **cpu)) {
         None => Ok(()),
-        Some(cpu) => Err(ErrorKind::InvalidParameter {
-            name: "cpus",
-            value: cpu.to_string(),
-            reason: format!("must be one of this machine's processors, {}", online.trim()),
-        }
+        Some(cpu) => Err(ParameterProblem::new(
+            "cpus",
+            cpu,
+            format!("one of the processors of this machine, {}", online.trim()),
+        )
         .into()),
     }
 }

@@ -1,8 +1,8 @@
 //! The library as a whole, devices, and errors.
 
 use llama_core::{
-    BackendReg, DecodeError, Device, Error, Model, ModelParams, NumaStrategy, SystemReport, backend_regs,
-    devices, init_numa, is_numa,
+    BackendReg, DecodeError, Device, Error, Model, ModelParams, NumaStrategy, ParameterProblem, SystemReport,
+    backend_regs, devices, init_numa, is_numa,
 };
 
 use crate::Case;
@@ -29,6 +29,9 @@ pub(crate) const CASES: &[Case] = &[
     }),
     ("is_numa", |walk, _| _ = walk.run("", is_numa)),
     ("backend_regs", |walk, _| _ = walk.run("", || format!("{:?}", backend_regs()))),
+    ("ParameterProblem::new", |walk, _| {
+        names(walk, |name| _ = ParameterProblem::new(name, f32::NAN, name).to_string());
+    }),
     ("BackendReg::by_name", |walk, _| names(walk, |name| _ = BackendReg::by_name(name))),
     ("BackendReg::as_ptr", |walk, _| each_backend(walk, |backend| assert!(!backend.as_ptr().is_null()))),
     ("BackendReg::name", |walk, _| each_backend(walk, |backend| _ = backend.name())),

@@ -11,7 +11,7 @@ use test_models::{Tiny, rewritten};
 fn assert_invalid<T: std::fmt::Debug>(result: Result<T, Error>, parameter: &str, words: &str) {
     let error = result.unwrap_err();
     match error.kind() {
-        ErrorKind::InvalidParameter { name, .. } => assert_eq!(*name, parameter, "{error}"),
+        ErrorKind::InvalidParameter(problem) => assert_eq!(problem.name, parameter, "{error}"),
         other => panic!("{other:?}"),
     }
     assert!(error.to_string().contains(words), "{words:?} is not in: {error}");
@@ -48,9 +48,17 @@ fn numbers_of_results() {
     let model = load(Tiny::Llama);
     let refused = |params: &ContextParams| Context::new(&model, params);
     let few = params().n_seq_max(4).n_outputs_max(3);
-    assert_invalid(refused(&few), "n_outputs_max", "each of the 4 sequences needs an output");
+    assert_invalid(
+        refused(&few),
+        "n_outputs_max",
+        "must be at least n_seq_max, 4: each sequence needs a result",
+    );
     let pooled = params().n_ubatch(64).n_outputs_max(63).embeddings(true);
-    assert_invalid(refused(&pooled), "n_outputs_max", "embeddings are outputs of all tokens, of which 64");
+    assert_invalid(
+        refused(&pooled),
+        "n_outputs_max",
+        "must be at least n_ubatch, 64: embeddings are results of all tokens",
+    );
     let mut context = Context::new(&model, &params().n_ubatch(64).n_outputs_max(63)).unwrap();
     assert_invalid(context.set_embeddings(true), "n_outputs_max", "n_outputs_max is 63");
     decode(&mut context, &tokens(&model, "Hello"), SEQ, 0);
@@ -210,13 +218,13 @@ fn scores_need_a_classifier() {
                 Tiny::T5 => assert_invalid(
                     Context::new(&model, &rank).map(drop),
                     "pooling_type",
-                    "the model's decoder needs the embedding of each token",
+                    "must be None: the model's decoder needs the embedding of each token",
                 ),
                 _ => assert_invalid(
                     Context::new(&model, &rank).map(drop),
                     "pooling_type",
-                    "pooling_type is Rank, but the model has no classifier for scores (no tensor `cls` or `cls.output`): \
-                     use another pooling type, or a reranker",
+                    "pooling_type is Rank, but must be another type: the model has no classifier (no tensor `cls` or \
+                     `cls.output`) to give scores, as rerankers have",
                 ),
             }
         }
@@ -230,7 +238,7 @@ fn scores_need_a_classifier() {
     assert_invalid(
         Context::new(&model, &params().embeddings(true)).map(drop),
         "pooling_type",
-        "pooling_type is the model's own, Rank, but the model has no classifier",
+        "pooling_type is the model's own, Rank, but must be another type: the model has no classifier",
     );
     Context::new(&model, &params().embeddings(true).pooling_type(PoolingType::Mean)).unwrap();
 }

@@ -308,9 +308,14 @@ fn more_results_than_there_is_room_for() {
         batch
     };
     let error = context.decode(&batch(3)).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::InvalidParameter { name: "n_outputs_max", .. }), "{error:?}");
     assert!(
-        error.to_string().contains("n_outputs_max is 2, but the batch asks for the outputs of 3 tokens"),
+        matches!(error.kind(), ErrorKind::InvalidParameter(problem) if problem.name == "n_outputs_max"),
+        "{error:?}"
+    );
+    assert!(
+        error.to_string().contains(
+            "n_outputs_max is 2, but must be at least 3, the number of tokens whose results the batch wants"
+        ),
         "{error}"
     );
     context.decode(&batch(2)).unwrap();

@@ -57,8 +57,11 @@ fn mapping_needs_an_aligned_place() {
             continue;
         }
         let error = loaded.unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::InvalidParameter { name: "load_mode", .. }), "{error}");
-        assert!(error.to_string().contains("is not a multiple of 32: use LoadMode::Read"), "{error}");
+        assert!(
+            matches!(error.kind(), ErrorKind::InvalidParameter(problem) if problem.name == "load_mode"),
+            "{error}"
+        );
+        assert!(error.to_string().contains("is not a multiple of 32"), "{error}");
     }
 }
 
@@ -162,10 +165,7 @@ fn handles_that_cannot_be_read_are_refused() {
         "{error}"
     );
     let error = Model::load_embedded(folder.path(), 0, &params()).unwrap_err();
-    assert!(
-        matches!(error.kind(), ErrorKind::Embedded { .. } | ErrorKind::InvalidParameter { .. }),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::Embedded { .. } | ErrorKind::InvalidParameter(_)), "{error}");
     let error = Model::load_embedded(folder.path().join("missing"), 3, &params()).unwrap_err();
     assert!(error.to_string().contains("byte 3 of") && error.to_string().contains("missing"), "{error}");
     #[cfg(unix)]

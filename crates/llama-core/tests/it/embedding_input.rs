@@ -169,7 +169,7 @@ fn encoders_take_embeddings() {
 fn assert_invalid<T: std::fmt::Debug>(result: Result<T, Error>, parameter: &str, words: &str) {
     let error = result.unwrap_err();
     match error.kind() {
-        ErrorKind::InvalidParameter { name, .. } => assert_eq!(*name, parameter),
+        ErrorKind::InvalidParameter(problem) => assert_eq!(problem.name, parameter),
         other => panic!("{other:?}"),
     }
     assert!(error.to_string().contains(words), "{words:?} is not in: {error}");
@@ -193,13 +193,13 @@ fn rows_that_are_refused() {
     assert_invalid(batch.push_embedding(&good, place(0), &[], true), "seq_ids", "at least one sequence");
     for token in [-1, i32::MIN] {
         let both = batch.push_token_and_embedding(Token::new(token), &good, place(0), &[SEQ], true);
-        assert_invalid(both, "token", ", but must be at least 0");
+        assert_invalid(both, "token", "must be at least 0");
     }
     // Nothing of all that is in the batch.
     assert!(batch.is_empty());
     batch.push_embedding(&good, place(0), &[SEQ], true).unwrap();
     let short = batch.push_embedding(&good[1..], place(1), &[SEQ], true);
-    assert_invalid(short, "embedding", "the earlier rows of the batch have 64 floats");
+    assert_invalid(short, "embedding", "must be 64 floats wide, as the rows before it in the batch");
 
     let mut context = Context::new(&model, &params()).unwrap();
     // A width that no model has, and that of two rows in one.
@@ -258,14 +258,10 @@ fn states_are_for_contexts_that_take_them() {
     batch.push(Token::new(5), place(1), &[SEQ], true).unwrap();
     assert_invalid(batch.push_state(&[f32::NAN; 64]), "state", "finite");
     batch.push_state(&[0.5; 64]).unwrap();
-    assert_invalid(context.decode(&batch), "states", "each of the 2 entries of the batch needs a state");
+    assert_invalid(context.decode(&batch), "states", "must be 2, one for each entry of the batch");
     batch.push_state(&[0.5; 64]).unwrap();
     assert_invalid(batch.push_state(&[0.5; 64]), "state", "each of the 2 entries");
-    assert_invalid(
-        context.decode(&batch),
-        "state",
-        "must have Model::n_embd_out floats, in a context of ContextType::Mtp",
-    );
+    assert_invalid(context.decode(&batch), "state", "must be left out but in contexts of ContextType::Mtp");
     batch.clear();
     batch.push(Token::new(5), place(0), &[SEQ], true).unwrap();
     context.decode(&batch).unwrap();

@@ -133,13 +133,19 @@ fn states_are_needed_of_every_entry() {
     batch.push(Token::new(5), Pos::new(0), &[SEQ], true).unwrap();
     // llama.cpp asserts on this.
     let error = context.decode(&batch).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::InvalidParameter { name: "states", .. }), "{error:?}");
-    assert!(error.to_string().contains("each of the 1 entries of the batch needs a state"), "{error}");
+    assert!(
+        matches!(error.kind(), ErrorKind::InvalidParameter(problem) if problem.name == "states"),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("must be 1, one for each entry of the batch"), "{error}");
     for wrong in [1, 63, 128] {
         let mut batch = batch.clone();
         batch.push_state(&vec![0.5; wrong]).unwrap();
         let error = context.decode(&batch).unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::InvalidParameter { name: "state", .. }), "{error:?}");
+        assert!(
+            matches!(error.kind(), ErrorKind::InvalidParameter(problem) if problem.name == "state"),
+            "{error:?}"
+        );
     }
     // Tokens and embeddings are not mixed here, and each kind is good for itself.
     let row = [0.5; 64];

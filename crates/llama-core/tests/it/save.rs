@@ -251,7 +251,10 @@ fn a_model_made_in_memory_cannot_be_planned_and_is_not_read_lazily() {
     assert!(!empty.has_weights() && Context::new(&empty, &params()).is_err());
     let wrong = ModelParams::default().kv_override("llama.block_count", "two");
     let error = made(&Tiny::Llama.bytes(), &wrong).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::InvalidParameter { name: "kv_override", .. }), "{error}");
+    assert!(
+        matches!(error.kind(), ErrorKind::InvalidParameter(problem) if problem.name == "kv_override"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn wrong_lists_are_refused() {
     assert_eq!(reason(&[&a, &b, &whole]), "it is a complete model, but one of 3 given files: give it alone");
     assert_eq!(reason(&[&whole, &whole]), "it is a complete model, but one of 2 given files: give it alone");
     let error = Model::load_splits(Vec::<PathBuf>::new(), &params()).unwrap_err();
-    assert_eq!(error.to_string(), "paths is [], but must have at least one file");
+    assert_eq!(error.to_string(), "paths is [], but must be a list of at least one file");
     let error = Model::load_splits(["/no/such/file", "/nor/this"], &params()).unwrap_err();
     assert!(error.to_string().ends_with("no such file; check the path"), "{error}");
 }
@@ -235,14 +235,11 @@ fn names_are_made_and_taken_apart() {
 #[test]
 fn numbers_of_files_have_limits() {
     let text = |index, count| split_path("m", index, count).unwrap_err().to_string();
-    assert_eq!(text(0, 0), "count is 0, but must be 1 to 65535");
-    assert_eq!(text(0, 65_536), "count is 65536, but must be 1 to 65535");
-    assert_eq!(text(3, 3), "index is 3, but must be below 3, because files are numbered from 0");
-    assert_eq!(
-        text(u32::MAX, 3),
-        "index is 4294967295, but must be below 3, because files are numbered from 0"
-    );
-    assert!(matches!(split_prefix("m", 0, u32::MAX).unwrap_err().kind(), ErrorKind::InvalidParameter { .. }));
+    assert_eq!(text(0, 0), "count is 0, but must be from 1 to 65535");
+    assert_eq!(text(0, 65_536), "count is 65536, but must be from 1 to 65535");
+    assert_eq!(text(3, 3), "index is 3, but must be below the number of files (0..3)");
+    assert_eq!(text(u32::MAX, 3), "index is 4294967295, but must be below the number of files (0..3)");
+    assert!(matches!(split_prefix("m", 0, u32::MAX).unwrap_err().kind(), ErrorKind::InvalidParameter(_)));
     assert!(matches!(
         split_path("a\0b", 0, 1).unwrap_err().kind(),
         ErrorKind::InteriorNul { position: 1, .. }

@@ -21,7 +21,7 @@ fn two_threads(model: &Model) -> Context {
 fn assert_invalid<T: std::fmt::Debug>(result: Result<T, Error>, parameter: &str, words: &str) {
     let error = result.unwrap_err();
     match error.kind() {
-        ErrorKind::InvalidParameter { name, .. } => assert_eq!(*name, parameter),
+        ErrorKind::InvalidParameter(problem) => assert_eq!(problem.name, parameter),
         other => panic!("{other:?}"),
     }
     assert!(error.to_string().contains(words), "{words:?} is not in: {error}");
@@ -36,7 +36,7 @@ fn online() -> Option<String> {
 fn parameters_outside_their_range() {
     for n_threads in [0, 513, u32::MAX] {
         let refused = Threadpool::new(&ThreadpoolParams::new(n_threads));
-        assert_invalid(refused, "n_threads", "must be 1 to 512");
+        assert_invalid(refused, "n_threads", "must be from 1 to 512");
     }
     for poll in [101, u32::MAX] {
         let refused = Threadpool::new(&ThreadpoolParams::new(1).poll(poll));
@@ -48,7 +48,7 @@ fn parameters_outside_their_range() {
     }
     if online().is_some_and(|list| !list.contains("511")) {
         let refused = Threadpool::new(&ThreadpoolParams::new(1).cpus([0, 511]));
-        assert_invalid(refused, "cpus", "must be one of this machine's processors, 0");
+        assert_invalid(refused, "cpus", "must be one of the processors of this machine, 0");
     }
 }
 
@@ -128,12 +128,20 @@ fn more_threads_than_a_pool_has() {
     let model = load(Tiny::Llama);
     let mut context = two_threads(&model);
     let (one, two) = (pool(1), pool(2));
-    assert_invalid(context.attach_threadpool(&one, None), "n_threads", "the thread pool has 1");
+    assert_invalid(
+        context.attach_threadpool(&one, None),
+        "n_threads",
+        "must be at most 1, the threads of the pool",
+    );
     assert_invalid(context.attach_threadpool(&one, Some(&two)), "n_threads", "n_threads is 2");
     assert_invalid(context.attach_threadpool(&two, Some(&one)), "n_threads_batch", "n_threads_batch is 2");
     context.attach_threadpool(&two, None).unwrap();
-    assert_invalid(context.set_n_threads(3, 1), "n_threads", "the thread pool has 2");
-    assert_invalid(context.set_n_threads(1, 3), "n_threads_batch", "the thread pool has 2");
+    assert_invalid(context.set_n_threads(3, 1), "n_threads", "must be at most 2, the threads of the pool");
+    assert_invalid(
+        context.set_n_threads(1, 3),
+        "n_threads_batch",
+        "must be at most 2, the threads of the pool",
+    );
     assert_eq!((context.n_threads(), context.n_threads_batch()), (2, 2));
     context.set_n_threads(1, 2).unwrap();
     decode(&mut context, &tokens(&model, "Hello world"), SEQ, 0);

@@ -35,7 +35,7 @@ pub(crate) fn check<T>(name: &'static str, call: &dyn Debug, result: &Result<T, 
 fn kind(error: &Error) -> &'static str {
     match error.kind() {
         ErrorKind::ContextCreation { .. } => "ContextCreation",
-        ErrorKind::InvalidParameter { .. } => "InvalidParameter",
+        ErrorKind::InvalidParameter(_) => "InvalidParameter",
         ErrorKind::Unsupported { .. } => "Unsupported",
         ErrorKind::InvalidToken { .. } => "InvalidToken",
         ErrorKind::InvalidSeqId { .. } => "InvalidSeqId",

@@ -1,9 +1,8 @@
 //! Checks parameters and collects all problems. The ranges are those of `llama-core`'s samplers.
 
 use core::fmt::Display;
-use core::ops::RangeInclusive;
 
-use llama_core::{ErrorKind as CoreError, Model, Token};
+use llama_core::{ErrorKind as CoreError, Model, ParameterRange, Token, range};
 
 use super::generation::GenerationParams;
 use super::logit_bias::BiasTarget;
@@ -12,11 +11,10 @@ use super::sampling::ResolvedSampling;
 use crate::error::{ErrorKind, ParameterProblem, Result};
 use crate::sampler;
 
-/// The most tokens that a sampler remembers.
-const MAX_LAST_N: u32 = 1 << 24;
-/// Bytes of a DRY breaker, and their number.
-const MAX_BREAKER: usize = 40;
-const MAX_BREAKERS: usize = 64;
+/// A share of the probability. llama-core takes 0 too, for which its samplers keep one candidate.
+const SHARE: ParameterRange<f32> = ParameterRange::above(0.0, range::P.max());
+/// The range of top-n-sigma, with negative numbers for none.
+const SIGMAS: ParameterRange<f32> = ParameterRange::new(-range::SIGMAS.max(), range::SIGMAS.max());
 /// Characters of a text that a message quotes.
 const MAX_EXCERPT: usize = 60;
 
@@ -27,9 +25,11 @@ pub(super) fn sampling(params: &ResolvedSampling, problems: &mut Vec<ParameterPr
     of_penalties(params, &mut check);
     of_selection(params, &mut check);
     for (index, bias) in params.logit_bias.iter().enumerate() {
-        let valid = (-1e6..=1e6).contains(&bias.bias) || bias.bias == f32::NEG_INFINITY;
-        let expected = "from -1000000 to 1000000, or false in JSON to forbid the token";
-        check.valid(&format!("logit_bias[{index}].bias"), bias.bias, valid, expected);
+        if !range::BIAS.contains(bias.bias) {
+            let max = range::BIAS.max();
+            let expected = format!("from -{max} to {max}, or false in JSON to forbid the token");
+            check.refuse(&format!("logit_bias[{index}].bias"), bias.bias, expected);
+        }
     }
 }
 
@@ -107,68 +107,52 @@ impl Check<'_> {
         self.problems.push(ParameterProblem::new(name, value, expected));
     }
 
-    fn valid(&mut self, name: &str, value: f32, valid: bool, expected: &str) {
-        if !valid {
-            self.refuse(name, value, expected);
+    fn range<T: Copy + PartialOrd + Display>(&mut self, name: &str, value: T, range: ParameterRange<T>) {
+        if !range.contains(value) {
+            self.refuse(name, value, range.to_string());
         }
     }
 
-    fn range(&mut self, name: &str, value: f32, range: RangeInclusive<f32>) {
-        let text = format!("from {} to {}", range.start(), range.end());
-        self.valid(name, value, range.contains(&value), &text);
-    }
-
-    /// Refuses a value that is not above 0 and at most 1.
-    fn share(&mut self, name: &str, value: f32) {
-        self.valid(name, value, value > 0.0 && value <= 1.0, "above 0 and at most 1");
-    }
-
-    /// Refuses a number of tokens that is too large; `u32::MAX` means all.
+    /// Checks a number of tokens, `u32::MAX` for all.
     fn last_n(&mut self, name: &str, value: u32) {
-        if value > MAX_LAST_N && value != u32::MAX {
-            self.refuse(name, value, format!("from 0 to {MAX_LAST_N}, or -1 in JSON for all"));
+        if !range::LAST_N.or(u32::MAX).contains(value) {
+            self.refuse(name, value, format!("{}, or -1 in JSON for all", range::LAST_N));
         }
     }
 }
 
 fn of_temperature(params: &ResolvedSampling, check: &mut Check<'_>) {
-    let temperature = params.temperature;
-    let valid = temperature == 0.0 || (temperature >= 1e-5 && temperature.is_finite());
-    check.valid("temperature", temperature, valid, "0, or at least 0.00001");
-    check.range("dynatemp_range", params.dynatemp_range, 0.0..=1e6);
-    check.range("dynatemp_exponent", params.dynatemp_exponent, 0.0..=1e6);
+    check.range("temperature", params.temperature, range::TEMPERATURE);
+    check.range("dynatemp_range", params.dynatemp_range, range::TEMPERATURE_DELTA);
+    check.range("dynatemp_exponent", params.dynatemp_exponent, range::TEMPERATURE_EXPONENT);
 }
 
 fn of_truncation(params: &ResolvedSampling, check: &mut Check<'_>) {
-    check.share("top_p", params.top_p);
-    check.range("min_p", params.min_p, 0.0..=1.0);
-    check.share("typical_p", params.typical_p);
-    check.range("top_n_sigma", params.top_n_sigma, -1e6..=1e6);
-    check.range("xtc_probability", params.xtc_probability, 0.0..=1.0);
-    check.share("xtc_threshold", params.xtc_threshold);
+    check.range("top_p", params.top_p, SHARE);
+    check.range("min_p", params.min_p, range::P);
+    check.range("typical_p", params.typical_p, SHARE);
+    check.range("top_n_sigma", params.top_n_sigma, SIGMAS);
+    check.range("xtc_probability", params.xtc_probability, range::XTC_PROBABILITY);
+    check.range("xtc_threshold", params.xtc_threshold, range::XTC_THRESHOLD);
 }
 
 fn of_penalties(params: &ResolvedSampling, check: &mut Check<'_>) {
     check.last_n("repeat_last_n", params.repeat_last_n);
-    check.range("repeat_penalty", params.repeat_penalty, 1e-3..=1e3);
-    check.range("frequency_penalty", params.frequency_penalty, -1e4..=1e4);
-    check.range("presence_penalty", params.presence_penalty, -1e4..=1e4);
-    check.range("dry_multiplier", params.dry_multiplier, 0.0..=1e6);
-    check.range("dry_base", params.dry_base, 1.0..=1e6);
-    if params.dry_allowed_length > MAX_LAST_N {
-        let expected = format!("from 0 to {MAX_LAST_N}");
-        check.refuse("dry_allowed_length", params.dry_allowed_length, expected);
-    }
+    check.range("repeat_penalty", params.repeat_penalty, range::REPEAT);
+    check.range("frequency_penalty", params.frequency_penalty, range::PENALTY);
+    check.range("presence_penalty", params.presence_penalty, range::PENALTY);
+    check.range("dry_multiplier", params.dry_multiplier, range::DRY_MULTIPLIER);
+    check.range("dry_base", params.dry_base, range::DRY_BASE);
+    check.range("dry_allowed_length", params.dry_allowed_length, range::LAST_N);
     check.last_n("dry_penalty_last_n", params.dry_penalty_last_n);
     let breakers = &params.dry_sequence_breakers;
-    if breakers.len() > MAX_BREAKERS {
-        let (value, expected) =
-            (format!("a list of {} texts", breakers.len()), format!("at most {MAX_BREAKERS} texts"));
-        check.refuse("dry_sequence_breakers", value, expected);
+    if !range::DRY_BREAKERS.contains(breakers.len()) {
+        let value = format!("a list of {} texts", breakers.len());
+        check.refuse("dry_sequence_breakers", value, format!("at most {} texts", range::DRY_BREAKERS.max()));
     }
     for (index, breaker) in breakers.iter().enumerate() {
-        if breaker.is_empty() || breaker.len() > MAX_BREAKER || breaker.contains('\0') {
-            let expected = format!("from 1 to {MAX_BREAKER} bytes long, without NUL");
+        if !range::DRY_BREAKER.contains(breaker.len()) || breaker.contains('\0') {
+            let expected = format!("{} bytes long, without NUL", range::DRY_BREAKER);
             check.refuse(&format!("dry_sequence_breakers[{index}]"), excerpt(breaker), expected);
         }
     }
@@ -178,17 +162,14 @@ fn of_selection(params: &ResolvedSampling, check: &mut Check<'_>) {
     if params.mirostat > 2 {
         check.refuse("mirostat", params.mirostat, "0, 1 or 2");
     }
-    let tau = params.mirostat_tau;
-    check.valid("mirostat_tau", tau, tau > 0.0 && tau <= 100.0, "above 0 and at most 100");
-    check.range("mirostat_eta", params.mirostat_eta, 0.0..=1.0);
+    check.range("mirostat_tau", params.mirostat_tau, range::TAU);
+    check.range("mirostat_eta", params.mirostat_eta, range::ETA);
     let target = params.adaptive_target;
-    check.valid(
-        "adaptive_target",
-        target,
-        target <= 1.0 && target.is_finite(),
-        "at most 1, or below 0 for none",
-    );
-    check.range("adaptive_decay", params.adaptive_decay, 0.0..=0.99);
+    if !(target.is_finite() && target <= range::TARGET.max()) {
+        let expected = format!("at most {}, or below 0 for none", range::TARGET.max());
+        check.refuse("adaptive_target", target, expected);
+    }
+    check.range("adaptive_decay", params.adaptive_decay, range::DECAY);
     let mut before = params.samplers.iter().take_while(|sampler| **sampler != SamplerName::Infill);
     let limited = params.top_k > 0 && before.any(|sampler| *sampler == SamplerName::TopK);
     if params.mirostat == 0 && params.samplers.contains(&SamplerName::Infill) && !limited {

@@ -75,7 +75,7 @@ fn adapters_that_cannot_be_are_refused_and_leave_all_as_it_was() {
     for (generate, expected) in [
         (base.generate(PROMPT).lora(&foreign, 1.0), "was loaded for another model than the context's"),
         (base.generate(PROMPT).lora(&adapter, f32::NAN), "scale"),
-        (base.generate(PROMPT).lora(&adapter, 1.0).lora(&adapter, 1.0), "in the list twice"),
+        (base.generate(PROMPT).lora(&adapter, 1.0).lora(&adapter, 1.0), "must be a list without duplicates"),
     ] {
         let error = generate.stream().unwrap_err();
         assert!(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::grammars::Waiting;
 use super::{SamplerChain, sampler_error};
-use crate::error::{ErrorKind, Result};
+use crate::error::{ParameterProblem, Result};
 use crate::ffi::guard::guarded;
 use crate::log;
 use crate::sampler::kind::Sampler;
@@ -17,9 +17,9 @@ impl SamplerChain {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidParameter`] for an index past the end, [`ErrorKind::InvalidSamplers`] if the samplers
-    /// would not be a valid chain, [`ErrorKind::Sampler`] if llama.cpp could not create the sampler; the chain is
-    /// unchanged. [`ErrorKind::Poisoned`], and the errors of containment.
+    /// [`ErrorKind::InvalidParameter`](crate::ErrorKind::InvalidParameter) for an index past the end, [`ErrorKind::InvalidSamplers`](crate::ErrorKind::InvalidSamplers) when the samplers would
+    /// not make a chain, [`ErrorKind::Sampler`](crate::ErrorKind::Sampler) with llama.cpp's reason for not making the sampler: the chain is as
+    /// before. [`ErrorKind::Poisoned`](crate::ErrorKind::Poisoned), and the errors of containment.
     ///
     /// # Panics
     ///
@@ -76,8 +76,8 @@ impl SamplerChain {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Sampler`] for other samplers, and the errors of [`SamplerChain::try_clone`]; the chain is
-    /// unchanged. [`ErrorKind::Poisoned`] if either chain is poisoned, and the errors of containment.
+    /// [`ErrorKind::Sampler`](crate::ErrorKind::Sampler) for other samplers, and as [`SamplerChain::try_clone`]: the chain is as before.
+    /// [`ErrorKind::Poisoned`](crate::ErrorKind::Poisoned) when either chain is, and the errors of containment.
     ///
     /// # Panics
     ///
@@ -145,8 +145,8 @@ impl SamplerChain {
         if index < end {
             return Ok(());
         }
-        let reason = format!("the chain has {} samplers (0..{end})", self.len());
-        Err(ErrorKind::InvalidParameter { name: "index", value: index.to_string(), reason }.into())
+        let expected = format!("in 0..{end}: the chain has {} samplers", self.len());
+        Err(ParameterProblem::new("index", index, expected).into())
     }
 }
 

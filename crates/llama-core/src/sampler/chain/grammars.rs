@@ -11,6 +11,7 @@ use crate::token::Token;
 
 /// The combined state of all grammars of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum GrammarState {
     /// A lazy grammar waits for its trigger; nothing is masked.

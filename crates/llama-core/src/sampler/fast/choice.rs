@@ -5,6 +5,7 @@ use crate::token::Token;
 /// A selected token, its probability, and the most likely tokens. It is reusable: refilling it allocates only when
 /// there are more alternatives than before. See [`RowSampler::choose`](crate::RowSampler::choose).
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Choice {
     /// The token.
     pub token: Token,

@@ -7,7 +7,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::row_sampler::RowSampler;
 use crate::backend;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ParameterProblem, Result};
 use crate::ffi::fork;
 use crate::token::Token;
 
@@ -52,23 +52,23 @@ impl RowSamplerPool {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidParameter`] for 0 threads, for more than 1024, and if the system cannot start the
-    /// threads.
+    /// [`ErrorKind::InvalidParameter`](crate::ErrorKind::InvalidParameter) for no threads, for more than 1024, and when the system has none to give.
     pub fn new(n_threads: usize) -> Result<Self> {
-        let refused = |reason: String| ErrorKind::InvalidParameter {
-            name: "n_threads",
-            value: n_threads.to_string(),
-            reason,
-        };
+        let refused = |expected: String| ParameterProblem::new("n_threads", n_threads, expected);
         if !(1..=1024).contains(&n_threads) {
-            return Err(refused("must be 1 to 1024".to_owned()).into());
+            return Err(refused("from 1 to 1024".to_owned()).into());
         }
         let build = || {
             let name = |index| format!("row-sampler-{index}");
             ThreadPoolBuilder::new().num_threads(n_threads - 1).thread_name(name).build()
         };
-        let others =
-            if n_threads > 1 { Some(build().map_err(|error| refused(error.to_string()))?) } else { None };
+        let others = if n_threads > 1 {
+            Some(build().map_err(|error| {
+                refused(format!("a number of threads that the system can start: {error}"))
+            })?)
+        } else {
+            None
+        };
         // Forks are counted from the library's initialisation on.
         backend::init();
         Ok(Self { n_threads, others: others.map(ManuallyDrop::new), generation: fork::generation() })

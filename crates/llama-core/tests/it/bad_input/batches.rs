@@ -102,7 +102,7 @@ fn sequences_outside_the_context() {
 #[test]
 fn no_sequence_at_all() {
     let error = Batch::new().push(Token::new(5), Pos::new(0), &[], true).unwrap_err();
-    assert_says(&error, &["seq_ids is [], but a token must belong to at least one sequence"]);
+    assert_says(&error, &["seq_ids is [], but must be a list of at least one sequence"]);
 }
 
 #[test]
@@ -258,7 +258,10 @@ fn rows_that_are_not_there() {
         &context.logits(batch.last_output()).unwrap_err(),
         &["no token of the batch asked for results"],
     );
-    assert_says(&batch.set_output(1, true).unwrap_err(), &["index is 1, but the batch has 1 tokens"]);
+    assert_says(
+        &batch.set_output(1, true).unwrap_err(),
+        &["index is 1, but must be an index of the batch's 1 tokens"],
+    );
     assert!(!context.is_poisoned());
 }
 

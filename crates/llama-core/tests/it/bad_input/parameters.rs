@@ -15,18 +15,18 @@ fn refused(params: &ContextParams) -> Error {
 fn assert_invalid(params: &ContextParams, parameter: &str, value: &str, range: &str) {
     let error = refused(params);
     match error.kind() {
-        ErrorKind::InvalidParameter { name, value: given, .. } => {
-            assert_eq!((*name, given.as_str()), (parameter, value));
+        ErrorKind::InvalidParameter(problem) => {
+            assert_eq!((problem.name.as_str(), problem.value.as_str()), (parameter, value));
         }
         other => panic!("{other:?}"),
     }
-    assert_says(&error, &[&format!("{parameter} is {value}, but "), range]);
+    assert_says(&error, &[&format!("{parameter} is {value}, but must be "), range]);
 }
 
 #[test]
 fn threads() {
     for value in [0, 513, 100_000, u32::MAX] {
-        let (text, range) = (value.to_string(), "must be 1 to 512");
+        let (text, range) = (value.to_string(), "must be from 1 to 512");
         assert_invalid(&params().n_threads(value), "n_threads", &text, range);
         assert_invalid(&params().n_threads_batch(value), "n_threads_batch", &text, range);
     }
@@ -36,8 +36,8 @@ fn threads() {
 fn threads_of_a_context() {
     let model = load(Tiny::Llama);
     let mut context = Context::new(&model, &params()).unwrap();
-    assert_says(&context.set_n_threads(0, 1).unwrap_err(), &["n_threads is 0, but must be 1 to 512"]);
-    assert_says(&context.set_n_threads(1, 4096).unwrap_err(), &["n_threads_batch is 4096, but "]);
+    assert_says(&context.set_n_threads(0, 1).unwrap_err(), &["n_threads is 0, but must be from 1 to 512"]);
+    assert_says(&context.set_n_threads(1, 4096).unwrap_err(), &["n_threads_batch is 4096, but must be "]);
     assert_eq!((context.n_threads(), context.n_threads_batch()), (1, 1));
     context.set_n_threads(1, 2).unwrap();
     assert_eq!((context.n_threads(), context.n_threads_batch()), (1, 2));
@@ -46,7 +46,7 @@ fn threads_of_a_context() {
 #[test]
 fn sequences() {
     for value in [0, 257, u32::MAX] {
-        assert_invalid(&params().n_seq_max(value), "n_seq_max", &value.to_string(), "must be 1 to 256");
+        assert_invalid(&params().n_seq_max(value), "n_seq_max", &value.to_string(), "must be from 1 to 256");
     }
     let context = Context::new(&load(Tiny::Llama), &params().n_seq_max(256).kv_unified(true)).unwrap();
     assert_eq!(context.n_seq_max(), 256);

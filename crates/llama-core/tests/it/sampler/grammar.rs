@@ -270,9 +270,9 @@ fn lazy_triggers_are_checked() {
     };
     let text = sampler_error(build(bad));
     for part in [
-        "trigger word 0 has 0 bytes, but must have 1 to 256",
-        "trigger pattern 0 must have at most 64 groups",
-        "trigger pattern 1 has 5000 bytes",
+        "trigger word 0 is 0 bytes long, but must be from 1 to 256 bytes long",
+        "trigger pattern 0 has more than 64 groups",
+        "trigger pattern 1 is 5000 bytes long",
         "trigger pattern 2 has a NUL byte at position 1",
         "token -1 is out of range",
     ] {
