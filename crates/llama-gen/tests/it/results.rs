@@ -29,7 +29,7 @@ fn problems(error: &Error) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
 }
 
-/// Returns the tokens and the text that the events of a generation contain.
+/// Completes a generation and checks that its events have the same tokens and text.
 fn from_events(generate: GenerationBuilder) -> Completion {
     let completion = generate.clone().complete().unwrap();
     let events: Vec<Event> = generate.tokens(true).stream().unwrap().map(Result::unwrap).collect();
