@@ -21,12 +21,12 @@ pub struct Memory<'c> {
 
 /// A range of positions: a Rust range over [`Pos`] or `i32`, or `..` for all positions.
 ///
-/// Functions of [`Memory`] accept bounds that are results of [`seq_pos_max`](Memory::seq_pos_max) as well as numbers. The
-/// trait is implemented for ranges only.
-pub trait PosRange: sealed::Sealed {
+/// It is implemented for ranges only, so that functions of [`Memory`] can be given what
+/// [`seq_pos_max`](Memory::seq_pos_max) returns as well as a number.
+pub trait PosRange: sealed::Sealed + Sized {
     /// Returns the bounds as numbers.
     #[doc(hidden)]
-    fn bounds(&self) -> (Bound<i32>, Bound<i32>);
+    fn bounds(self) -> (Bound<i32>, Bound<i32>);
 }
 
 mod sealed {
@@ -36,7 +36,7 @@ mod sealed {
 impl sealed::Sealed for RangeFull {}
 
 impl PosRange for RangeFull {
-    fn bounds(&self) -> (Bound<i32>, Bound<i32>) {
+    fn bounds(self) -> (Bound<i32>, Bound<i32>) {
         (Bound::Unbounded, Bound::Unbounded)
     }
 }
@@ -46,7 +46,7 @@ macro_rules! pos_range {
         impl sealed::Sealed for core::ops::$range<i32> {}
 
         impl PosRange for core::ops::$range<i32> {
-            fn bounds(&self) -> (Bound<i32>, Bound<i32>) {
+            fn bounds(self) -> (Bound<i32>, Bound<i32>) {
                 (self.start_bound().cloned(), self.end_bound().cloned())
             }
         }
@@ -54,7 +54,7 @@ macro_rules! pos_range {
         impl sealed::Sealed for core::ops::$range<Pos> {}
 
         impl PosRange for core::ops::$range<Pos> {
-            fn bounds(&self) -> (Bound<i32>, Bound<i32>) {
+            fn bounds(self) -> (Bound<i32>, Bound<i32>) {
                 (self.start_bound().cloned().map(Pos::get), self.end_bound().cloned().map(Pos::get))
             }
         }
@@ -66,15 +66,15 @@ pos_range!(Range RangeFrom RangeTo RangeInclusive RangeToInclusive);
 impl sealed::Sealed for (Bound<i32>, Bound<i32>) {}
 
 impl PosRange for (Bound<i32>, Bound<i32>) {
-    fn bounds(&self) -> (Bound<i32>, Bound<i32>) {
-        *self
+    fn bounds(self) -> (Bound<i32>, Bound<i32>) {
+        self
     }
 }
 
 impl sealed::Sealed for (Bound<Pos>, Bound<Pos>) {}
 
 impl PosRange for (Bound<Pos>, Bound<Pos>) {
-    fn bounds(&self) -> (Bound<i32>, Bound<i32>) {
+    fn bounds(self) -> (Bound<i32>, Bound<i32>) {
         (self.0.map(Pos::get), self.1.map(Pos::get))
     }
 }
@@ -87,7 +87,7 @@ struct Span {
 }
 
 impl Span {
-    fn new(range: &impl PosRange) -> Result<Self> {
+    fn new(range: impl PosRange) -> Result<Self> {
         let (start, end) = range.bounds();
         let start = match start {
             Bound::Included(start) => i64::from(start),
@@ -159,7 +159,7 @@ impl<'c> Memory<'c> {
     /// sequence instead. [`ErrorKind::InvalidSeqId`], [`ErrorKind::InvalidRange`], [`ErrorKind::Poisoned`].
     pub fn seq_rm(&mut self, seq_id: SeqId, range: impl PosRange) -> Result<()> {
         self.context.check_seq_id(seq_id)?;
-        let span = Span::new(&range)?;
+        let span = Span::new(range)?;
         if span.is_empty() {
             return self.check();
         }
@@ -231,7 +231,7 @@ impl<'c> Memory<'c> {
     pub fn seq_cp(&mut self, from: SeqId, to: SeqId, range: impl PosRange) -> Result<()> {
         self.context.check_seq_id(from)?;
         self.context.check_seq_id(to)?;
-        let span = Span::new(&range)?;
+        let span = Span::new(range)?;
         if span.is_empty() || from == to {
             return self.check();
         }
@@ -299,7 +299,7 @@ impl<'c> Memory<'c> {
     /// [`ErrorKind::InvalidSeqId`], [`ErrorKind::InvalidRange`], [`ErrorKind::Poisoned`].
     pub fn seq_add(&mut self, seq_id: SeqId, range: impl PosRange, delta: i32) -> Result<()> {
         self.context.check_seq_id(seq_id)?;
-        let span = Span::new(&range)?;
+        let span = Span::new(range)?;
         self.check_shift("moving positions")?;
         if span.is_empty() || delta == 0 {
             return Ok(());
@@ -356,7 +356,7 @@ impl<'c> Memory<'c> {
     /// [`ErrorKind::InvalidParameter`] for a divisor below 1, and the errors of [`seq_add`](Memory::seq_add).
     pub fn seq_div(&mut self, seq_id: SeqId, range: impl PosRange, divisor: i32) -> Result<()> {
         self.context.check_seq_id(seq_id)?;
-        let span = Span::new(&range)?;
+        let span = Span::new(range)?;
         if divisor < 1 {
             return Err(ParameterProblem::new("divisor", divisor, "at least 1").into());
         }

@@ -9,6 +9,7 @@ use crate::tokenizer::Tokenizer;
 
 /// One step of a generation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
     /// A part of the prompt has been computed. Only with [`Request::progress`](crate::Request::progress).
@@ -99,6 +100,7 @@ pub struct Shortened {
 
 /// The reason for the end of a generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FinishReason {
     /// The model ended it with this token.

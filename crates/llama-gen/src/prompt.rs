@@ -103,8 +103,7 @@ impl Prompt {
         let invalid = |reason: &str| ErrorKind::InvalidPrompt { reason: reason.to_owned() };
         let tokens = match self {
             Self::Tokens(_) if parse_special => {
-                let reason =
-                    "it is tokens already, which parse_special cannot change: leave parse_special false";
+                let reason = "its tokens cannot be changed by parse_special: leave parse_special false";
                 return Err(invalid(reason).into());
             }
             Self::Tokens(tokens) => tokens.clone(),

@@ -113,7 +113,7 @@ pub(crate) struct View<'b> {
     pub(crate) has_checkpoints: bool,
 }
 
-/// What a member wants to be done.
+/// The next action of a member.
 #[derive(Debug)]
 pub(crate) enum Plan {
     /// Compute the first tokens of those that are pending.

@@ -8,9 +8,8 @@ use super::code::Parts;
 /// The beginnings of the paths that are checked: a crate is listed as soon as its texts keep to the rules.
 const CHECKED: &[&str] = &[
     "benches/",
-    "crates/llama-core/benches/",
-    "crates/llama-core/examples/",
-    "crates/llama-core/src/",
+    "crates/llama-core/",
+    "crates/llama-gen/",
     "crates/llama-gguf/",
     "crates/llama-sys/",
     "crates/test-models/",

@@ -35,7 +35,7 @@ impl Model {
     ///
     /// Corresponds to `llama_model_load_from_file`.
     pub fn load(path: impl AsRef<Path>, params: &ModelParams) -> Result<Self> {
-        load(path.as_ref().into(), params, None)
+        load(&path.as_ref().into(), params, None)
     }
 
     /// Loads a model and reports the progress, from 0.0 to 1.0. The callback can stop the loading with
@@ -55,7 +55,7 @@ impl Model {
         params: &ModelParams,
         mut progress: impl FnMut(f32) -> ControlFlow<()>,
     ) -> Result<Self> {
-        load(source.into(), params, Some(&mut progress))
+        load(&source.into(), params, Some(&mut progress))
     }
 
     /// Loads a model from all its files, in their order and with any names.
@@ -70,7 +70,7 @@ impl Model {
         paths: impl IntoIterator<Item = impl Into<PathBuf>>,
         params: &ModelParams,
     ) -> Result<Self> {
-        load(ModelSource::Splits(paths.into_iter().map(Into::into).collect()), params, None)
+        load(&ModelSource::Splits(paths.into_iter().map(Into::into).collect()), params, None)
     }
 
     /// Loads a model that begins at byte `offset` of a larger file: an uncompressed archive, or a program with a
@@ -86,7 +86,7 @@ impl Model {
     ///
     /// Corresponds to `llama_model_load_from_file_ptr`.
     pub fn load_embedded(path: impl Into<PathBuf>, offset: u64, params: &ModelParams) -> Result<Self> {
-        load(ModelSource::Embedded { path: path.into(), offset }, params, None)
+        load(&ModelSource::Embedded { path: path.into(), offset }, params, None)
     }
 
     /// Loads a model from an open file, in which it begins at byte `offset`. The file must be seekable. It stays
@@ -98,7 +98,7 @@ impl Model {
     ///
     /// Corresponds to `llama_model_load_from_file_ptr`.
     pub fn load_from_file_handle(file: File, offset: u64, params: &ModelParams) -> Result<Self> {
-        load(ModelSource::Handle { file: file.into(), offset }, params, None)
+        load(&ModelSource::Handle { file: file.into(), offset }, params, None)
     }
 }
 
@@ -107,7 +107,7 @@ pub(super) type Progress<'a> = &'a mut dyn FnMut(f32) -> ControlFlow<()>;
 
 /// Loads a model, after checking the files and, as far as possible, whether the weights fit.
 pub(super) fn load(
-    source: ModelSource,
+    source: &ModelSource,
     params: &ModelParams,
     progress: Option<Progress<'_>>,
 ) -> Result<Model> {
@@ -115,13 +115,13 @@ pub(super) fn load(
     let _inside = exit::enter()?;
     // llama.cpp's own log lines do not name a file that it receives open.
     tracing::debug!("loading the model {source}");
-    let mut loading = Loading::check(&source, params)?;
-    plan::refuse_weights(&source, params, loading.tensors())?;
+    let mut loading = Loading::check(source, params)?;
+    plan::refuse_weights(source, params, loading.tensors())?;
     let loaded = call_with_progress(&mut loading, progress);
     exit::arm();
     match loaded {
         Ok(raw) => Ok(loading.finish(raw)),
-        Err(error) => Err(plan::explain_weights(&source, params, error)),
+        Err(error) => Err(plan::explain_weights(source, params, error)),
     }
 }
 

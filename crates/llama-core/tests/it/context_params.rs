@@ -134,10 +134,26 @@ fn scaling_outside_its_range() {
     let model = load(Tiny::Llama);
     let refused = |params: &ContextParams| Context::new(&model, params);
     for value in [f32::NAN, f32::INFINITY, -0.5] {
-        assert_invalid(refused(&params().yarn_ext_factor(value)), "yarn_ext_factor", "0 or more");
-        assert_invalid(refused(&params().yarn_attn_factor(value)), "yarn_attn_factor", "0 or more");
-        assert_invalid(refused(&params().yarn_beta_fast(value)), "yarn_beta_fast", "0 or more");
-        assert_invalid(refused(&params().yarn_beta_slow(value)), "yarn_beta_slow", "0 or more");
+        assert_invalid(
+            refused(&params().yarn_ext_factor(value)),
+            "yarn_ext_factor",
+            "must be finite and at least 0",
+        );
+        assert_invalid(
+            refused(&params().yarn_attn_factor(value)),
+            "yarn_attn_factor",
+            "must be finite and at least 0",
+        );
+        assert_invalid(
+            refused(&params().yarn_beta_fast(value)),
+            "yarn_beta_fast",
+            "must be finite and at least 0",
+        );
+        assert_invalid(
+            refused(&params().yarn_beta_slow(value)),
+            "yarn_beta_slow",
+            "must be finite and at least 0",
+        );
     }
     assert_invalid(refused(&params().yarn_orig_ctx(1 << 31)), "yarn_orig_ctx", "at most 2147483647");
     assert_invalid(

@@ -253,7 +253,7 @@ fn states_are_for_contexts_that_take_them() {
     let model = load(Tiny::Llama);
     let mut context = Context::new(&model, &params()).unwrap();
     let mut batch = Batch::new();
-    assert_invalid(batch.push_state(&[0.5; 64]), "state", "each of the 0 entries");
+    assert_invalid(batch.push_state(&[0.5; 64]), "state", "must be one of 0 rows");
     batch.push(Token::new(5), place(0), &[SEQ], false).unwrap();
     batch.push(Token::new(5), place(1), &[SEQ], true).unwrap();
     assert_invalid(batch.push_state(&[f32::NAN; 64]), "state", "finite");

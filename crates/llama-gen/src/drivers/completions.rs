@@ -125,7 +125,7 @@ impl Iterator for Completions {
             }
             let mut board = self.board.take()?;
             self.error = self.work(&mut board).err();
-            if self.error.is_none() && self.generations.iter().any(|generation| generation.is_running()) {
+            if self.error.is_none() && self.generations.iter().any(Generation::is_running) {
                 self.board = Some(board);
             }
         }

@@ -10,7 +10,7 @@ use super::executor::{DecodeStop, Entry, Executor, Limits, MemoryTraits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lora::Adapters;
 
-/// What becomes of one batch.
+/// The outcome of one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It is computed.
@@ -29,7 +29,7 @@ pub(crate) struct FakeExecutor {
     n_vocab: usize,
     sequences: BTreeMap<i32, Vec<Token>>,
     rows: BTreeMap<usize, Vec<f32>>,
-    /// What becomes of the next batches; those after them are computed.
+    /// The outcomes of the next batches; later ones are computed.
     pub(crate) fates: VecDeque<Fate>,
     /// A token with which every batch fails.
     pub(crate) forbidden: Option<Token>,

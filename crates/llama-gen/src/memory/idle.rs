@@ -45,7 +45,7 @@ impl Idle {
         drop(oldest);
         let board = match found {
             Some(board) => board,
-            None => self.new_board(self.params.clone().plan_outputs(n_outputs))?,
+            None => self.new_board(&self.params.clone().plan_outputs(n_outputs))?,
         };
         self.lend(board, &Adapters::default())
     }
@@ -54,7 +54,7 @@ impl Idle {
     pub(crate) fn take_with(self: &Arc<Self>, prompt: &[Token], adapters: &Adapters) -> Result<Lease> {
         let board = match self.find_prefix(prompt, adapters)? {
             Some(board) => board,
-            None => self.new_board(self.params.clone())?,
+            None => self.new_board(&self.params)?,
         };
         self.lend(board, adapters)
     }
@@ -65,8 +65,8 @@ impl Idle {
         Ok(lease)
     }
 
-    pub(super) fn new_board(&self, params: ContextParams) -> Result<Board> {
-        let context = Context::new(&self.model, &params)?;
+    pub(super) fn new_board(&self, params: &ContextParams) -> Result<Board> {
+        let context = Context::new(&self.model, params)?;
         Board::new(ContextExecutor::new(context), 1, self.checkpoint_bytes)
     }
 

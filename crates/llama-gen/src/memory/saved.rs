@@ -23,7 +23,7 @@ impl Idle {
     /// Creates a context with the memory that [`Board::save`] has written. `None` when the file holds another text than
     /// these tokens.
     pub(crate) fn load(self: &Arc<Self>, path: &Path, tokens: &[Token]) -> Result<Option<Lease>> {
-        let mut board = self.new_board(self.params().clone())?;
+        let mut board = self.new_board(self.params())?;
         let sequence = board.cells(ONLY).sequence();
         let context: &mut Context = &mut board.executor.context;
         let saved = context.load_seq_state(path, sequence, StatePart::All)?;

@@ -23,7 +23,7 @@ fn texts(completions: Vec<Completion>) -> Vec<(String, FinishReason)> {
     completions.into_iter().map(|completion| (completion.text, completion.finish.reason)).collect()
 }
 
-/// The same, one after the other.
+/// Runs `n` generations one after the other.
 fn one_by_one(generate: &GenerationBuilder, n: u32, seed: u32) -> Vec<(String, FinishReason)> {
     let run = |seed| generate.clone().seed(seed).cache_prompt(false).complete().unwrap();
     texts((seed..seed + n).map(run).collect())

@@ -50,7 +50,7 @@ fn results_are_json() {
     assert_eq!(value["text"], completion.text);
     assert_eq!(value["tokens"][1]["token"]["id"], completion.tokens[1].token.id.get());
     assert_eq!(value["tokens"][1]["alternatives"][0]["id"], completion.tokens[1].alternatives[0].id.get());
-    assert_eq!(value["finish"]["reason"], "MaxTokens");
+    assert_eq!(value["finish"]["reason"], "max_tokens");
     assert_eq!(value["finish"]["usage"]["completion_tokens"], 2);
     assert_eq!(value["finish"]["timings"]["total"], completion.finish.timings.total.as_secs_f64());
     assert_eq!(
@@ -59,9 +59,9 @@ fn results_are_json() {
     );
 
     let stopped = generate().stop_when(|_: &SoFar<'_>| true).complete().unwrap();
-    assert_eq!(serde_json::to_value(&stopped.finish).unwrap()["reason"], "Criterion");
+    assert_eq!(serde_json::to_value(&stopped.finish).unwrap()["reason"], "criterion");
     let event = generate().stream().unwrap().next().unwrap().unwrap();
-    assert_eq!(serde_json::to_value(&event).unwrap()["Text"]["text"], event.text());
+    assert_eq!(serde_json::to_value(&event).unwrap()["text"]["text"], event.text());
     let beams = generate().beam_search(&BeamParams::default().width(2)).unwrap();
     assert_eq!(serde_json::to_value(&beams).unwrap()[1]["text"], beams[1].text);
     let score = llm.score(PROMPT).unwrap();

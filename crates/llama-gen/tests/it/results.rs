@@ -29,7 +29,7 @@ fn problems(error: &Error) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
 }
 
-/// What the events of a generation say.
+/// Completes a generation and checks that its events have the same tokens and text.
 fn from_events(generate: GenerationBuilder) -> Completion {
     let completion = generate.clone().complete().unwrap();
     let events: Vec<Event> = generate.tokens(true).stream().unwrap().map(Result::unwrap).collect();
@@ -243,7 +243,7 @@ fn what_has_no_meaning_is_refused() {
     let error = llm.generate(tokens).parse_special(true).complete().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the prompt is not valid: it is tokens already, which parse_special cannot change: leave parse_special false"
+        "the prompt is not valid: its tokens cannot be changed by parse_special: leave parse_special false"
     );
 }
 

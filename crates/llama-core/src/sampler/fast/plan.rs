@@ -116,13 +116,13 @@ fn part(sampler: &Sampler) -> Option<Part> {
     let step = match sampler {
         Sampler::Greedy => return Some(Part::End(End::Greedy)),
         Sampler::Dist { seed } => return Some(Part::End(End::Dist(Random::new(*seed)))),
-        Sampler::TopK { k } => (*k > 0).then(|| Step::TopK(*k as usize)),
-        Sampler::TopP { p, min_keep } => (*p < 1.0).then(|| Step::TopP { p: *p, min_keep: *min_keep }),
-        Sampler::MinP { p, min_keep } => (*p > 0.0).then(|| Step::MinP { p: *p, min_keep: *min_keep }),
+        Sampler::TopK { k } => (*k > 0).then_some(Step::TopK(*k as usize)),
+        Sampler::TopP { p, min_keep } => (*p < 1.0).then_some(Step::TopP { p: *p, min_keep: *min_keep }),
+        Sampler::MinP { p, min_keep } => (*p > 0.0).then_some(Step::MinP { p: *p, min_keep: *min_keep }),
         Sampler::Temperature { temperature } => {
-            (*temperature != 1.0).then(|| Step::Temperature(*temperature))
+            (*temperature != 1.0).then_some(Step::Temperature(*temperature))
         }
-        Sampler::TopNSigma { n } => (*n > 0.0).then(|| Step::TopNSigma(*n)),
+        Sampler::TopNSigma { n } => (*n > 0.0).then_some(Step::TopNSigma(*n)),
         Sampler::Xtc(params) => (params.probability > 0.0 && params.threshold <= 0.5)
             .then(|| Step::Xtc { params: *params, random: Random::new(params.seed) }),
         Sampler::Penalties(params) => {

@@ -61,7 +61,7 @@ fn batches() {
     }
     // llama.cpp asserts that there is room for a result of each sequence.
     let few = params().n_seq_max(8).n_batch(7);
-    assert_invalid(&few, "n_batch", "7", "a token of each of the 8 sequences");
+    assert_invalid(&few, "n_batch", "7", "must be at least n_seq_max, 8");
     assert_eq!(Context::new(&load(Tiny::Llama), &params().n_seq_max(8).n_batch(8)).unwrap().n_batch(), 8);
 }
 

@@ -15,7 +15,7 @@ use crate::model::Llama;
 use crate::step::{Clock, Member, Part, Pending, Plan, View};
 use crate::text_state::{Pushed, TextState};
 
-/// What all hypotheses of a search have in common.
+/// The part of a search that all hypotheses share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) llama: Llama,
