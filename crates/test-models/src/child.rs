@@ -157,7 +157,8 @@ mod tests {
     #[should_panic(expected = "on purpose")]
     fn failures_of_tests_that_run_alone_are_told() {
         alone(module_path!(), "failures_of_tests_that_run_alone_are_told", || {
-            eprintln!("on purpose");
+            let text = std::io::Write::write_all(&mut std::io::stderr(), b"on purpose\n");
+            text.expect("the error output is open");
             std::process::exit(3);
         });
     }
