@@ -7,8 +7,19 @@ const WITHOUT_HEADS: &[&str] =
     &["mamba", "mamba2", "rwkv6", "rwkv7", "arwkv7", "rwkv6qwen2", "wavtokenizer-dec", "clip", "gptj"];
 /// Architectures whose queries share heads of keys in every layer (models/limite.cpp, rwkv6-base.cpp).
 const SHARE_HEADS: &[&str] = &["limite", "rwkv6qwen2"];
-/// Architectures that divide their recurrent layers into groups (models/mamba-base.cpp and its callers).
-const GROUPS: &[&str] = &["mamba2", "granitehybrid", "nemotron_h", "nemotron_h_moe", "falcon-h1"];
+/// Architectures that divide by the number of groups of their recurrent layers: models/mamba-base.cpp and its callers, and
+/// those whose groups are heads of keys (models/qwen3next.cpp, qwen35.cpp, qwen35moe.cpp, qwen4exp.cpp).
+const GROUPS: &[&str] = &[
+    "falcon-h1",
+    "granitehybrid",
+    "mamba2",
+    "nemotron_h",
+    "nemotron_h_moe",
+    "qwen35",
+    "qwen35moe",
+    "qwen3next",
+    "qwen4exp",
+];
 /// Architectures that divide the width of a layer by the number of experts per token before checking whether there
 /// are experts.
 const EXPERTS: &[&str] = &[
@@ -143,6 +154,8 @@ mod tests {
         for (architecture, name, value, words) in [
             ("limite", "attention.head_count_kv", 0_u32, "is 0, but must be at least 1"),
             ("mamba2", "ssm.group_count", 0, "is 0, but must be at least 1"),
+            ("qwen3next", "ssm.group_count", 0, "is 0, but must be at least 1"),
+            ("qwen35", "ssm.group_count", 0, "is 0, but must be at least 1"),
             ("ernie4_5-moe", "interleave_moe_layer_step", 0, "is 0, but must be at least 1"),
             ("qwen3moe", "expert_used_count", 0, "is 0, but must be at least 1"),
             (
