@@ -59,8 +59,8 @@ impl<'m> Effective<'m> {
         self.list(key)
     }
 
-    /// The integers and booleans of a list, where C reads nothing but a list (llama-model-loader.cpp, `get_arr`). An override
-    /// changes nothing of it.
+    /// Returns the integers and booleans of a list where C accepts nothing but a list (llama-model-loader.cpp, `get_arr`).
+    /// Overrides have no effect there.
     pub(super) fn list(&self, key: &str) -> Option<Vec<i64>> {
         match self.metadata.value(key)? {
             Value::Array(Array::U32(values)) => Some(values.iter().copied().map(i64::from).collect()),
