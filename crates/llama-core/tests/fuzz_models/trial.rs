@@ -50,7 +50,7 @@ pub(crate) fn run(
         Ok(context) => context,
         Err(error) => return refused("context", &error),
     };
-    if let Err(error) = compute(&mut context, random, &mut stage) {
+    if let Err(error) = compute(&mut context, random, plain, &mut stage) {
         return refused("decode", &error);
     }
     drop(context);
@@ -93,8 +93,13 @@ fn params(random: &mut Random, plain: bool, model: &Model) -> Result<ContextPara
     Ok(params)
 }
 
-fn compute(context: &mut Context, random: &mut Random, stage: &mut impl FnMut(&str)) -> Result<(), Error> {
-    let (encoder, decoder) = entries(context.model(), random)?;
+fn compute(
+    context: &mut Context,
+    random: &mut Random,
+    plain: bool,
+    stage: &mut impl FnMut(&str),
+) -> Result<(), Error> {
+    let (encoder, decoder) = entries(context.model(), random, plain)?;
     if context.model().has_encoder() {
         stage("encode");
         context.encode(&batch(encoder, &[1, 2, 3], 0)?)?;
@@ -119,8 +124,9 @@ enum Entries {
     Both(usize),
 }
 
-/// Returns what the encoder and the decoder are given: tokens, or what draft models read most of the time.
-fn entries(model: &Model, random: &mut Random) -> Result<(Entries, Entries), Error> {
+/// Returns what the encoder and the decoder are given: tokens, or what draft models read. Draft models that
+/// are not plain also get batches that they do not read.
+fn entries(model: &Model, random: &mut Random, plain: bool) -> Result<(Entries, Entries), Error> {
     let width = model.n_embd_inp() as usize;
     // Of three layers, each as wide as the unchanged model.
     let states = 3 * base::N_EMBD as usize;
@@ -131,8 +137,8 @@ fn entries(model: &Model, random: &mut Random) -> Result<(Entries, Entries), Err
     let all =
         [Entries::Tokens, Entries::Embeddings(width), Entries::Embeddings(states), Entries::Both(states)];
     let usual = if architecture == "eagle3" { Entries::Both(width) } else { Entries::Tokens };
-    let encoder = if random.once_in(8) { random.pick(&all) } else { Entries::Embeddings(states) };
-    Ok((encoder, if random.once_in(4) { random.pick(&all) } else { usual }))
+    let encoder = if !plain && random.once_in(8) { random.pick(&all) } else { Entries::Embeddings(states) };
+    Ok((encoder, if !plain && random.once_in(4) { random.pick(&all) } else { usual }))
 }
 
 fn batch(entries: Entries, tokens: &[i32], first: i32) -> Result<Batch, Error> {
