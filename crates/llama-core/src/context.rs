@@ -4,6 +4,7 @@ mod abort;
 mod check;
 mod clone;
 mod decode;
+mod draft;
 mod facts;
 mod hooks;
 mod input;

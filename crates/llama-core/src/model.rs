@@ -21,7 +21,7 @@ mod source;
 mod split;
 mod stated;
 mod tensor_override;
-mod tree_names;
+pub(crate) mod tree_names;
 mod vocabulary;
 
 use std::path::Path;

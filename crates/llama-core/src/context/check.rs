@@ -7,6 +7,10 @@ use crate::model::Model;
 /// Length of the smallest Hadamard matrix that quantised keys are multiplied with.
 const SMALLEST: u32 = 64;
 
+/// The architecture whose only graph cannot read the memory of an MTP context, which has another type (llama-model.cpp,
+/// `create_memory`; models/dots3note.cpp, `build_arch_graph`).
+const WITHOUT_MTP: &str = "dots3note";
+
 impl ContextParams {
     /// Refuses parameters that this model does not support.
     pub(super) fn check_for(&self, model: &Model) -> Result<()> {
@@ -47,6 +51,11 @@ fn check_layers(model: &Model, is_mtp: bool) -> Result<()> {
 
 /// Refuses models without the layers of an MTP context, whose graph asserts that they exist.
 fn check_mtp(model: &Model) -> Result<()> {
+    let operation = "creating an MTP context";
+    if model.architecture()? == WITHOUT_MTP {
+        let reason = "llama.cpp has no graph for its layers that predict several tokens (nextn)".to_owned();
+        return Err(ErrorKind::Unsupported { operation, reason }.into());
+    }
     // SAFETY: the model is valid; the function reads a number.
     let has_layers =
         unsafe { llama_sys::llama_model_n_layer_nextn(model.raw()) } > 0 && has_mtp_tensors(model);
@@ -55,7 +64,7 @@ fn check_mtp(model: &Model) -> Result<()> {
         (true, false) => "its MTP layers were not loaded: load it with ModelParams::load_mtp(true)",
         (false, _) => "it has no layers that predict several tokens (nextn)",
     };
-    Err(ErrorKind::Unsupported { operation: "creating an MTP context", reason: reason.to_owned() }.into())
+    Err(ErrorKind::Unsupported { operation, reason: reason.to_owned() }.into())
 }
 
 /// Returns whether the file has the layers that its metadata declares. For a model without a file, llama.cpp creates

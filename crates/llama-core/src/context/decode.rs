@@ -290,6 +290,7 @@ impl Context {
         self.check_outputs(batch, process)?;
         self.check_tokens(batch)?;
         self.check_rows(batch)?;
+        self.check_draft(batch, process)?;
         batch.seq_ids.iter().try_for_each(|seq_id| self.check_seq_id(SeqId::new(*seq_id)))?;
         self.check_shared(batch)?;
         check_positions(batch, self.model().n_positions())?;
@@ -327,6 +328,15 @@ impl Context {
             return Err(ParameterProblem::new("states", states, expected).into());
         }
         Ok(())
+    }
+
+    /// Refuses tokens where a draft's graph reads embeddings, and embeddings where it reads tokens.
+    fn check_draft(&self, batch: &Batch, process: Process) -> Result<()> {
+        match (self.facts.draft, process) {
+            (None, _) => Ok(()),
+            (Some(draft), Process::Encode) => draft.check_encoding(batch),
+            (Some(draft), Process::Decode) => draft.check_decoding(batch),
+        }
     }
 
     /// Checks `GGML_ASSERT(n_outputs_max <= cparams.n_outputs_max)` in llama-context.cpp, `output_reserve`.

@@ -1,6 +1,7 @@
 //! Constant properties of a context, read from C once.
 
 use super::check;
+use super::draft::Draft;
 use super::params::{self, ContextParams, PoolingType};
 use super::raw::RawContext;
 use crate::error::Result;
@@ -33,6 +34,8 @@ pub(super) struct Facts {
     pub(super) needs_states: bool,
     /// Whether entries of a batch can be embeddings.
     pub(super) takes_embeddings: bool,
+    /// Architecture of a draft model, whose graphs read certain kinds of entries only; `None` for other models.
+    pub(super) draft: Option<Draft>,
     /// First invalid position: the number of positions that the model has learned, or the limit of the type.
     pub(super) end_of_positions: i32,
     /// Whether all sequences share one buffer.
@@ -80,6 +83,7 @@ impl Facts {
             is_hybrid: model.is_hybrid(),
             needs_states: params.is_mtp(),
             takes_embeddings: takes_embeddings(model),
+            draft: Draft::of(model)?,
             end_of_positions: model.n_positions().and_then(|n| i32::try_from(n).ok()).unwrap_or(i32::MAX),
             // With one sequence there is one buffer either way.
             is_unified: raw.params().kv_unified || params.n_seq_max == 1,

@@ -56,6 +56,12 @@ impl<'m> Effective<'m> {
         if let Some(number) = self.number(key) {
             return Some(vec![number.into()]);
         }
+        self.list(key)
+    }
+
+    /// Returns the integers and booleans of a list where C accepts nothing but a list (llama-model-loader.cpp, `get_arr`).
+    /// Overrides have no effect there.
+    pub(super) fn list(&self, key: &str) -> Option<Vec<i64>> {
         match self.metadata.value(key)? {
             Value::Array(Array::U32(values)) => Some(values.iter().copied().map(i64::from).collect()),
             Value::Array(Array::I32(values)) => Some(values.iter().copied().map(i64::from).collect()),
@@ -100,6 +106,7 @@ mod tests {
         assert_eq!((of_file.number("number"), of_file.float("float")), (Some(7), Some(0.5)));
         assert_eq!((of_file.text("text"), of_file.number("text")), (Some("file"), None));
         assert_eq!(of_file.numbers("list"), Some(vec![-1, 2]));
+        assert_eq!((of_file.list("list"), of_file.list("number")), (Some(vec![-1, 2]), None));
         assert_eq!((of_file.numbers("flags"), of_file.numbers("number")), (Some(vec![1, 0]), Some(vec![7])));
         assert!(of_file.is_list("list") && !of_file.is_list("number") && !of_file.has("missing"));
         let params = ModelParams::default()
@@ -107,8 +114,10 @@ mod tests {
             .kv_override("number", 9_i64)
             .kv_override("float", f64::NAN)
             .kv_override("text", "other")
-            .kv_override("new", 1_i64);
+            .kv_override("new", 1_i64)
+            .kv_override("flags", 1_i64);
         let other = Effective::new(&metadata, &params);
+        assert_eq!((other.numbers("flags"), other.list("flags")), (Some(vec![1]), Some(vec![1, 0])));
         assert_eq!((other.number("number"), other.number("new")), (Some(3), Some(1)));
         assert!(other.float("float").unwrap().is_nan());
         assert_eq!(other.text("text"), Some("other"));

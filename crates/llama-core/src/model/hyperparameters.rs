@@ -70,6 +70,11 @@ impl Keys<'_> {
         self.metadata.numbers(&self.key(name)).unwrap_or_default()
     }
 
+    /// Returns the numbers of a list where C accepts nothing but a list.
+    fn list(self, name: &str) -> Option<Vec<i64>> {
+        self.metadata.list(&self.key(name))
+    }
+
     /// Returns whether the key has a value of any type.
     fn has(self, name: &str) -> bool {
         self.metadata.has(&self.key(name))

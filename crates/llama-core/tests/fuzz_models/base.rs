@@ -7,7 +7,7 @@ use llama_gguf::{Metadata, Value};
 
 /// The number of tokens of the vocabulary, which has no texts.
 pub(crate) const N_VOCAB: u32 = 96;
-const N_EMBD: u32 = 64;
+pub(crate) const N_EMBD: u32 = 64;
 const N_LAYER: u32 = 4;
 const N_HEAD: u32 = 2;
 /// The size of a head: `N_EMBD / N_HEAD`.
@@ -252,7 +252,8 @@ fn exceptions() -> Vec<Exception> {
                 ("attention.indexer.source_layers", Some(vec![0_u32, 2].into())),
             ],
         ),
-        (&["dflash"], vec![("hyper_connection.count", None)]),
+        (&["dflash"], vec![("hyper_connection.count", None), ("attention.kv_lora_rank", None)]),
+        (&["eagle3"], vec![("block_count", some(1))]),
         (&["gemma4-assistant"], vec![("embedding_length_out", some(N_EMBD))]),
         (&["minimax-m3"], vec![("attention.indexer.head_count", some(N_HEAD))]),
         (

@@ -9,12 +9,16 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use crate::case::{Case, is_plain};
+use crate::case::{Case, Named, is_plain};
 use crate::random::Random;
 use crate::trial::{self, Outcome};
 
 /// The variable with the cases of a child: the first one and the one after the last.
 const CASES: &str = "LLAMA_FUZZ_CHILD";
+/// The variable with the architectures whose cases are tried, separated by commas.
+const ARCHITECTURES: &str = "LLAMA_FUZZ_ARCHITECTURES";
+/// The word in the journal for a case of another architecture.
+const SKIPPED: &str = "skipped";
 /// The beginning of each line of the journal, because the test harness writes lines too.
 const MARK: char = '\u{1e}';
 /// The silence after which a child counts as hanging. A case takes milliseconds.
@@ -45,7 +49,14 @@ pub(crate) fn cases() -> Option<Range<u64>> {
 pub(crate) fn run(cases: Range<u64>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
+    let architectures = architectures();
     for number in cases {
+        if !architectures.is_empty()
+            && !architectures.iter().any(|name| name == Named::new(number).architecture)
+        {
+            tell(number, SKIPPED, "");
+            continue;
+        }
         tell(number, "stage", "make");
         let case = Case::new(number);
         tell(number, "case", &case.to_string().replace('\n', " "));
@@ -54,6 +65,12 @@ pub(crate) fn run(cases: Range<u64>) {
         let (outcome, what) = trial::run(&mut random, is_plain(number), || case.load(&path), stage);
         tell(number, outcome.name(), &what);
     }
+}
+
+/// Returns the architectures whose cases are tried; none for all.
+fn architectures() -> Vec<String> {
+    let names = env::var(ARCHITECTURES).unwrap_or_default();
+    names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn tell(number: u64, word: &str, text: &str) {
@@ -78,6 +95,7 @@ pub(crate) fn try_all(cases: &Range<u64>, mut each: impl FnMut(u64, &str, Ending
                         next = number + 1;
                         each(number, &case, Ending::Outcome(outcome, text.to_owned()));
                     }
+                    None if word == SKIPPED => next = number + 1,
                     None if word == "case" => text.clone_into(&mut case),
                     None => text.clone_into(&mut stage),
                 }

@@ -2,7 +2,7 @@
 //! tensors. A child process loads each and computes with it, and must not end.
 //!
 //! `cargo xtask fuzz models` tries more of them. Every case has a number: `cargo xtask fuzz models --cases 1 --first
-//! number` tries it alone.
+//! number` tries it alone. `LLAMA_FUZZ_ARCHITECTURES=dflash,eagle3` tries the cases of these architectures only.
 
 mod base;
 mod case;

@@ -41,6 +41,12 @@ pub(crate) fn of(architecture: &'static str, round: u64) -> Vec<Tensor> {
         .with_borrow_mut(|known| known.entry(architecture).or_insert_with(|| make(architecture)).clone());
     // Where it is, the layers are computed in another way, for which tensors are missing.
     tensors.retain(|tensor| architecture != "rwkv6qwen2" || !tensor.name.ends_with("time_mix_first.weight"));
+    if architecture == "eagle3" {
+        // llama.cpp makes none, because drafts may use that of another model.
+        let shape = vec![u64::from(base::N_EMBD), u64::from(base::N_VOCAB)];
+        let name = "token_embd.weight".to_owned();
+        tensors.push(Tensor { name, kind: TensorType::F32, shape, filling: Filling::Numbers });
+    }
     if !round.is_multiple_of(3) {
         tensors
             .retain(|tensor| !tensor.name.ends_with("scale") || tensor.name.ends_with("ffn_gate_inp.scale"));

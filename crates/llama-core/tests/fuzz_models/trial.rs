@@ -7,6 +7,7 @@ use llama_core::{
     ModelKind, PoolingType, Pos, SeqId, Token,
 };
 
+use crate::base;
 use crate::random::Random;
 
 /// The stage that a model reached.
@@ -49,7 +50,7 @@ pub(crate) fn run(
         Ok(context) => context,
         Err(error) => return refused("context", &error),
     };
-    if let Err(error) = compute(&mut context, &mut stage) {
+    if let Err(error) = compute(&mut context, random, plain, &mut stage) {
         return refused("decode", &error);
     }
     drop(context);
@@ -92,28 +93,68 @@ fn params(random: &mut Random, plain: bool, model: &Model) -> Result<ContextPara
     Ok(params)
 }
 
-fn compute(context: &mut Context, stage: &mut impl FnMut(&str)) -> Result<(), Error> {
-    let prompt = batch(&[1, 2, 3], 0)?;
+fn compute(
+    context: &mut Context,
+    random: &mut Random,
+    plain: bool,
+    stage: &mut impl FnMut(&str),
+) -> Result<(), Error> {
+    let (encoder, decoder) = entries(context.model(), random, plain)?;
     if context.model().has_encoder() {
         stage("encode");
-        context.encode(&prompt)?;
+        context.encode(&batch(encoder, &[1, 2, 3], 0)?)?;
     }
     if !context.model().has_decoder() && context.model().has_encoder() {
         return Ok(());
     }
     stage("decode");
-    context.decode(&prompt)?;
+    context.decode(&batch(decoder, &[1, 2, 3], 0)?)?;
     if context.has_memory() {
         stage("decode 2");
-        context.decode(&batch(&[4], 3)?)?;
+        context.decode(&batch(decoder, &[4], 3)?)?;
     }
     Ok(())
 }
 
-fn batch(tokens: &[i32], first: i32) -> Result<Batch, Error> {
-    let mut batch = Batch::new();
+/// The kind of a batch's entries, with the width of embeddings.
+#[derive(Clone, Copy)]
+enum Entries {
+    Tokens,
+    Embeddings(usize),
+    Both(usize),
+}
+
+/// Returns what the encoder and the decoder are given: tokens, or what draft models read. Draft models that
+/// are not plain also get batches that they do not read.
+fn entries(model: &Model, random: &mut Random, plain: bool) -> Result<(Entries, Entries), Error> {
+    let width = model.n_embd_inp() as usize;
+    // Of three layers, each as wide as the unchanged model.
+    let states = 3 * base::N_EMBD as usize;
+    let architecture = model.architecture()?;
+    if !["eagle3", "dflash"].contains(&architecture.as_str()) {
+        return Ok((Entries::Tokens, Entries::Tokens));
+    }
+    let all =
+        [Entries::Tokens, Entries::Embeddings(width), Entries::Embeddings(states), Entries::Both(states)];
+    let usual = if architecture == "eagle3" { Entries::Both(width) } else { Entries::Tokens };
+    let encoder = if !plain && random.once_in(8) { random.pick(&all) } else { Entries::Embeddings(states) };
+    Ok((encoder, if !plain && random.once_in(4) { random.pick(&all) } else { usual }))
+}
+
+fn batch(entries: Entries, tokens: &[i32], first: i32) -> Result<Batch, Error> {
+    let (mut batch, seq_id) = (Batch::new(), SeqId::new(0));
     let tokens: Vec<Token> = tokens.iter().copied().map(Token::new).collect();
-    batch.push_prompt(&tokens, SeqId::new(0), Pos::new(first))?;
+    let last = tokens.len() - 1;
+    for (index, (token, pos)) in tokens.into_iter().zip(first..).enumerate() {
+        let pos = Pos::new(pos);
+        match entries {
+            Entries::Tokens => batch.push(token, pos, &[seq_id], index == last)?,
+            Entries::Embeddings(width) => batch.push_embedding(&vec![0.25; width], pos, &[seq_id], true)?,
+            Entries::Both(width) => {
+                batch.push_token_and_embedding(token, &vec![0.25; width], pos, &[seq_id], true)?
+            }
+        };
+    }
     Ok(batch)
 }
 

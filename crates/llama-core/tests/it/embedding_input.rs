@@ -6,7 +6,7 @@ use llama_core::{
     Batch, Context, ContextParams, DecodeError, Error, ErrorKind, Model, ModelParams, MultiPos, Pos, SeqId,
     TensorType, Token,
 };
-use llama_gguf::Gguf;
+use llama_gguf::{Gguf, Metadata, Writer};
 use test_models::Tiny;
 
 const CAUSAL: [Tiny; 6] = [Tiny::Llama, Tiny::Qwen2, Tiny::Qwen3Moe, Tiny::Gemma3, Tiny::Mamba, Tiny::Jamba];
@@ -400,4 +400,84 @@ fn graphs_that_read_the_ids_of_tokens_take_no_embeddings() {
     context.decode(&token_batch(&prompt)).unwrap();
     let found: Vec<Vec<f32>> = context.logits_rows().unwrap().map(|(_, row)| row.to_vec()).collect();
     assert!(found == expected);
+}
+
+/// Loads a draft model with one layer and weights of zeros, for hidden states of three layers of 64 floats.
+fn draft(architecture: &str, folder: &tempfile::TempDir) -> Model {
+    let mut metadata = Metadata::new();
+    metadata.set("general.architecture", architecture).set("tokenizer.ggml.model", "no_vocab");
+    for (name, value) in [
+        ("vocab_size", 32_u32),
+        ("context_length", 64),
+        ("embedding_length", 64),
+        ("block_count", 1),
+        ("feed_forward_length", 64),
+        ("attention.head_count", 2),
+        ("target_hidden_size", 64),
+    ] {
+        metadata.set(format!("{architecture}.{name}"), value);
+    }
+    metadata
+        .set(format!("{architecture}.attention.layer_norm_rms_epsilon"), 1e-5_f32)
+        .set(format!("{architecture}.target_layers"), vec![0_i32, 1, 2]);
+    let mut tensors = vec![("token_embd.weight".to_owned(), vec![64, 32])];
+    let none: [(&str, TensorType); 0] = [];
+    Model::from_metadata(&metadata, none, &ModelParams::default(), |view, _| {
+        if tensors.iter().all(|(name, _)| name != view.name()) {
+            tensors.push((view.name().to_owned(), view.shape().to_vec()));
+        }
+        Ok::<(), Error>(())
+    })
+    .unwrap();
+    let mut writer = Writer::new();
+    *writer.metadata_mut() = metadata;
+    for (name, shape) in tensors {
+        let size = usize::try_from(shape.iter().product::<u64>()).unwrap() * 4;
+        writer.tensor(name, TensorType::F32, &shape, vec![0; size]).unwrap();
+    }
+    let mut file = Vec::new();
+    writer.write_to(&mut file).unwrap();
+    let path = folder.path().join("draft.gguf");
+    std::fs::write(&path, file).unwrap();
+    Model::load(path, &ModelParams::default()).unwrap()
+}
+
+#[test]
+fn drafts_compute_with_hidden_states() {
+    let tokens = token_batch(&[Token::new(1), Token::new(2)]);
+    let embeddings = |width: usize| {
+        let mut batch = Batch::new();
+        batch.push_embedding(&vec![0.25; width], place(0), &[SEQ], true).unwrap();
+        batch
+    };
+    let both = |width: usize| {
+        let mut batch = Batch::new();
+        let token = Token::new(3);
+        batch.push_token_and_embedding(token, &vec![0.25; width], place(0), &[SEQ], true).unwrap();
+        batch
+    };
+    for architecture in ["eagle3", "dflash"] {
+        let folder = tempfile::tempdir().unwrap();
+        let model = draft(architecture, &folder);
+        let mut context = Context::new(&model, &params()).unwrap();
+        let refused = |result: Result<(), Error>, words: &str| match result.unwrap_err().kind() {
+            ErrorKind::Unsupported { operation, .. } => assert_eq!(*operation, words, "{architecture}"),
+            other => panic!("{architecture}: {other:?}"),
+        };
+        refused(context.encode(&tokens), "encoding tokens");
+        refused(context.encode(&both(192)), "encoding tokens");
+        refused(context.warm_up(), "encoding tokens");
+        context.encode(&embeddings(192)).unwrap();
+        if architecture == "eagle3" {
+            refused(context.decode(&tokens), "decoding tokens or embeddings alone");
+            refused(context.decode(&embeddings(64)), "decoding tokens or embeddings alone");
+            context.decode(&both(64)).unwrap();
+        } else {
+            refused(context.decode(&both(192)), "decoding tokens and embeddings together");
+            context.decode(&embeddings(192)).unwrap();
+            context.memory().clear(true).unwrap();
+            context.decode(&tokens).unwrap();
+        }
+        assert!(!context.is_poisoned());
+    }
 }

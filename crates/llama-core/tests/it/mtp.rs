@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use crate::greedy::{SEQ, difference, params, tokens};
 use crate::variant::Parts;
 use llama_core::{
-    Batch, Context, ContextParams, ContextType, DecodeError, ErrorKind, Model, ModelParams, Observer, Pos,
-    TensorData, TensorInfo, Token,
+    Batch, Context, ContextParams, ContextType, DecodeError, Error, ErrorKind, Model, ModelParams, Observer,
+    Pos, TensorData, TensorInfo, TensorType, TensorView, Token,
 };
+use llama_gguf::{Metadata, Value};
 use tempfile::TempDir;
 use test_models::Tiny;
 
@@ -172,4 +173,65 @@ fn layers_have_to_be_loaded() {
     assert!(matches!(error.kind(), ErrorKind::Unsupported { .. }), "{error:?}");
     assert!(error.to_string().contains("load it with ModelParams::load_mtp(true)"), "{error}");
     Context::new(&model, &params()).unwrap();
+}
+
+/// Returns metadata of a `dots3note` of two layers, the second with a window.
+fn dots3note() -> Metadata {
+    let mut metadata = Metadata::new();
+    metadata.set("general.architecture", "dots3note").set("tokenizer.ggml.model", "no_vocab");
+    let mut set = |name: &str, value: Value| _ = metadata.set(format!("dots3note.{name}"), value);
+    for (name, value) in [
+        ("vocab_size", 32_u32),
+        ("context_length", 64),
+        ("embedding_length", 64),
+        ("block_count", 2),
+        ("leading_dense_block_count", 2),
+        ("feed_forward_length", 64),
+        ("expert_feed_forward_length", 64),
+        ("expert_shared_count", 1),
+        ("expert_gating_func", 2),
+        ("attention.head_count", 2),
+        ("attention.head_count_kv", 1),
+        ("attention.q_lora_rank", 32),
+        ("attention.indexer.head_count", 2),
+        ("attention.indexer.key_length", 64),
+        ("attention.indexer.top_k", 8),
+        ("attention.sliding_window", 32),
+    ] {
+        set(name, value.into());
+    }
+    for end in ["", "_swa"] {
+        for (name, value) in [
+            ("attention.kv_lora_rank", 32_u32),
+            ("attention.key_length", 48),
+            ("attention.value_length", 32),
+            ("attention.key_length_mla", 32),
+            ("attention.value_length_mla", 16),
+            ("rope.dimension_count", 16),
+        ] {
+            set(&format!("{name}{end}"), value.into());
+        }
+        set(&format!("rope.freq_base{end}"), 10_000_f32.into());
+    }
+    set("attention.layer_norm_rms_epsilon", 1e-5_f32.into());
+    set("attention.sliding_window_pattern", vec![false, true].into());
+    set("attention.indexer.types", vec![true, false].into());
+    metadata
+}
+
+#[test]
+fn contexts_without_a_graph_are_refused() {
+    let none: [(&str, TensorType); 0] = [];
+    let zeros = |_: &TensorView<'_>, bytes: &mut [u8]| {
+        bytes.fill(0);
+        Ok::<(), Error>(())
+    };
+    let model = Model::from_metadata(&dots3note(), none, &ModelParams::default(), zeros).unwrap();
+    Context::new(&model, &params()).unwrap();
+    let error = Context::new(&model, &params().ctx_type(ContextType::Mtp)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "creating an MTP context is not possible with this model: llama.cpp has no graph for its layers that predict several \
+         tokens (nextn)"
+    );
 }

@@ -1,6 +1,8 @@
 //! The number of layers and their kinds.
 
-use super::{Keys, MAX_LAYERS};
+use core::fmt::Display;
+
+use super::{Keys, MAX_LAYERS, rotation};
 
 /// Architectures with recurrent and other layers. The recurrent layers are those without heads of keys.
 const HYBRIDS: &[&str] = &[
@@ -34,7 +36,7 @@ fn hybrid(keys: Keys<'_>) -> Option<String> {
     }
     let name = "attention.head_count_kv";
     let heads = keys.per_layer(name).unwrap_or_default();
-    let layers = &heads[..(keys.n_layer() - predicted_layers(keys)).min(heads.len())];
+    let layers = &heads[..trunk_layers(keys).min(heads.len())];
     let is_hybrid = layers.contains(&0) && layers.iter().any(|heads| *heads != 0);
     (!is_hybrid).then(|| {
         format!(
@@ -44,8 +46,10 @@ fn hybrid(keys: Keys<'_>) -> Option<String> {
     })
 }
 
-fn predicted_layers(keys: Keys<'_>) -> usize {
-    keys.number("nextn_predict_layers").map_or(0, |count| count as usize).min(keys.n_layer())
+/// Returns the number of layers without those that predict further tokens.
+fn trunk_layers(keys: Keys<'_>) -> usize {
+    let predicted = keys.number("nextn_predict_layers").map_or(0, |count| count as usize);
+    keys.n_layer().saturating_sub(predicted)
 }
 
 /// Checks that other layers precede the layers that predict further tokens.
@@ -83,27 +87,87 @@ fn decoder_blocks(keys: Keys<'_>, value: u32) -> Option<String> {
 /// none, and divides by the size of their heads (llama-kv-cache.cpp, `attn_rot_k`).
 fn compressed(keys: Keys<'_>) -> Option<String> {
     let name = "attention.compress_ratios";
-    if keys.architecture != "deepseek4" || !keys.has(name) {
+    if keys.architecture != "deepseek4" {
+        return None;
+    }
+    if let Some(flaw) = indexer_heads(keys) {
+        return Some(flaw);
+    }
+    if !keys.has(name) {
         return None;
     }
     let ratios = keys.numbers(name);
-    let layers = keys.n_layer() - predicted_layers(keys);
+    let layers = trunk_layers(keys);
     (!ratios.iter().take(layers).any(|ratio| *ratio == 4))
         .then(|| keys.wrong(name, format_args!("{ratios:?}"), "a list with a 4 for one of the layers"))
 }
 
+/// Checks the heads of the indexers of `deepseek4`. All its layers have a window, so the cache of layers without one is empty.
+/// If its heads are as long as those of the indexer, llama.cpp treats it as the indexer's cache, and divides by the size of
+/// the heads in it, 0 (llama-kv-cache.cpp, `attn_rot_k`). DeepSeek-V4 has heads of 512 and indexers with heads of 128.
+fn indexer_heads(keys: Keys<'_>) -> Option<String> {
+    let name = "attention.indexer.key_length";
+    let indexer = keys.number(name)?;
+    let (head, what) = rotation::head(keys, "attention.key_length")?;
+    (indexer == head).then(|| {
+        keys.wrong(name, indexer, format_args!("another number than the size of a head, {head} by {what}"))
+    })
+}
+
 /// Architectures in which layers share the tokens that an indexer has chosen, and whose first layer must choose
-/// tokens (models/glm-dsa.cpp, dots3note.cpp, glm5-next.cpp).
-const INDEXERS: &[&str] = &["glm-dsa", "dots3note", "glm5-next", "mistral-large4", "hy_v4"];
+/// tokens (models/glm-dsa.cpp, mistral-large4.cpp, hy-v4.cpp).
+const INDEXERS: &[&str] = &["glm-dsa", "mistral-large4", "hy_v4"];
+/// Key of the list with a number other than 0 for each layer that has an indexer.
+const TYPES: &str = "attention.indexer.types";
 
 fn indexers(keys: Keys<'_>) -> Option<String> {
-    let name = "attention.indexer.types";
-    if !keys.is_one_of(INDEXERS) || !keys.has(name) {
+    if !keys.has(TYPES) {
         return None;
     }
-    let types = keys.numbers(name);
-    (types.first().is_none_or(|first| *first == 0))
-        .then(|| keys.wrong(name, format_args!("{types:?}"), "a list that begins with a number other than 0"))
+    match keys.architecture {
+        "dots3note" => own_indexers(keys),
+        "glm5-next" => first_indexer(keys),
+        _ if keys.is_one_of(INDEXERS) => {
+            let types = keys.numbers(TYPES);
+            let must = "a list that begins with a number other than 0";
+            types.first().is_none_or(|first| *first == 0).then(|| wrong_types(keys, &types, must))
+        }
+        _ => None,
+    }
+}
+
+fn wrong_types(keys: Keys<'_>, types: &[i64], must: impl Display) -> String {
+    keys.wrong(TYPES, format_args!("{types:?}"), must)
+}
+
+/// Checks that each layer of `dots3note` without a window has an indexer. The graph reads its tensors, which llama.cpp loads
+/// for the layers in the list only (models/dots3note.cpp). Both lists may be shorter than the model, and continue with 0.
+/// llama.cpp's converter writes a 1 for exactly the layers without a window.
+fn own_indexers(keys: Keys<'_>) -> Option<String> {
+    let windows = "attention.sliding_window_pattern";
+    let (types, pattern) = (keys.list(TYPES)?, keys.list(windows)?);
+    let is_set = |list: &[i64], layer: usize| list.get(layer).is_some_and(|number| *number != 0);
+    let layers = 0..trunk_layers(keys);
+    if let Some(layer) = layers.clone().find(|layer| !is_set(&pattern, *layer) && !is_set(&types, *layer)) {
+        let must =
+            format_args!("a list with a number other than 0 for layer {layer}, for which {windows} has 0");
+        return Some(wrong_types(keys, &types, must));
+    }
+    // For a cache without layers llama.cpp sets inputs that are not allocated, or divides by the size of the heads, 0
+    // (llama-kv-cache.cpp, `attn_rot_k`).
+    let n_windows = layers.clone().filter(|layer| is_set(&pattern, *layer)).count();
+    let must = "a list with 0 for some layers and another number for others";
+    (n_windows == 0 || n_windows == layers.len())
+        .then(|| keys.wrong(windows, format_args!("{pattern:?}"), must))
+}
+
+/// Checks that the first layer of `glm5-next` with attention has an indexer, which later layers may share. Recurrent layers
+/// have none, whatever the list contains for them (models/glm5-next.cpp; llama-model.cpp, `filter_idx`).
+fn first_indexer(keys: Keys<'_>) -> Option<String> {
+    let (types, heads) = (keys.per_layer(TYPES)?, keys.per_layer("attention.head_count_kv")?);
+    let layer = heads.iter().take(trunk_layers(keys)).position(|heads| *heads != 0)?;
+    let must = format_args!("a list with a number other than 0 for layer {layer}, the first with attention");
+    types.get(layer).is_none_or(|kind| *kind == 0).then(|| wrong_types(keys, &types, must))
 }
 
 /// Checks the taps of `limite`. Each layer reads that number of indices from a list (models/limite.cpp).
@@ -124,12 +188,14 @@ fn taps(keys: Keys<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use llama_gguf::Value;
+
     use super::super::tests::{assert_known, flaw_of};
     use super::*;
 
     #[test]
     fn llama_cpp_knows_every_architecture() {
-        assert_known([HYBRIDS, INDEXERS].concat(), []);
+        assert_known([HYBRIDS, INDEXERS, &["dots3note", "glm5-next"]].concat(), [TYPES]);
     }
 
     #[test]
@@ -168,9 +234,10 @@ mod tests {
             assert_eq!(flaw(heads).unwrap(), words);
         }
     }
+
     #[test]
     fn lists_of_indexers_begin_with_one() {
-        for architecture in ["glm-dsa", "dots3note"] {
+        for architecture in INDEXERS {
             let flaw = |types: Vec<u32>| {
                 let types = ("attention.indexer.types", types.into());
                 let heads = ("attention.head_count", 2_u32.into());
@@ -184,6 +251,89 @@ mod tests {
                 );
                 assert_eq!(flaw(types).unwrap(), words);
             }
+        }
+    }
+
+    #[test]
+    fn layers_without_a_window_have_an_indexer() {
+        let flaw = |pattern: Value, types: Value| {
+            let numbers = [("block_count", 4_u32), ("nextn_predict_layers", 1), ("attention.head_count", 2)];
+            let mut values: Vec<(&str, Value)> = numbers.map(|(name, value)| (name, value.into())).to_vec();
+            values.extend([("attention.sliding_window_pattern", pattern), (TYPES, types)]);
+            flaw_of("dots3note", &values)
+        };
+        // The lists of converted files, which end before the layer that predicts further tokens.
+        assert_eq!(flaw(vec![false, true, true].into(), vec![true, false, false].into()), None);
+        assert_eq!(flaw(vec![true, false, true].into(), vec![false, true, false].into()), None);
+        // Layers with a window may have one too, and lists may be longer than the model.
+        assert_eq!(flaw(vec![1_u32, 0, 1, 1, 1].into(), vec![1_u32; 4].into()), None);
+        for (pattern, types, layer) in [
+            (vec![0_u32, 1, 0], vec![1_u32, 0], 2),
+            (vec![0, 1, 0], vec![0, 1, 1], 0),
+            (vec![0, 1], vec![1, 0], 2),
+            (vec![1, 0, 1], vec![], 1),
+            (vec![], vec![1], 1),
+        ] {
+            let words = format!(
+                "dots3note.attention.indexer.types is {types:?}, but must be a list with a number other than 0 for layer \
+                 {layer}, for which attention.sliding_window_pattern has 0"
+            );
+            assert_eq!(flaw(pattern.into(), types.into()), Some(words));
+        }
+        for pattern in [vec![0_u32; 3], vec![1; 3], vec![0, 0, 0, 1], vec![1, 1, 1, 0]] {
+            let words = format!(
+                "dots3note.attention.sliding_window_pattern is {pattern:?}, but must be a list with 0 for some layers and \
+                 another number for others"
+            );
+            assert_eq!(flaw(pattern.into(), vec![1_u32; 3].into()), Some(words));
+        }
+    }
+
+    #[test]
+    fn indexers_have_heads_of_another_size() {
+        let flaw = |values: &[(&str, u32)]| {
+            let values: Vec<(&str, Value)> =
+                values.iter().map(|&(name, value)| (name, value.into())).collect();
+            flaw_of("deepseek4", &values)
+        };
+        let heads = [("attention.head_count", 2), ("embedding_length", 256)];
+        let with = |more: &[(&'static str, u32)]| [&heads[..], more].concat();
+        assert_eq!(
+            flaw(&with(&[("attention.key_length", 512), ("attention.indexer.key_length", 128)])),
+            None
+        );
+        assert_eq!(
+            flaw(&with(&[("attention.key_length", 64), ("attention.indexer.key_length", 64)])).unwrap(),
+            "deepseek4.attention.indexer.key_length is 64, but must be another number than the size of a head, 64 by \
+             attention.key_length"
+        );
+        assert_eq!(
+            flaw(&with(&[("attention.indexer.key_length", 128)])).unwrap(),
+            "deepseek4.attention.indexer.key_length is 128, but must be another number than the size of a head, 128 by \
+             embedding_length and attention.head_count"
+        );
+    }
+
+    #[test]
+    fn the_first_layer_with_attention_has_an_indexer() {
+        let flaw = |heads: Vec<u32>, types: Value| {
+            let layers = [("block_count", 3_u32.into()), ("attention.head_count", 2_u32.into())];
+            let [one, other] = layers;
+            flaw_of("glm5-next", &[one, other, ("attention.head_count_kv", heads.into()), (TYPES, types)])
+        };
+        assert_eq!(flaw(vec![0, 1, 1], vec![0_u32, 1, 0].into()), None);
+        assert_eq!(flaw(vec![1, 0, 1], vec![true, false, false].into()), None);
+        assert_eq!(flaw(vec![0, 1, 1], 1_u32.into()), None);
+        for (heads, types, layer) in [
+            (vec![0, 1, 1], vec![1_u32, 0, 1], 1),
+            (vec![1, 0, 1], vec![0, 1, 1], 0),
+            (vec![0, 0, 1], vec![1, 1], 2),
+        ] {
+            let words = format!(
+                "glm5-next.attention.indexer.types is {types:?}, but must be a list with a number other than 0 for layer \
+                 {layer}, the first with attention"
+            );
+            assert_eq!(flaw(heads, types.into()), Some(words));
         }
     }
 }

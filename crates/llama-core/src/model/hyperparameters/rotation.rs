@@ -53,7 +53,7 @@ fn dimensions(keys: Keys<'_>, name: &str, size: &str) -> Option<String> {
 }
 
 /// Returns the size of a head, and the keys from which it follows.
-fn head(keys: Keys<'_>, size: &str) -> Option<(u32, String)> {
+pub(super) fn head(keys: Keys<'_>, size: &str) -> Option<(u32, String)> {
     if let Some(head) = keys.number(size) {
         return Some((head, size.to_owned()));
     }
