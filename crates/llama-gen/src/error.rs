@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+pub use llama_core::ParameterProblem;
+
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
@@ -19,6 +21,16 @@ pub enum ErrorKind {
     #[error(transparent)]
     Core(#[from] llama_core::Error),
     /// Parameters are out of range, contradict each other, or do not apply.
+    ///
+    /// ```
+    /// use llama_gen::{ErrorKind, GenerationParams, SamplingParams};
+    ///
+    /// let params = GenerationParams::default().sampling(SamplingParams::default().top_p(2.0));
+    /// let error = params.validate().unwrap_err();
+    /// let ErrorKind::InvalidParameters { problems, .. } = error.kind() else { unreachable!() };
+    /// assert_eq!(problems[0].name, "top_p");
+    /// assert_eq!(problems[0].to_string(), "top_p is 2, but must be above 0 and at most 1");
+    /// ```
     #[error("the parameters are not valid: {}", ProblemList(problems))]
     #[non_exhaustive]
     InvalidParameters {
@@ -144,45 +156,9 @@ pub enum ErrorKind {
     },
 }
 
-/// A parameter whose value cannot be used.
-///
-/// ```
-/// use llama_gen::{ErrorKind, GenerationParams, SamplingParams};
-///
-/// let mut params = GenerationParams::default();
-/// params.sampling = SamplingParams::default().top_p(2.0);
-/// let error = params.validate().unwrap_err();
-/// let ErrorKind::InvalidParameters { problems, .. } = error.kind() else { unreachable!() };
-/// assert_eq!(problems[0].name, "top_p");
-/// assert_eq!(problems[0].to_string(), "top_p is 2, but must be above 0 and at most 1");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-#[non_exhaustive]
-pub struct ParameterProblem {
-    /// Name of the parameter, with the path to it inside another one: `top_p`, `stop[1]`, `repetition_guard.repeats`.
-    pub name: String,
-    /// The value that was given, as text.
-    pub value: String,
-    /// The accepted values, as the end of a sentence that begins with "must be".
-    pub expected: String,
-}
-
-impl ParameterProblem {
-    /// Creates the problem "`name` is `value`, but must be `expected`".
-    pub fn new(name: impl Into<String>, value: impl fmt::Display, expected: impl Into<String>) -> Self {
-        Self { name: name.into(), value: value.to_string(), expected: expected.into() }
-    }
-
-    /// Returns an error with these problems, or nothing when there are none.
-    pub(crate) fn refuse(problems: Vec<Self>) -> Result<()> {
-        if problems.is_empty() { Ok(()) } else { Err(ErrorKind::InvalidParameters { problems }.into()) }
-    }
-}
-
-impl fmt::Display for ParameterProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is {}, but must be {}", self.name, self.value, self.expected)
-    }
+/// Returns an error with these problems, or nothing when there are none.
+pub(crate) fn refuse(problems: Vec<ParameterProblem>) -> Result<()> {
+    if problems.is_empty() { Ok(()) } else { Err(ErrorKind::InvalidParameters { problems }.into()) }
 }
 
 impl From<ParameterProblem> for ErrorKind {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use llama_core::{LoraAdapter, Token};
 
 use crate::cancel::CancelToken;
-use crate::error::{ParameterProblem, Result};
+use crate::error::{ParameterProblem, Result, refuse};
 use crate::interrupt::Interrupt;
 use crate::lora::Adapters;
 use crate::params::{GenerationParams, GrammarParams, SamplingParams};
@@ -278,6 +278,6 @@ impl Request {
                 (format!("{:?}", self.when_full), "Stop or Error for sequences that share memory");
             problems.push(ParameterProblem::new("when_full", value, expected));
         }
-        ParameterProblem::refuse(problems)
+        refuse(problems)
     }
 }

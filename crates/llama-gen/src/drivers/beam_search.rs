@@ -7,7 +7,7 @@ use llama_core::Token;
 
 use self::search::Search;
 use super::Begun;
-use crate::error::{ErrorKind, ParameterProblem, Result};
+use crate::error::{ErrorKind, ParameterProblem, Result, refuse};
 use crate::event::FinishReason;
 use crate::generation_builder::GenerationBuilder;
 use crate::request::Request;
@@ -64,7 +64,7 @@ impl BeamParams {
         if !(0.0..=100.0).contains(&self.length_penalty) {
             problems.push(ParameterProblem::new("length_penalty", self.length_penalty, "from 0 to 100"));
         }
-        ParameterProblem::refuse(problems)
+        refuse(problems)
     }
 
     /// Returns the value that texts are compared by.
@@ -127,5 +127,5 @@ fn check(request: &Request) -> Result<()> {
     let alternatives = request.wanted.alternatives.filter(|n| *n > 0);
     let alternatives =
         alternatives.map(|n| ParameterProblem::new("log_probabilities", n, "0 in a beam search"));
-    ParameterProblem::refuse(problems.chain(alternatives).collect())
+    refuse(problems.chain(alternatives).collect())
 }

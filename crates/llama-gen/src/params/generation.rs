@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::sampling::SamplingParams;
 use super::{check, lenient, names};
-use crate::error::{ParameterProblem, Result};
+use crate::error::{Result, refuse};
 use crate::stop::RepetitionGuard;
 
 /// Parameters of a generation: how to choose tokens, and when to stop.
@@ -206,7 +206,7 @@ impl GenerationParams {
         let mut problems = Vec::new();
         check::sampling(&self.sampling.or_defaults(), &mut problems);
         check::generation(self, &mut problems);
-        ParameterProblem::refuse(problems)
+        refuse(problems)
     }
 
     /// Checks all parameters for a model: with its recommended sampling parameters, its vocabulary, and the grammar.
@@ -221,6 +221,6 @@ impl GenerationParams {
         check::sampling(&sampling, &mut problems);
         check::generation(self, &mut problems);
         check::with_vocabulary(self, &sampling, model, &mut problems)?;
-        ParameterProblem::refuse(problems)
+        refuse(problems)
     }
 }

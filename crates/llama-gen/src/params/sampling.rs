@@ -7,7 +7,7 @@ use super::grammar::GrammarParams;
 use super::logit_bias::{self, LogitBias};
 use super::sampler_name::{self, SamplerName};
 use super::{check, lenient};
-use crate::error::{ParameterProblem, Result};
+use crate::error::{Result, refuse};
 use crate::sampler;
 
 /// Declares the parameters once, and creates the struct with optional fields, the struct with resolved fields, llama.cpp's
@@ -226,6 +226,6 @@ impl ResolvedSampling {
     pub fn validate(&self) -> Result<()> {
         let mut problems = Vec::new();
         check::sampling(self, &mut problems);
-        ParameterProblem::refuse(problems)
+        refuse(problems)
     }
 }
