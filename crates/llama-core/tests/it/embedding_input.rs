@@ -184,7 +184,7 @@ fn rows_that_are_refused() {
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut bad = good.clone();
         bad[7] = value;
-        let words = format!("embedding is {value} at index 7: all values must be finite");
+        let words = format!("embedding is {value} at index 7, but must be finite");
         assert_invalid(batch.push_embedding(&bad, place(0), &[SEQ], true), "embedding", &words);
         let both = batch.push_token_and_embedding(Token::new(5), &bad, place(0), &[SEQ], true);
         assert_invalid(both, "embedding", &words);
@@ -260,7 +260,7 @@ fn states_are_for_contexts_that_take_them() {
     batch.push_state(&[0.5; 64]).unwrap();
     assert_invalid(context.decode(&batch), "states", "must be 2, one for each entry of the batch");
     batch.push_state(&[0.5; 64]).unwrap();
-    assert_invalid(batch.push_state(&[0.5; 64]), "state", "each of the 2 entries");
+    assert_invalid(batch.push_state(&[0.5; 64]), "state", "state is row 2, but must be one of 2 rows");
     assert_invalid(context.decode(&batch), "state", "must be left out but in contexts of ContextType::Mtp");
     batch.clear();
     batch.push(Token::new(5), place(0), &[SEQ], true).unwrap();

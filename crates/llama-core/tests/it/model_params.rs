@@ -54,12 +54,12 @@ fn devices_are_named_once_and_are_gpus() {
     let text = refused(ModelParams::default().devices([cpu]));
     assert_eq!(text, "devices is CPU, but must be a list of GPUs only: CPU always takes part");
     assert!(
-        refused(ModelParams::default().devices([cpu, cpu])).starts_with("devices is CPU, CPU: CPU always")
+        refused(ModelParams::default().devices([cpu, cpu])).starts_with("devices is CPU, CPU, but must be")
     );
     let text = refused(ModelParams::default().devices(vec![cpu; max_devices() + 1]));
     assert!(text.ends_with("must be at most 16 devices"), "{text}");
     for gpu in devices().into_iter().filter(|device| *device != cpu) {
-        assert!(refused(ModelParams::default().devices([gpu, gpu])).contains(", but must name "));
+        assert!(refused(ModelParams::default().devices([gpu, gpu])).contains(", but must be a list"));
     }
 }
 
@@ -148,8 +148,7 @@ fn patterns_that_cpp_cannot_read_are_refused_with_its_reason() {
     let text = |pattern: &str| refused(ModelParams::default().tensor_override(pattern, TensorPlace::Cpu));
     for pattern in ["[", "(", ")", "*a", "a{2,1}", "\\", "[z-a]", "(?<name>a)", "[[:nonsense:]]", "\\1"] {
         let text = text(pattern);
-        let start =
-            format!("tensor_override is {pattern}, but must be a regular expression (C++, ECMAScript): ");
+        let start = format!("tensor_override is {pattern}, but must be a regular expression: ");
         assert!(text.starts_with(&start) && text.len() > start.len(), "{text}");
     }
     let error =

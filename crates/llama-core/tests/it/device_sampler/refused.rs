@@ -82,9 +82,9 @@ fn several_results_of_a_sequence_are_sampled_in_order() {
     context.set_sampler(SEQ, built(SamplerChain::builder().temperature(0.0).dist(3))).unwrap();
     let error = context.decode(&several(4)).unwrap_err();
     assert!(
-        error
-            .to_string()
-            .starts_with("n_outputs_max_per_seq is 3, but sequence 0 has a sampler on the device"),
+        error.to_string().starts_with(
+            "n_outputs_max_per_seq is 3, but must be at least the results that the batch wants of sequence 0"
+        ),
         "{error}"
     );
     context.decode(&several(3)).unwrap();
@@ -128,7 +128,7 @@ fn many_samplers_and_results_fit_into_the_graph() {
     let params = params.n_batch(4096).n_outputs_max_per_seq(0);
     let mut context = Context::new(&model, &params).unwrap();
     let error = context.set_sampler(SEQ, chain()).unwrap_err();
-    assert!(error.to_string().contains("there must be at most 4096"), "{error}");
+    assert!(error.to_string().contains("at most 4096 fit into a graph"), "{error}");
     context.set_sampler(SEQ, built(SamplerChain::builder().greedy())).unwrap();
     assert!(context.set_sampler(seq(1), built(SamplerChain::builder().greedy())).is_err());
     context.set_sampler(SEQ, built(SamplerChain::builder().greedy())).unwrap();

@@ -67,6 +67,6 @@ fn errors_are_where_their_rows_are() {
 fn sizes_of_pools() {
     for n_threads in [0, 1025, usize::MAX] {
         let error = RowSamplerPool::new(n_threads).unwrap_err();
-        assert_eq!(error.to_string(), format!("n_threads is {n_threads}, but must be 1 to 1024"));
+        assert_eq!(error.to_string(), format!("n_threads is {n_threads}, but must be from 1 to 1024"));
     }
 }
