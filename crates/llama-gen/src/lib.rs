@@ -13,17 +13,19 @@
 //! # }
 //! ```
 //!
-//! [`Llama`] is the front door. [`Llama::generate`] describes a generation, [`GenerationBuilder::stream`] runs it on the calling
-//! thread as an iterator of [`Event`]s, and [`GenerationBuilder::complete`] collects them. [`GenerationBuilder::stream_async`] and
-//! [`GenerationBuilder::complete_async`] do the same for asynchronous code. Text comes in whole characters; stop strings are
-//! never shown in part; the last event says why the generation ended, with tokens, times and memory.
+//! [`Llama`] is a loaded model. [`Llama::generate`] takes a prompt or a [`Request`] and returns a [`GenerationBuilder`]:
+//! [`stream`](GenerationBuilder::stream) runs the generation on the calling thread as an iterator of [`Event`]s,
+//! [`complete`](GenerationBuilder::complete) returns the whole text, and
+//! [`stream_async`](GenerationBuilder::stream_async) and [`complete_async`](GenerationBuilder::complete_async) do the same for
+//! asynchronous code. Text comes in whole characters, stop strings are never shown in part, and the last event has the reason
+//! for the end, numbers of tokens, times and memory.
 //!
-//! What a prompt has in common with an earlier one is not computed again; [`WhenFull`] says what happens to texts that are
-//! longer than the context.
+//! A prompt reuses the prefix that it shares with an earlier one. [`WhenFull`] is for texts that are longer than the context.
 //!
-//! [`GenerationParams`] have all samplers and all ways to stop, under the names of llama.cpp and OpenAI.
-//! [`GenerationBuilder::completions`] gives several answers to one prompt, [`GenerationBuilder::beam_search`] the likeliest texts,
-//! [`Llama::score`] the probability of a given one, and [`Llama::infill`] what goes between two.
+//! [`GenerationParams`] has all samplers and all ways to stop, under the names of llama.cpp and OpenAI.
+//! [`completions`](GenerationBuilder::completions) returns several answers to one prompt,
+//! [`beam_search`](GenerationBuilder::beam_search) the likeliest texts, [`Llama::score`] the probability of a given text, and
+//! [`Llama::infill`] fills the gap between two. With feature `chat`, `Llama::chat` holds conversations.
 //!
 //! Everything is built on [`llama_core`], whose types are available through [`Llama::model`].
 

@@ -3,6 +3,8 @@
 //! Only this module and `score.rs` name [`llama_core::Context`]; everything else goes through [`Board`].
 
 mod board;
+#[cfg(test)]
+mod board_tests;
 mod cells;
 mod checkpoints;
 mod executor;
