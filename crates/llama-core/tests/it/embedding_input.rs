@@ -206,7 +206,7 @@ fn rows_that_are_refused() {
     for wrong in [1, 63, 65, 128, 100_000] {
         let mut batch = Batch::new();
         batch.push_embedding(&vec![0.5; wrong], place(0), &[SEQ], true).unwrap();
-        let words = format!("a row of {wrong} floats, but must have the model's width");
+        let words = format!("a row of {wrong} floats, but must be as wide as the model takes it");
         assert_invalid(context.decode(&batch), "embedding", &words);
     }
     // Positions, sequences and sizes are those of tokens.

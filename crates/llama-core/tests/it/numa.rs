@@ -12,7 +12,10 @@ fn numa_comes_first_and_once() {
         let too_late = |strategy| {
             let error = init_numa(strategy).unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::TooLate { .. }), "{error:?}");
-            assert!(error.to_string().contains("call init_numa before every other function"), "{error}");
+            assert!(
+                error.to_string().contains("call init_numa once, before every other function"),
+                "{error}"
+            );
         };
         too_late(NumaStrategy::Distribute);
         init();

@@ -191,7 +191,7 @@ fn every_fact_has_to_match() {
                 StateKind::All => context.load_state(&other).unwrap_err(),
                 _ => context.load_seq_state(&other, SEQ, StatePart::All).unwrap_err(),
             };
-            assert!(error.to_string().contains(&format!("its {name} is not given and not")), "{error}");
+            assert!(error.to_string().contains(&format!("its {name} is not given, but must be")), "{error}");
         }
         assert_eq!(refused, names, "{kind}");
     }

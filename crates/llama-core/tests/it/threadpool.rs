@@ -40,7 +40,7 @@ fn parameters_outside_their_range() {
     }
     for poll in [101, u32::MAX] {
         let refused = Threadpool::new(&ThreadpoolParams::new(1).poll(poll));
-        assert_invalid(refused, "poll", ", but must be 0 to 100");
+        assert_invalid(refused, "poll", ", but must be from 0 to 100");
     }
     for cpu in [512, u32::MAX] {
         let refused = Threadpool::new(&ThreadpoolParams::new(1).cpus([0, cpu]));
