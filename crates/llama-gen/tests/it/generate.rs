@@ -198,7 +198,7 @@ fn a_prompt_with_a_nul_byte_is_refused_with_its_position() {
 #[test]
 fn a_huge_thread_count_is_refused() {
     let error = Llama::builder(Tiny::Llama.path()).n_threads(1_000_000).load().unwrap_err();
-    assert_eq!(error.to_string(), "n_threads is 1000000, but must be 1 to 512");
+    assert_eq!(error.to_string(), "n_threads is 1000000, but must be from 1 to 512");
 }
 
 #[test]
