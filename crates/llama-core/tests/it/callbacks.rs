@@ -315,9 +315,10 @@ fn observers_use_each_others_pools() {
     let model = load(Tiny::Llama);
     let pools = [pool(2), pool(2)];
     let meet = Arc::new(Barrier::new(2));
+    let ready = Barrier::new(2);
     thread::scope(|scope| {
         for own in 0..2 {
-            let (model, pools, meet) = (&model, &pools, Arc::clone(&meet));
+            let (model, pools, meet, ready) = (&model, &pools, Arc::clone(&meet), &ready);
             scope.spawn(move || {
                 let mut inner = Some(context_with(model, &pools[1 - own]));
                 let callback = move || {
@@ -328,6 +329,8 @@ fn observers_use_each_others_pools() {
                 };
                 let mut context = with_observer(model, Box::new(callback));
                 context.attach_threadpool(&pools[own], None).unwrap();
+                // Attaching waits while a pool computes, and the observers wait for each other.
+                ready.wait();
                 context.decode(&prompt_of(&[5])).unwrap();
             });
         }
