@@ -124,7 +124,7 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// The errors of [`push_embedding`](Batch::push_embedding), and [`ErrorKind::InvalidParameter`] for a negative
+    /// The errors of [`push_embedding`](Batch::push_embedding), and [`ErrorKind::InvalidParameter`](crate::ErrorKind::InvalidParameter) for a negative
     /// token.
     ///
     /// Corresponds to `llama_batch_ext_set_embd_token`.

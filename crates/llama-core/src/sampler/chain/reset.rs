@@ -25,7 +25,7 @@ impl SamplerChain {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Poisoned`], and the errors of containment.
+    /// [`ErrorKind::Poisoned`](crate::ErrorKind::Poisoned), and the errors of containment.
     ///
     /// Corresponds to `llama_sampler_reset`.
     pub fn reset(&mut self) -> Result<()> {
