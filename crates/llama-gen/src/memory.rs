@@ -22,5 +22,5 @@ pub(crate) use executor::Executor;
 pub(crate) use executor::Limits;
 #[cfg(test)]
 pub(crate) use fake::{FakeExecutor, Fate};
-pub(crate) use idle::Idle;
+pub(crate) use idle::{Idle, ONLY};
 pub(crate) use lease::Lease;

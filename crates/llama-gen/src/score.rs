@@ -8,11 +8,9 @@ use serde::Serialize;
 use crate::error::{ErrorKind, Result};
 use crate::event::TokenProbability;
 use crate::finish::Timings;
+use crate::memory::ONLY;
 use crate::model::Llama;
 use crate::prompt::Prompt;
-
-/// The sequence of a board in the pool.
-const ONLY: usize = 0;
 
 /// The most bytes of logits that are computed at once.
 const LOGITS: usize = 64 << 20;

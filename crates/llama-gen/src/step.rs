@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use core::ops::ControlFlow;
 use core::time::Duration;
 use std::time::Instant;
 
@@ -213,7 +214,7 @@ impl<E: Executor, M: Member> Step<'_, E, M> {
     fn add(&mut self, member: usize) {
         let span = self.members[member].span().clone();
         match span.in_scope(|| self.plan(member)) {
-            Ok(Plan::Decode(part)) => {
+            Ok(ControlFlow::Continue(part)) => {
                 if part.n > self.board.room() {
                     self.decode();
                 }
@@ -222,19 +223,18 @@ impl<E: Executor, M: Member> Step<'_, E, M> {
                 let row = self.board.push(sequence, &it.pending().tokens()[..part.n], part.is_last);
                 self.batch.push(Planned { member, part, row });
             }
-            Ok(Plan::End(reason)) => self.end(member, Ok(reason)),
-            Ok(Plan::Shift(_) | Plan::Replace(_)) => {}
+            Ok(ControlFlow::Break(reason)) => self.end(member, Ok(reason)),
             Err(error) => self.end(member, Err(error)),
         }
     }
 
-    /// Plans until there is something to compute, making room in memory where that is asked for.
-    fn plan(&mut self, member: usize) -> Result<Plan> {
+    /// Plans until there is something to compute or the member ends, making room in memory where that is asked for.
+    fn plan(&mut self, member: usize) -> Result<ControlFlow<FinishReason, Part>> {
         loop {
             let now = (self.clock)();
             let it = &mut self.members[member];
             if let Some(reason) = it.interrupt(now) {
-                return Ok(Plan::End(reason));
+                return Ok(ControlFlow::Break(reason));
             }
             let sequence = it.sequence();
             let (cells, limits) = (self.board.cells(sequence), self.board.limits());
@@ -252,7 +252,8 @@ impl<E: Executor, M: Member> Step<'_, E, M> {
                     *it.pending() = Pending::new(tokens);
                     it.pending().take(reused);
                 }
-                plan => return Ok(plan),
+                Plan::Decode(part) => return Ok(ControlFlow::Continue(part)),
+                Plan::End(reason) => return Ok(ControlFlow::Break(reason)),
             }
             let to = self.board.cells(sequence).len() + it.pending().len();
             it.made_room(from, to);

@@ -9,11 +9,8 @@ use std::sync::Arc;
 use llama_core::Token;
 
 use crate::error::{ErrorKind, Result};
-use crate::memory::Idle;
+use crate::memory::{Idle, ONLY};
 use crate::model::Llama;
-
-/// The sequence of a board in the pool.
-const ONLY: usize = 0;
 
 /// The memory of one conversation: a context that no other generation uses, so that the next turn finds it unchanged.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use crate::event::{Event, Shortened};
 use crate::finish::MemoryReport;
 use crate::generation::{Generation, Opening};
 use crate::generation_builder::GenerationBuilder;
-use crate::memory::Lease;
+use crate::memory::{Lease, ONLY};
 use crate::sequence::Sequence;
 use crate::step::step;
 
@@ -23,9 +23,6 @@ pub struct Generator {
     generation: Generation,
     prompt: Arc<[Token]>,
 }
-
-/// The sequence of its board.
-const ONLY: usize = 0;
 
 impl Generator {
     pub(crate) fn start(builder: &GenerationBuilder) -> Result<Self> {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use llama_core::{Context, ContextParams, MemoryUse, Model, Token};
 use parking_lot::ReentrantMutex;
 
-use super::board::Board;
+use super::board::{Board, SequenceIndex};
 use super::executor::ContextExecutor;
 use super::lease::Lease;
 use crate::error::Result;
 use crate::lora::Adapters;
 
 /// The only sequence of a board in a pool.
-pub(super) const ONLY: usize = 0;
+pub(crate) const ONLY: SequenceIndex = 0;
 
 /// Contexts of one model that no generation uses now, each with the tokens in its memory.
 #[derive(Debug)]

@@ -54,8 +54,7 @@ impl<'g> Search<'g> {
         let at_most = if wanted_most <= room { FinishReason::MaxTokens } else { FinishReason::ContextFull };
         let state = TextState::new(wanted, &request.shown_tokens);
         let n_vocab = i32::try_from(vocab.n_tokens()).unwrap_or(i32::MAX);
-        let ends = |id| vocab.is_eog(id) || wanted.stop_tokens.contains(&id);
-        let n_ends = (0..n_vocab).filter(|id| ends(Token::new(*id))).count();
+        let n_ends = (0..n_vocab).filter(|id| state.end_reason(vocab, Token::new(*id)).is_some()).count();
         let shared = Shared {
             llama: llama.clone(),
             interrupt: begun.interrupt.clone(),
