@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use llama_core::ChatTemplates;
+use llama_core::chat::ChatTemplates;
 use llama_gen::chat::{ChatRequest, ChatTemplate, Message, Tool};
 use serde_json::json;
 

@@ -9,7 +9,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use criterion::{Criterion, criterion_group};
-use llama_core::{Choice, Logits, SamplerChain, Token};
+use llama_core::sampler::Choice;
+use llama_core::{Logits, SamplerChain, Token};
 
 const VOCABULARIES: [usize; 3] = [49_152, 151_936, 262_144];
 /// The number of alternating calls of each side.

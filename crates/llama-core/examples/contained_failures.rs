@@ -4,9 +4,9 @@
 use std::fs;
 use std::process::ExitCode;
 
-use llama_core::{
-    ChatTemplates, Error, LazyTriggers, Model, ModelParams, SamplerChain, json_schema_to_grammar,
-};
+use llama_core::chat::ChatTemplates;
+use llama_core::sampler::{LazyTriggers, json_schema_to_grammar};
+use llama_core::{Error, Model, ModelParams, SamplerChain};
 use llama_sys::llama_shim_outcome as Outcome;
 use test_models::Tiny;
 

@@ -1,11 +1,20 @@
 //! Devices on which models can be placed.
 
+mod backend_reg;
+pub(crate) mod host_memory;
+mod numa;
+mod system;
+
 use core::fmt;
 
-use crate::backend_reg::BackendReg;
 use crate::ffi::guard::{guarded, or_logged};
-use crate::host_memory::HostMemory;
 use crate::{backend, ffi};
+use host_memory::HostMemory;
+
+pub use crate::backend::{max_devices, supports_gpu_offload, supports_mlock, supports_mmap, supports_rpc};
+pub use backend_reg::{BackendFeature, BackendReg, backend_regs};
+pub use numa::{NumaStrategy, init_numa, is_numa};
+pub use system::{BackendReport, DeviceReport, SystemReport};
 
 /// The kind of hardware of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

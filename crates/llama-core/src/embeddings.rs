@@ -11,7 +11,7 @@ use crate::token::SeqId;
 ///
 /// ```
 /// let mut row = [3.0, 4.0];
-/// llama_core::normalize_l2(&mut row);
+/// llama_core::embeddings::normalize_l2(&mut row);
 /// assert_eq!(row, [0.6, 0.8]);
 /// ```
 pub fn normalize_l2(row: &mut [f32]) {

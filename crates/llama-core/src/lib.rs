@@ -45,77 +45,46 @@
 mod abort;
 mod adapter;
 mod backend;
-mod backend_reg;
-mod batch;
-mod builtin_chat;
-#[cfg(feature = "common")]
-mod chat_templates;
-mod context;
+pub mod batch;
+pub mod chat;
+pub mod context;
 mod control_vector;
-mod device;
-mod embeddings;
+pub mod device;
+pub mod embeddings;
 mod error;
 mod ffi;
 mod graph;
-mod host_memory;
-#[cfg(feature = "common")]
-mod json_schema;
 mod log;
-mod logits;
+pub mod logits;
 mod memory;
-mod model;
-mod numa;
-mod observer;
+pub mod model;
+pub mod observer;
 mod perf;
-mod plan;
-mod sampled;
-mod sampler;
-mod state;
-mod system;
-mod threadpool;
+pub mod plan;
+pub mod sampler;
+pub mod state;
+pub mod threadpool;
 mod token;
 mod tokenize;
-mod vocab;
+pub mod vocab;
 
-pub use adapter::LoraAdapter;
-pub use backend::{
-    init, max_devices, max_tensor_overrides, supports_gpu_offload, supports_mlock, supports_mmap,
-    supports_rpc, system_info, version,
-};
-pub use backend_reg::{BackendFeature, BackendReg, backend_regs};
-pub use batch::Batch;
-pub use context::{AttentionType, CacheType, Context, ContextParams, FlashAttention, PoolingType};
-pub use control_vector::ControlVector;
-pub use device::{Device, DeviceCapabilities, DeviceKind, DeviceMemory, devices};
-#[cfg(feature = "common")]
-pub use error::TemplateLimit;
-pub use error::{DecodeError, Error, ErrorKind, ParameterProblem, Result};
-pub use logits::{Logits, LogitsProcessor, LogitsProcessors, Softmax};
-pub use memory::{Memory, PosRange};
-pub use model::{
-    KvValue, LazyMode, LoadMode, Model, ModelKind, ModelParams, ModelSource, RopeType, SamplingKey,
-    SplitMode, TensorPlace, TensorView, split_path, split_prefix,
-};
-pub use perf::Perf;
-pub use plan::{DevicePlan, LoadPlan, MemoryUse};
-pub use sampled::Sampled;
-pub use sampler::*;
-pub use state::{DeviceState, Removed, StateError, StateInfo, StateKind, StatePart};
-pub use system::{BackendReport, DeviceReport, SystemReport};
-pub use token::{Pos, SeqId, Token, TokenAttributes};
-pub use tokenize::{DetokenizeOptions, TokenizeOptions};
-pub use vocab::{Vocab, VocabKind};
+pub use llama_gguf::TensorType;
 
 pub use abort::AbortFlag;
-pub use batch::MultiPos;
-pub use builtin_chat::{apply_builtin_chat_template, builtin_chat_templates};
-#[cfg(feature = "common")]
-pub use chat_templates::{ChatTemplates, ChatTurn, TemplateLimits};
-pub use context::{AttachedSampler, ContextType, ResolvedParams, RopeScaling};
-pub use embeddings::normalize_l2;
-#[cfg(feature = "common")]
-pub use json_schema::json_schema_to_grammar;
-pub use llama_gguf::TensorType;
-pub use numa::{NumaStrategy, init_numa, is_numa};
-pub use observer::{Observer, TensorData, TensorInfo};
-pub use threadpool::{ThreadPriority, Threadpool, ThreadpoolParams};
+pub use adapter::LoraAdapter;
+pub use backend::{init, system_info, version};
+pub use batch::Batch;
+pub use context::{Context, ContextParams};
+pub use control_vector::ControlVector;
+pub use device::Device;
+pub use error::{DecodeError, Error, ErrorKind, ParameterProblem, Result};
+pub use logits::Logits;
+pub use memory::{Memory, PosRange};
+pub use model::{Model, ModelParams};
+pub use observer::Observer;
+pub use perf::Perf;
+pub use sampler::{Sampler, SamplerChain};
+pub use threadpool::Threadpool;
+pub use token::{Pos, SeqId, Token};
+pub use tokenize::{DetokenizeOptions, TokenizeOptions};
+pub use vocab::Vocab;

@@ -409,7 +409,7 @@ impl<'c> Memory<'c> {
     }
 
     /// Returns whether positions can be moved and divided. This is not possible in every kind of memory, not with
-    /// keys of [`CacheType::Bf16`](crate::CacheType::Bf16), and with quantised keys only if the length of heads is a
+    /// keys of [`CacheType::Bf16`](crate::context::CacheType::Bf16), and with quantised keys only if the length of heads is a
     /// multiple of 64. Corresponds to `llama_memory_can_shift`.
     ///
     /// # Errors

@@ -30,6 +30,7 @@ use std::sync::Arc;
 
 use llama_gguf::TensorInfo;
 
+pub use crate::backend::max_tensor_overrides;
 use adapters::Adapters;
 pub(crate) use adapters::{Change, Walk};
 pub use from_metadata::TensorView;

@@ -20,7 +20,8 @@ use crate::ffi::guard::guarded;
 ///
 /// ```
 /// use core::ops::ControlFlow;
-/// use llama_core::{Batch, Context, ContextParams, Model, ModelParams, Observer, Pos, SeqId, TensorData, TensorInfo, Token};
+/// use llama_core::observer::{TensorData, TensorInfo};
+/// use llama_core::{Batch, Context, ContextParams, Model, ModelParams, Observer, Pos, SeqId, Token};
 ///
 /// /// Prints the last layer's output.
 /// struct Print;

@@ -11,9 +11,9 @@ use measure::Measured;
 
 use crate::context::{ContextParams, RawContext};
 use crate::device::Device;
+use crate::device::host_memory::HostMemory;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::exit;
-use crate::host_memory::HostMemory;
 use crate::model::{Model, ModelParams, ModelSource, load_without_weights};
 
 /// The memory that a model and a context take on every device, and the memory that each device has. llama.cpp

@@ -17,11 +17,14 @@ mod device;
 mod fast;
 mod finished;
 mod grammar;
+#[cfg(feature = "common")]
+mod json_schema;
 mod kind;
 mod large_stack;
 mod params;
 pub mod range;
 mod raw;
+mod sampled;
 mod seed;
 
 pub use any::AnySampler;
@@ -33,11 +36,14 @@ pub use config::SamplerConfig;
 pub use custom::{CandidatesMut, Custom, CustomSampler};
 pub(crate) use fast::exp::exp;
 pub use fast::{Choice, RowSampler, RowSamplerPool};
+#[cfg(feature = "common")]
+pub use json_schema::json_schema_to_grammar;
 pub use kind::Sampler;
 pub use params::{
     AdaptiveP, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Penalties, Xtc,
 };
 pub use range::ParameterRange;
+pub use sampled::Sampled;
 pub use seed::Seed;
 
 pub use crate::error::{GrammarPosition, SamplerProblem};

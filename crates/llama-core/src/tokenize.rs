@@ -124,8 +124,8 @@ impl Vocab<'_> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a model without a tokenizer.
-    /// [`ErrorKind::Tokenize`](crate::ErrorKind::Tokenize) for a text of 2 GiB or more; if the vocabulary has no
+    /// [`ErrorKind::Unsupported`] for a model without a tokenizer.
+    /// [`ErrorKind::Tokenize`] for a text of 2 GiB or more; if the vocabulary has no
     /// tokens for a part of the text or for the tokens to be added; and if the model's pre-tokenizer cannot process
     /// a part of the text: more than two million characters without a position to divide them, or long runs that
     /// take quadratic time.
@@ -143,7 +143,7 @@ impl Vocab<'_> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::TokenizeCancelled`](crate::ErrorKind::TokenizeCancelled) if `go_on` breaks, and the errors of
+    /// [`ErrorKind::TokenizeCancelled`] if `go_on` breaks, and the errors of
     /// [`tokenize`](Self::tokenize).
     ///
     /// Corresponds to `llama_tokenize`.
@@ -230,8 +230,8 @@ impl Vocab<'_> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidToken`](crate::ErrorKind::InvalidToken),
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a model without a tokenizer.
+    /// [`ErrorKind::InvalidToken`],
+    /// [`ErrorKind::Unsupported`] for a model without a tokenizer.
     ///
     /// Corresponds to `llama_token_to_piece`.
     pub fn append_token_bytes(&self, token: Token, special: bool, bytes: &mut Vec<u8>) -> Result<()> {
@@ -277,8 +277,8 @@ impl Vocab<'_> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidToken`](crate::ErrorKind::InvalidToken) for the first token outside of the vocabulary,
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a model without a tokenizer.
+    /// [`ErrorKind::InvalidToken`] for the first token outside of the vocabulary,
+    /// [`ErrorKind::Unsupported`] for a model without a tokenizer.
     ///
     /// Corresponds to `llama_detokenize`.
     pub fn detokenize_bytes(&self, tokens: &[Token], options: DetokenizeOptions) -> Result<Vec<u8>> {

@@ -4,7 +4,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::guard::guarded;
 use crate::ffi::string::from_c;
 use crate::model::Model;
-use crate::token::{Token, TokenAttributes};
+use crate::token::Token;
+pub use crate::token::TokenAttributes;
 
 /// The kind of a tokenizer. Corresponds to `llama_vocab_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

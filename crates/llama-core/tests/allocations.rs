@@ -5,9 +5,10 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use llama_core::sampler::{Choice, Penalties};
 use llama_core::{
-    AbortFlag, Batch, Choice, Context, ContextParams, Model, ModelParams, Penalties, Pos, SamplerChain,
-    SeqId, Token, TokenizeOptions,
+    AbortFlag, Batch, Context, ContextParams, Model, ModelParams, Pos, SamplerChain, SeqId, Token,
+    TokenizeOptions,
 };
 use test_models::Tiny;
 

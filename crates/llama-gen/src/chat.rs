@@ -38,7 +38,7 @@ pub use builder::ChatBuilder;
 pub use continue_answer::ContinueAnswer;
 pub use left_out::LeftOut;
 pub(crate) use left_out::List as LeftOutList;
-pub use llama_core::{TemplateLimit, TemplateLimits};
+pub use llama_core::chat::{TemplateLimit, TemplateLimits};
 pub use message::{Content, Message, Part, Role, ToolCall};
 pub use prompt::{ChatGrammar, ChatPrompt, ChatTrigger};
 pub use reply::Reply;

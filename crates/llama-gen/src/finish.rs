@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use llama_core::MemoryUse;
+use llama_core::plan::MemoryUse;
 use serde::{Serialize, Serializer};
 
 use crate::event::{FinishReason, Shortened};

@@ -4,7 +4,8 @@ mod chain;
 
 pub(crate) use chain::biases;
 
-use llama_core::{AnySampler, Model, Sampler, SamplerChain, SamplerChainBuilder, Token};
+use llama_core::sampler::{AnySampler, SamplerChainBuilder};
+use llama_core::{Model, Sampler, SamplerChain, Token};
 
 use crate::error::Result;
 use crate::params::{GenerationParams, ResolvedSampling};

@@ -1,6 +1,7 @@
 //! The chains that are measured, in both forms.
 
-use llama_core::{Penalties, RowSampler, Sampler, SamplerChain, SamplerChainBuilder};
+use llama_core::sampler::{Penalties, RowSampler, SamplerChainBuilder};
+use llama_core::{Sampler, SamplerChain};
 use llama_sys as sys;
 
 /// A chain to measure.

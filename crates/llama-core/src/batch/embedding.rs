@@ -95,7 +95,7 @@ impl Batch {
     /// its index in the batch.
     ///
     /// Most models accept batches that mix tokens and embeddings. Others, and all models in
-    /// [`ContextType::Mtp`](crate::ContextType::Mtp), refuse them with
+    /// [`ContextType::Mtp`](crate::context::ContextType::Mtp), refuse them with
     /// [`DecodeError::InvalidBatch`](crate::DecodeError::InvalidBatch).
     ///
     /// # Errors
@@ -148,7 +148,7 @@ impl Batch {
     }
 
     /// Adds the state embedding of the next entry that has none: the hidden state of an earlier stage, for contexts
-    /// of [`ContextType::Mtp`](crate::ContextType::Mtp), [`Model::n_embd_out`](crate::Model::n_embd_out) finite
+    /// of [`ContextType::Mtp`](crate::context::ContextType::Mtp), [`Model::n_embd_out`](crate::Model::n_embd_out) finite
     /// floats. Call it once for each entry, in order.
     ///
     /// # Errors

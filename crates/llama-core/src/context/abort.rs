@@ -33,7 +33,7 @@ impl Context {
     ///
     /// The callback must not call llama.cpp: functions that load, create, compute or tokenise return
     /// [`ErrorKind::InCallback`](crate::ErrorKind::InCallback) inside it, and functions that cannot return an error,
-    /// such as [`devices`](crate::devices), log it and return nothing. Dropping models, contexts and adapters is
+    /// such as [`devices`](crate::device::devices), log it and return nothing. Dropping models, contexts and adapters is
     /// allowed. An [`Observer`](crate::Observer) may call llama.cpp.
     ///
     /// # Errors

@@ -215,7 +215,7 @@ setters! {
     n_seq_max: u32;
     /// Sets by how many tokens [`Memory::seq_rm`](crate::Memory::seq_rm) can rewind a recurrent sequence: that many
     /// snapshots of its state are kept. Must be less than `n_ubatch` - 1. Only for models that llama.cpp supports
-    /// (`Qwen3.5`, `LFM2`, `Nemotron-H`, ...); for others it is 0, see [`ResolvedParams`](crate::ResolvedParams).
+    /// (`Qwen3.5`, `LFM2`, `Nemotron-H`, ...); for others it is 0, see [`ResolvedParams`](crate::context::ResolvedParams).
     /// Default: 0.
     n_rs_seq: u32;
     /// Sets the maximum number of outputs of a batch, at least `n_seq_max`, for which buffers are allocated. 0 means

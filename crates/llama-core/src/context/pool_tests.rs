@@ -6,8 +6,9 @@ use test_models::Tiny;
 use super::{Context, ContextParams};
 use crate::error::ErrorKind;
 use crate::model::{Model, ModelParams};
+use crate::threadpool::ThreadpoolParams;
 use crate::token::{Pos, SeqId, Token};
-use crate::{Batch, Threadpool, ThreadpoolParams};
+use crate::{Batch, Threadpool};
 
 fn batch(n: i32) -> Batch {
     let mut batch = Batch::new();

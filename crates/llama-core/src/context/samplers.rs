@@ -137,7 +137,7 @@ impl Context {
     ///
     /// # Panics
     ///
-    /// Resumes a panic of [`CustomSampler`](crate::CustomSampler)'s `clone`.
+    /// Resumes a panic of [`CustomSampler`](crate::sampler::CustomSampler)'s `clone`.
     ///
     /// Corresponds to `llama_set_sampler`.
     #[allow(clippy::needless_pass_by_value, reason = "the context owns the chain, in another form")]

@@ -175,7 +175,7 @@ pub enum ErrorKind {
     #[error("sampler {name}: {reason}")]
     #[non_exhaustive]
     DeadEnd {
-        /// `grammar` when the chain has one, `row` for a [`RowSampler`](crate::RowSampler), otherwise `chain`.
+        /// `grammar` when the chain has one, `row` for a [`RowSampler`](crate::sampler::RowSampler), otherwise `chain`.
         name: &'static str,
         /// The remedy.
         reason: &'static str,
@@ -424,7 +424,7 @@ pub enum ErrorKind {
         free: u64,
         /// Whether the numbers are a lower bound, computed from the sizes of a smaller context.
         estimated: bool,
-        /// The [`LoadPlan`](crate::LoadPlan) as text: the need and the free memory of each device.
+        /// The [`LoadPlan`](crate::plan::LoadPlan) as text: the need and the free memory of each device.
         plan: String,
     },
     /// llama.cpp's tokenizers cannot work with the vocabulary. Refused before llama.cpp sees it.

@@ -2,20 +2,20 @@
 
 use std::fmt;
 
-/// A limit of [`TemplateLimits`](crate::TemplateLimits) that a template has reached.
+/// A limit of [`TemplateLimits`](crate::chat::TemplateLimits) that a template has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum TemplateLimit {
-    /// [`TemplateLimits::steps`](crate::TemplateLimits::steps).
+    /// [`TemplateLimits::steps`](crate::chat::TemplateLimits::steps).
     Steps,
-    /// [`TemplateLimits::depth`](crate::TemplateLimits::depth).
+    /// [`TemplateLimits::depth`](crate::chat::TemplateLimits::depth).
     Depth,
-    /// [`TemplateLimits::output_bytes`](crate::TemplateLimits::output_bytes).
+    /// [`TemplateLimits::output_bytes`](crate::chat::TemplateLimits::output_bytes).
     OutputBytes,
-    /// [`TemplateLimits::memory_bytes`](crate::TemplateLimits::memory_bytes).
+    /// [`TemplateLimits::memory_bytes`](crate::chat::TemplateLimits::memory_bytes).
     MemoryBytes,
-    /// [`TemplateLimits::time`](crate::TemplateLimits::time), in milliseconds.
+    /// [`TemplateLimits::time`](crate::chat::TemplateLimits::time), in milliseconds.
     Time,
 }
 

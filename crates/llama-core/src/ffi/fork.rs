@@ -111,7 +111,7 @@ mod unix {
     #[cold]
     fn check_devices_of_child(operation: &'static str) -> Result<()> {
         let other = |device: &Device| !matches!(device.kind(), DeviceKind::Cpu | DeviceKind::Accelerator);
-        match crate::devices().into_iter().find(other) {
+        match crate::device::devices().into_iter().find(other) {
             None => Ok(()),
             Some(device) => {
                 let reason = format!(

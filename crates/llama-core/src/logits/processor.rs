@@ -10,10 +10,11 @@ use crate::token::Token;
 /// `Send` is a processor.
 ///
 /// It works on the row itself: with [`Context::process_logits`], on the context's row without a copy. A
-/// [`CustomSampler`](crate::CustomSampler) instead works inside a chain, on an array of candidates.
+/// [`CustomSampler`](crate::sampler::CustomSampler) instead works inside a chain, on an array of candidates.
 ///
 /// ```
-/// use llama_core::{Batch, Context, ContextParams, LogitsProcessor, Model, ModelParams, Pos, SamplerChain, SeqId, Token};
+/// use llama_core::logits::LogitsProcessor;
+/// use llama_core::{Batch, Context, ContextParams, Model, ModelParams, Pos, SamplerChain, SeqId, Token};
 ///
 /// /// No token twice.
 /// #[derive(Default)]
@@ -73,7 +74,7 @@ impl<F: FnMut(&mut [f32]) + Send> LogitsProcessor for F {
 /// Several [`LogitsProcessor`]s, which run one after the other.
 ///
 /// ```
-/// use llama_core::{LogitsProcessor, LogitsProcessors};
+/// use llama_core::logits::{LogitsProcessor, LogitsProcessors};
 ///
 /// let mut all = LogitsProcessors::new();
 /// all.push(|row: &mut [f32]| row[0] = f32::NEG_INFINITY);

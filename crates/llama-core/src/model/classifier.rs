@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::ffi::string::from_c;
 
 impl Model {
-    /// Returns the number of a classifier's scores, see [`PoolingType::Rank`](crate::PoolingType::Rank). `None` for
+    /// Returns the number of a classifier's scores, see [`PoolingType::Rank`](crate::context::PoolingType::Rank). `None` for
     /// a model without a classifier, and for a model loaded with [`vocab_only`](crate::ModelParams::vocab_only)
     /// whose file does not state it. Corresponds to `llama_model_n_cls_out`, whose result has no meaning for those
     /// models.

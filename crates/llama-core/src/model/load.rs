@@ -22,7 +22,7 @@ impl Model {
     /// The files are checked before llama.cpp sees them: a missing, truncated or malformed file is refused with
     /// the offset and the reason. llama.cpp reads the checked files even if other files get their names meanwhile.
     /// If weights are mapped, which is the default, nothing may write to the files or shorten them as long as the model
-    /// lives: see [`LoadMode::Mmap`](crate::LoadMode::Mmap).
+    /// lives: see [`LoadMode::Mmap`](crate::model::LoadMode::Mmap).
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl Model {
     /// # Errors
     ///
     /// The errors of [`Model::load`], with [`ErrorKind::Embedded`] instead of [`ErrorKind::File`].
-    /// [`ErrorKind::InvalidParameter`] for an offset past the end, and for a [`LoadMode`](crate::LoadMode) that must map
+    /// [`ErrorKind::InvalidParameter`] for an offset past the end, and for a [`LoadMode`](crate::model::LoadMode) that must map
     /// data that is not aligned.
     ///
     /// Corresponds to `llama_model_load_from_file_ptr`.

@@ -175,7 +175,7 @@ impl ModelParams {
     }
 
     /// Sets the parts of the model that the GPUs get, in proportion to each other: `[3.0, 1.0]` means three quarters
-    /// and one quarter. At most [`max_devices`](crate::max_devices) numbers, none negative. All zeros mean the
+    /// and one quarter. At most [`max_devices`](crate::device::max_devices) numbers, none negative. All zeros mean the
     /// default. Default: in proportion to their free memory.
     #[must_use]
     pub fn tensor_split(mut self, proportions: impl Into<Vec<f32>>) -> Self {
@@ -186,7 +186,7 @@ impl ModelParams {
     /// Sets the place of the tensors whose name contains a match of a pattern. The first of several matching
     /// patterns counts. The pattern is a C++ regular expression (ECMAScript) of at most 256 bytes; it is matched
     /// with names such as `blk.0.ffn_down_exps.weight`. At most
-    /// [`max_tensor_overrides`](crate::max_tensor_overrides) patterns can be set.
+    /// [`max_tensor_overrides`](crate::model::max_tensor_overrides) patterns can be set.
     ///
     /// A pattern that backtracks a lot, such as `(a+)+$`, makes loading slow.
     #[must_use]
@@ -311,7 +311,7 @@ impl ModelParams {
 
     /// Returns whether weights on the CPU may stay in the mapped file.
     pub(crate) fn maps_files(&self) -> bool {
-        self.load_mode.maps() && crate::supports_mmap()
+        self.load_mode.maps() && crate::device::supports_mmap()
     }
 
     /// Converts to C's parameters, together with the data to which they point.

@@ -122,7 +122,7 @@ fn scalars(params: &ModelParams) -> Result<llama_sys::llama_model_params> {
 
 fn devices(devices: &[Device]) -> Result<Vec<llama_sys::ggml_backend_dev_t>> {
     let names = || devices.iter().map(Device::name).collect::<Vec<_>>().join(", ");
-    let most = crate::max_devices();
+    let most = crate::device::max_devices();
     if devices.len() > most {
         return Err(invalid("devices", &names(), format!("at most {most} devices")));
     }
@@ -148,7 +148,7 @@ fn tensor_split(proportions: &[f32]) -> Result<Option<Vec<f32>>> {
         return Ok(None);
     }
     let refuse = |reason| Err(invalid("tensor_split", &format!("{proportions:?}"), reason));
-    let most = crate::max_devices();
+    let most = crate::device::max_devices();
     if proportions.len() > most {
         return refuse(format!("at most {most} parts, one for each device"));
     }
@@ -164,7 +164,7 @@ fn tensor_split(proportions: &[f32]) -> Result<Option<Vec<f32>>> {
 }
 
 fn patterns(params: &ModelParams) -> Result<Vec<CString>> {
-    let (count, most) = (params.tensor_overrides.len(), crate::max_tensor_overrides());
+    let (count, most) = (params.tensor_overrides.len(), crate::model::max_tensor_overrides());
     if count > most {
         return Err(invalid(
             "tensor_override",

@@ -18,7 +18,7 @@ use crate::ffi::string::path_to_c;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ModelSource {
-    /// A GGUF file, or the first one of a split model whose files are named by [`split_path`](crate::split_path).
+    /// A GGUF file, or the first one of a split model whose files are named by [`split_path`](crate::model::split_path).
     File(PathBuf),
     /// All files of a split model, in order and with any names.
     Splits(Vec<PathBuf>),

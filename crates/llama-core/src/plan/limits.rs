@@ -5,8 +5,8 @@ use llama_gguf::TensorInfo;
 use super::guess;
 use crate::context::ContextParams;
 use crate::device::DeviceKind;
+use crate::device::host_memory::HostMemory;
 use crate::error::{Error, ErrorKind, ParameterProblem, Result};
-use crate::host_memory::HostMemory;
 use crate::model::{Model, ModelParams, ModelSource};
 use crate::plan::{Bytes, LoadPlan};
 

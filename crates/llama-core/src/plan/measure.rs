@@ -2,10 +2,10 @@
 
 use super::{DevicePlan, MemoryUse};
 use crate::context::{ContextParams, RawContext};
+use crate::device::host_memory::HostMemory;
 use crate::device::{Device, DeviceKind};
 use crate::error::{ErrorKind, Result};
 use crate::ffi::guard::guarded;
-use crate::host_memory::HostMemory;
 use crate::model::Model;
 use crate::plan::guess;
 

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::token::Token;
 
 /// A sampler of rows of logits: a [`RowSampler`] if every sampler has a form for rows, otherwise a [`SamplerChain`].
-/// Created by [`SamplerChainBuilder::build_any`](crate::SamplerChainBuilder::build_any).
+/// Created by [`SamplerChainBuilder::build_any`](crate::sampler::SamplerChainBuilder::build_any).
 ///
 /// Its functions are those that both forms have. Match on the form to use others.
 #[derive(Debug)]

@@ -263,12 +263,13 @@ impl SamplerChainBuilder {
     }
 
     /// Checks all samplers and creates the faster of two forms, which select the same tokens: a
-    /// [`RowSampler`](crate::RowSampler) if every sampler has a form for rows, see [`build_row`](Self::build_row),
+    /// [`RowSampler`](crate::sampler::RowSampler) if every sampler has a form for rows, see [`build_row`](Self::build_row),
     /// and otherwise a chain. With [`perf(true)`](Self::perf) it is a chain, because only chains measure their
     /// performance.
     ///
     /// ```
-    /// use llama_core::{AnySampler, Dry, Model, ModelParams, SamplerChain, Token};
+    /// use llama_core::sampler::{AnySampler, Dry};
+    /// use llama_core::{Model, ModelParams, SamplerChain, Token};
     ///
     /// # fn main() -> Result<(), llama_core::Error> {
     /// # let model = Model::load(test_models::Tiny::Llama.path(), &ModelParams::default())?;

@@ -29,7 +29,8 @@ const _: () = {
 /// allocates only when it grows. Corresponds to `llama_token_data_array`.
 ///
 /// ```
-/// use llama_core::{Candidates, SamplerChain, Token};
+/// use llama_core::sampler::Candidates;
+/// use llama_core::{SamplerChain, Token};
 ///
 /// # fn main() -> Result<(), llama_core::Error> {
 /// let mut candidates = Candidates::from_logits(&[1.0, 3.0, 2.0, 0.0]);

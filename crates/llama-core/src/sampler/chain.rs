@@ -143,7 +143,7 @@ impl SamplerChain {
     ///
     /// # Panics
     ///
-    /// Resumes a panic of a [`CustomSampler`](crate::CustomSampler).
+    /// Resumes a panic of a [`CustomSampler`](crate::sampler::CustomSampler).
     pub fn sample_logits(&mut self, logits: &[f32]) -> Result<Token> {
         self.check_poison()?;
         self.check_row(logits.len())?;

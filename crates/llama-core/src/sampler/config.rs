@@ -14,14 +14,15 @@ use crate::token::Token;
 ///
 /// With the feature `serde` it can be serialised and deserialised. In JSON, `{"top-k": {"k": 40}}` and `"greedy"`
 /// are samplers. Unknown names are refused. Optional values and their defaults: `min_keep` (1), the `m` of mirostat
-/// (100), seeds ([random](crate::Seed::Random)), a grammar's `root` (`root`) and `triggers` (none), and all values
+/// (100), seeds ([random](crate::sampler::Seed::Random)), a grammar's `root` (`root`) and `triggers` (none), and all values
 /// of penalties, DRY, dynamic temperature and triggers (see their [`Default`]s). A bias of negative infinity is the
 /// text `"-inf"`.
 ///
 /// Values are checked when a chain is [built](SamplerChainBuilder::build).
 ///
 /// ```
-/// use llama_core::{Model, ModelParams, SamplerChain, SamplerConfig};
+/// use llama_core::sampler::SamplerConfig;
+/// use llama_core::{Model, ModelParams, SamplerChain};
 ///
 /// # fn main() -> Result<(), llama_core::Error> {
 /// # let model = Model::load(test_models::Tiny::Llama.path(), &ModelParams::default())?;
@@ -184,7 +185,7 @@ impl SamplerConfig {
 }
 
 impl Sampler {
-    /// Returns the sampler without its model, or `None` for a [`CustomSampler`](crate::CustomSampler), which is
+    /// Returns the sampler without its model, or `None` for a [`CustomSampler`](crate::sampler::CustomSampler), which is
     /// code.
     #[must_use]
     pub fn config(&self) -> Option<SamplerConfig> {

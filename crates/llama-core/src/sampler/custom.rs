@@ -12,7 +12,7 @@ pub use view::CandidatesMut;
 
 use crate::token::Token;
 
-/// A user-defined sampler for a chain: [`SamplerChainBuilder::custom`](crate::SamplerChainBuilder::custom).
+/// A user-defined sampler for a chain: [`SamplerChainBuilder::custom`](crate::sampler::SamplerChainBuilder::custom).
 ///
 /// The chain works on a clone of the given sampler, and a clone of the chain on another clone, so [`Clone`] must
 /// copy the state. Share state that should be visible from outside through an `Arc`.
@@ -22,7 +22,8 @@ use crate::token::Token;
 /// is written to the log instead.
 ///
 /// ```
-/// use llama_core::{CandidatesMut, CustomSampler, SamplerChain, Token};
+/// use llama_core::sampler::{CandidatesMut, CustomSampler};
+/// use llama_core::{SamplerChain, Token};
 ///
 /// /// No token twice.
 /// #[derive(Clone, Default)]

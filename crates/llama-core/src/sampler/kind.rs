@@ -6,8 +6,8 @@ use super::seed::Seed;
 use crate::model::Model;
 use crate::token::Token;
 
-/// One sampler of a chain. [`SamplerChainBuilder`](crate::SamplerChainBuilder) has a method with an explanation for
-/// each; [`push`](crate::SamplerChainBuilder::push) takes one as a value.
+/// One sampler of a chain. [`SamplerChainBuilder`](crate::sampler::SamplerChainBuilder) has a method with an explanation for
+/// each; [`push`](crate::sampler::SamplerChainBuilder::push) takes one as a value.
 ///
 /// `min_keep` is the minimum number of candidates that a sampler keeps.
 #[derive(Clone, Debug, PartialEq)]

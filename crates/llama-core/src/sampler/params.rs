@@ -4,7 +4,7 @@ use super::seed::Seed;
 use crate::model::Model;
 use crate::token::Token;
 
-/// Parameters of [`SamplerChainBuilder::temperature_ext`](crate::SamplerChainBuilder::temperature_ext).
+/// Parameters of [`SamplerChainBuilder::temperature_ext`](crate::sampler::SamplerChainBuilder::temperature_ext).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -27,7 +27,7 @@ impl Default for DynamicTemperature {
     }
 }
 
-/// Parameters of [`SamplerChainBuilder::xtc`](crate::SamplerChainBuilder::xtc).
+/// Parameters of [`SamplerChainBuilder::xtc`](crate::sampler::SamplerChainBuilder::xtc).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Xtc {
@@ -44,7 +44,7 @@ pub struct Xtc {
     pub seed: Seed,
 }
 
-/// Parameters of [`SamplerChainBuilder::mirostat`](crate::SamplerChainBuilder::mirostat).
+/// Parameters of [`SamplerChainBuilder::mirostat`](crate::sampler::SamplerChainBuilder::mirostat).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mirostat {
     /// The model whose vocabulary size enters the estimate.
@@ -59,7 +59,7 @@ pub struct Mirostat {
     pub seed: Seed,
 }
 
-/// Parameters of [`SamplerChainBuilder::mirostat_v2`](crate::SamplerChainBuilder::mirostat_v2).
+/// Parameters of [`SamplerChainBuilder::mirostat_v2`](crate::sampler::SamplerChainBuilder::mirostat_v2).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct MirostatV2 {
@@ -72,7 +72,7 @@ pub struct MirostatV2 {
     pub seed: Seed,
 }
 
-/// Parameters of [`SamplerChainBuilder::adaptive_p`](crate::SamplerChainBuilder::adaptive_p).
+/// Parameters of [`SamplerChainBuilder::adaptive_p`](crate::sampler::SamplerChainBuilder::adaptive_p).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct AdaptiveP {
@@ -85,7 +85,7 @@ pub struct AdaptiveP {
     pub seed: Seed,
 }
 
-/// Parameters of [`SamplerChainBuilder::penalties`](crate::SamplerChainBuilder::penalties).
+/// Parameters of [`SamplerChainBuilder::penalties`](crate::sampler::SamplerChainBuilder::penalties).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -112,7 +112,7 @@ impl Default for Penalties {
     }
 }
 
-/// Parameters of [`SamplerChainBuilder::dry`](crate::SamplerChainBuilder::dry).
+/// Parameters of [`SamplerChainBuilder::dry`](crate::sampler::SamplerChainBuilder::dry).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -141,8 +141,8 @@ impl Default for Dry {
     }
 }
 
-/// Parameters of [`SamplerChainBuilder::grammar`](crate::SamplerChainBuilder::grammar) and
-/// [`SamplerChainBuilder::grammar_lazy`](crate::SamplerChainBuilder::grammar_lazy).
+/// Parameters of [`SamplerChainBuilder::grammar`](crate::sampler::SamplerChainBuilder::grammar) and
+/// [`SamplerChainBuilder::grammar_lazy`](crate::sampler::SamplerChainBuilder::grammar_lazy).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grammar {
     /// The model whose token texts the grammar is matched against.

@@ -1,7 +1,7 @@
 //! The valid ranges of the samplers' parameters, for callers that check them before they create a chain.
 //!
 //! ```
-//! use llama_core::range;
+//! use llama_core::sampler::range;
 //!
 //! assert!(range::TAU.contains(5.0) && !range::TAU.contains(f32::NAN));
 //! assert_eq!(range::TAU.to_string(), "above 0 and at most 100");
@@ -85,51 +85,51 @@ impl<T: fmt::Display> fmt::Display for ParameterRange<T> {
     }
 }
 
-/// The range of the temperature of [`temperature`](crate::SamplerChainBuilder::temperature) and
-/// [`temperature_ext`](crate::SamplerChainBuilder::temperature_ext). Below 0.00001 logits overflow to infinity, and
+/// The range of the temperature of [`temperature`](crate::sampler::SamplerChainBuilder::temperature) and
+/// [`temperature_ext`](crate::sampler::SamplerChainBuilder::temperature_ext). Below 0.00001 logits overflow to infinity, and
 /// llama.cpp then selects the last candidate.
 pub const TEMPERATURE: ParameterRange<f32> = ParameterRange::at_least(1e-5).or(0.0);
-/// The range of [`DynamicTemperature::delta`](crate::DynamicTemperature::delta).
+/// The range of [`DynamicTemperature::delta`](crate::sampler::DynamicTemperature::delta).
 pub const TEMPERATURE_DELTA: ParameterRange<f32> = ParameterRange::new(0.0, 1e6);
-/// The range of [`DynamicTemperature::exponent`](crate::DynamicTemperature::exponent).
+/// The range of [`DynamicTemperature::exponent`](crate::sampler::DynamicTemperature::exponent).
 pub const TEMPERATURE_EXPONENT: ParameterRange<f32> = ParameterRange::new(0.0, 1e6);
-/// The range of `p` of [`top_p`](crate::SamplerChainBuilder::top_p), [`min_p`](crate::SamplerChainBuilder::min_p)
-/// and [`typical_p`](crate::SamplerChainBuilder::typical_p).
+/// The range of `p` of [`top_p`](crate::sampler::SamplerChainBuilder::top_p), [`min_p`](crate::sampler::SamplerChainBuilder::min_p)
+/// and [`typical_p`](crate::sampler::SamplerChainBuilder::typical_p).
 pub const P: ParameterRange<f32> = ParameterRange::new(0.0, 1.0);
-/// The range of `n` of [`top_n_sigma`](crate::SamplerChainBuilder::top_n_sigma).
+/// The range of `n` of [`top_n_sigma`](crate::sampler::SamplerChainBuilder::top_n_sigma).
 pub const SIGMAS: ParameterRange<f32> = ParameterRange::new(0.0, 1e6);
-/// The range of [`Xtc::probability`](crate::Xtc::probability).
+/// The range of [`Xtc::probability`](crate::sampler::Xtc::probability).
 pub const XTC_PROBABILITY: ParameterRange<f32> = ParameterRange::new(0.0, 1.0);
-/// The range of [`Xtc::threshold`](crate::Xtc::threshold).
+/// The range of [`Xtc::threshold`](crate::sampler::Xtc::threshold).
 pub const XTC_THRESHOLD: ParameterRange<f32> = ParameterRange::above(0.0, 1.0);
-/// The range of [`Mirostat::tau`](crate::Mirostat::tau) and [`MirostatV2::tau`](crate::MirostatV2::tau).
+/// The range of [`Mirostat::tau`](crate::sampler::Mirostat::tau) and [`MirostatV2::tau`](crate::sampler::MirostatV2::tau).
 pub const TAU: ParameterRange<f32> = ParameterRange::above(0.0, 100.0);
-/// The range of [`Mirostat::eta`](crate::Mirostat::eta) and [`MirostatV2::eta`](crate::MirostatV2::eta).
+/// The range of [`Mirostat::eta`](crate::sampler::Mirostat::eta) and [`MirostatV2::eta`](crate::sampler::MirostatV2::eta).
 pub const ETA: ParameterRange<f32> = ParameterRange::new(0.0, 1.0);
-/// The range of [`Mirostat::m`](crate::Mirostat::m).
+/// The range of [`Mirostat::m`](crate::sampler::Mirostat::m).
 pub const M: ParameterRange<u32> = ParameterRange::new(2, i32::MAX.cast_unsigned());
-/// The range of [`AdaptiveP::target`](crate::AdaptiveP::target).
+/// The range of [`AdaptiveP::target`](crate::sampler::AdaptiveP::target).
 pub const TARGET: ParameterRange<f32> = ParameterRange::new(0.0, 1.0);
-/// The range of [`AdaptiveP::decay`](crate::AdaptiveP::decay).
+/// The range of [`AdaptiveP::decay`](crate::sampler::AdaptiveP::decay).
 pub const DECAY: ParameterRange<f32> = ParameterRange::new(0.0, 0.99);
-/// The range of [`Penalties::last_n`](crate::Penalties::last_n), [`Dry::last_n`](crate::Dry::last_n) and
-/// [`Dry::allowed_length`](crate::Dry::allowed_length). llama.cpp reserves and clears memory for all of the tokens
+/// The range of [`Penalties::last_n`](crate::sampler::Penalties::last_n), [`Dry::last_n`](crate::sampler::Dry::last_n) and
+/// [`Dry::allowed_length`](crate::sampler::Dry::allowed_length). llama.cpp reserves and clears memory for all of the tokens
 /// at once.
 pub const LAST_N: ParameterRange<u32> = ParameterRange::new(0, 1 << 24);
-/// The range of [`Penalties::repeat`](crate::Penalties::repeat).
+/// The range of [`Penalties::repeat`](crate::sampler::Penalties::repeat).
 pub const REPEAT: ParameterRange<f32> = ParameterRange::new(1e-3, 1e3);
-/// The range of [`Penalties::frequency`](crate::Penalties::frequency) and
-/// [`Penalties::presence`](crate::Penalties::presence).
+/// The range of [`Penalties::frequency`](crate::sampler::Penalties::frequency) and
+/// [`Penalties::presence`](crate::sampler::Penalties::presence).
 pub const PENALTY: ParameterRange<f32> = ParameterRange::new(-1e4, 1e4);
-/// The range of [`Dry::multiplier`](crate::Dry::multiplier).
+/// The range of [`Dry::multiplier`](crate::sampler::Dry::multiplier).
 pub const DRY_MULTIPLIER: ParameterRange<f32> = ParameterRange::new(0.0, 1e6);
-/// The range of [`Dry::base`](crate::Dry::base).
+/// The range of [`Dry::base`](crate::sampler::Dry::base).
 pub const DRY_BASE: ParameterRange<f32> = ParameterRange::new(1.0, 1e6);
-/// The range of the number of different [`Dry::breakers`](crate::Dry::breakers).
+/// The range of the number of different [`Dry::breakers`](crate::sampler::Dry::breakers).
 pub const DRY_BREAKERS: ParameterRange<usize> =
     ParameterRange::new(0, llama_sys::LLAMA_DRY_MAX_SEQ_BREAKERS as usize);
-/// The range of the length in bytes of each of the [`Dry::breakers`](crate::Dry::breakers). llama.cpp silently cuts
+/// The range of the length in bytes of each of the [`Dry::breakers`](crate::sampler::Dry::breakers). llama.cpp silently cuts
 /// off longer ones.
 pub const DRY_BREAKER: ParameterRange<usize> = ParameterRange::new(1, 40);
-/// The range of a [bias](crate::SamplerChainBuilder::logit_bias). Negative infinity forbids the token.
+/// The range of a [bias](crate::sampler::SamplerChainBuilder::logit_bias). Negative infinity forbids the token.
 pub const BIAS: ParameterRange<f32> = ParameterRange::new(-1e6, 1e6).or(f32::NEG_INFINITY);

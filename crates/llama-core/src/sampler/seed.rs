@@ -22,7 +22,8 @@ const SUBSTITUTE: u32 = 0x7fff_ffff;
 /// programs draw a seed, is a number like any other.
 ///
 /// ```
-/// use llama_core::{SamplerChain, Seed};
+/// use llama_core::sampler::Seed;
+/// use llama_core::SamplerChain;
 ///
 /// # fn main() -> Result<(), llama_core::Error> {
 /// let row = [0.0_f32; 1000];
@@ -38,7 +39,7 @@ pub enum Seed {
     /// A fixed seed, which yields the same random numbers in every run.
     Fixed(u32),
     /// A seed drawn from the system's random numbers when the sampler is created, and again by every reset.
-    /// [`SamplerChain::seed`](crate::SamplerChain::seed) and [`RowSampler::seed`](crate::RowSampler::seed) return
+    /// [`SamplerChain::seed`](crate::SamplerChain::seed) and [`RowSampler::seed`](crate::sampler::RowSampler::seed) return
     /// the drawn number.
     #[default]
     Random,

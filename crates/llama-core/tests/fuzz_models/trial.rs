@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use llama_core::{
-    Batch, CacheType, Context, ContextParams, ContextType, Error, ErrorKind, FlashAttention, Model,
-    ModelKind, PoolingType, Pos, SeqId, Token,
-};
+use llama_core::context::{CacheType, ContextType, FlashAttention, PoolingType};
+use llama_core::model::ModelKind;
+use llama_core::{Batch, Context, ContextParams, Error, ErrorKind, Model, Pos, SeqId, Token};
 
 use crate::base;
 use crate::random::Random;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use llama_core::{ChatTemplates, ChatTurn, Model, TemplateLimits, json_schema_to_grammar};
+use llama_core::Model;
+use llama_core::chat::{ChatTemplates, ChatTurn, TemplateLimits};
+use llama_core::sampler::json_schema_to_grammar;
 use serde_json::json;
 
 use crate::Case;

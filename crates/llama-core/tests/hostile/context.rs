@@ -1,8 +1,7 @@
 //! Contexts and their results.
 
-use llama_core::{
-    AttentionType, CacheType, Context, ContextParams, FlashAttention, PoolingType, SeqId, Token,
-};
+use llama_core::context::{AttentionType, CacheType, FlashAttention, PoolingType};
+use llama_core::{Context, ContextParams, SeqId, Token};
 
 use crate::Case;
 use crate::batch::batches;

@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use llama_core::{CandidatesMut, Custom, CustomSampler, Error, Sampler, SamplerChain, Token};
+use llama_core::sampler::{CandidatesMut, Custom, CustomSampler};
+use llama_core::{Error, Sampler, SamplerChain, Token};
 
 use crate::Case;
 use crate::subjects::Subjects;

@@ -1,9 +1,7 @@
 //! Samplers that contexts run: invalid chains, and missing sequences and results.
 
-use llama_core::{
-    Context, ContextParams, DynamicTemperature, Penalties, Sampled, Sampler, SamplerChain,
-    SamplerChainBuilder, SeqId, Token,
-};
+use llama_core::sampler::{DynamicTemperature, Penalties, Sampled, SamplerChainBuilder};
+use llama_core::{Context, ContextParams, Sampler, SamplerChain, SeqId, Token};
 
 use crate::Case;
 use crate::subjects::{Named, Subjects, each_context, three};

@@ -1,6 +1,7 @@
 //! States that contexts keep on the device.
 
-use llama_core::{DeviceState, SeqId};
+use llama_core::SeqId;
+use llama_core::state::DeviceState;
 
 use crate::Case;
 use crate::memory::go_on;

@@ -1,6 +1,7 @@
 //! Embeddings and states in batches.
 
-use llama_core::{Batch, Context, MultiPos, Pos, SeqId, Token};
+use llama_core::batch::MultiPos;
+use llama_core::{Batch, Context, Pos, SeqId, Token};
 
 use crate::Case;
 use crate::subjects::{Subjects, each_context, fill, three};

@@ -3,7 +3,8 @@
 use core::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use llama_core::{Context, ContextParams, Model, ModelParams, TensorType, TensorView};
+use llama_core::model::TensorView;
+use llama_core::{Context, ContextParams, Model, ModelParams, TensorType};
 use llama_gguf::Metadata;
 use test_models::Tiny;
 

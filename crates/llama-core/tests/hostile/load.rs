@@ -3,7 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::path::PathBuf;
 
-use llama_core::{Context, ContextParams, Model, ModelParams, ModelSource, split_path, split_prefix};
+use llama_core::model::{ModelSource, split_path, split_prefix};
+use llama_core::{Context, ContextParams, Model, ModelParams};
 use tempfile::TempDir;
 use test_models::Tiny;
 use test_models::rewritten::{parts, saved_parts};

@@ -3,7 +3,8 @@
 use core::ops::ControlFlow;
 use std::path::PathBuf;
 
-use llama_core::{Context, ContextParams, Model, ModelParams, SamplingKey};
+use llama_core::model::SamplingKey;
+use llama_core::{Context, ContextParams, Model, ModelParams};
 use tempfile::TempDir;
 use test_models::Tiny;
 

@@ -1,8 +1,8 @@
 //! Model parameters other than numbers and switches, which are checked when a model is loaded.
 
-use llama_core::{
-    Context, ContextParams, KvValue, LazyMode, LoadMode, Model, ModelParams, TensorPlace, devices,
-};
+use llama_core::device::devices;
+use llama_core::model::{KvValue, LazyMode, LoadMode, TensorPlace};
+use llama_core::{Context, ContextParams, Model, ModelParams};
 use llama_gguf::Gguf;
 use test_models::Tiny;
 

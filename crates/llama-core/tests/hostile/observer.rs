@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use llama_core::{Context, ContextParams, Model, Observer, TensorData, TensorInfo};
+use llama_core::observer::{TensorData, TensorInfo};
+use llama_core::{Context, ContextParams, Model, Observer};
 
 use crate::Case;
 use crate::context::odd_params;

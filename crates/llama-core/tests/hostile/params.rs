@@ -1,9 +1,8 @@
 //! Parameters, which are checked where they are used: setting them cannot fail.
 
-use llama_core::{
-    AttentionType, CacheType, Context, ContextParams, ContextType, FlashAttention, LoadMode, Model,
-    ModelParams, PoolingType, RopeScaling, SplitMode,
-};
+use llama_core::context::{AttentionType, CacheType, ContextType, FlashAttention, PoolingType, RopeScaling};
+use llama_core::model::{LoadMode, SplitMode};
+use llama_core::{Context, ContextParams, Model, ModelParams};
 use test_models::Tiny;
 
 use crate::Case;

@@ -1,6 +1,8 @@
 //! Plans of invalid sources and of impossible parameters.
 
-use llama_core::{ContextParams, LoadPlan, Model, ModelParams, ModelSource};
+use llama_core::model::ModelSource;
+use llama_core::plan::LoadPlan;
+use llama_core::{ContextParams, Model, ModelParams};
 use test_models::{Tiny, Tuned};
 
 use crate::Case;

@@ -1,9 +1,9 @@
 //! Impossible samplers for rows, and rows that cannot be sampled from.
 
-use llama_core::{
-    AnySampler, Choice, ParameterRange, Penalties, RowSampler, RowSamplerPool, Sampler, SamplerChain,
-    SamplerChainBuilder, Token, range,
+use llama_core::sampler::{
+    AnySampler, Choice, ParameterRange, Penalties, RowSampler, RowSamplerPool, SamplerChainBuilder, range,
 };
+use llama_core::{Sampler, SamplerChain, Token};
 
 use crate::Case;
 use crate::sampler::{rows, samplers};

@@ -1,8 +1,8 @@
 //! All rows of a batch's results, and computations on them.
 
-use llama_core::{
-    Batch, Context, Logits, LogitsProcessor, LogitsProcessors, Pos, SamplerChain, SeqId, Token, normalize_l2,
-};
+use llama_core::embeddings::normalize_l2;
+use llama_core::logits::{LogitsProcessor, LogitsProcessors};
+use llama_core::{Batch, Context, Logits, Pos, SamplerChain, SeqId, Token};
 
 use crate::Case;
 use crate::subjects::{Subjects, each_context};

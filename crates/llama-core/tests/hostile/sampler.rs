@@ -1,9 +1,10 @@
 //! Samplers: impossible chains, and chains on rows that cannot be sampled from.
 
-use llama_core::{
-    AdaptiveP, Candidates, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Model,
-    Penalties, Sampler, SamplerChain, SamplerChainBuilder, SamplerConfig, Seed, Token, Xtc,
+use llama_core::sampler::{
+    AdaptiveP, Candidates, Dry, DynamicTemperature, Grammar, LazyTriggers, Mirostat, MirostatV2, Penalties,
+    SamplerChainBuilder, SamplerConfig, Seed, Xtc,
 };
+use llama_core::{Model, Sampler, SamplerChain, Token};
 
 use crate::Case;
 use crate::poison::poison_chain;

@@ -1,6 +1,7 @@
 //! States in memory, of all sequences and of one.
 
-use llama_core::{Context, SeqId, StatePart};
+use llama_core::state::StatePart;
+use llama_core::{Context, SeqId};
 
 use crate::Case;
 use crate::context::plain;

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use llama_core::{Context, Model, Result, SeqId, StateInfo, StatePart, Token};
+use llama_core::state::{StateInfo, StatePart};
+use llama_core::{Context, Model, Result, SeqId, Token};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 

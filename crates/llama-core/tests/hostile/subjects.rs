@@ -1,9 +1,7 @@
 //! The subjects of the functions: models of every kind, and contexts of every shape, some of them poisoned.
 
-use llama_core::{
-    AttentionType, Batch, CacheType, Context, ContextParams, Error, Model, ModelParams, PoolingType, Pos,
-    SeqId, Token,
-};
+use llama_core::context::{AttentionType, CacheType, PoolingType};
+use llama_core::{Batch, Context, ContextParams, Error, Model, ModelParams, Pos, SeqId, Token};
 use test_models::{Tiny, TinyVocab};
 
 use crate::poison::poison;

@@ -1,9 +1,7 @@
 //! The library as a whole, devices, and errors.
 
-use llama_core::{
-    BackendReg, DecodeError, Device, Error, Model, ModelParams, NumaStrategy, ParameterProblem, SystemReport,
-    backend_regs, devices, init_numa, is_numa,
-};
+use llama_core::device::{BackendReg, NumaStrategy, SystemReport, backend_regs, devices, init_numa, is_numa};
+use llama_core::{DecodeError, Device, Error, Model, ModelParams, ParameterProblem};
 
 use crate::Case;
 use crate::values::texts;
@@ -13,13 +11,13 @@ pub(crate) const CASES: &[Case] = &[
     ("init", |walk, _| (0..3).for_each(|_| walk.run("again", llama_core::init))),
     ("version", |walk, _| _ = walk.run("", llama_core::version)),
     ("system_info", |walk, _| _ = walk.run("", llama_core::system_info)),
-    ("supports_mmap", |walk, _| _ = walk.run("", llama_core::supports_mmap)),
-    ("supports_mlock", |walk, _| _ = walk.run("", llama_core::supports_mlock)),
-    ("supports_gpu_offload", |walk, _| _ = walk.run("", llama_core::supports_gpu_offload)),
-    ("supports_rpc", |walk, _| _ = walk.run("", llama_core::supports_rpc)),
+    ("supports_mmap", |walk, _| _ = walk.run("", llama_core::device::supports_mmap)),
+    ("supports_mlock", |walk, _| _ = walk.run("", llama_core::device::supports_mlock)),
+    ("supports_gpu_offload", |walk, _| _ = walk.run("", llama_core::device::supports_gpu_offload)),
+    ("supports_rpc", |walk, _| _ = walk.run("", llama_core::device::supports_rpc)),
     ("devices", |walk, _| _ = walk.run("", devices)),
-    ("max_devices", |walk, _| _ = walk.run("", llama_core::max_devices)),
-    ("max_tensor_overrides", |walk, _| _ = walk.run("", llama_core::max_tensor_overrides)),
+    ("max_devices", |walk, _| _ = walk.run("", llama_core::device::max_devices)),
+    ("max_tensor_overrides", |walk, _| _ = walk.run("", llama_core::model::max_tensor_overrides)),
     ("init_numa", |walk, _| {
         // Before the library is in use, when this is the only case, and afterwards.
         for strategy in [NumaStrategy::Numactl, NumaStrategy::Isolate, NumaStrategy::Distribute] {

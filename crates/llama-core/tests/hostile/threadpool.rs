@@ -1,6 +1,7 @@
 //! Thread pools, and contexts that compute with them.
 
-use llama_core::{Context, ThreadPriority, Threadpool, ThreadpoolParams};
+use llama_core::threadpool::{ThreadPriority, ThreadpoolParams};
+use llama_core::{Context, Threadpool};
 
 use crate::Case;
 use crate::memory::go_on;

@@ -1,6 +1,7 @@
 //! Ids, which are checked where they are used.
 
-use llama_core::{Pos, SeqId, Token, TokenAttributes};
+use llama_core::vocab::TokenAttributes;
+use llama_core::{Pos, SeqId, Token};
 
 use crate::Case;
 use crate::subjects::{Subjects, each_model};

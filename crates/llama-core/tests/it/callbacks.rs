@@ -10,9 +10,12 @@ use std::thread;
 use std::time::Duration;
 
 use crate::greedy::{self, SEQ, fresh_continuation, load, params, tokens};
+use llama_core::observer::TensorData;
+use llama_core::sampler::{CandidatesMut, Custom, CustomSampler, RowSamplerPool};
+use llama_core::threadpool::ThreadpoolParams;
 use llama_core::{
-    Batch, CandidatesMut, Context, Custom, CustomSampler, Error, ErrorKind, LoraAdapter, Model, ModelParams,
-    Pos, RowSamplerPool, SamplerChain, TensorData, Threadpool, ThreadpoolParams, Token, TokenizeOptions,
+    Batch, Context, Error, ErrorKind, LoraAdapter, Model, ModelParams, Pos, SamplerChain, Threadpool, Token,
+    TokenizeOptions,
 };
 use llama_gguf::{Gguf, Writer};
 use test_models::child::{self, Case};

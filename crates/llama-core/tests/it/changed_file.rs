@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::greedy::{self, fresh_continuation, ids, load, tokens};
-use llama_core::{ErrorKind, LazyMode, LoadMode, LoraAdapter, Model, ModelParams, ModelSource};
+use llama_core::model::{LazyMode, LoadMode, ModelSource};
+use llama_core::{ErrorKind, LoraAdapter, Model, ModelParams};
 use llama_gguf::{Gguf, Writer};
 use test_models::child::alone;
 use test_models::{Tiny, Tuned};
@@ -146,9 +147,9 @@ fn split_in_two() -> (tempfile::TempDir, PathBuf) {
                 })
                 .unwrap();
         }
-        writer.write_file(llama_core::split_path(&prefix, u32::from(index), 2).unwrap()).unwrap();
+        writer.write_file(llama_core::model::split_path(&prefix, u32::from(index), 2).unwrap()).unwrap();
     }
-    let first = llama_core::split_path(&prefix, 0, 2).unwrap();
+    let first = llama_core::model::split_path(&prefix, 0, 2).unwrap();
     (folder, first)
 }
 
@@ -161,7 +162,7 @@ fn files_of_a_split_model_that_are_replaced_are_not_read() {
         let expected = answer(&load(Tiny::Llama));
         for replaced in [0, 1] {
             let (folder, first) = split_in_two();
-            let target = llama_core::split_path(folder.path().join("model"), replaced, 2).unwrap();
+            let target = llama_core::model::split_path(folder.path().join("model"), replaced, 2).unwrap();
             let model =
                 load_while(&first, &ModelParams::default(), move || replace(&target, b"other")).unwrap();
             assert_eq!(answer(&model), expected);

@@ -1,7 +1,8 @@
 //! Chat templates through the shim: inputs, outputs, and hostile templates that must not end the process.
 
 use crate::logged::log_of;
-use llama_core::{ChatTemplates, ChatTurn, ErrorKind, Model, ModelParams, TemplateLimit, TemplateLimits};
+use llama_core::chat::{ChatTemplates, ChatTurn, TemplateLimit, TemplateLimits};
+use llama_core::{ErrorKind, Model, ModelParams};
 use serde_json::{Value, json};
 use test_models::child::alone;
 use test_models::smollm2;

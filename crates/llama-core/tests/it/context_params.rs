@@ -1,10 +1,8 @@
 //! The parameters of contexts: the effect of each, and the values in effect.
 
 use crate::greedy::{SEQ, decode, difference, load, load_smollm2, logits_after, params, tokens};
-use llama_core::{
-    Context, ContextParams, ContextType, Error, ErrorKind, Model, ModelParams, PoolingType, RopeScaling,
-    SeqId,
-};
+use llama_core::context::{ContextType, PoolingType, RopeScaling};
+use llama_core::{Context, ContextParams, Error, ErrorKind, Model, ModelParams, SeqId};
 use test_models::{Tiny, rewritten};
 
 #[track_caller]
@@ -173,7 +171,7 @@ fn contexts_that_this_model_cannot_have() {
     assert!(matches!(error.kind(), ErrorKind::Unsupported { .. }), "{error:?}");
     assert!(error.to_string().contains("no layers that predict several tokens"), "{error}");
     // Without a GPU there is nothing to cache experts on.
-    if !llama_core::supports_gpu_offload() {
+    if !llama_core::device::supports_gpu_offload() {
         for tiny in [Tiny::Qwen3Moe, Tiny::Llama] {
             let error = Context::new(&load(tiny), &params().moe_cache_size(1 << 20)).unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::ContextCreation { .. }), "{error:?}");

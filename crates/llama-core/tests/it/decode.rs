@@ -4,7 +4,8 @@ use crate::greedy::{
     self, SEQ, continuation, decode, difference, fresh_continuation, ids, load, load_smollm2, logits_after,
     params, text, tokens,
 };
-use llama_core::{Batch, Context, ContextParams, ErrorKind, Logits, Model, PoolingType, Pos, SeqId, Token};
+use llama_core::context::PoolingType;
+use llama_core::{Batch, Context, ContextParams, ErrorKind, Logits, Model, Pos, SeqId, Token};
 use test_models::Tiny;
 
 /// The largest difference between the logits of two computations that group the same tokens differently, relative to

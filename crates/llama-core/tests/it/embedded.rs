@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use crate::greedy::{fresh_continuation, ids, load, tokens};
-use llama_core::{ContextParams, ErrorKind, LoadMode, Model, ModelParams, ModelSource};
+use llama_core::model::{LoadMode, ModelSource};
+use llama_core::{ContextParams, ErrorKind, Model, ModelParams};
 use tempfile::TempDir;
 use test_models::{Tiny, rewritten};
 

@@ -2,9 +2,10 @@
 
 use crate::greedy::{SEQ, decode, difference, load, logits_after, params, tokens};
 use crate::variant::{Parts, Tensor};
+use llama_core::batch::MultiPos;
 use llama_core::{
-    Batch, Context, ContextParams, DecodeError, Error, ErrorKind, Model, ModelParams, MultiPos, Pos, SeqId,
-    TensorType, Token,
+    Batch, Context, ContextParams, DecodeError, Error, ErrorKind, Model, ModelParams, Pos, SeqId, TensorType,
+    Token,
 };
 use llama_gguf::{Gguf, Metadata, Writer};
 use test_models::Tiny;

@@ -9,10 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::greedy::{SEQ, continuation, load, params, tokens};
-use llama_core::{
-    Context, ErrorKind, LoraAdapter, Model, RowSampler, RowSamplerPool, SamplerChain, Threadpool,
-    ThreadpoolParams, Token,
-};
+use llama_core::sampler::{RowSampler, RowSamplerPool};
+use llama_core::threadpool::ThreadpoolParams;
+use llama_core::{Context, ErrorKind, LoraAdapter, Model, SamplerChain, Threadpool, Token};
 use test_models::child::{self, Case};
 use test_models::{Tiny, Tuned};
 

@@ -1,6 +1,7 @@
 //! Contexts that have read a text, and their continuations.
 
-use llama_core::{Batch, Context, ContextParams, FlashAttention, Model, Pos, SeqId, Token};
+use llama_core::context::FlashAttention;
+use llama_core::{Batch, Context, ContextParams, Model, Pos, SeqId, Token};
 use test_models::Tiny;
 
 use crate::greedy::{SEQ, decode, difference, go_on, ids, logits_after, params, tokens};

@@ -1,6 +1,7 @@
 //! JSON schemas to grammars.
 
-use llama_core::{ErrorKind, Model, ModelParams, SamplerChain, json_schema_to_grammar};
+use llama_core::sampler::json_schema_to_grammar;
+use llama_core::{ErrorKind, Model, ModelParams, SamplerChain};
 use test_models::Tiny;
 
 fn reason(schema: &str) -> String {

@@ -5,10 +5,10 @@
 use std::fs::File;
 
 use crate::greedy::{SEQ, decode, load, params, tokens};
-use llama_core::{
-    Batch, CandidatesMut, Context, CustomSampler, LoadMode, Model, ModelParams, Penalties, Pos, Sampler,
-    SamplerChain, StatePart,
-};
+use llama_core::model::LoadMode;
+use llama_core::sampler::{CandidatesMut, CustomSampler, Penalties};
+use llama_core::state::StatePart;
+use llama_core::{Batch, Context, Model, ModelParams, Pos, Sampler, SamplerChain};
 use test_models::child::alone;
 use test_models::{Tiny, resident_bytes, rewritten};
 
@@ -97,8 +97,9 @@ fn loads_that_are_cancelled() {
 
 fn contexts_that_are_refused() {
     let model = load(Tiny::Llama);
-    let quantised =
-        params().type_v(llama_core::CacheType::Q8_0).flash_attention(llama_core::FlashAttention::Disabled);
+    let quantised = params()
+        .type_v(llama_core::context::CacheType::Q8_0)
+        .flash_attention(llama_core::context::FlashAttention::Disabled);
     assert_flat(100, 50_000, || {
         Context::new(&model, &quantised).unwrap_err();
     });

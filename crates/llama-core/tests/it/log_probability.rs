@@ -1,9 +1,10 @@
 //! Log-probabilities and the most likely tokens of a row, compared with a plain computation.
 
 use crate::greedy::{SEQ, decode, load, load_smollm2, params, tokens};
-use llama_core::{
-    Batch, Choice, Context, ErrorKind, Logits, PoolingType, Pos, SamplerChain, Token, normalize_l2,
-};
+use llama_core::context::PoolingType;
+use llama_core::embeddings::normalize_l2;
+use llama_core::sampler::Choice;
+use llama_core::{Batch, Context, ErrorKind, Logits, Pos, SamplerChain, Token};
 use test_models::Tiny;
 
 /// Computes log-softmax directly in double precision.

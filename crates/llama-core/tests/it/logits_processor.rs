@@ -1,9 +1,8 @@
 //! Processors of logits: their changes, and sampling afterwards.
 
 use crate::greedy::{self, SEQ, load, params, tokens};
-use llama_core::{
-    Batch, Context, ErrorKind, LogitsProcessor, LogitsProcessors, Pos, SamplerChain, SeqId, Token,
-};
+use llama_core::logits::{LogitsProcessor, LogitsProcessors};
+use llama_core::{Batch, Context, ErrorKind, Pos, SamplerChain, SeqId, Token};
 use test_models::Tiny;
 
 /// Returns a context with results of two sequences, at 0 and 1, and the most likely tokens there.

@@ -4,7 +4,9 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::greedy::{self, fresh_continuation, ids, load, load_smollm2, params, text, tokens};
-use llama_core::{Context, ErrorKind, LoadMode, Model, ModelParams, Token, VocabKind};
+use llama_core::model::LoadMode;
+use llama_core::vocab::VocabKind;
+use llama_core::{Context, ErrorKind, Model, ModelParams, Token};
 use test_models::Tiny;
 
 struct Facts {

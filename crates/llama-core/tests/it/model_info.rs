@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::greedy::{self, load, load_smollm2};
-use llama_core::{ErrorKind, Model, ModelKind, ModelParams, RopeType, SamplingKey};
+use llama_core::model::{ModelKind, RopeType, SamplingKey};
+use llama_core::{ErrorKind, Model, ModelParams};
 use llama_gguf::TensorType;
 use test_models::Tiny;
 use test_models::rewritten::{saved, with_metadata};

@@ -2,10 +2,9 @@
 
 use crate::greedy::{self, fresh_continuation, ids, load, logits_after, params, tokens};
 use crate::logged::log_of;
-use llama_core::{
-    Context, Device, ErrorKind, KvValue, LazyMode, LoadMode, Model, ModelParams, SplitMode, TensorPlace,
-    devices, max_devices, max_tensor_overrides,
-};
+use llama_core::device::{devices, max_devices};
+use llama_core::model::{KvValue, LazyMode, LoadMode, SplitMode, TensorPlace, max_tensor_overrides};
+use llama_core::{Context, Device, ErrorKind, Model, ModelParams};
 use test_models::Tiny;
 use test_models::child::alone;
 

@@ -5,9 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use crate::greedy::{SEQ, difference, params, tokens};
 use crate::variant::Parts;
+use llama_core::context::ContextType;
+use llama_core::model::TensorView;
+use llama_core::observer::{TensorData, TensorInfo};
 use llama_core::{
-    Batch, Context, ContextParams, ContextType, DecodeError, Error, ErrorKind, Model, ModelParams, Observer,
-    Pos, TensorData, TensorInfo, TensorType, TensorView, Token,
+    Batch, Context, ContextParams, DecodeError, Error, ErrorKind, Model, ModelParams, Observer, Pos,
+    TensorType, Token,
 };
 use llama_gguf::{Metadata, Value};
 use tempfile::TempDir;

@@ -1,7 +1,8 @@
 //! NUMA is initialised first and once. The test runs in a child process, because the setting affects the whole process.
 
 use crate::greedy::{SEQ, load, logits_after, params, tokens};
-use llama_core::{Context, ErrorKind, NumaStrategy, init, init_numa, is_numa};
+use llama_core::device::{NumaStrategy, init_numa, is_numa};
+use llama_core::{Context, ErrorKind, init};
 use test_models::Tiny;
 use test_models::child::alone;
 

@@ -5,9 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 use crate::greedy::{SEQ, decode, difference, load, logits_after, params, tokens};
+use llama_core::observer::{TensorData, TensorInfo};
 use llama_core::{
-    Batch, Context, ContextParams, DecodeError, ErrorKind, Model, Observer, Pos, TensorData, TensorInfo,
-    TensorType, Token,
+    Batch, Context, ContextParams, DecodeError, ErrorKind, Model, Observer, Pos, TensorType, Token,
 };
 use test_models::Tiny;
 

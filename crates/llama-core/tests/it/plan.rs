@@ -1,10 +1,10 @@
 //! Plans, compared with llama.cpp's real use. Models that do not fit are refused without an attempt.
 
 use crate::greedy::{load, load_smollm2, params};
-use llama_core::{
-    CacheType, Context, ContextParams, ErrorKind, FlashAttention, LoadMode, LoadPlan, Model, ModelParams,
-    PoolingType,
-};
+use llama_core::context::{CacheType, FlashAttention, PoolingType};
+use llama_core::model::LoadMode;
+use llama_core::plan::LoadPlan;
+use llama_core::{Context, ContextParams, ErrorKind, Model, ModelParams};
 use test_models::{Tiny, rewritten};
 
 /// Returns weights, memory and compute of a plan.
@@ -15,7 +15,7 @@ fn planned(plan: &LoadPlan) -> [u64; 3] {
 /// Returns the memory that a real context takes.
 fn taken(context: &Context) -> [u64; 3] {
     let uses = context.memory_use().unwrap();
-    let sum = |bytes: fn(&llama_core::MemoryUse) -> u64| uses.iter().map(bytes).sum();
+    let sum = |bytes: fn(&llama_core::plan::MemoryUse) -> u64| uses.iter().map(bytes).sum();
     [sum(|used| used.weights), sum(|used| used.memory), sum(|used| used.compute)]
 }
 

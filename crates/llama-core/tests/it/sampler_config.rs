@@ -1,10 +1,10 @@
 //! Samplers as values without a model, and in files.
 
 use crate::greedy::load;
-use llama_core::{
-    AdaptiveP, Dry, DynamicTemperature, LazyTriggers, MirostatV2, Model, Penalties, Sampler, SamplerChain,
-    SamplerConfig, Token, Xtc,
+use llama_core::sampler::{
+    AdaptiveP, Dry, DynamicTemperature, LazyTriggers, MirostatV2, Penalties, SamplerConfig, Xtc,
 };
+use llama_core::{Model, Sampler, SamplerChain, Token};
 use test_models::Tiny;
 
 /// Returns one of each sampler.
@@ -75,7 +75,7 @@ fn samplers_are_the_same_with_and_without_a_model() {
 mod serde {
     use llama_core::ErrorKind;
 
-    use llama_core::Seed;
+    use llama_core::sampler::Seed;
 
     use super::*;
 

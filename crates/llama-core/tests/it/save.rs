@@ -7,7 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use crate::greedy::{self, SEQ, logits_after, params, tokens};
-use llama_core::{Batch, Context, Error, ErrorKind, Model, ModelParams, Pos, TensorView, TokenizeOptions};
+use llama_core::model::TensorView;
+use llama_core::{Batch, Context, Error, ErrorKind, Model, ModelParams, Pos, TokenizeOptions};
 use llama_gguf::{Gguf, Metadata, TensorType, Writer};
 use tempfile::TempDir;
 use test_models::{Tiny, Tuned};
@@ -237,7 +238,7 @@ fn a_real_model_is_saved_and_made_in_memory() {
 
 #[test]
 fn a_model_made_in_memory_cannot_be_planned_and_is_not_read_lazily() {
-    let lazy = ModelParams::default().lazy_mode(llama_core::LazyMode::On);
+    let lazy = ModelParams::default().lazy_mode(llama_core::model::LazyMode::On);
     for tiny in [Tiny::Llama, Tiny::Gemma3] {
         let model = made(&tiny.bytes(), &lazy).unwrap();
         assert_eq!(logits(&model), logits(&load(tiny.path())), "{tiny}");

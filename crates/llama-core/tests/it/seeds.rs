@@ -1,7 +1,8 @@
 //! Every seed reproduces, including `u32::MAX`, and a drawn seed is reported and reproduces.
 
 use crate::greedy::{self, SEQ, load, params, tokens};
-use llama_core::{Context, Model, SamplerChain, SamplerChainBuilder, Seed, Token};
+use llama_core::sampler::{SamplerChainBuilder, Seed};
+use llama_core::{Context, Model, SamplerChain, Token};
 use test_models::Tiny;
 
 const SEEDS: [u32; 6] = [0, 1, 0x7fff_fffe, 0x7fff_ffff, u32::MAX - 1, u32::MAX];
@@ -111,7 +112,7 @@ fn seeds_go_with_states_and_places() {
     let mut again = SamplerChain::builder().temperature(0.9).dist(source.seed()).build().unwrap();
     assert_eq!(draw(&mut chain, &row), draw(&mut again, &row));
     let seed = chain.seed();
-    let xtc = llama_core::Sampler::Xtc(llama_core::Xtc {
+    let xtc = llama_core::Sampler::Xtc(llama_core::sampler::Xtc {
         probability: 0.5,
         threshold: 0.001,
         min_keep: 1,

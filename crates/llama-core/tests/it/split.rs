@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::greedy::{fresh_continuation, ids, load, tokens};
-use llama_core::{ContextParams, ErrorKind, Model, ModelParams, ModelSource, split_path, split_prefix};
+use llama_core::model::{ModelSource, split_path, split_prefix};
+use llama_core::{ContextParams, ErrorKind, Model, ModelParams};
 use llama_gguf::{Split, Value};
 use test_models::Tiny;
 use test_models::rewritten::{parts, saved, saved_parts, write_all};

@@ -2,7 +2,9 @@
 
 use crate::going_on::{Future, GENERATIVE, fresh, pos, shapes, started};
 use crate::greedy::{SEQ, decode, difference, load, load_smollm2, logits_after, params, tokens};
-use llama_core::{Batch, CacheType, Context, ErrorKind, FlashAttention, SeqId, StateError, StatePart, Token};
+use llama_core::context::{CacheType, FlashAttention};
+use llama_core::state::{StateError, StatePart};
+use llama_core::{Batch, Context, ErrorKind, SeqId, Token};
 use test_models::Tiny;
 
 #[test]

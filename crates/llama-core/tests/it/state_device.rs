@@ -2,9 +2,9 @@
 
 use crate::going_on::{Future, pos, started};
 use crate::greedy::{SEQ, decode, load, params};
-use llama_core::{
-    CacheType, Context, ContextParams, ErrorKind, FlashAttention, SeqId, StateError, StatePart, Token,
-};
+use llama_core::context::{CacheType, FlashAttention};
+use llama_core::state::{StateError, StatePart};
+use llama_core::{Context, ContextParams, ErrorKind, SeqId, Token};
 use test_models::Tiny;
 
 /// Returns parameters with flash attention, which stores values row by row.

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::going_on::{Future, GENERATIVE, fresh, pos, started};
 use crate::greedy::{SEQ, decode, load, params};
-use llama_core::{
-    CacheType, Context, ContextParams, Error, ErrorKind, Removed, SeqId, StateError, StateInfo, StateKind,
-    StatePart,
-};
+use llama_core::context::CacheType;
+use llama_core::state::{Removed, StateError, StateInfo, StateKind, StatePart};
+use llama_core::{Context, ContextParams, Error, ErrorKind, SeqId};
 use tempfile::TempDir;
 use test_models::Tiny;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};

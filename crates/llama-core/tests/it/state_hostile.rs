@@ -4,9 +4,9 @@
 
 use crate::going_on::{GENERATIVE, fresh, started};
 use crate::greedy::{self, SEQ, load, params};
-use llama_core::{
-    Batch, Context, ContextParams, Error, ErrorKind, FlashAttention, Pos, SeqId, StateError, StatePart, Token,
-};
+use llama_core::context::FlashAttention;
+use llama_core::state::{StateError, StatePart};
+use llama_core::{Batch, Context, ContextParams, Error, ErrorKind, Pos, SeqId, Token};
 use test_models::Tiny;
 use test_models::child::alone;
 

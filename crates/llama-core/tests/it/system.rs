@@ -1,6 +1,7 @@
 //! The report about this library and this machine.
 
-use llama_core::{BackendReg, Device, DeviceKind, SystemReport, backend_regs, devices, max_devices};
+use llama_core::Device;
+use llama_core::device::{BackendReg, DeviceKind, SystemReport, backend_regs, devices, max_devices};
 
 #[test]
 fn versions_are_those_of_the_library() {

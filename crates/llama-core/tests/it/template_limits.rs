@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use llama_core::{ChatTemplates, ChatTurn, ErrorKind, Result, TemplateLimit, TemplateLimits};
+use llama_core::chat::{ChatTemplates, ChatTurn, TemplateLimit, TemplateLimits};
+use llama_core::{ErrorKind, Result};
 use serde_json::{Value, json};
 use test_models::child::test_name;
 

@@ -5,9 +5,11 @@ use std::path::Path;
 use std::thread;
 
 use crate::greedy::{SEQ, fresh_continuation, load, params, tokens};
+use llama_core::sampler::RowSamplerPool;
+use llama_core::threadpool::ThreadpoolParams;
 use llama_core::{
-    Batch, Context, ErrorKind, LoraAdapter, Model, ModelParams, Pos, RowSamplerPool, SamplerChain,
-    Threadpool, ThreadpoolParams, Token, TokenizeOptions,
+    Batch, Context, ErrorKind, LoraAdapter, Model, ModelParams, Pos, SamplerChain, Threadpool, Token,
+    TokenizeOptions,
 };
 use test_models::child::{self, Case};
 use test_models::{Tiny, Tuned};

@@ -3,9 +3,8 @@
 use std::thread;
 
 use crate::greedy::{SEQ, continuation, decode, difference, ids, load, logits_after, params, tokens};
-use llama_core::{
-    AbortFlag, Context, DecodeError, Error, ErrorKind, Model, ThreadPriority, Threadpool, ThreadpoolParams,
-};
+use llama_core::threadpool::{ThreadPriority, ThreadpoolParams};
+use llama_core::{AbortFlag, Context, DecodeError, Error, ErrorKind, Model, Threadpool};
 use test_models::Tiny;
 
 fn pool(n_threads: u32) -> Threadpool {

@@ -1,7 +1,8 @@
 //! Tokenising and detokenising.
 
 use crate::greedy::{ids, load, load_smollm2};
-use llama_core::{DetokenizeOptions, ErrorKind, Model, ModelParams, Token, TokenizeOptions, VocabKind};
+use llama_core::vocab::VocabKind;
+use llama_core::{DetokenizeOptions, ErrorKind, Model, ModelParams, Token, TokenizeOptions};
 use proptest::prelude::*;
 use test_models::{Tiny, rewritten};
 

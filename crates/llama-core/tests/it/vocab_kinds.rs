@@ -2,9 +2,8 @@
 //! vocabularies.
 
 use crate::greedy::ids;
-use llama_core::{
-    DetokenizeOptions, Error, ErrorKind, Model, ModelParams, Token, TokenizeOptions, VocabKind,
-};
+use llama_core::vocab::VocabKind;
+use llama_core::{DetokenizeOptions, Error, ErrorKind, Model, ModelParams, Token, TokenizeOptions};
 use llama_gguf::Writer;
 use proptest::prelude::*;
 use test_models::{Tiny, TinyVocab};

@@ -6,7 +6,8 @@ mod sampling;
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use llama_core::{Batch, Context, ErrorKind, Model, ModelParams, PoolingType, Pos, SeqId, Token};
+use llama_core::context::PoolingType;
+use llama_core::{Batch, Context, ErrorKind, Model, ModelParams, Pos, SeqId, Token};
 use test_models::Tiny;
 
 use self::sampling::Chain;
@@ -76,7 +77,7 @@ impl Machine {
             embeddings: false,
             pooling: None,
             attention: None,
-            flash: llama_core::FlashAttention::Auto,
+            flash: llama_core::context::FlashAttention::Auto,
             types: Default::default(),
         };
         Self {

@@ -4,7 +4,8 @@
 //! sequence that the context has). Most calls are therefore valid, and a plan stays meaningful when proptest removes
 //! calls from it.
 
-use llama_core::{AttentionType, CacheType, ContextParams, FlashAttention, PoolingType};
+use llama_core::ContextParams;
+use llama_core::context::{AttentionType, CacheType, FlashAttention, PoolingType};
 use proptest::prelude::*;
 use test_models::Tiny;
 

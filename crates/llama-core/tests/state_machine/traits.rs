@@ -1,6 +1,7 @@
 //! The properties of each tiny model that its calls depend on.
 
-use llama_core::{AttentionType, CacheType, Context, PoolingType};
+use llama_core::Context;
+use llama_core::context::{AttentionType, CacheType, PoolingType};
 use test_models::Tiny;
 
 use crate::memory::{Cache, Memory, State};

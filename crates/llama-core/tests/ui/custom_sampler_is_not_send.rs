@@ -1,7 +1,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use llama_core::{CandidatesMut, CustomSampler};
+use llama_core::sampler::{CandidatesMut, CustomSampler};
 
 #[derive(Clone)]
 struct Counting(Rc<Cell<usize>>);

@@ -1,6 +1,7 @@
 use std::ops::ControlFlow;
 
-use llama_core::{Observer, TensorData};
+use llama_core::observer::TensorData;
+use llama_core::Observer;
 
 struct Keep(Vec<&'static [u8]>);
 

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use llama_core::{ChatTurn, Token, TokenizeOptions, Vocab, VocabKind};
+use llama_core::chat::ChatTurn;
+use llama_core::vocab::VocabKind;
+use llama_core::{Token, TokenizeOptions, Vocab};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use llama_core::{ChatTemplates, Model, TemplateLimits};
+use llama_core::Model;
+use llama_core::chat::{ChatTemplates, TemplateLimits};
 use once_cell::sync::OnceCell;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

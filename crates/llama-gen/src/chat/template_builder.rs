@@ -1,6 +1,7 @@
 //! Creation of a template with limits and a cancel token.
 
-use llama_core::{Model, TemplateLimits};
+use llama_core::Model;
+use llama_core::chat::TemplateLimits;
 use serde_json::{Value, json};
 
 use super::template::ChatTemplate;

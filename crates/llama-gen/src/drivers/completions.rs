@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use llama_core::{Seed, Token};
+use llama_core::Token;
+use llama_core::sampler::Seed;
 
 use super::{Begun, now};
 use crate::completion::{Completion, Parts};

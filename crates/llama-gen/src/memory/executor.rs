@@ -1,8 +1,8 @@
 //! The interface between the ledgers of sequences and the context that computes them.
 
+use llama_core::state::StatePart;
 use llama_core::{
-    Batch, Context, DecodeError, Error as CoreError, ErrorKind as CoreErrorKind, Logits, Pos, SeqId,
-    StatePart, Token,
+    Batch, Context, DecodeError, Error as CoreError, ErrorKind as CoreErrorKind, Logits, Pos, SeqId, Token,
 };
 
 use crate::error::{Error, Result};

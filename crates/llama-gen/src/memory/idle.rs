@@ -3,7 +3,8 @@
 use core::cell::RefCell;
 use std::sync::Arc;
 
-use llama_core::{Context, ContextParams, MemoryUse, Model, Token};
+use llama_core::plan::MemoryUse;
+use llama_core::{Context, ContextParams, Model, Token};
 use parking_lot::ReentrantMutex;
 
 use super::board::{Board, SequenceIndex};

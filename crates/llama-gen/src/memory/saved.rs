@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use llama_core::{Context, StatePart, Token};
+use llama_core::state::StatePart;
+use llama_core::{Context, Token};
 
 use super::board::Board;
 use super::executor::{ContextExecutor, Executor as _};

@@ -2,7 +2,8 @@
 
 use core::fmt::Display;
 
-use llama_core::{ErrorKind as CoreError, Model, ParameterRange, Token, range};
+use llama_core::sampler::{ParameterRange, range};
+use llama_core::{ErrorKind as CoreError, Model, Token};
 
 use super::generation::GenerationParams;
 use super::logit_bias::BiasTarget;

@@ -1,12 +1,13 @@
 //! A grammar that the text must match.
 
-use llama_core::{LazyTriggers, Token};
+use llama_core::Token;
+use llama_core::sampler::LazyTriggers;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::lenient;
 
 /// A grammar in GBNF, llama.cpp's notation. See
-/// [`SamplerChainBuilder::grammar`](llama_core::SamplerChainBuilder::grammar).
+/// [`SamplerChainBuilder::grammar`](llama_core::sampler::SamplerChainBuilder::grammar).
 ///
 /// In JSON it is a string as in llama.cpp, with the start rule `root`, which holds from the first token; or an object with
 /// these fields.

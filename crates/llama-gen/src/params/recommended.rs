@@ -2,7 +2,8 @@
 
 use core::str::FromStr;
 
-use llama_core::{Model, SamplingKey};
+use llama_core::Model;
+use llama_core::model::SamplingKey;
 
 use super::sampler_name::SamplerName;
 use super::sampling::{ResolvedSampling, SamplingParams};

@@ -1,9 +1,9 @@
 //! The order of samplers, as in llama.cpp's tools.
 
-use llama_core::{
-    AdaptiveP, Dry, DynamicTemperature, Grammar, Mirostat, MirostatV2, Model, Penalties, Sampler, Seed,
-    Token, Vocab, Xtc,
+use llama_core::sampler::{
+    AdaptiveP, Dry, DynamicTemperature, Grammar, Mirostat, MirostatV2, Penalties, Seed, Xtc,
 };
+use llama_core::{Model, Sampler, Token, Vocab};
 
 use crate::error::Result;
 use crate::params::{GrammarTriggers, ResolvedSampling, SamplerName, biased_tokens};

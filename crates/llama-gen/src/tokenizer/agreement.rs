@@ -1,6 +1,7 @@
 //! Comparison of the token ids of two tokenizers.
 
-use llama_core::{Token, Vocab, VocabKind};
+use llama_core::vocab::VocabKind;
+use llama_core::{Token, Vocab};
 
 use super::Tokenizer;
 use crate::error::{ErrorKind, Result};

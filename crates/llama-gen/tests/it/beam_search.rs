@@ -3,9 +3,8 @@
 
 use std::cmp::Ordering;
 
-use llama_core::{
-    Batch, CacheType, Context, ContextParams, FlashAttention, Pos, SeqId, Token, TokenizeOptions,
-};
+use llama_core::context::{CacheType, FlashAttention};
+use llama_core::{Batch, Context, ContextParams, Pos, SeqId, Token, TokenizeOptions};
 use llama_gen::{
     Beam, BeamParams, ErrorKind, FinishReason, GenerationBuilder, Llama, LogitBias, SamplingParams,
 };

@@ -1,6 +1,7 @@
 //! Several answers to one prompt: each equals the answer of a single generation.
 
-use llama_core::{CacheType, ContextParams, FlashAttention};
+use llama_core::ContextParams;
+use llama_core::context::{CacheType, FlashAttention};
 use llama_gen::{
     CancelToken, Completion, ErrorKind, Event, FinishReason, GenerationBuilder, Llama, SoFar, WhenFull,
 };

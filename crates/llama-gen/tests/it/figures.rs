@@ -4,7 +4,8 @@ use core::time::Duration;
 use std::thread::sleep;
 use std::time::Instant;
 
-use llama_core::{Context, ContextParams, DeviceKind};
+use llama_core::device::DeviceKind;
+use llama_core::{Context, ContextParams};
 use llama_gen::{Event, Finish, GenerationBuilder, Llama};
 use test_models::Tiny;
 

@@ -1,8 +1,7 @@
 //! Log-probabilities and perplexity of a given text, compared with a direct computation from the logits.
 
-use llama_core::{
-    Batch, CacheType, Context, ContextParams, FlashAttention, Pos, SeqId, Token, TokenizeOptions,
-};
+use llama_core::context::{CacheType, FlashAttention};
+use llama_core::{Batch, Context, ContextParams, Pos, SeqId, Token, TokenizeOptions};
 use llama_gen::{ErrorKind, Llama};
 use test_models::{Tiny, smollm2};
 

@@ -2,8 +2,8 @@
 
 use super::{SamplerChain, flawed, sampler_error};
 use crate::error::{ErrorKind, Result};
-use crate::sampled::Sampled;
 use crate::sampler::candidates::{Candidates, Flaw};
+use crate::sampler::sampled::Sampled;
 use crate::token::Token;
 
 impl SamplerChain {

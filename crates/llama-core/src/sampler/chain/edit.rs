@@ -23,7 +23,7 @@ impl SamplerChain {
     ///
     /// # Panics
     ///
-    /// Resumes a panic of [`CustomSampler`](crate::CustomSampler)'s `clone`.
+    /// Resumes a panic of [`CustomSampler`](crate::sampler::CustomSampler)'s `clone`.
     ///
     /// Corresponds to `llama_sampler_chain_add`.
     pub fn insert(&mut self, index: usize, sampler: Sampler) -> Result<()> {
@@ -81,7 +81,7 @@ impl SamplerChain {
     ///
     /// # Panics
     ///
-    /// Resumes a panic of [`CustomSampler`](crate::CustomSampler)'s `clone`; that sampler keeps its own state.
+    /// Resumes a panic of [`CustomSampler`](crate::sampler::CustomSampler)'s `clone`; that sampler keeps its own state.
     ///
     /// Corresponds to `llama_sampler_copy`.
     pub fn copy_state_from(&mut self, source: &Self) -> Result<()> {

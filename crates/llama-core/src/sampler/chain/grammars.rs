@@ -44,7 +44,8 @@ impl SamplerChain {
     /// that ends the generation, a grammar that allows no token is [`Finished`](GrammarState::Finished).
     ///
     /// ```
-    /// # use llama_core::{GrammarState, Model, ModelParams, SamplerChain, TokenizeOptions};
+    /// # use llama_core::sampler::GrammarState;
+    /// # use llama_core::{Model, ModelParams, SamplerChain, TokenizeOptions};
     /// # fn main() -> Result<(), llama_core::Error> {
     /// # let model = Model::load(test_models::Tiny::Llama.path(), &ModelParams::default())?;
     /// let mut chain = SamplerChain::builder().grammar(&model, "root ::= [0-9]", "root").greedy().build()?;

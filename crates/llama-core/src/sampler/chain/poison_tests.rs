@@ -4,7 +4,8 @@ use llama_sys::llama_shim_outcome;
 
 use crate::error::ErrorKind;
 use crate::ffi::guard::guarded;
-use crate::{Candidates, Sampler, SamplerChain, Token};
+use crate::sampler::Candidates;
+use crate::{Sampler, SamplerChain, Token};
 
 const ROW: [f32; 3] = [0.0, 2.0, 1.0];
 

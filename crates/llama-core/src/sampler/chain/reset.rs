@@ -21,7 +21,7 @@ pub(super) fn with_drawn_seeds(samplers: &Arc<[Sampler]>) -> Arc<[Sampler]> {
 
 impl SamplerChain {
     /// Restores the initial state of the samplers: no recent tokens, grammars at their start, random numbers from
-    /// the seed. [Random](crate::Seed::Random) seeds are drawn again.
+    /// the seed. [Random](crate::sampler::Seed::Random) seeds are drawn again.
     ///
     /// # Errors
     ///

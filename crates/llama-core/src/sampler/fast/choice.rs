@@ -3,7 +3,7 @@
 use crate::token::Token;
 
 /// A selected token, its probability, and the most likely tokens. It is reusable: refilling it allocates only when
-/// there are more alternatives than before. See [`RowSampler::choose`](crate::RowSampler::choose).
+/// there are more alternatives than before. See [`RowSampler::choose`](crate::sampler::RowSampler::choose).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Choice {

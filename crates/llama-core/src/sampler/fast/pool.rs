@@ -22,7 +22,8 @@ const WORTH_A_THREAD: usize = 200_000;
 /// samples all rows.
 ///
 /// ```
-/// use llama_core::{RowSampler, RowSamplerPool, SamplerChain};
+/// use llama_core::sampler::{RowSampler, RowSamplerPool};
+/// use llama_core::SamplerChain;
 ///
 /// # fn main() -> Result<(), llama_core::Error> {
 /// let rows: Vec<Vec<f32>> = (0..4_u8).map(|row| vec![f32::from(row); 50_000]).collect();

@@ -43,7 +43,8 @@ use crate::token::Token;
 /// before.
 ///
 /// ```
-/// use llama_core::{RowSampler, SamplerChain};
+/// use llama_core::sampler::RowSampler;
+/// use llama_core::SamplerChain;
 ///
 /// # fn main() -> Result<(), llama_core::Error> {
 /// let builder = SamplerChain::builder().top_k(40).top_p(0.95).min_p(0.05).temperature(0.8).dist(42);
@@ -116,7 +117,8 @@ impl RowSampler {
     /// and the `n_top` most likely tokens. This takes one more pass over the row, for the sum of all probabilities.
     ///
     /// ```
-    /// use llama_core::{Choice, SamplerChain, Token};
+    /// use llama_core::sampler::Choice;
+    /// use llama_core::{SamplerChain, Token};
     ///
     /// # fn main() -> Result<(), llama_core::Error> {
     /// let row = [0.1_f32, 0.2, 0.7].map(f32::ln);

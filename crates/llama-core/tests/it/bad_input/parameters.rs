@@ -1,6 +1,7 @@
 //! Parameters outside their ranges.
 
-use llama_core::{CacheType, Context, ContextParams, Error, ErrorKind, FlashAttention, Model, ModelParams};
+use llama_core::context::{CacheType, FlashAttention};
+use llama_core::{Context, ContextParams, Error, ErrorKind, Model, ModelParams};
 use test_models::Tiny;
 
 use super::{assert_llama_cpp_says, assert_says};

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use crate::greedy;
-use llama_core::{Candidates, DynamicTemperature};
+use llama_core::sampler::{Candidates, DynamicTemperature};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 

@@ -6,10 +6,8 @@ mod owner;
 mod refused;
 
 use crate::greedy::{self, SEQ, load, params, tokens};
-use llama_core::{
-    Batch, Candidate, Context, ErrorKind, Model, Penalties, Pos, Sampler, SamplerChain, SamplerChainBuilder,
-    SeqId, Token,
-};
+use llama_core::sampler::{Candidate, Penalties, SamplerChainBuilder};
+use llama_core::{Batch, Context, ErrorKind, Model, Pos, Sampler, SamplerChain, SeqId, Token};
 use test_models::Tiny;
 
 const PROMPT: &str = "Hello world, this is a test.";

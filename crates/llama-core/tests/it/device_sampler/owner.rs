@@ -1,7 +1,7 @@
 //! The ownership of samplers, and the state in which they are returned.
 
 use crate::greedy;
-use llama_core::{CandidatesMut, CustomSampler, LazyTriggers};
+use llama_core::sampler::{CandidatesMut, CustomSampler, LazyTriggers};
 
 use super::*;
 

@@ -1,7 +1,7 @@
 //! Several sequences, the limits of batches, and refusals.
 
 use crate::greedy;
-use llama_core::PoolingType;
+use llama_core::context::PoolingType;
 
 use super::*;
 

@@ -1,7 +1,7 @@
 //! Several rows at once give the same results as one after the other, for any number of threads and any order.
 
 use super::*;
-use llama_core::RowSamplerPool;
+use llama_core::sampler::RowSamplerPool;
 
 const ROWS: usize = 12;
 

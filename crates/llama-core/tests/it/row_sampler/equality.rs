@@ -1,7 +1,7 @@
 //! The usual chains, on rows as long as the vocabularies of real models.
 
 use super::*;
-use llama_core::{Penalties, Xtc};
+use llama_core::sampler::{Penalties, Xtc};
 
 pub(crate) const VOCABULARIES: [usize; 4] = [32_000, 49_152, 151_936, 262_144];
 

@@ -16,10 +16,8 @@ mod ties;
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex};
 
-use llama_core::{
-    Candidates, Choice, ErrorKind, Model, ModelParams, RowSampler, Sampler, SamplerChain,
-    SamplerChainBuilder, Seed, Token,
-};
+use llama_core::sampler::{Candidates, Choice, RowSampler, SamplerChainBuilder, Seed};
+use llama_core::{ErrorKind, Model, ModelParams, Sampler, SamplerChain, Token};
 use llama_gguf::{Metadata, TensorType};
 
 /// Returns the factor by which more rows than usual are compared.

@@ -1,7 +1,7 @@
 //! Copies, resets, seeds, accepted tokens, reported values, and refusals.
 
 use super::*;
-use llama_core::{AdaptiveP, Dry, DynamicTemperature, MirostatV2, Penalties, Xtc};
+use llama_core::sampler::{AdaptiveP, Dry, DynamicTemperature, MirostatV2, Penalties, Xtc};
 
 fn default(seed: u32) -> SamplerChainBuilder {
     SamplerChain::builder()

@@ -3,7 +3,7 @@
 use super::equality::penalties;
 use super::rows::Random;
 use super::*;
-use llama_core::Xtc;
+use llama_core::sampler::Xtc;
 
 /// Returns all samplers that do not select, in the order of llama.cpp's own programs.
 fn samplers(model: &Model, random: &mut Random) -> [Sampler; 8] {

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use llama_core::{CandidatesMut, Custom, CustomSampler};
+use llama_core::sampler::{CandidatesMut, Custom, CustomSampler};
 
 use super::*;
 

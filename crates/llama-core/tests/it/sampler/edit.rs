@@ -1,6 +1,6 @@
 //! Changing chains, and copying their states.
 
-use llama_core::{AdaptiveP, GrammarState, Xtc};
+use llama_core::sampler::{AdaptiveP, GrammarState, Xtc};
 
 use super::*;
 

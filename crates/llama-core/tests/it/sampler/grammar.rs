@@ -1,6 +1,6 @@
 //! Grammars: allowed tokens, ends, and refusals.
 
-use llama_core::{GrammarPosition, GrammarState};
+use llama_core::sampler::{GrammarPosition, GrammarState};
 
 use super::*;
 

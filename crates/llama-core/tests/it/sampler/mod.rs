@@ -1,8 +1,9 @@
 //! Sampler chains: the effect of each sampler on rows with known results, refusals, and failures of llama.cpp.
 
+use llama_core::sampler::{Candidates, Dry, Grammar, LazyTriggers, Mirostat, Penalties, Seed, Xtc};
 use llama_core::{
-    Batch, Candidates, Context, ContextParams, Dry, ErrorKind, Grammar, LazyTriggers, Mirostat, Model,
-    ModelParams, Penalties, Pos, Sampler, SamplerChain, Seed, SeqId, Token, TokenizeOptions, Xtc,
+    Batch, Context, ContextParams, ErrorKind, Model, ModelParams, Pos, Sampler, SamplerChain, SeqId, Token,
+    TokenizeOptions,
 };
 use test_models::Tiny;
 

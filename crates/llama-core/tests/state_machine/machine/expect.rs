@@ -1,6 +1,6 @@
 //! The expected outcome of each call, from the known state of the context.
 
-use llama_core::PoolingType;
+use llama_core::context::PoolingType;
 use test_models::Tiny;
 
 use super::{Machine, bound};
@@ -12,7 +12,7 @@ use crate::traits;
 
 impl Machine {
     pub(super) fn expect_context(&self, shape: &Shape) -> Expected {
-        use llama_core::{CacheType, FlashAttention};
+        use llama_core::context::{CacheType, FlashAttention};
         if shape.n_batch < shape.n_seq_max {
             return Refused("InvalidParameter");
         }

@@ -1,6 +1,7 @@
 //! Chains of samplers on the context's logits.
 
-use llama_core::{Error, Penalties, SamplerChain, Token};
+use llama_core::sampler::Penalties;
+use llama_core::{Error, SamplerChain, Token};
 
 use super::Machine;
 use crate::outcome::Expected::{self, Fine, FineOr, Refused};

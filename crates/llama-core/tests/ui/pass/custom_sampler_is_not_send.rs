@@ -1,7 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use llama_core::{CandidatesMut, CustomSampler, SamplerChain};
+use llama_core::sampler::{CandidatesMut, CustomSampler};
+use llama_core::SamplerChain;
 
 #[derive(Clone, Default)]
 struct Counting(Arc<AtomicUsize>);

@@ -26,7 +26,7 @@ const PURPOSE: &str = "a chat template";
 /// conversations are rendered to determine the capabilities.
 ///
 /// ```
-/// use llama_core::ChatTemplates;
+/// use llama_core::chat::ChatTemplates;
 ///
 /// # fn main() -> Result<(), llama_core::Error> {
 /// let templates = ChatTemplates::new(
@@ -124,7 +124,7 @@ impl ChatTemplates {
     /// # Errors
     ///
     /// [`ErrorKind::Chat`] for a request of another form, with more than 128 nested levels, without messages, with a
-    /// schema that [`json_schema_to_grammar`](crate::json_schema_to_grammar) refuses, or that the template itself
+    /// schema that [`json_schema_to_grammar`](crate::sampler::json_schema_to_grammar) refuses, or that the template itself
     /// refuses. [`ErrorKind::TemplateLimit`].
     ///
     /// Corresponds to `llama_shim_chat_templates_apply`.

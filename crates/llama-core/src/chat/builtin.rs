@@ -14,7 +14,7 @@ const OPERATION: &str = "applying a built-in chat template";
 /// # Errors
 ///
 /// Only an exception inside llama.cpp, which is not expected.
-pub fn builtin_chat_templates() -> Result<Vec<String>> {
+pub fn builtin_templates() -> Result<Vec<String>> {
     // SAFETY: without room for names, the function only counts them.
     let count = unsafe { guarded!(llama_chat_builtin_templates(core::ptr::null_mut(), 0)) }?;
     let mut names = vec![core::ptr::null::<c_char>(); usize::try_from(count).unwrap_or(0)];
@@ -28,7 +28,7 @@ pub fn builtin_chat_templates() -> Result<Vec<String>> {
 }
 
 /// Renders messages, each a role and a content, with a built-in template. `template` is one of
-/// [`builtin_chat_templates`], or the text of a Jinja template, which is *not* run: llama.cpp only searches it for
+/// [`builtin_templates`], or the text of a Jinja template, which is *not* run: llama.cpp only searches it for
 /// marks of a built-in template.
 ///
 /// The result is one text, in which contents cannot be distinguished from the template's own special tokens. For
@@ -38,7 +38,7 @@ pub fn builtin_chat_templates() -> Result<Vec<String>> {
 ///
 /// ```
 /// let messages = [("user", "Hello")];
-/// let prompt = llama_core::apply_builtin_chat_template("chatml", &messages, true)?;
+/// let prompt = llama_core::chat::apply_builtin_template("chatml", &messages, true)?;
 /// assert_eq!(prompt, "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n");
 /// # Ok::<(), llama_core::Error>(())
 /// ```
@@ -49,7 +49,7 @@ pub fn builtin_chat_templates() -> Result<Vec<String>> {
 /// more; [`ErrorKind::InteriorNul`].
 ///
 /// Corresponds to `llama_chat_apply_template`.
-pub fn apply_builtin_chat_template(
+pub fn apply_builtin_template(
     template: &str,
     messages: &[(&str, &str)],
     add_generation_prompt: bool,

@@ -2,17 +2,18 @@
 
 use core::fmt;
 
-use crate::backend_reg::{BackendFeature, BackendReg, backend_regs};
+use crate::backend;
+use crate::device::max_devices;
+use crate::device::{BackendFeature, BackendReg, backend_regs};
 use crate::device::{Device, DeviceCapabilities, DeviceKind, DeviceMemory};
 use crate::ffi::string::from_c;
 use crate::plan::Bytes;
-use crate::{backend, max_devices};
 
 /// A report about this library, its build, and the devices of this machine. [`Display`](fmt::Display) formats it for
 /// people; with the feature `serde` it can be serialised.
 ///
 /// ```
-/// let report = llama_core::SystemReport::new();
+/// let report = llama_core::device::SystemReport::new();
 /// assert_eq!(report.llama_cpp, llama_core::version());
 /// println!("{report}");
 /// ```
@@ -99,10 +100,10 @@ impl SystemReport {
             debug: cfg!(debug_assertions),
             features: features(),
             processors: std::thread::available_parallelism().map_or(1, core::num::NonZero::get),
-            mmap: crate::supports_mmap(),
-            mlock: crate::supports_mlock(),
-            gpu_offload: crate::supports_gpu_offload(),
-            rpc: crate::supports_rpc(),
+            mmap: crate::device::supports_mmap(),
+            mlock: crate::device::supports_mlock(),
+            gpu_offload: crate::device::supports_gpu_offload(),
+            rpc: crate::device::supports_rpc(),
             max_devices: max_devices(),
             backends: backend_regs().iter().map(BackendReport::new).collect(),
         }

@@ -18,7 +18,8 @@ use crate::ffi::callback::Callback;
 /// see [`TemplateLimits::hold`].
 ///
 /// ```
-/// use llama_core::{ChatTemplates, ErrorKind, TemplateLimit, TemplateLimits};
+/// use llama_core::chat::{ChatTemplates, TemplateLimit, TemplateLimits};
+/// use llama_core::ErrorKind;
 ///
 /// let looping = r#"{"template": "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}"}"#;
 /// let limits = TemplateLimits::default().steps(1_000_000);

@@ -8,10 +8,10 @@ use crate::ffi::guard::guarded;
 use crate::ffi::string::take_from_shim;
 
 /// Converts a JSON schema to a GBNF grammar that accepts its JSON documents, for
-/// [`SamplerChainBuilder::grammar`](crate::SamplerChainBuilder::grammar).
+/// [`SamplerChainBuilder::grammar`](crate::sampler::SamplerChainBuilder::grammar).
 ///
 /// ```
-/// let grammar = llama_core::json_schema_to_grammar(r#"{"type": "boolean"}"#)?;
+/// let grammar = llama_core::sampler::json_schema_to_grammar(r#"{"type": "boolean"}"#)?;
 /// assert!(grammar.contains("root ::= "));
 /// # Ok::<(), llama_core::Error>(())
 /// ```
