@@ -76,7 +76,7 @@ fn make_grammar() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn make_pattern() -> Result<(), Box<dyn std::error::Error>> {
-    let triggers = LazyTriggers { patterns: vec!["(".to_owned()], ..LazyTriggers::default() };
+    let triggers = LazyTriggers::default().patterns(["("]);
     let chain = SamplerChain::builder().grammar_lazy(&tiny()?, "root ::= \"a\"", "root", triggers);
     Ok(chain.greedy().build().map(drop)?)
 }

@@ -247,6 +247,7 @@ pub(crate) fn buffer_limits() -> (usize, usize) {
 /// A device's memory in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct DeviceMemory {
     /// Number of unused bytes.
     pub free: usize,

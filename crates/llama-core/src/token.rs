@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::error::{ErrorKind, Result};
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -43,6 +45,16 @@ id! {
 id! {
     /// Position of a token in its sequence, from 0. Corresponds to `llama_pos`.
     Pos
+}
+
+impl Token {
+    /// Refuses a token outside of a vocabulary of `n_vocab` tokens, since C uses tokens as indices.
+    pub(crate) fn check(self, n_vocab: usize) -> Result<()> {
+        match usize::try_from(self.0) {
+            Ok(index) if index < n_vocab => Ok(()),
+            _ => Err(ErrorKind::InvalidToken { token: self.0, n_vocab }.into()),
+        }
+    }
 }
 
 /// The tokenizer's attributes of a token: a set of flags. Corresponds to `llama_token_attr`.

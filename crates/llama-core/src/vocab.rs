@@ -103,11 +103,7 @@ impl<'m> Vocab<'m> {
 
     /// Refuses tokens that are not in the vocabulary, since C uses them as indices.
     pub(crate) fn check(&self, token: Token) -> Result<()> {
-        let n_vocab = self.n_tokens_raw();
-        if (0..n_vocab).contains(&token.get()) {
-            return Ok(());
-        }
-        Err(ErrorKind::InvalidToken { token: token.get(), n_vocab }.into())
+        token.check(self.n_tokens())
     }
 
     /// Refuses vocabularies without texts, since llama.cpp asserts that there are some.

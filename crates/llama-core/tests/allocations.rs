@@ -120,7 +120,7 @@ fn steps_of_several_sequences() {
 #[test]
 fn steps_that_are_sampled() {
     let model = load(Tiny::Llama);
-    let chain = || SamplerChain::builder().penalties(Penalties { repeat: 1.1, ..Penalties::default() });
+    let chain = || SamplerChain::builder().penalties(Penalties::default().repeat(1.1));
     let mut context = Context::new(&model, &params().n_ctx(1024).n_seq_max(3)).unwrap();
     context.set_sampler(SeqId::new(0), chain().dist(1).build().unwrap()).unwrap();
     context.set_sampler(SeqId::new(1), chain().top_k(40).typical_p(0.9).dist(1).build().unwrap()).unwrap();
@@ -184,7 +184,7 @@ fn embeddings_of_the_size_before() {
 #[test]
 fn sampling_from_rows_of_the_length_before() {
     let new = SamplerChain::builder;
-    let penalties = Penalties { last_n: 32, repeat: 1.1, frequency: 0.1, presence: 0.1 };
+    let penalties = Penalties::default().last_n(32).repeat(1.1).frequency(0.1).presence(0.1);
     let row: Vec<f32> = (0..10_000_u16).map(|id| (f32::from(id) * 0.37).sin() * 9.0).collect();
     let mut choice = Choice::default();
     for builder in [

@@ -13,7 +13,6 @@ pub(crate) struct Chain {
 }
 
 const SEED: u32 = 42;
-const PENALTIES: Penalties = Penalties { last_n: 64, repeat: 1.1, frequency: 0.0, presence: 0.0 };
 
 /// All measured chains. The first two have a goal.
 pub(crate) const CHAINS: &[Chain] = &[
@@ -31,7 +30,14 @@ pub(crate) const CHAINS: &[Chain] = &[
     Chain {
         name: "penalties, top-k 40, top-p, min-p, temperature, dist",
         rounded: false,
-        samplers: |it| it.penalties(PENALTIES).top_k(40).top_p(0.95).min_p(0.05).temperature(0.8).dist(SEED),
+        samplers: |it| {
+            it.penalties(Penalties::default().repeat(1.1))
+                .top_k(40)
+                .top_p(0.95)
+                .min_p(0.05)
+                .temperature(0.8)
+                .dist(SEED)
+        },
     },
     Chain {
         name: "min-p, temperature, dist",
@@ -73,7 +79,7 @@ fn raw(sampler: &Sampler) -> *mut sys::llama_sampler {
             Sampler::MinP { p, min_keep } => sys::llama_sampler_init_min_p(p, min_keep),
             Sampler::Temperature { temperature } => sys::llama_sampler_init_temp(temperature),
             Sampler::TopNSigma { n } => sys::llama_sampler_init_top_n_sigma(n),
-            Sampler::Penalties(Penalties { last_n, repeat, frequency, presence }) => {
+            Sampler::Penalties(Penalties { last_n, repeat, frequency, presence, .. }) => {
                 let last_n = i32::try_from(last_n).expect("a small number");
                 sys::llama_sampler_init_penalties(i32::MAX, last_n, repeat, frequency, presence)
             }

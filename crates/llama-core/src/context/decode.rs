@@ -419,7 +419,8 @@ impl Context {
         for (which, limit, n_tokens) in
             [("n_batch", self.limits.n_batch, batch.len()), ("n_ubatch", self.limits.n_ubatch, at_once)]
         {
-            if n_tokens > limit as usize {
+            let limit = limit as usize;
+            if n_tokens > limit {
                 return Err(ErrorKind::BatchTooLarge { n_tokens, limit, which }.into());
             }
         }

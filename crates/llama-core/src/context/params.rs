@@ -37,6 +37,7 @@ pub enum AttentionType {
 /// The use of flash attention. Corresponds to `llama_flash_attn_type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub enum FlashAttention {
     /// Use it where the devices support it.
     #[default]

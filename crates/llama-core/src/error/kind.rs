@@ -66,7 +66,7 @@ pub enum ErrorKind {
         /// The id.
         token: i32,
         /// The size of the vocabulary.
-        n_vocab: i32,
+        n_vocab: usize,
     },
     /// A sequence id is out of the context's range.
     #[error(
@@ -115,21 +115,9 @@ pub enum ErrorKind {
         /// The number of tokens in the batch.
         n_tokens: usize,
         /// The largest number of tokens that the context takes.
-        limit: u32,
+        limit: usize,
         /// The parameter that sets the limit.
         which: &'static str,
-    },
-    /// The text is longer than the remaining room of the context.
-    #[error(
-        "{n_tokens} tokens do not fit into the context of {n_ctx} tokens per sequence: shorten the text or \
-             create the context with a larger n_ctx"
-    )]
-    #[non_exhaustive]
-    ContextFull {
-        /// The number of tokens needed.
-        n_tokens: usize,
-        /// The number of tokens per sequence.
-        n_ctx: u32,
     },
     /// A batch was not decoded or encoded.
     #[error(transparent)]

@@ -25,6 +25,7 @@ pub struct SamplerProblem {
 /// A position in the text of a grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct GrammarPosition {
     /// Line, from 1.
     pub line: usize,

@@ -113,7 +113,9 @@ impl SamplerChainBuilder {
     ///
     /// Corresponds to `llama_sampler_init_temp_ext`.
     pub fn temperature_ext(self, temperature: f32, delta: f32, exponent: f32) -> Self {
-        self.push(Sampler::DynamicTemperature(DynamicTemperature { temperature, delta, exponent }))
+        self.push(Sampler::DynamicTemperature(
+            DynamicTemperature::default().temperature(temperature).delta(delta).exponent(exponent),
+        ))
     }
 
     /// Exclude top choices: with the given `probability`, removes all candidates that are at least as likely as
@@ -122,7 +124,7 @@ impl SamplerChainBuilder {
     ///
     /// Corresponds to `llama_sampler_init_xtc`.
     pub fn xtc(self, probability: f32, threshold: f32, seed: impl Into<Seed>) -> Self {
-        self.push(Sampler::Xtc(Xtc { probability, threshold, min_keep: 1, seed: seed.into() }))
+        self.push(Sampler::Xtc(Xtc::new(probability, threshold).seed(seed)))
     }
 
     /// Masks the candidates whose logit is more than `n` standard deviations below the largest; 0 masks none.
@@ -139,7 +141,7 @@ impl SamplerChainBuilder {
     ///
     /// Corresponds to `llama_sampler_init_mirostat`.
     pub fn mirostat(self, model: &Model, tau: f32, eta: f32, seed: impl Into<Seed>) -> Self {
-        self.push(Sampler::Mirostat(Mirostat { model: model.clone(), tau, eta, m: 100, seed: seed.into() }))
+        self.push(Sampler::Mirostat(Mirostat::new(model, tau, eta).seed(seed)))
     }
 
     /// Mirostat 2: selects a token at random from the candidates whose surprise is below a limit. The limit is
@@ -148,7 +150,7 @@ impl SamplerChainBuilder {
     ///
     /// Corresponds to `llama_sampler_init_mirostat_v2`.
     pub fn mirostat_v2(self, tau: f32, eta: f32, seed: impl Into<Seed>) -> Self {
-        self.push(Sampler::MirostatV2(MirostatV2 { tau, eta, seed: seed.into() }))
+        self.push(Sampler::MirostatV2(MirostatV2::new(tau, eta).seed(seed)))
     }
 
     /// Selects a token at random so that, over about `1 / (1 - decay)` tokens, the selected tokens have the
@@ -157,7 +159,7 @@ impl SamplerChainBuilder {
     ///
     /// Corresponds to `llama_sampler_init_adaptive_p`.
     pub fn adaptive_p(self, target: f32, decay: f32, seed: impl Into<Seed>) -> Self {
-        self.push(Sampler::AdaptiveP(AdaptiveP { target, decay, seed: seed.into() }))
+        self.push(Sampler::AdaptiveP(AdaptiveP::new(target, decay).seed(seed)))
     }
 
     /// Lowers the logits of recently accepted tokens. The repetition penalty is the one of CTRL,
@@ -216,12 +218,7 @@ impl SamplerChainBuilder {
     ///
     /// Corresponds to `llama_sampler_init_grammar`.
     pub fn grammar(self, model: &Model, grammar: &str, root: &str) -> Self {
-        self.push(Sampler::Grammar(Grammar {
-            model: model.clone(),
-            grammar: grammar.to_owned(),
-            root: root.to_owned(),
-            triggers: None,
-        }))
+        self.push(Sampler::Grammar(Grammar::new(model, grammar, root)))
     }
 
     /// Adds a lazy [`grammar`](Self::grammar), which masks nothing until one of its triggers occurs.
@@ -229,12 +226,7 @@ impl SamplerChainBuilder {
     ///
     /// Corresponds to `llama_sampler_init_grammar_lazy_patterns`.
     pub fn grammar_lazy(self, model: &Model, grammar: &str, root: &str, triggers: LazyTriggers) -> Self {
-        self.push(Sampler::Grammar(Grammar {
-            model: model.clone(),
-            grammar: grammar.to_owned(),
-            root: root.to_owned(),
-            triggers: Some(triggers),
-        }))
+        self.push(Sampler::Grammar(Grammar::new(model, grammar, root).triggers(triggers)))
     }
 
     /// Adds a user-defined sampler. The chain works on a copy of it.

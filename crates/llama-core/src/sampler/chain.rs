@@ -416,12 +416,9 @@ impl SamplerChain {
     }
 
     fn check_token(&self, token: Token) -> Result<()> {
-        let n_vocab = self.n_vocab.and_then(|n| i32::try_from(n).ok());
-        if (0..n_vocab.unwrap_or(i32::MAX)).contains(&token.get()) {
-            return Ok(());
-        }
-        match n_vocab {
-            Some(n_vocab) => Err(ErrorKind::InvalidToken { token: token.get(), n_vocab }.into()),
+        match self.n_vocab {
+            Some(n_vocab) => token.check(n_vocab),
+            None if token.get() >= 0 => Ok(()),
             None => {
                 Err(sampler_error("chain", format!("token {token} is out of range: no vocabulary has it")))
             }

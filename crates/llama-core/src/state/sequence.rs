@@ -10,6 +10,7 @@ use crate::token::{Pos, SeqId};
 
 /// The part of a sequence that a state contains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum StatePart {
     /// The whole sequence, which can be restored into any sequence.
     #[default]

@@ -108,10 +108,13 @@ fn indices() -> impl Iterator<Item = Option<usize>> {
 
 /// Returns chains with values at the ends of their ranges, in orders from which no graph is made.
 fn builders() -> Vec<SamplerChainBuilder> {
-    let penalties =
-        |last_n, repeat| Sampler::Penalties(Penalties { last_n, repeat, frequency: -1e4, presence: 1e4 });
+    let penalties = |last_n, repeat| {
+        Sampler::Penalties(Penalties::default().last_n(last_n).repeat(repeat).frequency(-1e4).presence(1e4))
+    };
     let dynamic = |temperature, delta, exponent| {
-        Sampler::DynamicTemperature(DynamicTemperature { temperature, delta, exponent })
+        Sampler::DynamicTemperature(
+            DynamicTemperature::default().temperature(temperature).delta(delta).exponent(exponent),
+        )
     };
     let kinds = [
         Sampler::TopK { k: 1 },
@@ -157,7 +160,7 @@ fn clean(walk: &mut Walk, context: &mut Context) {
 }
 
 fn chain(nth: usize) -> SamplerChain {
-    let penalties = Penalties { repeat: 1.1, ..Penalties::default() };
+    let penalties = Penalties::default().repeat(1.1);
     let start = SamplerChain::builder();
     let builder =
         if nth.is_multiple_of(2) { start.penalties(penalties) } else { start.top_k(40).typical_p(0.9) };

@@ -52,6 +52,7 @@ mod poison;
 mod row_sampler;
 mod rows;
 mod sampler;
+mod sampler_params;
 mod state;
 mod state_file;
 mod subjects;
@@ -98,6 +99,7 @@ fn cases() -> Vec<Case> {
         row_sampler::CASES,
         rows::CASES,
         sampler::CASES,
+        sampler_params::CASES,
         state::CASES,
         state_file::CASES,
         system::CASES,

@@ -196,7 +196,7 @@ fn each_sampler(walk: &mut Walk, subjects: &mut Subjects, mut run: impl FnMut(&m
     let of =
         |builder: SamplerChainBuilder| [builder.clone().greedy().build_row(), builder.dist(7).build_row()];
     let single = all.flat_map(|sampler| of(SamplerChain::builder().push(sampler))).flatten();
-    let penalties = Penalties { last_n: 5, repeat: 1e3, frequency: 1e4, presence: -1e4 };
+    let penalties = Penalties::default().last_n(5).repeat(1e3).frequency(1e4).presence(-1e4);
     let usual = SamplerChain::builder().penalties(penalties).top_n_sigma(1.0).temperature(1e-5);
     let usual =
         of(usual.clone().top_k(40).top_p(0.5).min_p(0.1)).into_iter().chain(of(usual.xtc(1.0, 0.1, 1)));

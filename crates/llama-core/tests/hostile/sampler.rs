@@ -144,7 +144,7 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// Builds a chain, and if it can be built, samples from rows of every kind.
-fn check(
+pub(crate) fn check(
     walk: &mut Walk,
     what: impl core::fmt::Display,
     add: impl FnOnce(SamplerChainBuilder) -> SamplerChainBuilder,
@@ -210,26 +210,20 @@ pub(crate) fn samplers(model: &Model) -> Vec<Sampler> {
         Sampler::MinP { p: 1.0, min_keep: 0 },
         Sampler::Typical { p: 0.0, min_keep: usize::MAX },
         Sampler::Temperature { temperature: 0.0 },
-        Sampler::DynamicTemperature(DynamicTemperature { temperature: 0.0, delta: 1e6, exponent: 1e6 }),
-        Sampler::Xtc(Xtc { probability: 1.0, threshold: 1e-9, min_keep: usize::MAX, seed: 0.into() }),
+        Sampler::DynamicTemperature(DynamicTemperature::default().temperature(0.0).delta(1e6).exponent(1e6)),
+        Sampler::Xtc(Xtc::new(1.0, 1e-9).min_keep(usize::MAX).seed(0)),
         Sampler::TopNSigma { n: 1e6 },
-        Sampler::Mirostat(Mirostat {
-            model: model.clone(),
-            tau: 100.0,
-            eta: 1.0,
-            m: u32::MAX,
-            seed: 1.into(),
-        }),
-        Sampler::Mirostat(Mirostat { model: model.clone(), tau: 1e-9, eta: 1.0, m: 2, seed: 1.into() }),
-        Sampler::MirostatV2(MirostatV2 { tau: 1e-9, eta: 1.0, seed: 1.into() }),
-        Sampler::AdaptiveP(AdaptiveP { target: 0.0, decay: 0.99, seed: 1.into() }),
-        Sampler::Penalties(Penalties { last_n: 1 << 20, repeat: 1e3, frequency: 1e4, presence: -1e4 }),
-        Sampler::Dry { model: model.clone(), params: Dry { last_n: 1 << 20, base: 1e6, ..Dry::default() } },
+        Sampler::Mirostat(Mirostat::new(&model, 100.0, 1.0).m(u32::MAX).seed(1)),
+        Sampler::Mirostat(Mirostat::new(&model, 1e-9, 1.0).m(2).seed(1)),
+        Sampler::MirostatV2(MirostatV2::new(1e-9, 1.0).seed(1)),
+        Sampler::AdaptiveP(AdaptiveP::new(0.0, 0.99).seed(1)),
+        Sampler::Penalties(Penalties::default().last_n(1 << 20).repeat(1e3).frequency(1e4).presence(-1e4)),
+        Sampler::Dry { model: model.clone(), params: Dry::default().last_n(1 << 20).base(1e6) },
         Sampler::LogitBias { model: model.clone(), biases: vec![(Token::new(0), f32::NEG_INFINITY)] },
         Sampler::LogitBias { model: model.clone(), biases: Vec::new() },
         Sampler::Infill { model: model.clone() },
     ];
-    all.push(Sampler::Grammar(Grammar { model, grammar, root: "root".to_owned(), triggers: None }));
+    all.push(Sampler::Grammar(Grammar::new(&model, grammar, "root")));
     all
 }
 
@@ -241,10 +235,10 @@ fn each_sampler(walk: &mut Walk, subjects: &mut Subjects, run: impl Fn(&Sampler)
 
 fn penalties(walk: &mut Walk, _: &mut Subjects) {
     for last_n in U32 {
-        check(walk, last_n, |builder| builder.penalties(Penalties { last_n, ..Penalties::default() }));
+        check(walk, last_n, |builder| builder.penalties(Penalties::default().last_n(last_n)));
     }
     triples(|repeat, frequency, presence| {
-        let penalties = Penalties { last_n: 9, repeat, frequency, presence };
+        let penalties = Penalties::default().last_n(9).repeat(repeat).frequency(frequency).presence(presence);
         check(walk, format!("{repeat} {frequency} {presence}"), |builder| builder.penalties(penalties));
     });
 }
@@ -255,21 +249,21 @@ fn dry(walk: &mut Walk, subjects: &mut Subjects) {
     for model in &few {
         for value in U32 {
             for dry in [
-                Dry { last_n: value, ..Dry::default() },
-                Dry { allowed_length: value, ..Dry::default() },
-                Dry { last_n: value, breakers: Vec::new(), ..Dry::default() },
+                Dry::default().last_n(value),
+                Dry::default().allowed_length(value),
+                Dry::default().last_n(value).breakers(Vec::<String>::new()),
             ] {
                 check(walk, value, |builder| builder.dry(model, dry));
             }
         }
         for text in texts() {
             let breakers = vec![text.clone(), text.clone()];
-            check(walk, text.len(), |builder| builder.dry(model, Dry { breakers, ..Dry::default() }));
+            check(walk, text.len(), |builder| builder.dry(model, Dry::default().breakers(breakers)));
         }
-        let breakers = (0..100).map(|number| number.to_string()).collect();
-        check(walk, "many", |builder| builder.dry(model, Dry { breakers, ..Dry::default() }));
+        let breakers = (0..100).map(|number| number.to_string()).collect::<Vec<_>>();
+        check(walk, "many", |builder| builder.dry(model, Dry::default().breakers(breakers)));
         triples(|multiplier, base, _| {
-            let dry = Dry { multiplier, base, ..Dry::default() };
+            let dry = Dry::default().multiplier(multiplier).base(base);
             check(walk, format!("{multiplier} {base}"), |builder| builder.dry(model, dry));
         });
     }
@@ -334,11 +328,11 @@ fn grammar_lazy(walk: &mut Walk, subjects: &mut Subjects) {
         texts().into_iter().chain(["(", "[", "a{999999}", "(a*)*b", "\\", "(?<x>a)"].map(str::to_owned))
     {
         let what = format!("{:.20} {}", text.escape_debug().to_string(), text.len());
-        lazy(format!("word {what}"), LazyTriggers { words: vec![text.clone()], ..LazyTriggers::default() });
-        lazy(format!("pattern {what}"), LazyTriggers { patterns: vec![text], ..LazyTriggers::default() });
+        lazy(format!("word {what}"), LazyTriggers::default().words([text.clone()]));
+        lazy(format!("pattern {what}"), LazyTriggers::default().patterns([text]));
     }
     for id in I32 {
-        lazy(format!("token {id}"), LazyTriggers { tokens: vec![Token::new(id)], ..LazyTriggers::default() });
+        lazy(format!("token {id}"), LazyTriggers::default().tokens([Token::new(id)]));
     }
 }
 
@@ -356,10 +350,7 @@ fn chains(subjects: &mut Subjects) -> Vec<Named<SamplerChain>> {
         build("mirostat", SamplerChain::builder().mirostat(&model, 5.0, 0.1, 1)),
         build("mirostat 2", SamplerChain::builder().mirostat_v2(5.0, 0.1, 1)),
         build("adaptive", SamplerChain::builder().adaptive_p(0.5, 0.9, 1)),
-        build(
-            "penalties",
-            SamplerChain::builder().penalties(Penalties { repeat: 2.0, ..Penalties::default() }).greedy(),
-        ),
+        build("penalties", SamplerChain::builder().penalties(Penalties::default().repeat(2.0)).greedy()),
         build("dry", SamplerChain::builder().dry(&model, Dry::default()).dist(1)),
         build("grammar", SamplerChain::builder().grammar(&model, grammar, "root").greedy()),
         build("infill", SamplerChain::builder().top_k(9).infill(&model).greedy()),
@@ -370,7 +361,7 @@ fn chains(subjects: &mut Subjects) -> Vec<Named<SamplerChain>> {
 
 fn poisoned_chain(model: &Model) -> Named<SamplerChain> {
     let trigger = Token::new(9);
-    let triggers = LazyTriggers { tokens: vec![trigger], ..LazyTriggers::default() };
+    let triggers = LazyTriggers::default().tokens([trigger]);
     let builder = SamplerChain::builder().grammar_lazy(model, "root ::= .*", "root", triggers);
     let mut chain = builder.greedy().build().unwrap();
     poison_chain(&mut chain, trigger);

@@ -6,7 +6,7 @@ use llama_gguf::{Gguf, Writer};
 use tempfile::TempDir;
 use test_models::{Tiny, Tuned};
 
-fn base() -> Model {
+pub(crate) fn base() -> Model {
     load_file(Tuned::Base)
 }
 
@@ -18,12 +18,12 @@ fn adapter(model: &Model, tuned: Tuned) -> LoraAdapter {
     LoraAdapter::load(model, tuned.path()).unwrap()
 }
 
-fn prompt(model: &Model) -> Vec<Token> {
+pub(crate) fn prompt(model: &Model) -> Vec<Token> {
     tokens(model, "Hello world, how are you?")
 }
 
 /// Returns the logits after the prompt in a new context with these adapters.
-fn logits(model: &Model, adapters: &[(&LoraAdapter, f32)]) -> Vec<f32> {
+pub(crate) fn logits(model: &Model, adapters: &[(&LoraAdapter, f32)]) -> Vec<f32> {
     let mut context = Context::new(model, &params()).unwrap();
     context.set_adapters(adapters).unwrap();
     logits_after(&mut context, &prompt(model), SEQ, 0)

@@ -3,26 +3,12 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crate::greedy::{SEQ, decode, difference, load, logits_after, params, tokens};
-use llama_core::{Context, Error, ErrorKind, LoraAdapter, Model, ModelParams, Token};
+use crate::adapter::{base, logits, prompt};
+use crate::greedy::{SEQ, decode, difference, load, params, tokens};
+use llama_core::{Context, Error, ErrorKind, LoraAdapter, Model, ModelParams};
 use llama_gguf::{Gguf, TensorType, Writer};
 use tempfile::TempDir;
 use test_models::{Tiny, Tuned};
-
-fn base() -> Model {
-    Model::load(Tuned::Base.path(), &ModelParams::default()).unwrap()
-}
-
-fn prompt(model: &Model) -> Vec<Token> {
-    tokens(model, "Hello world, how are you?")
-}
-
-/// Returns the logits after the prompt in a new context with these adapters.
-fn logits(model: &Model, adapters: &[(&LoraAdapter, f32)]) -> Vec<f32> {
-    let mut context = Context::new(model, &params()).unwrap();
-    context.set_adapters(adapters).unwrap();
-    logits_after(&mut context, &prompt(model), SEQ, 0)
-}
 
 #[test]
 fn what_is_no_adapter_for_the_model_is_refused_with_the_reason() {

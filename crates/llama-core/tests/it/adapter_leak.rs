@@ -111,8 +111,8 @@ fn allocated_bytes() -> Option<usize> {
     None
 }
 
-/// Runs `round` so often, and asserts that in the end no more is allocated than before, but for `allowed` bytes in all.
-/// What allocators keep for later fills up in the first rounds; what is lost is lost in every try.
+/// Runs `round` `rounds` times and asserts that at most `allowed` more bytes are allocated afterwards, in one of three tries:
+/// caches of the allocator fill up in the first rounds, and a leak shows in every try.
 #[track_caller]
 fn assert_returned(rounds: usize, allowed: usize, mut round: impl FnMut()) {
     let mut lost = 0;

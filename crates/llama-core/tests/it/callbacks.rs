@@ -1,6 +1,5 @@
 //! User code inside callbacks: no allowed call hangs or ends the process.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -10,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::greedy::{self, SEQ, fresh_continuation, load, params, tokens};
+use crate::log_hook::LogHook;
 use llama_core::observer::TensorData;
 use llama_core::sampler::{CandidatesMut, Custom, CustomSampler, RowSamplerPool};
 use llama_core::threadpool::ThreadpoolParams;
@@ -20,7 +20,6 @@ use llama_core::{
 use llama_gguf::{Gguf, Writer};
 use test_models::child::{self, Case};
 use test_models::{Tiny, Tuned};
-use tracing::{Event, Metadata, Subscriber, span};
 
 const CASES: &[Case] = &[
     ("observer creates a context while an adapter is loaded", || while_an_adapter_is_loaded(with_observer)),
@@ -340,32 +339,6 @@ fn observers_use_each_others_pools() {
     });
 }
 
-/// Calls a function with each line of the log.
-struct Hook(Box<dyn Fn() + Send + Sync>);
-
-thread_local! {
-    static INSIDE: Cell<bool> = const { Cell::new(false) };
-}
-
-impl Subscriber for Hook {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "llama_cpp"
-    }
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn event(&self, _: &Event<'_>) {
-        if !INSIDE.replace(true) {
-            (self.0)();
-            INSIDE.set(false);
-        }
-    }
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
-
 fn log_subscriber_calls_everything() {
     let model = load(Tiny::Llama);
     let inner = model.clone();
@@ -391,7 +364,7 @@ fn log_subscriber_calls_everything() {
         pool(2);
         assert!(!llama_core::system_info().is_empty());
     };
-    tracing::subscriber::set_global_default(Hook(Box::new(hook))).unwrap();
+    tracing::subscriber::set_global_default(LogHook::new(hook)).unwrap();
     let mut context = Context::new(&model, &params()).unwrap();
     let before = *called.lock().unwrap();
     let adapter = LoraAdapter::load(&model, lora()).unwrap();
@@ -414,7 +387,7 @@ fn log_subscriber_while_initialising() {
         let _ = LOADED.set(model.n_layer() as usize);
         pool(2);
     };
-    tracing::subscriber::set_global_default(Hook(Box::new(hook))).unwrap();
+    tracing::subscriber::set_global_default(LogHook::new(hook)).unwrap();
     pool(2);
     llama_core::init();
     RowSamplerPool::new(2).unwrap();

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::greedy::{self, fresh_continuation, ids, load, tokens};
+use crate::log_hook::LogHook;
 use llama_core::model::{LazyMode, LoadMode, ModelSource};
 use llama_core::{ErrorKind, LoraAdapter, Model, ModelParams};
 use llama_gguf::{Gguf, Writer};
 use test_models::child::alone;
 use test_models::{Tiny, Tuned};
-use tracing::{Event, Metadata, Subscriber, span};
 
 fn answer(model: &Model) -> Vec<i32> {
     ids(&fresh_continuation(model, &tokens(model, "Hello world"), 8))
@@ -26,47 +26,25 @@ fn copy_of(tiny: Tiny) -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-type Body = Box<dyn FnOnce() + Send>;
-
-/// Runs a function once, at the first line of the log. The first lines come while the memory is planned: after the
-/// checks, and before llama.cpp opens the file to load it.
-struct Once(Mutex<Option<Body>>);
-
-impl Subscriber for Once {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "llama_cpp"
-    }
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn event(&self, _: &Event<'_>) {
-        if let Some(body) = self.0.lock().unwrap().take() {
-            body();
-        }
-    }
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
-
-/// Loads a model, and runs a function between the check and the load.
+/// Loads a model, and runs a function between the check and the load. The first lines of the log come while the memory is
+/// planned: after the checks, and before llama.cpp opens the file to load it.
 fn load_while(
     source: impl Into<ModelSource>,
     params: &ModelParams,
     body: impl FnOnce() + Send + 'static,
 ) -> Result<Model, llama_core::Error> {
-    let done = Arc::new(Mutex::new(false));
-    let inner = Arc::clone(&done);
-    let body = move || {
-        body();
-        *inner.lock().unwrap() = true;
-    };
+    let body = Arc::new(Mutex::new(Some(body)));
+    let waiting = Arc::clone(&body);
+    let hook = LogHook::new(move || {
+        if let Some(body) = waiting.lock().unwrap().take() {
+            body();
+        }
+    });
     let source = source.into();
-    let loaded = tracing::subscriber::with_default(Once(Mutex::new(Some(Box::new(body)))), || {
+    let loaded = tracing::subscriber::with_default(hook, || {
         Model::load_with_progress(source, params, |_| std::ops::ControlFlow::Continue(()))
     });
-    assert!(*done.lock().unwrap(), "nothing was logged before the load");
+    assert!(body.lock().unwrap().is_none(), "nothing was logged before the load");
     loaded
 }
 

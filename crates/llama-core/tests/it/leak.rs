@@ -177,7 +177,7 @@ fn samplers_that_come_and_go() {
     // So many, since the context plans its buffers anew each time, and what the allocator keeps for itself then rises and
     // falls by some two megabytes.
     assert_flat(600, 50_000, || {
-        let builder = SamplerChain::builder().penalties(Penalties { repeat: 1.1, ..Penalties::default() });
+        let builder = SamplerChain::builder().penalties(Penalties::default().repeat(1.1));
         let builder =
             builder.grammar(&model, "root ::= [a-z]*", "root").custom(Nothing(vec![1; 5000])).dist(1);
         let mut chain = builder.build().unwrap();

@@ -5,8 +5,8 @@
 //! `test_models::child`. Beside this folder is what needs more: an allocator that counts, a compiler, many hostile children
 //! or a long run.
 //!
-//! `greedy`, `going_on` and `variant` are what many topics share: text that takes the likeliest token, contexts that have
-//! read something, models of other architectures.
+//! `greedy`, `going_on`, `variant` and `log_hook` are shared by many topics: text that takes the likeliest token, contexts that
+//! have read something, models of other architectures, a subscriber of the log.
 
 mod abort;
 mod adapter;
@@ -34,6 +34,7 @@ mod hyperparameters;
 #[cfg(feature = "common")]
 mod json_schema;
 mod leak;
+mod log_hook;
 mod log_probability;
 mod logged;
 mod logits_processor;

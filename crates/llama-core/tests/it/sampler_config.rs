@@ -9,14 +9,10 @@ use test_models::Tiny;
 
 /// Returns one of each sampler.
 fn all() -> Vec<SamplerConfig> {
-    let triggers = LazyTriggers {
-        words: vec!["{".to_owned()],
-        patterns: vec!["(a)".to_owned()],
-        tokens: vec![Token::new(5)],
-    };
+    let triggers = LazyTriggers::default().words(["{"]).patterns(["(a)"]).tokens([Token::new(5)]);
     vec![
-        SamplerConfig::Penalties(Penalties { last_n: 16, repeat: 1.5, frequency: 0.25, presence: -0.5 }),
-        SamplerConfig::Dry(Dry { multiplier: 0.5, breakers: vec!["\n".to_owned()], ..Dry::default() }),
+        SamplerConfig::Penalties(Penalties::default().last_n(16).repeat(1.5).frequency(0.25).presence(-0.5)),
+        SamplerConfig::Dry(Dry::default().multiplier(0.5).breakers(["\n"])),
         SamplerConfig::LogitBias {
             biases: vec![(Token::new(3), f32::NEG_INFINITY), (Token::new(4), -1.5), (Token::new(5), 2.0)],
         },
@@ -35,17 +31,15 @@ fn all() -> Vec<SamplerConfig> {
         SamplerConfig::Typical { p: 0.5, min_keep: 2 },
         SamplerConfig::TopP { p: 0.75, min_keep: 1 },
         SamplerConfig::MinP { p: 0.125, min_keep: 3 },
-        SamplerConfig::Xtc(Xtc { probability: 0.5, threshold: 0.25, min_keep: 1, seed: 3.into() }),
+        SamplerConfig::Xtc(Xtc::new(0.5, 0.25).min_keep(1).seed(3)),
         SamplerConfig::Infill,
         SamplerConfig::Temperature { temperature: 0.5 },
-        SamplerConfig::DynamicTemperature(DynamicTemperature {
-            temperature: 0.5,
-            delta: 0.25,
-            exponent: 2.0,
-        }),
+        SamplerConfig::DynamicTemperature(
+            DynamicTemperature::default().temperature(0.5).delta(0.25).exponent(2.0),
+        ),
         SamplerConfig::Mirostat { tau: 5.0, eta: 0.5, m: 50, seed: 9.into() },
-        SamplerConfig::MirostatV2(MirostatV2 { tau: 4.0, eta: 0.25, seed: 8.into() }),
-        SamplerConfig::AdaptiveP(AdaptiveP { target: 0.5, decay: 0.75, seed: 7.into() }),
+        SamplerConfig::MirostatV2(MirostatV2::new(4.0, 0.25).seed(8)),
+        SamplerConfig::AdaptiveP(AdaptiveP::new(0.5, 0.75).seed(7)),
         SamplerConfig::Dist { seed: 42.into() },
         SamplerConfig::Greedy,
     ]
@@ -94,7 +88,7 @@ mod serde {
                 r#"{"logit-bias":{"biases":[[3,"-inf"],[4,1.5]]}}"#,
             ),
             (
-                SamplerConfig::MirostatV2(MirostatV2 { tau: 5.0, eta: 0.5, seed: 1.into() }),
+                SamplerConfig::MirostatV2(MirostatV2::new(5.0, 0.5).seed(1)),
                 r#"{"mirostat-v2":{"tau":5.0,"eta":0.5,"seed":1}}"#,
             ),
         ] {
@@ -123,10 +117,7 @@ mod serde {
             (r#"{"dist": {"seed": 0}}"#, SamplerConfig::Dist { seed: Seed::Fixed(0) }),
             (r#"{"dist": {"seed": 4294967295}}"#, SamplerConfig::Dist { seed: Seed::Fixed(u32::MAX) }),
             (r#"{"top-p": {"p": 1}}"#, SamplerConfig::TopP { p: 1.0, min_keep: 1 }),
-            (
-                r#"{"penalties": {"repeat": 1.5}}"#,
-                SamplerConfig::Penalties(Penalties { repeat: 1.5, ..Penalties::default() }),
-            ),
+            (r#"{"penalties": {"repeat": 1.5}}"#, SamplerConfig::Penalties(Penalties::default().repeat(1.5))),
             (r#"{"dry": {}}"#, SamplerConfig::Dry(Dry::default())),
             (
                 r#"{"mirostat": {"tau": 5, "eta": 0.5}}"#,
@@ -134,7 +125,7 @@ mod serde {
             ),
             (
                 r#"{"xtc": {"probability": 0.5, "threshold": 0.25}}"#,
-                SamplerConfig::Xtc(Xtc { probability: 0.5, threshold: 0.25, min_keep: 1, seed: random }),
+                SamplerConfig::Xtc(Xtc::new(0.5, 0.25).min_keep(1).seed(random)),
             ),
             (
                 r#"{"grammar": {"grammar": "root ::= \"a\""}}"#,

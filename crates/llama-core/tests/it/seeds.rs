@@ -112,12 +112,8 @@ fn seeds_go_with_states_and_places() {
     let mut again = SamplerChain::builder().temperature(0.9).dist(source.seed()).build().unwrap();
     assert_eq!(draw(&mut chain, &row), draw(&mut again, &row));
     let seed = chain.seed();
-    let xtc = llama_core::Sampler::Xtc(llama_core::sampler::Xtc {
-        probability: 0.5,
-        threshold: 0.001,
-        min_keep: 1,
-        seed: Seed::Random,
-    });
+    let xtc =
+        llama_core::Sampler::Xtc(llama_core::sampler::Xtc::new(0.5, 0.001).min_keep(1).seed(Seed::Random));
     chain.insert(0, xtc).unwrap();
     assert_eq!(chain.seed(), seed, "that of the last sampler with random numbers");
     chain.replace(2, llama_core::Sampler::Greedy).unwrap();

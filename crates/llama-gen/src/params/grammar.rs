@@ -90,11 +90,10 @@ impl GrammarTriggers {
     }
 
     pub(crate) fn to_lazy(&self) -> LazyTriggers {
-        LazyTriggers {
-            words: self.words.clone(),
-            patterns: self.patterns.clone(),
-            tokens: self.tokens.clone(),
-        }
+        LazyTriggers::default()
+            .words(self.words.clone())
+            .patterns(self.patterns.clone())
+            .tokens(self.tokens.clone())
     }
 }
 

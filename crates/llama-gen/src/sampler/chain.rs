@@ -26,12 +26,10 @@ pub(super) fn samplers(
         samplers.push(Sampler::LogitBias { model: model.clone(), biases });
     }
     if let Some(grammar) = &params.grammar {
-        samplers.push(Sampler::Grammar(Grammar {
-            model: model.clone(),
-            grammar: grammar.text.clone(),
-            root: grammar.root.clone(),
-            triggers: grammar.triggers.as_ref().map(GrammarTriggers::to_lazy),
-        }));
+        samplers.push(Sampler::Grammar(
+            Grammar::new(model, grammar.text.clone(), grammar.root.clone())
+                .triggers(grammar.triggers.as_ref().map(GrammarTriggers::to_lazy)),
+        ));
     }
     // One number for all, so that a generation can be repeated by it.
     let seed = Seed::Fixed(Seed::from(params.seed).number());
@@ -41,9 +39,10 @@ pub(super) fn samplers(
         0 => Order { params, model, seed }.add_to(&mut samplers),
         1 => {
             let (model, m) = (model.clone(), MIROSTAT_M);
-            samplers.extend([temperature, Sampler::Mirostat(Mirostat { model, tau, eta, m, seed })]);
+            samplers
+                .extend([temperature, Sampler::Mirostat(Mirostat::new(&model, tau, eta).m(m).seed(seed))]);
         }
-        _ => samplers.extend([temperature, Sampler::MirostatV2(MirostatV2 { tau, eta, seed })]),
+        _ => samplers.extend([temperature, Sampler::MirostatV2(MirostatV2::new(tau, eta).seed(seed))]),
     }
     Ok(samplers)
 }
@@ -124,7 +123,7 @@ impl Order<'_> {
     fn adaptive(&self) -> Option<AdaptiveP> {
         let Self { params, seed, .. } = *self;
         let is_on = params.samplers.contains(&SamplerName::AdaptiveP) && params.adaptive_target >= 0.0;
-        is_on.then_some(AdaptiveP { target: params.adaptive_target, decay: params.adaptive_decay, seed })
+        is_on.then_some(AdaptiveP::new(params.adaptive_target, params.adaptive_decay).seed(seed))
     }
 
     /// Returns the sampler with this name. `None` when it is switched off, and for adaptive-p, which comes last.
@@ -148,12 +147,23 @@ impl Order<'_> {
             SamplerName::MinP => (params.min_p > 0.0, Sampler::MinP { p: params.min_p, min_keep }),
             SamplerName::Xtc => {
                 let (probability, threshold) = (params.xtc_probability, params.xtc_threshold);
-                (self.xtc_is_on(), Sampler::Xtc(Xtc { probability, threshold, min_keep, seed }))
+                (
+                    self.xtc_is_on(),
+                    Sampler::Xtc(Xtc::new(probability, threshold).min_keep(min_keep).seed(seed)),
+                )
             }
             SamplerName::Temperature if params.dynatemp_range > 0.0 => {
                 let (temperature, delta) = (params.temperature, params.dynatemp_range);
                 let exponent = params.dynatemp_exponent;
-                (true, Sampler::DynamicTemperature(DynamicTemperature { temperature, delta, exponent }))
+                (
+                    true,
+                    Sampler::DynamicTemperature(
+                        DynamicTemperature::default()
+                            .temperature(temperature)
+                            .delta(delta)
+                            .exponent(exponent),
+                    ),
+                )
             }
             SamplerName::Temperature => {
                 let temperature = params.temperature;
@@ -167,12 +177,11 @@ impl Order<'_> {
 
     fn penalties(&self) -> Penalties {
         let params = self.params;
-        Penalties {
-            last_n: self.last_n(params.repeat_last_n),
-            repeat: params.repeat_penalty,
-            frequency: params.frequency_penalty,
-            presence: params.presence_penalty,
-        }
+        Penalties::default()
+            .last_n(self.last_n(params.repeat_last_n))
+            .repeat(params.repeat_penalty)
+            .frequency(params.frequency_penalty)
+            .presence(params.presence_penalty)
     }
 
     fn penalises(&self) -> bool {
@@ -185,13 +194,12 @@ impl Order<'_> {
 
     fn dry(&self) -> Dry {
         let params = self.params;
-        Dry {
-            multiplier: params.dry_multiplier,
-            base: params.dry_base,
-            allowed_length: params.dry_allowed_length,
-            last_n: self.last_n(params.dry_penalty_last_n),
-            breakers: params.dry_sequence_breakers.clone(),
-        }
+        Dry::default()
+            .multiplier(params.dry_multiplier)
+            .base(params.dry_base)
+            .allowed_length(params.dry_allowed_length)
+            .last_n(self.last_n(params.dry_penalty_last_n))
+            .breakers(params.dry_sequence_breakers.clone())
     }
 
     fn last_n(&self, last_n: u32) -> u32 {

@@ -6,6 +6,7 @@ use crate::token::Token;
 /// there are more alternatives than before. See [`RowSampler::choose`](crate::sampler::RowSampler::choose).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Choice {
     /// The token.
     pub token: Token,

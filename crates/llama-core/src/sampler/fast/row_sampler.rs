@@ -203,11 +203,7 @@ impl RowSampler {
     }
 
     fn check_token(&self, token: Token) -> Result<()> {
-        let n_vocab = self.n_vocab.and_then(|n| i32::try_from(n).ok()).unwrap_or(i32::MAX);
-        if (0..n_vocab).contains(&token.get()) {
-            return Ok(());
-        }
-        Err(ErrorKind::InvalidToken { token: token.get(), n_vocab }.into())
+        token.check(self.n_vocab.unwrap_or(i32::MAX as usize))
     }
 }
 

@@ -24,7 +24,7 @@ fn greedy_on_the_device_is_the_largest_logit() {
 #[test]
 fn random_numbers_and_penalties_are_those_of_the_cpu() {
     let model = load(Tiny::Llama);
-    let penalties = Penalties { last_n: 16, repeat: 1.3, frequency: 0.2, presence: 0.1 };
+    let penalties = Penalties::default().last_n(16).repeat(1.3).frequency(0.2).presence(0.1);
     for builder in [
         SamplerChain::builder().dist(42),
         SamplerChain::builder().temperature(0.7).dist(1),
@@ -48,7 +48,7 @@ fn random_numbers_and_penalties_are_those_of_the_cpu() {
 #[test]
 fn real_text_is_that_of_the_cpu() {
     let model = greedy::load_smollm2();
-    let penalties = Penalties { last_n: 64, repeat: 1.1, frequency: 0.0, presence: 0.0 };
+    let penalties = Penalties::default().last_n(64).repeat(1.1).frequency(0.0).presence(0.0);
     let builder =
         SamplerChain::builder().penalties(penalties).top_k(40).top_p(0.95).temperature(0.8).dist(42);
     let expected = cpu_text(&model, builder.clone(), 16);
@@ -156,11 +156,19 @@ fn any_sampler(model: Model) -> impl Strategy<Value = Sampler> {
         (p.clone(), keep).prop_map(|(p, min_keep)| Sampler::MinP { p, min_keep }),
         temperature.clone().prop_map(|temperature| Sampler::Temperature { temperature }),
         (temperature, 0.0_f32..2.0, 0.0_f32..3.0).prop_map(|(temperature, delta, exponent)| {
-            Sampler::DynamicTemperature(DynamicTemperature { temperature, delta, exponent })
+            Sampler::DynamicTemperature(
+                DynamicTemperature::default().temperature(temperature).delta(delta).exponent(exponent),
+            )
         }),
         (prop_oneof![0_u32..40, Just(5000)], 0.1_f32..3.0, -2.0_f32..2.0, -2.0_f32..2.0).prop_map(
             |(last_n, repeat, frequency, presence)| {
-                Sampler::Penalties(Penalties { last_n, repeat, frequency, presence })
+                Sampler::Penalties(
+                    Penalties::default()
+                        .last_n(last_n)
+                        .repeat(repeat)
+                        .frequency(frequency)
+                        .presence(presence),
+                )
             }
         ),
         proptest::collection::vec((id, bias), 0..4).prop_map(move |biases| {

@@ -8,7 +8,7 @@ use super::*;
 #[test]
 fn sampler_comes_back_in_the_state_that_it_is_in() {
     let model = load(Tiny::Llama);
-    let penalties = Penalties { last_n: 32, repeat: 1.4, frequency: 0.3, presence: 0.2 };
+    let penalties = Penalties::default().last_n(32).repeat(1.4).frequency(0.3).presence(0.2);
     let chain =
         || SamplerChain::builder().penalties(penalties).temperature(0.6).top_k(64).top_p(0.9).dist(11);
     let expected = cpu_text(&model, chain(), 20);
@@ -39,7 +39,7 @@ fn sampler_comes_back_in_the_state_that_it_is_in() {
 fn sampler_is_told_of_tokens_reset_and_replaced() {
     let model = load(Tiny::Llama);
     let prompt = tokens(&model, PROMPT);
-    let penalties = Penalties { last_n: 8, repeat: 1.0, frequency: 0.0, presence: 1000.0 };
+    let penalties = Penalties::default().last_n(8).repeat(1.0).frequency(0.0).presence(1000.0);
     let mut context = sampling(&model, SamplerChain::builder().penalties(penalties).greedy());
     let again = |context: &mut Context| {
         context.memory().seq_rm(SEQ, ..).unwrap();
@@ -148,7 +148,7 @@ fn sampler_that_cannot_go_on_is_reset_replaced_or_dropped() {
     let model = load(Tiny::Llama);
     let prompt = tokens(&model, PROMPT);
     let first = greedy::fresh_continuation(&model, &prompt, 1)[0];
-    let triggers = LazyTriggers { tokens: vec![first], ..LazyTriggers::default() };
+    let triggers = LazyTriggers::default().tokens([first]);
     let builder = SamplerChain::builder()
         .top_k(40)
         .grammar_lazy(&model, "root ::= \"\\x01\"", "root", triggers)

@@ -93,7 +93,7 @@ fn several_results_of_a_sequence_are_sampled_in_order() {
         assert_eq!(context.sample(index).unwrap(), expected);
     }
     // Later results do not know of earlier ones.
-    let penalties = Penalties { repeat: 1.5, ..Penalties::default() };
+    let penalties = Penalties::default().repeat(1.5);
     let chain = built(SamplerChain::builder().temperature(0.5).penalties(penalties).greedy());
     assert_eq!(context.n_samplers_for_device(&chain), 1);
     let all = Context::new(&model, &params().n_batch(64).n_outputs_max_per_seq(0)).unwrap();
@@ -152,7 +152,7 @@ fn what_is_not_possible_is_refused_and_the_context_stays_usable() {
     let other = built(SamplerChain::builder().logit_bias(&qwen, []).greedy());
     let error = context.set_sampler(SEQ, other).unwrap_err();
     assert!(error.to_string().contains("it was made for a vocabulary of"), "{error}");
-    let penalties = Penalties { repeat: 2.0, ..Penalties::default() };
+    let penalties = Penalties::default().repeat(2.0);
     let mut chain = built(SamplerChain::builder().penalties(penalties).greedy());
     chain.accept(Token::new(n_vocab)).unwrap();
     let error = context.set_sampler(SEQ, chain).unwrap_err();

@@ -10,7 +10,7 @@ fn temperatures() -> [f32; 5] {
 }
 
 pub(crate) fn penalties() -> Penalties {
-    Penalties { last_n: 16, repeat: 1.2, frequency: 0.1, presence: 0.3 }
+    Penalties::default().last_n(16).repeat(1.2).frequency(0.1).presence(0.3)
 }
 
 /// Returns the usual chains, and single samplers on the whole row.
@@ -85,7 +85,7 @@ fn truncation_keeps_what_it_is_told_to() {
                 keep([Sampler::TopP { p: 0.0, min_keep }]),
                 keep([Sampler::MinP { p: 0.4, min_keep }]),
                 keep([Sampler::MinP { p: 1.0, min_keep }]),
-                keep([Sampler::Xtc(Xtc { probability: 1.0, threshold: 0.01, min_keep, seed: 4.into() })]),
+                keep([Sampler::Xtc(Xtc::new(1.0, 0.01).min_keep(min_keep).seed(4))]),
                 new().top_k(130).push(Sampler::MinP { p: 0.4, min_keep }).dist(8),
                 new().top_k(30).push(Sampler::TopP { p: 0.4, min_keep }).dist(8),
                 new().temperature(0.0).push(Sampler::TopP { p: 0.4, min_keep }).xtc(1.0, 0.1, 9).dist(8),

@@ -32,7 +32,7 @@ fn step() -> impl Strategy<Value = Sampler> {
         prop_oneof![Just(0.0), 0.05_f32..3.0].prop_map(|temperature| Sampler::Temperature { temperature }),
         (0.0_f32..4.0).prop_map(|n| Sampler::TopNSigma { n }),
         (0.0_f32..1.0, 0.01_f32..0.6, any::<u32>()).prop_map(|(probability, threshold, seed)| {
-            Sampler::Xtc(llama_core::sampler::Xtc { probability, threshold, min_keep: 1, seed: seed.into() })
+            Sampler::Xtc(llama_core::sampler::Xtc::new(probability, threshold).min_keep(1).seed(seed))
         }),
         Just(Sampler::Penalties(equality::penalties())),
     ]

@@ -50,7 +50,7 @@ fn seeds_are_told_also_when_they_were_drawn() {
 #[test]
 fn what_is_accepted_counts_as_in_the_chain() {
     let row = rows::peaked(2000, 3);
-    let penalties = Penalties { last_n: 3, repeat: 1.0, frequency: 2.0, presence: 50.0 };
+    let penalties = Penalties::default().last_n(3).repeat(1.0).frequency(2.0).presence(50.0);
     let mut pair = Pair::of(SamplerChain::builder().penalties(penalties).greedy());
     let first = pair.check(&row).unwrap();
     let second = pair.check(&row).unwrap();
@@ -121,9 +121,9 @@ fn samplers_without_a_form_for_rows_are_named() {
         (new().typical_p(0.9).greedy(), "typical"),
         (new().push(Sampler::DynamicTemperature(DynamicTemperature::default())).greedy(), "temp-ext"),
         (new().mirostat(&model, 5.0, 0.1, 1), "mirostat"),
-        (new().push(Sampler::MirostatV2(MirostatV2 { tau: 5.0, eta: 0.1, seed: 1.into() })), "mirostat-v2"),
-        (new().push(Sampler::AdaptiveP(AdaptiveP { target: 0.5, decay: 0.5, seed: 1.into() })), "adaptive-p"),
-        (new().dry(&model, Dry { breakers: Vec::new(), ..Dry::default() }).greedy(), "dry"),
+        (new().push(Sampler::MirostatV2(MirostatV2::new(5.0, 0.1).seed(1))), "mirostat-v2"),
+        (new().push(Sampler::AdaptiveP(AdaptiveP::new(0.5, 0.5).seed(1))), "adaptive-p"),
+        (new().dry(&model, Dry::default().breakers(Vec::<String>::new())).greedy(), "dry"),
     ] {
         assert_eq!(text(builder), format!("sampler {name}: {expected}"));
     }
@@ -147,13 +147,13 @@ fn samplers_that_are_switched_off_do_nothing() {
     let builder = SamplerChain::builder()
         .top_k(30)
         .penalties(Penalties::default())
-        .penalties(Penalties { last_n: 0, repeat: 2.0, ..Penalties::default() })
+        .penalties(Penalties::default().last_n(0).repeat(2.0))
         .logit_bias(&vocabulary(3000), [])
         .top_p(1.0)
         .min_p(0.0)
         .temperature(1.0)
         .top_n_sigma(0.0)
-        .push(Sampler::Xtc(Xtc { probability: 0.0, threshold: 0.1, min_keep: 1, seed: 3.into() }))
+        .push(Sampler::Xtc(Xtc::new(0.0, 0.1).min_keep(1).seed(3)))
         .xtc(1.0, 0.6, 3)
         .top_k(0)
         .dist(4);

@@ -20,12 +20,7 @@ fn samplers(model: &Model, random: &mut Random) -> [Sampler; 8] {
         Sampler::TopK { k: [1, 5, 40, 128, 129, 500][random.below(6)] },
         Sampler::TopP { p: of(random, &[0.1, 0.5, 0.9, 0.95, 0.999]), min_keep: [1, 10][random.below(2)] },
         Sampler::MinP { p: of(random, &[0.001, 0.05, 0.5]), min_keep: [1, 10][random.below(2)] },
-        Sampler::Xtc(Xtc {
-            probability: 0.5,
-            threshold: of(random, &[0.02, 0.1, 0.3]),
-            min_keep: 1,
-            seed: 6.into(),
-        }),
+        Sampler::Xtc(Xtc::new(0.5, of(random, &[0.02, 0.1, 0.3])).min_keep(1).seed(6)),
         Sampler::Temperature { temperature: of(random, &[0.0, 0.2, 0.7, 1.0, 1.3, 2.0]) },
     ]
 }

@@ -31,20 +31,19 @@ fn all_problems_are_in_one_error() {
         .temperature_ext(1.0, f32::INFINITY, -1.0)
         .xtc(2.0, 0.0, 1)
         .top_n_sigma(-1.0)
-        .penalties(Penalties { last_n: u32::MAX, repeat: 0.0, frequency: f32::NAN, presence: 1e9 })
+        .penalties(Penalties::default().last_n(u32::MAX).repeat(0.0).frequency(f32::NAN).presence(1e9))
         .dry(
             &model,
-            Dry {
-                multiplier: -1.0,
-                base: 0.5,
-                allowed_length: u32::MAX,
-                last_n: u32::MAX,
-                breakers: vec![String::new(), "x".repeat(41)],
-            },
+            Dry::default()
+                .multiplier(-1.0)
+                .base(0.5)
+                .allowed_length(u32::MAX)
+                .last_n(u32::MAX)
+                .breakers([String::new(), "x".repeat(41)]),
         )
         .logit_bias(&model, [(token(n_vocab), f32::NAN), (token(0), f32::INFINITY), (token(0), 0.0)])
         .grammar(&model, "root ::= ", "toor")
-        .push(Sampler::Mirostat(Mirostat { model: model.clone(), tau: 0.0, eta: 2.0, m: 1, seed: 0.into() }))
+        .push(Sampler::Mirostat(Mirostat::new(&model, 0.0, 2.0).m(1).seed(0)))
         .mirostat_v2(f32::NAN, -1.0, 0)
         .adaptive_p(-0.5, 1.0, 0)
         .top_k(3);
@@ -178,7 +177,7 @@ fn chain_outlives_the_model_handle() {
 #[test]
 fn copy_is_independent_and_in_the_same_state() {
     let row = logits(&[0.4, 0.3, 0.2, 0.1]);
-    let penalties = Penalties { last_n: 8, repeat: 1.0, frequency: 0.3, presence: 0.0 };
+    let penalties = Penalties::default().last_n(8).repeat(1.0).frequency(0.3).presence(0.0);
     let mut chain = SamplerChain::builder().penalties(penalties).xtc(0.5, 0.1, 3).dist(9).build().unwrap();
     for _ in 0..10 {
         chain.sample_logits(&row).unwrap();
@@ -218,7 +217,7 @@ fn names_seeds_and_counters() {
         .temperature_ext(0.8, 0.2, 1.0)
         .xtc(0.1, 0.2, 1)
         .top_n_sigma(2.0)
-        .penalties(Penalties { repeat: 1.1, ..Penalties::default() })
+        .penalties(Penalties::default().repeat(1.1))
         .dry(&model, Dry::default())
         .logit_bias(&model, [(token(1), 1.0)])
         .infill(&model)
@@ -274,12 +273,17 @@ fn extreme_values_in_range_do_not_abort() {
         Sampler::Temperature { temperature: 1e-5 },
         Sampler::Temperature { temperature: f32::MAX },
         Sampler::TopNSigma { n: 1e6 },
-        Sampler::Xtc(Xtc { probability: 1.0, threshold: f32::MIN_POSITIVE, min_keep: 0, seed: 0.into() }),
-        Sampler::Penalties(Penalties { last_n: 1 << 24, repeat: 1e3, frequency: -1e4, presence: 1e4 }),
-        Sampler::Penalties(Penalties { last_n: 1, repeat: 1e-3, frequency: 1e4, presence: -1e4 }),
+        Sampler::Xtc(Xtc::new(1.0, f32::MIN_POSITIVE).min_keep(0).seed(0)),
+        Sampler::Penalties(Penalties::default().last_n(1 << 24).repeat(1e3).frequency(-1e4).presence(1e4)),
+        Sampler::Penalties(Penalties::default().last_n(1).repeat(1e-3).frequency(1e4).presence(-1e4)),
         Sampler::Dry {
             model: model.clone(),
-            params: Dry { multiplier: 1e6, base: 1e6, allowed_length: 0, last_n: 3, breakers: vec![] },
+            params: Dry::default()
+                .multiplier(1e6)
+                .base(1e6)
+                .allowed_length(0)
+                .last_n(3)
+                .breakers(Vec::<String>::new()),
         },
         Sampler::LogitBias {
             model: model.clone(),
@@ -290,14 +294,8 @@ fn extreme_values_in_range_do_not_abort() {
         for last in [
             Sampler::Greedy,
             Sampler::Dist { seed: 1.into() },
-            Sampler::Mirostat(Mirostat {
-                model: model.clone(),
-                tau: 100.0,
-                eta: 1.0,
-                m: u32::MAX / 2,
-                seed: 1.into(),
-            }),
-            Sampler::Mirostat(Mirostat { model: model.clone(), tau: 1e-20, eta: 0.0, m: 2, seed: 1.into() }),
+            Sampler::Mirostat(Mirostat::new(&model, 100.0, 1.0).m(u32::MAX / 2).seed(1)),
+            Sampler::Mirostat(Mirostat::new(&model, 1e-20, 0.0).m(2).seed(1)),
         ] {
             let mut chain = SamplerChain::builder().push(sampler.clone()).push(last.clone()).build().unwrap();
             for row in &rows {
@@ -346,12 +344,7 @@ fn masked_tokens_are_never_selected() {
 #[test]
 fn grammar_is_a_value_too() {
     let model = tiny();
-    let grammar = Grammar {
-        model: model.clone(),
-        grammar: "other ::= \"b\"\nroot ::= \"a\"".to_owned(),
-        root: "other".to_owned(),
-        triggers: None,
-    };
+    let grammar = Grammar::new(&model, "other ::= \"b\"\nroot ::= \"a\"", "other");
     let mut chain = SamplerChain::builder().push(Sampler::Grammar(grammar)).greedy().build().unwrap();
     let [a, b] = ["a", "b"].map(|text| letter(&model, text));
     assert_eq!(chain.sample_logits(&row_for(&model, &[a, b])).unwrap(), b);

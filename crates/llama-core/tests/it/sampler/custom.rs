@@ -256,14 +256,7 @@ fn tokens_outside_the_vocabulary_do_not_reach_other_samplers() {
     let start = || SamplerChain::builder().custom(Does(foreign, false));
     let mut later = start().greedy().build().unwrap();
     later.sample_logits(&row).unwrap();
-    let grammar = || {
-        Sampler::Grammar(Grammar {
-            model: model.clone(),
-            grammar: "root ::= [a-z]*".to_owned(),
-            root: "root".to_owned(),
-            triggers: None,
-        })
-    };
+    let grammar = || Sampler::Grammar(Grammar::new(&model, "root ::= [a-z]*", "root"));
     later.insert(1, grammar()).unwrap();
     let first = start().push(grammar()).greedy().build().unwrap();
     for mut chain in [first.try_clone().unwrap(), first, later] {
@@ -279,7 +272,7 @@ fn tokens_outside_the_vocabulary_do_not_reach_other_samplers() {
 fn custom_sampler_beside_a_lazy_grammar() {
     let model = tiny();
     let [x, open] = ["x", "{"].map(|text| letter(&model, text));
-    let triggers = LazyTriggers { patterns: vec!["[^]*(\\{)".to_owned()], ..LazyTriggers::default() };
+    let triggers = LazyTriggers::default().patterns(["[^]*(\\{)"]);
     let mut chain = grammar::lazy(&model, triggers);
     let alive = Arc::default();
     chain.insert(0, Sampler::Custom(Custom::new(Probe::new(Panics::Accept, &alive)))).unwrap();

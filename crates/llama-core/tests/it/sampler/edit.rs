@@ -12,7 +12,7 @@ fn biased(model: &Model, id: i32, bias: f32) -> Sampler {
 
 #[test]
 fn samplers_are_inserted_replaced_and_removed_and_the_others_keep_their_states() {
-    let penalties = Penalties { last_n: 8, repeat: 1.0, frequency: 0.0, presence: 10.0 };
+    let penalties = Penalties::default().last_n(8).repeat(1.0).frequency(0.0).presence(10.0);
     let mut chain = SamplerChain::builder().penalties(penalties).greedy().build().unwrap();
     assert_eq!(chain.sample_logits(&ROW).unwrap(), token(1));
     chain.insert(1, Sampler::TopK { k: 3 }).unwrap();
@@ -58,13 +58,8 @@ fn what_would_not_be_a_chain_is_refused_and_changes_nothing() {
         assert!(matches!(error.kind(), ErrorKind::InvalidSamplers { .. }), "{error:?}");
     }
     // Refused by C, when the new sampler is made.
-    let triggers = LazyTriggers { patterns: vec!["(a".to_owned()], ..LazyTriggers::default() };
-    let grammar = Grammar {
-        model,
-        grammar: "root ::= \"a\"".to_owned(),
-        root: "root".to_owned(),
-        triggers: Some(triggers),
-    };
+    let triggers = LazyTriggers::default().patterns(["(a"]);
+    let grammar = Grammar::new(&model, "root ::= \"a\"", "root").triggers(triggers);
     assert!(chain.replace(0, Sampler::Grammar(grammar)).is_err());
     assert_eq!(chain.names(), ["top-k", "greedy"]);
     assert_eq!(chain.sample_logits(&ROW).unwrap(), token(1));
@@ -92,14 +87,9 @@ fn grammar_is_added_and_taken_away_in_the_middle_of_a_text() {
     let [a, x, open] = ["a", "x", "{"].map(|text| letter(&model, text));
     let row = row_for(&model, &[x, a]);
     let grammar = |triggers| {
-        Sampler::Grammar(Grammar {
-            model: model.clone(),
-            grammar: "root ::= \"{\" [ab]* \"}\"".to_owned(),
-            root: "root".to_owned(),
-            triggers,
-        })
+        Sampler::Grammar(Grammar::new(&model, "root ::= \"{\" [ab]* \"}\"", "root").triggers(triggers))
     };
-    let patterns = LazyTriggers { patterns: vec!["(\\{)".to_owned()], ..LazyTriggers::default() };
+    let patterns = LazyTriggers::default().patterns(["(\\{)"]);
     let mut chain = SamplerChain::builder().greedy().build().unwrap();
     chain.insert(0, grammar(Some(patterns))).unwrap();
     assert_eq!(chain.grammar_state().unwrap(), Some(GrammarState::Waiting));
@@ -120,11 +110,11 @@ fn grammar_is_added_and_taken_away_in_the_middle_of_a_text() {
 fn state_is_copied_as_often_as_needed() {
     let model = tiny();
     let build = || {
-        let penalties = Penalties { last_n: 8, repeat: 1.0, frequency: 0.7, presence: 0.0 };
+        let penalties = Penalties::default().last_n(8).repeat(1.0).frequency(0.7).presence(0.0);
         SamplerChain::builder()
             .grammar(&model, "root ::= [a-z]*", "root")
             .penalties(penalties)
-            .push(Sampler::Xtc(Xtc { probability: 0.5, threshold: 0.1, min_keep: 1, seed: 3.into() }))
+            .push(Sampler::Xtc(Xtc::new(0.5, 0.1).min_keep(1).seed(3)))
             .dist(9)
             .build()
             .unwrap()
@@ -160,7 +150,7 @@ fn state_is_not_copied_between_selecting_and_accepting() {
     assert!(source.try_clone().is_err());
     source.remove(0).unwrap();
     assert!(source.try_clone().is_err());
-    let again = Sampler::AdaptiveP(AdaptiveP { target: 0.5, decay: 0.9, seed: 1.into() });
+    let again = Sampler::AdaptiveP(AdaptiveP::new(0.5, 0.9).seed(1));
     source.replace(0, again).unwrap();
     assert!(source.try_clone().is_ok());
     source.accept(token(selected(&candidates))).unwrap();

@@ -29,7 +29,7 @@ fn a_grammar_is_finished_when_nothing_can_follow() {
 
 #[test]
 fn a_lazy_grammar_is_not_finished_before_its_trigger() {
-    let triggers = LazyTriggers { words: vec!["x".to_owned()], ..LazyTriggers::default() };
+    let triggers = LazyTriggers::default().words(["x"]);
     assert_eq!(states(r#"root ::= "x" "y""#, Some(triggers), "axy"), [false, false, false, true]);
 }
 

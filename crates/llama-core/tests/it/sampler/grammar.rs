@@ -58,7 +58,7 @@ fn finished_dead_end_and_unreadable_are_told_apart() {
         ErrorKind::InvalidSamplers { problems, .. } => {
             assert_eq!(problems.len(), 1);
             assert_eq!((problems[0].index, problems[0].sampler), (0, "grammar"));
-            assert_eq!(problems[0].position, Some(GrammarPosition { line: 2, column: 3 }));
+            assert!(matches!(problems[0].position, Some(GrammarPosition { line: 2, column: 3, .. })));
             assert_eq!(
                 problems[0].to_string(),
                 "the grammar is not valid: line 2, column 3: the rule `other` is not defined"
@@ -190,9 +190,9 @@ fn lazy_grammar_holds_from_the_trigger_on() {
     let [a, x, open] = ["a", "x", "{"].map(|text| letter(&model, text));
     let row = row_for(&model, &[x, a]);
     for triggers in [
-        LazyTriggers { words: vec!["{".to_owned()], ..LazyTriggers::default() },
-        LazyTriggers { patterns: vec!["[\\s\\S]*?(\\{)".to_owned()], ..LazyTriggers::default() },
-        LazyTriggers { tokens: vec![open], ..LazyTriggers::default() },
+        LazyTriggers::default().words(["{"]),
+        LazyTriggers::default().patterns(["[\\s\\S]*?(\\{)"]),
+        LazyTriggers::default().tokens([open]),
     ] {
         let mut chain = lazy(&model, triggers.clone());
         for _ in 0..20 {
@@ -216,9 +216,9 @@ fn misfit_after_a_trigger_is_a_dead_end_until_the_chain_is_reset() {
     let [a, x, open] = ["a", "x", "{"].map(|text| letter(&model, text));
     let row = row_for(&model, &[x, a]);
     for triggers in [
-        LazyTriggers { words: vec!["a".to_owned()], ..LazyTriggers::default() },
-        LazyTriggers { patterns: vec!["x*(a)".to_owned()], ..LazyTriggers::default() },
-        LazyTriggers { tokens: vec![a], ..LazyTriggers::default() },
+        LazyTriggers::default().words(["a"]),
+        LazyTriggers::default().patterns(["x*(a)"]),
+        LazyTriggers::default().tokens([a]),
     ] {
         let mut chain = lazy(&model, triggers);
         let before = chain.try_clone().unwrap();
@@ -260,14 +260,13 @@ fn lazy_triggers_are_checked() {
         none,
         "sampler grammar: there is no trigger, so the grammar would never be active: give a word, pattern or token"
     );
-    let broken = LazyTriggers { patterns: vec!["(a".to_owned()], ..LazyTriggers::default() };
+    let broken = LazyTriggers::default().patterns(["(a"]);
     let text = sampler_error(build(broken));
     assert!(text.contains("a trigger pattern must be a regular expression (C++, ECMAScript)"), "{text}");
-    let bad = LazyTriggers {
-        words: vec![String::new()],
-        patterns: vec!["(".repeat(65), "x".repeat(5000), "a\0".to_owned()],
-        tokens: vec![token(-1)],
-    };
+    let bad = LazyTriggers::default()
+        .words([String::new()])
+        .patterns(["(".repeat(65), "x".repeat(5000), "a\0".to_owned()])
+        .tokens([token(-1)]);
     let text = sampler_error(build(bad));
     for part in [
         "trigger word 0 is 0 bytes long, but must be from 1 to 256 bytes long",
@@ -287,7 +286,7 @@ fn waiting_for_a_pattern_does_not_overflow_the_stack() {
     let model = tiny();
     let [a, x, open] = ["a", "x", "{"].map(|text| letter(&model, text));
     let pattern = "^(?:(?:(?:(?:a|b|x))))*(\\{)$".to_owned();
-    let triggers = LazyTriggers { patterns: vec![pattern], ..LazyTriggers::default() };
+    let triggers = LazyTriggers::default().patterns([pattern]);
     let row = row_for(&model, &[x, a]);
     let run = move || {
         let mut chain = lazy(&model, triggers);
@@ -306,7 +305,7 @@ fn waiting_for_a_pattern_has_a_limit_and_the_grammar_none() {
     let [a, x, open] = ["a", "x", "{"].map(|text| letter(&model, text));
     // 512 MiB of stack are enough for few bytes of this.
     let pattern = format!("{}(\\{{)", "y|".repeat(2000));
-    let triggers = LazyTriggers { patterns: vec![pattern], tokens: vec![open], ..LazyTriggers::default() };
+    let triggers = LazyTriggers::default().patterns([pattern]).tokens([open]);
     let mut chain = lazy(&model, triggers);
     let results: Vec<_> = (0..600).map(|_| chain.accept(x)).collect();
     let accepted = results.iter().take_while(|result| result.is_ok()).count();

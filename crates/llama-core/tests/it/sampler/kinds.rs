@@ -143,7 +143,7 @@ fn xtc_removes_the_top_choices() {
     let candidates = applied(&mut chain, &row);
     assert_eq!(ids(&candidates), [0, 3]);
     assert_eq!(selected(&candidates), 0);
-    let chain = Sampler::Xtc(Xtc { probability: 1.0, threshold: 0.1, min_keep: 3, seed: 7.into() });
+    let chain = Sampler::Xtc(Xtc::new(1.0, 0.1).min_keep(3).seed(7));
     let mut chain = SamplerChain::builder().push(chain).greedy().build().unwrap();
     assert_eq!(ids(&applied(&mut chain, &row)), [1, 2, 0, 3]);
     let mut never = SamplerChain::builder().xtc(0.0, 0.1, 7).greedy().build().unwrap();
@@ -208,7 +208,7 @@ fn adaptive_p_selects_near_the_target() {
 
 #[test]
 fn penalties_lower_what_has_occurred() {
-    let penalties = Penalties { last_n: 2, repeat: 2.0, frequency: 0.25, presence: 0.5 };
+    let penalties = Penalties::default().last_n(2).repeat(2.0).frequency(0.25).presence(0.5);
     let mut chain = SamplerChain::builder().penalties(penalties).greedy().build().unwrap();
     for id in [3, 0, 0] {
         chain.accept(token(id)).unwrap();
@@ -253,8 +253,7 @@ fn logit_bias_forces_and_forbids() {
 fn dry_lowers_what_would_continue_a_repetition() {
     let model = tiny();
     let [a, b, c, d] = ["a", "b", "c", "d"].map(|text| letter(&model, text));
-    let dry =
-        Dry { multiplier: 1.0, base: 2.0, allowed_length: 2, last_n: 64, breakers: vec!["\n".to_owned()] };
+    let dry = Dry::default().multiplier(1.0).base(2.0).allowed_length(2).last_n(64).breakers(["\n"]);
     let mut chain = SamplerChain::builder().dry(&model, dry.clone()).greedy().build().unwrap();
     let row = row_for(&model, &[d, c]);
     let logit_of = |chain: &mut SamplerChain, token: Token| {
@@ -274,8 +273,7 @@ fn dry_lowers_what_would_continue_a_repetition() {
         chain.accept(token).unwrap();
     }
     assert_eq!(logit_of(&mut chain, d), 20.0);
-    let mut off =
-        SamplerChain::builder().dry(&model, Dry { multiplier: 0.0, ..dry }).greedy().build().unwrap();
+    let mut off = SamplerChain::builder().dry(&model, dry.multiplier(0.0)).greedy().build().unwrap();
     off.accept_prompt(&[a, b, a, b, a, b]).unwrap();
     assert_eq!(off.names(), ["?dry", "greedy"]);
 }

@@ -39,7 +39,7 @@ impl Machine {
             Samplers::Greedy => builder.greedy(),
             Samplers::Usual(p, temperature) => builder.top_k(9).top_p(p).temperature(temperature).dist(3),
             Samplers::Penalised(last_n, repeat) => {
-                builder.penalties(Penalties { last_n, repeat, ..Penalties::default() }).dist(5)
+                builder.penalties(Penalties::default().last_n(last_n).repeat(repeat)).dist(5)
             }
             Samplers::Mirostat(eta) => builder.mirostat(model, 5.0, eta, 7),
             Samplers::Adaptive(target) => builder.adaptive_p(target, 0.9, 9),
