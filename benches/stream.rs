@@ -1,12 +1,16 @@
-//! Measures a generation alternately as an iterator and as an asynchronous stream, and the ratio of their speeds.
+//! Measures a generation as an iterator and as an asynchronous stream, and the ratio of their speeds.
 //! `cargo run --release -p llama-benches --bin stream -- --model model.gguf --threads 2`.
+//!
+//! Both run alternately, each in a process of its own: a thread that has computed keeps OpenMP's team of threads, and with
+//! more threads than processors OpenMP lets them sleep at every barrier.
 
 #![allow(clippy::print_stdout, reason = "the result is what the program is for")]
 
 use std::path::PathBuf;
+use std::process::Command;
 
-use anyhow::Context as _;
-use clap::Parser;
+use anyhow::{Context as _, ensure};
+use clap::{Parser, ValueEnum};
 use futures::StreamExt as _;
 use futures::executor::block_on;
 use llama_gen::{Event, Finish, GenerationBuilder, Llama, Result};
@@ -19,34 +23,76 @@ struct Args {
     /// The number of tokens to generate.
     #[arg(long, default_value_t = 128)]
     tokens: u32,
-    /// The number of rounds; each runs both, one after the other.
+    /// The number of rounds; each runs both, one after the other, and every second round the other way around.
     #[arg(long, default_value_t = 20)]
     rounds: usize,
+    /// The number of generations in each round, after one that warms up.
+    #[arg(long, default_value_t = 3)]
+    generations: u32,
     /// The number of CPU threads.
     #[arg(long)]
     threads: u32,
+    /// Measure one way in this process, and print its tokens per second.
+    #[arg(long)]
+    only: Option<Way>,
+}
+
+/// A way to receive events.
+#[derive(Clone, Copy, ValueEnum)]
+enum Way {
+    Blocking,
+    Asynchronous,
 }
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let llm = Llama::builder(&args.model).n_ctx(1024).n_threads(args.threads).load()?;
-    let generate = llm.generate("Once upon a time").max_tokens(args.tokens).temperature(0.0).ignore_eos(true);
+    if let Some(way) = args.only {
+        println!("{}", speed_of(&args, way)?);
+        return Ok(());
+    }
     let mut speeds = [Vec::new(), Vec::new()];
-    let mut ratios = Vec::new();
-    // The first round warms up.
-    for round in 0..=args.rounds {
-        let (blocking, asynchronous) = (speed(blocking, &generate)?, speed(asynchronous, &generate)?);
-        if round > 0 {
-            speeds[0].push(blocking);
-            speeds[1].push(asynchronous);
-            ratios.push(asynchronous / blocking);
+    for round in 0..args.rounds {
+        let mut ways = [Way::Blocking, Way::Asynchronous];
+        if round % 2 == 1 {
+            ways.reverse();
+        }
+        for way in ways {
+            speeds[way as usize].push(in_own_process(way)?);
         }
     }
+    let ratios = speeds[1].iter().zip(&speeds[0]).map(|(asynchronous, blocking)| asynchronous / blocking);
+    let ratios = spread(ratios.collect(), 3);
     println!("| blocking (t/s) | asynchronous (t/s) | asynchronous / blocking |");
     println!("|---:|---:|---:|");
     let [blocking, asynchronous] = speeds.map(|values| spread(values, 1));
-    println!("| {blocking} | {asynchronous} | {} |", spread(ratios, 3));
+    println!("| {blocking} | {asynchronous} | {ratios} |");
     Ok(())
+}
+
+/// Runs this program again with the same arguments and `--only`. Returns its tokens per second.
+fn in_own_process(way: Way) -> anyhow::Result<f64> {
+    let name = way.to_possible_value().context("every way has a name")?;
+    let output = Command::new(std::env::current_exe()?)
+        .args(std::env::args_os().skip(1))
+        .args(["--only", name.get_name()])
+        .output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+}
+
+/// Returns the median speed of some generations in this process.
+fn speed_of(args: &Args, way: Way) -> anyhow::Result<f64> {
+    let llm = Llama::builder(&args.model).n_ctx(1024).n_threads(args.threads).load()?;
+    let generate = llm.generate("Once upon a time").max_tokens(args.tokens).temperature(0.0).ignore_eos(true);
+    let run = match way {
+        Way::Blocking => blocking,
+        Way::Asynchronous => asynchronous,
+    };
+    speed(run, &generate)?;
+    let mut speeds =
+        (0..args.generations).map(|_| speed(run, &generate)).collect::<anyhow::Result<Vec<_>>>()?;
+    speeds.sort_by(f64::total_cmp);
+    speeds.get(speeds.len() / 2).copied().context("no generation was measured")
 }
 
 /// Returns the tokens per second by the wall clock, including the waits for events.

@@ -418,7 +418,7 @@ impl SamplerChain {
     fn check_token(&self, token: Token) -> Result<()> {
         match self.n_vocab {
             Some(n_vocab) => token.check(n_vocab),
-            None if token.get() >= 0 => Ok(()),
+            None if (0..i32::MAX).contains(&token.get()) => Ok(()),
             None => {
                 Err(sampler_error("chain", format!("token {token} is out of range: no vocabulary has it")))
             }
