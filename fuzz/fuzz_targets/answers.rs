@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 macro_rules! templates {
     ($($name:literal)*) => {
-        [$(include_str!(concat!("../../crates/llama-gen/tests/chat/templates/", $name, ".jinja"))),*]
+        [$(include_str!(concat!("../../crates/llama-gen/tests/it/chat/templates/", $name, ".jinja"))),*]
     };
 }
 

@@ -9,12 +9,12 @@ use llama_gen::chat::{ChatRequest, ChatTemplate, Message, TemplateLimits, Tool, 
 
 /// The templates of the tests, to be cut and joined.
 const TEMPLATES: [&str; 6] = [
-    include_str!("../../crates/llama-gen/tests/chat/templates/chatml.jinja"),
-    include_str!("../../crates/llama-gen/tests/chat/templates/qwen3.jinja"),
-    include_str!("../../crates/llama-gen/tests/chat/templates/gpt-oss.jinja"),
-    include_str!("../../crates/llama-gen/tests/chat/templates/command-a.jinja"),
-    include_str!("../../crates/llama-gen/tests/chat/templates/llama-3.1.jinja"),
-    include_str!("../../crates/llama-gen/tests/chat/templates/mistral-v3.jinja"),
+    include_str!("../../crates/llama-gen/tests/it/chat/templates/chatml.jinja"),
+    include_str!("../../crates/llama-gen/tests/it/chat/templates/qwen3.jinja"),
+    include_str!("../../crates/llama-gen/tests/it/chat/templates/gpt-oss.jinja"),
+    include_str!("../../crates/llama-gen/tests/it/chat/templates/command-a.jinja"),
+    include_str!("../../crates/llama-gen/tests/it/chat/templates/llama-3.1.jinja"),
+    include_str!("../../crates/llama-gen/tests/it/chat/templates/mistral-v3.jinja"),
 ];
 
 const FILTERS: [&str; 44] = [
