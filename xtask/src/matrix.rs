@@ -1,285 +1,313 @@
 //! `cargo xtask matrix`: builds and runs every set of features where the toolchain exists, and otherwise skips it
 //! with the reason.
 
-use std::fs;
-use std::process::Command;
+mod command;
+mod left_out;
+mod libraries;
+mod machine;
+mod needs;
+mod outcome;
+mod report;
+mod row;
+mod rows;
+pub(crate) mod workflow;
+
+use std::env;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
-use serde::Serialize;
+use anyhow::{Result, bail};
 
-use crate::{progress, setup, workspace};
+use self::outcome::{Ending, Judgement, Outcome};
+use self::report::Report;
+use self::row::Row;
+use self::rows::ROWS;
+use crate::setup::{self, Item};
 
-/// The beginning of `llama-sys`'s list of missing tools.
-const INCOMPLETE: &str = "the toolchain for the chosen features is not complete:";
+/// The number of lines of a failed row's log that are shown.
+const SHOWN_OF_LOG: usize = 40;
 
 /// Builds and tests each set of features, and reports which were built, run or skipped, and why.
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// Only the row with this name, or the rows whose names contain this; may be given several times.
+    #[arg(long, value_name = "TEXT")]
+    only: Vec<String>,
+    /// Also the rows that otherwise run only by name.
+    #[arg(long, conflicts_with = "only")]
+    all: bool,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
-    /// Only rows whose name contains this.
-    #[arg(long, value_name = "TEXT")]
-    only: Option<String>,
-    /// Only print the names of the rows.
+    /// Write docs/matrix.md. Rows that do not run keep their last result, with its date.
     #[arg(long)]
+    write: bool,
+    /// Build the tests and do not run them.
+    #[arg(long)]
+    build_only: bool,
+    /// Fail when a row is skipped.
+    #[arg(long)]
+    strict: bool,
+    /// Only print the rows: name, expected minutes, needs.
+    #[arg(long, group = "instead")]
     list: bool,
-}
-
-/// The work done for a set of features.
-#[derive(Clone, Copy)]
-enum Suite {
-    /// Runs the tests of a package.
-    Test(&'static str),
-    /// Runs the tests of a package with `panic = "abort"`, each in its own process, without the tests of panics.
-    Abort(&'static str, &'static [&'static str]),
-    /// Only builds, because running needs a device.
-    Build(&'static str),
-    /// Only checks Rust, without native code.
-    Check(&'static str),
-    /// Expects the build to refuse the combination with this sentence.
-    Refuse(&'static str),
-}
-
-/// A row of the matrix.
-struct Row {
-    name: &'static str,
-    cargo: &'static str,
-    suite: Suite,
-}
-
-const fn row(name: &'static str, cargo: &'static str, suite: Suite) -> Row {
-    Row { name, cargo, suite }
-}
-
-const LINK: &str = "llama-sys";
-const CORE: &str = "llama-core";
-const GEN: &str = "llama-gen";
-const NO_DEVICE: &str = "no device is assumed";
-
-/// The rows, which together contain every feature.
-const ROWS: &[Row] = &[
-    row("default", "", Suite::Test(CORE)),
-    row("no features", "--no-default-features", Suite::Test(LINK)),
-    row("openmp, not native", "--no-default-features --features openmp", Suite::Test(LINK)),
-    row("common, rpc", "--features common,rpc", Suite::Test(LINK)),
-    row("bindgen", "--features bindgen", Suite::Test(LINK)),
-    row("shared", "--features shared,common", Suite::Test(LINK)),
-    row("dynamic-backends", "--features dynamic-backends,common", Suite::Test(CORE)),
-    row("blas", "--features blas", Suite::Test(LINK)),
-    row("vulkan", "--features vulkan", Suite::Build(NO_DEVICE)),
-    row("cuda", "--features cuda", Suite::Build(NO_DEVICE)),
-    row("hip", "--features hip", Suite::Build(NO_DEVICE)),
-    metal(),
-    row("panic = abort, core", "--features common", Suite::Abort(CORE, LEFT_OUT_OF_CORE)),
-    row("panic = abort, gen", "", Suite::Abort(GEN, LEFT_OUT_OF_GEN)),
-    row("tokenizers", "--features tokenizers", Suite::Test(GEN)),
-    row("nothing native", "", Suite::Check(GEN)),
-    row("cuda with hip", "--features cuda,hip", Suite::Refuse("features `cuda` and `hip`")),
-];
-
-#[cfg(target_vendor = "apple")]
-const fn metal() -> Row {
-    row("metal", "--features metal", Suite::Test(CORE))
-}
-
-#[cfg(not(target_vendor = "apple"))]
-const fn metal() -> Row {
-    row("metal off Apple", "--features metal", Suite::Refuse("feature `metal` needs an Apple target"))
-}
-
-/// Tests of llama-core that are left out with `panic = "abort"`, most because panics do not pass through a call there.
-const LEFT_OUT_OF_CORE: &[&str] = &[
-    "a_panic_of_the_caller_goes_on_afterwards",
-    "a_panic_of_the_caller_is_passed_on",
-    "a_panic_of_the_callback_arrives",
-    "a_panic_of_the_function_is_resumed",
-    // It looks at exit codes, and the harness runs each test in a process with a code of its own.
-    "a_process_ends_as_it_should_whatever_its_threads_do",
-    "custom_sampler_beside_a_lazy_grammar",
-    // Its closures panic, and its log callback, which is Rust code, lets an exception pass.
-    "every_function_survives",
-    // It compiles programs, which has nothing to do with panics, and takes minutes.
-    "lifetimes_and_threads",
-    "panic_ends_the_capture",
-    "panic_of_a_custom_sampler_leaves_the_context_usable",
-    "panic_of_the_callback_is_resumed",
-    "panics_arrive_and_leave_nothing_of_the_batch",
-    "panics_go_on_after_the_call_and_leave_the_chain_usable",
-    "panics_of_copying_and_dropping_stay_contained",
-    "what_processors_leave_is_checked_when_it_is_sampled",
-];
-
-/// Tests of llama-gen that are left out with `panic = "abort"`.
-const LEFT_OUT_OF_GEN: &[&str] = &[
-    "a_panic_of_a_compactor_passes_and_harms_nobody",
-    "a_panic_of_a_criterion_gives_the_context_back_unharmed",
-    "a_panic_on_the_thread_passes_to_whoever_waits",
-];
-
-/// The outcome of a row.
-#[derive(Serialize)]
-struct Outcome {
-    name: &'static str,
-    result: &'static str,
-    note: String,
-    seconds: u64,
-}
-
-impl Outcome {
-    fn failed(&self) -> bool {
-        self.result == "FAILED"
-    }
+    /// Only set up what the rows need, and name the packages of Debian for the rest.
+    #[arg(long, group = "instead")]
+    setup: bool,
+    /// Only write the workflow of .github from the rows.
+    #[arg(long, group = "instead", conflicts_with = "only")]
+    workflow: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let rows =
-        ROWS.iter().filter(|row| args.only.as_ref().is_none_or(|text| row.name.contains(text.as_str())));
+    let rows = select(ROWS, &args.only, args.all || args.list)?;
     if args.list {
-        rows.for_each(|row| println!("{}", row.name));
+        println!("{}", list(&rows));
         return Ok(());
     }
-    setup::ensure(setup::ALL)?;
-    let mut outcomes = Vec::new();
-    for row in rows {
-        eprintln!("==> {}", row.name);
-        let outcome = row.run()?;
-        eprintln!("    {}: {}", outcome.result, outcome.note);
-        outcomes.push(outcome);
+    if args.workflow {
+        return workflow::write();
     }
+    if args.setup {
+        return set_up(&rows);
+    }
+    setup::ensure(&items(rows.iter().flat_map(|row| row.inputs())))?;
+    let report = run_rows(&rows, args)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&outcomes)?);
+        println!("{}", serde_json::to_string_pretty(&report.outcomes)?);
     } else {
-        println!("{}", table(&outcomes));
+        println!("{}", report::table(&report.outcomes));
     }
-    let failed: Vec<&str> =
-        outcomes.iter().filter(|outcome| outcome.failed()).map(|outcome| outcome.name).collect();
-    if failed.is_empty() { Ok(()) } else { bail!("these rows failed: {}", failed.join(", ")) }
+    if args.write {
+        report.write()?;
+    }
+    verdict(&report.outcomes, args.strict)
 }
 
-impl Row {
-    fn run(&self) -> Result<Outcome> {
-        let started = Instant::now();
-        let output = self.command().output().context("could not start cargo")?;
-        let text = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
-        let log = workspace::target().join("matrix").join(format!("{}.log", self.name));
-        fs::write(&log, text.as_bytes()).with_context(|| format!("cannot write {}", log.display()))?;
-        let (result, note) = self.judge(output.status.success(), &text);
-        let note = if result == "FAILED" { format!("{note}; see {}", log.display()) } else { note };
-        Ok(Outcome { name: self.name, result, note, seconds: started.elapsed().as_secs() })
-    }
-
-    fn command(&self) -> Command {
-        let folder = workspace::target().join("matrix");
-        // An error appears later, when the log is written.
-        let _ = fs::create_dir_all(&folder);
-        let (verb, package) = match self.suite {
-            Suite::Test(package) | Suite::Abort(package, _) => ("test", package),
-            Suite::Build(_) | Suite::Refuse(_) => ("build", LINK),
-            Suite::Check(package) => ("check", package),
-        };
-        let mut command = workspace::cargo();
-        command.args([verb, "--package", package]).args(self.cargo.split_whitespace());
-        if let Suite::Abort(_, skipped) = self.suite {
-            // Cargo otherwise builds tests with `unwind`, also with the stable compiler.
-            command.env("RUSTC_BOOTSTRAP", "1");
-            command.args([
-                "-Zpanic-abort-tests",
-                "--profile",
-                "abort",
-                "--lib",
-                "--tests",
-                "--no-fail-fast",
-                "--",
-            ]);
-            command.args(skipped.iter().flat_map(|name| ["--skip", name]));
-        }
-        // A separate folder, so that a row does not evict the files that the next `cargo test` needs.
-        command.env("CARGO_TARGET_DIR", folder.join("target"));
-        if matches!(self.suite, Suite::Check(_)) {
-            command.env("LLAMA_SYS_NO_BUILD", "1");
-        }
-        command
-    }
-
-    /// Returns the row's status and remark for the end of the command.
-    fn judge(&self, success: bool, text: &str) -> (&'static str, String) {
-        if let Some(missing) = missing_tools(text).filter(|_| !success) {
-            return ("skipped", missing);
-        }
-        match (self.suite, success) {
-            (Suite::Refuse(sentence), false) if text.contains(sentence) => {
-                ("refused", "as it should be".to_owned())
-            }
-            (Suite::Refuse(_), _) => {
-                ("FAILED", "the build was expected to refuse this combination".to_owned())
-            }
-            (Suite::Test(_) | Suite::Abort(..), true) => ("run", format!("{} tests passed", passed(text))),
-            (Suite::Build(reason), true) => ("built", format!("not run: {reason}")),
-            (Suite::Check(_), true) => ("checked", "Rust only".to_owned()),
-            (_, false) => ("FAILED", "the command failed".to_owned()),
-        }
-    }
-}
-
-/// Returns the lines in which `llama-sys` names missing tools.
-fn missing_tools(text: &str) -> Option<String> {
-    let (_, list) = text.split_once(INCOMPLETE)?;
-    let lines = list.lines().skip(1).map(str::trim).take_while(|line| line.starts_with("feature `"));
-    Some(lines.collect::<Vec<_>>().join("; "))
-}
-
-/// Returns the number of tests that cargo counted as passed.
-fn passed(text: &str) -> usize {
-    let counts = text.lines().filter_map(|line| line.strip_prefix("test result: ok. "));
-    counts.filter_map(|rest| rest.split(' ').next()?.parse::<usize>().ok()).sum()
-}
-
-fn table(outcomes: &[Outcome]) -> String {
-    let head = "| features | result | note | time |\n|---|---|---|---:|".to_owned();
-    let line = |outcome: &Outcome| {
-        let time = progress::duration(std::time::Duration::from_secs(outcome.seconds));
-        format!("| {} | {} | {} | {time} |", outcome.name, outcome.result, outcome.note)
+fn run_rows(rows: &[&Row], args: &Args) -> Result<Report<'static>> {
+    let words: Vec<String> = env::args().skip(1).map(quoted).collect();
+    let mut report = Report {
+        rows: ROWS,
+        outcomes: Vec::new(),
+        earlier: report::earlier()?,
+        command: format!("cargo xtask {}", words.join(" ")),
+        date: machine::today(),
+        made_with: machine::describe()?,
     };
-    std::iter::once(head).chain(outcomes.iter().map(line)).collect::<Vec<_>>().join("\n")
+    for row in rows {
+        eprintln!("==> {} (about {} minutes with an empty cache)", row.name, row.minutes);
+        let started = Instant::now();
+        let (judgement, log) = run_row(row, args.build_only);
+        let outcome = Outcome {
+            name: row.name.to_owned(),
+            result: judgement.result,
+            note: judgement.note,
+            tests: judgement.tests,
+            seconds: started.elapsed().as_secs(),
+            log,
+            date: machine::today(),
+            made_with: report.made_with.clone(),
+        };
+        eprintln!("    {}: {}", outcome.result.word(), outcome.note);
+        report::save(&outcome)?;
+        report.outcomes.push(outcome);
+    }
+    Ok(report)
+}
+
+/// Runs one row, and returns the judgement and the log. Whatever goes wrong ends only this row.
+fn run_row(row: &Row, build_only: bool) -> (Judgement, Option<String>) {
+    let missing: Vec<String> = row.needs.iter().filter_map(|need| need.missing()).collect();
+    if !missing.is_empty() {
+        return (Judgement::new(Ending::Skipped, missing.join("; ")), None);
+    }
+    match command::run(row, build_only) {
+        Ok(run) => {
+            let judgement = outcome::judge(row, build_only, run.success, &run.text);
+            if judgement.result == Ending::Failed {
+                eprintln!("{}", end_of(&run.text));
+            }
+            (judgement, Some(report::shown(&command::log(row))))
+        }
+        Err(error) => {
+            let text = format!("{error:#}");
+            eprintln!("{}", end_of(&text));
+            let log = command::log_error(row, &text).map(|log| report::shown(&log)).ok();
+            (Judgement::new(Ending::Failed, text.lines().next().unwrap_or_default()), log)
+        }
+    }
+}
+
+/// Returns the last lines of a log.
+fn end_of(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(SHOWN_OF_LOG)..].join("\n")
+}
+
+/// Fails when a row failed, or, if `strict`, when one was skipped.
+fn verdict(outcomes: &[Outcome], strict: bool) -> Result<()> {
+    let names = |result| {
+        let ended = outcomes.iter().filter(|outcome| outcome.result == result);
+        ended.map(|outcome| outcome.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let (failed, skipped) = (names(Ending::Failed), names(Ending::Skipped));
+    if !failed.is_empty() {
+        bail!("these rows failed: {failed}");
+    }
+    if strict && !skipped.is_empty() {
+        bail!("these rows were skipped, but with --strict every row must run: {skipped}");
+    }
+    Ok(())
+}
+
+/// Whether a row is built with this feature.
+pub(crate) fn has_feature(feature: &str) -> bool {
+    ROWS.iter().any(|row| row.has_feature(feature))
+}
+
+/// Returns the rows to run: those that `only` names, or else all that do not run only by name.
+fn select<'r>(rows: &'r [Row], only: &[String], all: bool) -> Result<Vec<&'r Row>> {
+    if only.is_empty() {
+        return Ok(rows.iter().filter(|row| all || !row.by_name).collect());
+    }
+    for text in only {
+        if !rows.iter().any(|row| row.name.contains(text.as_str())) {
+            bail!(
+                "no row's name contains {text:?}, but --only must name one: `cargo xtask matrix --list` prints them"
+            );
+        }
+    }
+    // A whole name means its row, though it may be part of other names.
+    let names = |row: &Row, text: &str| {
+        let is_name = rows.iter().any(|row| row.name == text);
+        if is_name { row.name == text } else { row.name.contains(text) }
+    };
+    Ok(rows.iter().filter(|row| only.iter().any(|text| names(row, text))).collect())
+}
+
+fn list(rows: &[&Row]) -> String {
+    let width = rows.iter().map(|row| row.name.len()).max().unwrap_or_default();
+    let line = |row: &&Row| {
+        let by_name = if row.by_name { ", only by name" } else { "" };
+        let needs = row.need_names();
+        format!("{:width$}  {:>3} min{by_name}  {needs}", row.name, row.minutes).trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Sets up what can be had without root, and names the packages for the rest.
+fn set_up(rows: &[&Row]) -> Result<()> {
+    let needs = || rows.iter().flat_map(|row| row.needs);
+    setup::ensure(&items(
+        rows.iter().flat_map(|row| row.inputs()).chain(needs().flat_map(|need| need.items)),
+    ))?;
+    let remaining = remaining(rows);
+    if remaining.is_empty() {
+        eprintln!("the rows need nothing else");
+    }
+    for (name, packages) in remaining {
+        println!("{name}: {packages}");
+    }
+    Ok(())
+}
+
+/// Returns the rows with needs that setup does not bring, and how to get these.
+fn remaining(rows: &[&Row]) -> Vec<(&'static str, String)> {
+    let of_row = |row: &&Row| {
+        let needs = row.needs.iter().filter(|need| need.items.is_empty()).filter_map(|need| need.remains());
+        let needs = needs.collect::<Vec<_>>().join("; ");
+        (!needs.is_empty()).then_some((row.name, needs))
+    };
+    rows.iter().filter_map(of_row).collect()
+}
+
+/// Returns each item once.
+fn items<'i>(items: impl Iterator<Item = &'i Item>) -> Vec<Item> {
+    let mut once = Vec::new();
+    for item in items {
+        if !once.contains(item) {
+            once.push(*item);
+        }
+    }
+    once
+}
+
+fn quoted(word: String) -> String {
+    if word.contains(' ') { format!("{word:?}") } else { word }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::row::Suite;
     use super::*;
 
-    #[test]
-    fn every_feature_of_llama_sys_is_in_a_row() {
-        let manifest = fs::read_to_string(workspace::root().join("crates/llama-sys/Cargo.toml")).unwrap();
-        let features = manifest.split_once("[features]\n").unwrap().1.split("\n[").next().unwrap();
-        let names = features.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name);
-        let defaults = ["default", "native"];
-        for name in names.filter(|name| !defaults.contains(name)) {
-            let named = |row: &Row| row.cargo.split([' ', ',']).any(|word| word == name);
-            assert!(ROWS.iter().any(named), "feature `{name}` is in no row of the matrix");
-        }
+    const THREE: [Row; 3] = [
+        Row::new("cuda", "--features cuda", Suite::Build("p", "no device"), 75)
+            .needs(&[&needs::CUDA])
+            .by_name(),
+        Row::new("cuda with hip", "", Suite::Refuse("no"), 1),
+        Row::new("plain", "", Suite::Test("p"), 5),
+    ];
+
+    fn names(only: &[&str], all: bool) -> Vec<&'static str> {
+        let only: Vec<String> = only.iter().map(|text| (*text).to_owned()).collect();
+        select(&THREE, &only, all).unwrap().iter().map(|row| row.name).collect()
     }
 
     #[test]
-    fn missing_tools_are_the_reason_for_skipping() {
-        let text = format!("x\nllama-sys: {INCOMPLETE}\n  feature `cuda`: nvcc was not found\n\nmore");
-        let cuda = row("cuda", "--features cuda", Suite::Build(NO_DEVICE));
-        assert_eq!(cuda.judge(false, &text), ("skipped", "feature `cuda`: nvcc was not found".to_owned()));
-        assert_eq!(cuda.judge(false, "error").0, "FAILED");
-        assert_eq!(cuda.judge(true, "").0, "built");
+    fn rows_are_chosen_by_name_or_part_of_it() {
+        assert_eq!(names(&[], false), ["cuda with hip", "plain"]);
+        assert_eq!(names(&[], true), ["cuda", "cuda with hip", "plain"]);
+        assert_eq!(names(&["cuda"], false), ["cuda"], "a whole name is one row");
+        assert_eq!(names(&["cud"], false), ["cuda", "cuda with hip"]);
+        assert_eq!(names(&["plain", "hip"], false), ["cuda with hip", "plain"], "in their own order");
+        let error = select(&THREE, &["metal".to_owned()], false).err().unwrap();
+        assert!(error.to_string().starts_with("no row's name contains \"metal\""), "{error}");
     }
 
     #[test]
-    fn a_refusal_without_its_sentence_is_a_failure() {
-        let both = row("both", "", Suite::Refuse("no"));
-        assert_eq!(both.judge(false, "says no").0, "refused");
-        assert_eq!(both.judge(false, "crash").0, "FAILED");
-        assert_eq!(both.judge(true, "no").0, "FAILED");
+    fn the_list_has_minutes_and_needs() {
+        let rows: Vec<&Row> = THREE.iter().collect();
+        let expected = "cuda            75 min, only by name  CUDA toolkit\ncuda with hip    1 min\nplain            5 min";
+        assert_eq!(list(&rows), expected);
     }
 
     #[test]
-    fn passed_tests_of_all_suites_are_counted() {
-        assert_eq!(passed("test result: ok. 3 passed; 0 failed\nx\ntest result: ok. 4 passed; 0"), 7);
+    fn needs_that_setup_does_not_bring_are_named() {
+        let rows: Vec<&Row> = THREE.iter().collect();
+        assert_eq!(
+            remaining(&rows),
+            [("cuda", "needs CUDA toolkit. Debian: apt install nvidia-cuda-toolkit".to_owned())]
+        );
+    }
+
+    #[test]
+    fn a_skipped_row_fails_a_strict_run() {
+        let outcome = |result| Outcome {
+            name: "a".into(),
+            result,
+            note: String::new(),
+            tests: None,
+            seconds: 0,
+            log: None,
+            date: String::new(),
+            made_with: String::new(),
+        };
+        assert!(verdict(&[outcome(Ending::Skipped)], false).is_ok());
+        assert!(verdict(&[outcome(Ending::Skipped)], true).is_err());
+        assert!(verdict(&[outcome(Ending::Run), outcome(Ending::Refused)], true).is_ok());
+        let error = verdict(&[outcome(Ending::Failed)], false).unwrap_err();
+        assert_eq!(error.to_string(), "these rows failed: a");
+    }
+
+    #[test]
+    fn the_end_of_a_log_is_shown() {
+        let log: String = (0..100).map(|line| format!("{line}\n")).collect();
+        assert!(end_of(&log).starts_with("60\n") && end_of(&log).ends_with("\n99"));
+        assert_eq!(end_of("one\n"), "one");
+    }
+
+    #[test]
+    fn every_row_is_set_up_once() {
+        assert_eq!(items([Item::Pin, Item::Tools, Item::Pin].iter()), [Item::Pin, Item::Tools]);
     }
 }

@@ -1,5 +1,8 @@
 //! Cargo builds that may build llama.cpp, with their progress.
 
+pub(crate) mod messages;
+pub(crate) mod version;
+
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};

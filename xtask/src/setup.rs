@@ -25,7 +25,7 @@ pub(crate) struct Args {
 }
 
 /// An item to set up.
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Item {
     /// The llama.cpp source tree.
     Pin,

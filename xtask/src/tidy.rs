@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: checks the sources for the rules of this workspace that no other tool knows.
 
 mod code;
+mod features;
 mod graph;
 mod hostile;
 mod language;
@@ -8,6 +9,7 @@ mod modules;
 mod package;
 mod source;
 mod tracked;
+mod workflow;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,7 +20,8 @@ use crate::progress;
 use crate::workspace;
 
 /// Checks the layering, the places of `unsafe`, file sizes and names, the language of summaries and errors, the
-/// contents of published crates, and that every function has a case with hostile arguments.
+/// contents of published crates, the features of the layers, the workflow, and that every function has a case with
+/// hostile arguments.
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
@@ -53,6 +56,8 @@ pub(crate) fn check() -> Result<()> {
     let packages = graph::Package::all()?;
     let mut findings = graph::check(root, &packages);
     findings.extend(package::check(root, &packages));
+    findings.extend(features::check(root, &packages)?);
+    findings.extend(workflow::check(root)?);
     findings.extend(source::check(root)?);
     findings.extend(hostile::check(root)?);
     findings.extend(tracked::check()?);

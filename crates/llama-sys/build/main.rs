@@ -16,12 +16,13 @@ mod shim;
 mod source;
 mod tools;
 mod vars;
+mod version;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use config::Config;
-use source::{BOUND_VERSION, Source};
+use source::Source;
 
 fn main() -> ExitCode {
     match run() {
@@ -44,18 +45,20 @@ fn run() -> Result<(), String> {
         return cmake::run(&config, tree);
     }
     match source {
-        Source::Nothing => println!("cargo:rustc-env=LLAMA_CPP_VERSION={BOUND_VERSION}"),
+        Source::Nothing => println!("cargo:rustc-env=LLAMA_CPP_VERSION={}", version::BOUND),
         Source::Prebuilt { lib_dir, include_dir } => {
             let include_dirs = vec![include_dir];
-            finish(&config, BOUND_VERSION, &lib_dir, &include_dirs, shim::CommonLog::Silenced)?;
+            let version = prebuilt_version(&config, &lib_dir)?;
+            finish(&config, &version, &lib_dir, &include_dirs, shim::CommonLog::Silenced)?;
             link::link_prebuilt(&config, &lib_dir)?;
         }
         Source::Tree(tree) => {
             let version = tree.version();
-            if version != BOUND_VERSION && !config.features.bindgen {
+            if version != version::BOUND && !config.features.bindgen {
                 println!(
-                    "cargo:warning=the llama.cpp tree has version {version}, but the bindings are for {BOUND_VERSION}: \
-                     add feature `bindgen` to generate matching ones"
+                    "cargo:warning=the llama.cpp tree has version {version}, but the bindings are for {}: \
+                     add feature `bindgen` to generate matching ones",
+                    version::BOUND
                 );
             }
             let built = cmake::build(&config, &tree)?;
@@ -78,6 +81,23 @@ fn run() -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Returns the version of a prebuilt library, and refuses one that the bindings are not for.
+fn prebuilt_version(config: &Config, lib_dir: &Path) -> Result<String, String> {
+    println!("cargo:rerun-if-changed={}", lib_dir.display());
+    let Some(version) = version::of_library(lib_dir) else {
+        println!(
+            "cargo:warning=nothing in {} tells the version of the library: it must be {}, for which the bindings are",
+            lib_dir.display(),
+            version::BOUND
+        );
+        return Ok(version::BOUND.to_owned());
+    };
+    match version::refusal(vars::LIB_DIR, lib_dir, &version) {
+        Some(refusal) if !config.features.bindgen => Err(refusal),
+        _ => Ok(version),
+    }
 }
 
 /// Builds the parts that every kind of library needs: the shim, bindings if requested, and metadata.

@@ -5,10 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
-use crate::vars;
-
-/// The version of llama.cpp that the committed bindings were made from.
-pub(crate) const BOUND_VERSION: &str = "0.8.0";
+use crate::{vars, version};
 
 /// The source of the library.
 pub(crate) enum Source {
@@ -32,15 +29,7 @@ impl Tree {
     /// Returns the version in the tree's CMakeLists.txt as `major.minor.patch`.
     pub(crate) fn version(&self) -> String {
         let text = fs::read_to_string(self.root.join("CMakeLists.txt")).unwrap_or_default();
-        let part = |name: &str| {
-            let at = text.find(&format!("set(LLAMA_VERSION_{name} "))?;
-            let digits = text[at..].split_once(' ')?.1.split(')').next()?;
-            Some(digits.trim().to_owned())
-        };
-        match (part("MAJOR"), part("MINOR"), part("PATCH")) {
-            (Some(major), Some(minor), Some(patch)) => format!("{major}.{minor}.{patch}"),
-            _ => "unknown".to_owned(),
-        }
+        version::of_tree(&text).unwrap_or_else(|| "unknown".to_owned())
     }
 
     /// Returns the folders with the headers for the bindings and the shim.

@@ -100,8 +100,9 @@ mod bindings {
 pub use bindings::*;
 pub use c::{CEnum, FILE};
 
-/// The version of llama.cpp's sources that were built. With a prebuilt library it is the version of the committed
-/// bindings; [`llama_version`] returns the version of the library itself.
+/// The version of llama.cpp's sources that were built. With a prebuilt library it is the version that its
+/// installation names, or that of the committed bindings when it names none; [`llama_version`] returns the version of the
+/// library itself.
 pub const LLAMA_CPP_VERSION: &str = env!("LLAMA_CPP_VERSION");
 
 /// The folder on the building machine that holds the backends, with feature `dynamic-backends`. A program for other

@@ -1,13 +1,13 @@
 //! Builds both programs from one native build, so that the same objects are compared.
 
 use std::env::consts::EXE_SUFFIX;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use serde::Deserialize;
 
+use crate::native::messages::Messages;
 use crate::progress::Step;
 use crate::{native, setup, workspace};
 
@@ -23,20 +23,9 @@ pub(super) fn build() -> Result<Programs> {
     native::build("building the harness", workspace::cargo().args(harness))?;
     let mut again = workspace::cargo();
     again.args(harness).args(["--quiet", "--message-format=json"]);
-    let built = Built::read(&workspace::capture(&mut again)?);
-    let decode =
-        built.decode.context("cargo names no executable for the harness: run `cargo clean` and try again")?;
-    let out_dir =
-        built.out_dir.context("cargo names no build script of llama-sys: run `cargo clean` and try again")?;
-    let marker = out_dir.join("native-dir");
-    let native = fs::read_to_string(&marker).with_context(|| {
-        format!(
-            "could not read {}: without a llama.cpp built here there is nothing to build llama-bench from; unset \
-             LLAMA_LIB_DIR and LLAMA_SYS_NO_BUILD",
-            marker.display()
-        )
-    })?;
-    Ok(Programs { llama_bench: llama_bench(Path::new(native.trim()))?, decode })
+    let messages = Messages::read(&workspace::capture(&mut again)?);
+    let decode = messages.executable("llama-benches", "benches")?;
+    Ok(Programs { llama_bench: llama_bench(&messages.native_dir()?)?, decode })
 }
 
 fn llama_bench(native: &Path) -> Result<PathBuf> {
@@ -72,64 +61,11 @@ fn find(native: &Path) -> Result<PathBuf> {
         .with_context(|| format!("no {name} in {}", bin.display()))
 }
 
-/// The parts of cargo's JSON messages about a build that are needed.
-#[derive(Default)]
-struct Built {
-    decode: Option<PathBuf>,
-    out_dir: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    reason: String,
-    package_id: Option<String>,
-    executable: Option<PathBuf>,
-    out_dir: Option<PathBuf>,
-}
-
-impl Built {
-    fn read(messages: &str) -> Self {
-        let mut built = Self::default();
-        for message in messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok()) {
-            let package = message.package_id.as_deref().unwrap_or_default();
-            match message.reason.as_str() {
-                "compiler-artifact" if is(package, "llama-benches", "benches") => {
-                    built.decode = message.executable;
-                }
-                "build-script-executed" if is(package, "llama-sys", "llama-sys") => {
-                    built.out_dir = message.out_dir;
-                }
-                _ => {}
-            }
-        }
-        built
-    }
-}
-
-/// Whether a package id belongs to a package: `path+file:///w/crates/llama-sys#0.1.0`, or, when the folder has
-/// another name, `path+file:///w/benches#llama-benches@0.1.0`.
-fn is(id: &str, name: &str, folder: &str) -> bool {
-    id.contains(&format!("#{name}@")) || id.contains(&format!("/{folder}#"))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::fs;
 
-    #[test]
-    fn the_program_and_the_build_folder_are_found_among_cargos_messages() {
-        let messages = r#"
-            {"reason":"compiler-artifact","package_id":"registry+x#serde@1.0.0","executable":null}
-            {"reason":"build-script-executed","package_id":"registry+x#anyhow@1.0.0","out_dir":"/t/anyhow/out"}
-            {"reason":"build-script-executed","package_id":"path+file:///w/crates/llama-sys#0.1.0","out_dir":"/t/llama-sys/out"}
-            {"reason":"compiler-artifact","package_id":"path+file:///w/crates/llama-sys#0.1.0","executable":null}
-            {"reason":"compiler-artifact","package_id":"path+file:///w/benches#llama-benches@0.1.0","executable":"/t/decode"}
-            {"reason":"build-finished","success":true}"#;
-        let trimmed: Vec<_> = messages.lines().map(str::trim).collect();
-        let built = Built::read(&trimmed.join("\n"));
-        assert_eq!(built.decode, Some("/t/decode".into()));
-        assert_eq!(built.out_dir, Some("/t/llama-sys/out".into()));
-    }
+    use super::*;
 
     #[test]
     fn llama_bench_is_found_where_each_generator_puts_it() {

@@ -1,0 +1,128 @@
+//! The tools and libraries that rows need, and whether this machine has them.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::row::{Need, Probe};
+use crate::setup::Item;
+use crate::workspace;
+
+pub(super) const LIBCLANG: Need =
+    Need { name: "libclang", debian: &["libclang-dev"], items: &[Item::Libclang], probe: Probe::Build };
+
+pub(super) const OPENBLAS: Need = Need {
+    name: "OpenBLAS",
+    debian: &["pkg-config", "libopenblas-dev"],
+    items: &[],
+    probe: Probe::PkgConfig("openblas"),
+};
+
+pub(super) const VULKAN: Need = Need {
+    name: "headers of Vulkan and SPIR-V, glslc",
+    debian: &["libvulkan-dev", "glslc", "spirv-headers"],
+    items: &[],
+    probe: Probe::Build,
+};
+
+pub(super) const CUDA: Need =
+    Need { name: "CUDA toolkit", debian: &["nvidia-cuda-toolkit"], items: &[], probe: Probe::Build };
+
+pub(super) const ROCM: Need = Need {
+    name: "ROCm",
+    debian: &["hipcc", "libhipblas-dev", "librocblas-dev"],
+    items: &[],
+    probe: Probe::Build,
+};
+
+pub(super) const APPLE: Need =
+    Need { name: "an Apple machine", debian: &[], items: &[], probe: Probe::Apple(true) };
+
+pub(super) const NOT_APPLE: Need =
+    Need { name: "a machine that is not Apple's", debian: &[], items: &[], probe: Probe::Apple(false) };
+
+pub(super) const STD_MACOS: Need = standard_library("aarch64-apple-darwin");
+
+pub(super) const STD_WINDOWS: Need = standard_library("x86_64-pc-windows-msvc");
+
+const fn standard_library(target: &'static str) -> Need {
+    Need {
+        name: "Rust's standard library for the target",
+        debian: &[],
+        items: &[],
+        probe: Probe::StandardLibrary(target),
+    }
+}
+
+impl Need {
+    /// Returns what is missing on this machine and how to get it. `None` when nothing is, or when only the build can
+    /// tell.
+    pub(super) fn missing(&self) -> Option<String> {
+        let met = match self.probe {
+            Probe::Build => true,
+            Probe::PkgConfig(package) => pkg_config_knows(package),
+            Probe::StandardLibrary(target) => has_standard_library(target),
+            Probe::Apple(expected) => cfg!(target_vendor = "apple") == expected,
+        };
+        (!met).then(|| self.sentence())
+    }
+
+    /// Returns what the user has to install, for a need that is not met or that only the build can judge.
+    pub(super) fn remains(&self) -> Option<String> {
+        match self.probe {
+            Probe::Build => Some(self.sentence()),
+            _ => self.missing(),
+        }
+    }
+
+    fn sentence(&self) -> String {
+        match self.probe {
+            Probe::PkgConfig(package) => format!("pkg-config knows no package {package}{}", self.remedy()),
+            Probe::StandardLibrary(target) => {
+                format!("Rust's standard library for {target} is not installed: rustup target add {target}")
+            }
+            Probe::Build | Probe::Apple(_) => format!("needs {}{}", self.name, self.remedy()),
+        }
+    }
+
+    fn remedy(&self) -> String {
+        if self.debian.is_empty() {
+            return String::new();
+        }
+        format!(". Debian: apt install {}", self.debian.join(" "))
+    }
+}
+
+fn pkg_config_knows(package: &str) -> bool {
+    let mut command = Command::new("pkg-config");
+    command.args(["--exists", package]).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+fn has_standard_library(target: &str) -> bool {
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "target-libdir", "--target", target]).current_dir(workspace::root());
+    workspace::capture(&mut rustc).is_ok_and(|folder| Path::new(folder.trim()).is_dir())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_need_says_how_to_get_it() {
+        let need = |probe| Need { name: "a thing", debian: &["libthing-dev", "thing"], items: &[], probe };
+        let missing = need(Probe::PkgConfig("no-such-package")).missing().unwrap();
+        assert_eq!(
+            missing,
+            "pkg-config knows no package no-such-package. Debian: apt install libthing-dev thing"
+        );
+        assert_eq!(need(Probe::Build).missing(), None, "the build says it");
+        let missing = need(Probe::StandardLibrary("no-such-target")).missing().unwrap();
+        assert!(missing.ends_with("rustup target add no-such-target"), "{missing}");
+    }
+
+    #[test]
+    fn a_machine_is_apples_or_not() {
+        assert_eq!([&APPLE, &NOT_APPLE].iter().filter(|need| need.missing().is_none()).count(), 1);
+    }
+}

@@ -1,0 +1,96 @@
+//! The rows of the matrix: the only list of them, from which the workflow is made too.
+
+use super::left_out;
+use super::needs::{APPLE, CUDA, LIBCLANG, NOT_APPLE, OPENBLAS, ROCM, STD_MACOS, STD_WINDOWS, VULKAN};
+use super::row::{Row, Runner, Suite, Value};
+
+const LINK: &str = "llama-sys";
+const CORE: &str = "llama-core";
+const GEN: &str = "llama-gen";
+
+const NO_DEVICE: &str = "no device is assumed";
+
+/// Topics of llama-core's tests that compute with a library whose internal headers are not at hand.
+const COMPUTING: &[&str] = &["decode::", "greedy::", "tokenize::"];
+
+/// The version of the library that the build must refuse.
+const OTHER_VERSION: &str = "0.0.1";
+
+/// The rows, which together contain every feature of `llama-sys`.
+pub(super) const ROWS: &[Row] = &[
+    Row::new("static", "", Suite::Test(CORE), 18),
+    Row::new("no features", "--no-default-features", Suite::Test(LINK), 10),
+    Row::new("openmp off", "--no-default-features --features native", Suite::Test(CORE), 18),
+    Row::new("native off", "--no-default-features --features openmp", Suite::Test(LINK), 10),
+    Row::new("common on", "--features common", Suite::Test(CORE), 18),
+    Row::new("common off", "--no-default-features --features openmp,native", Suite::Test(GEN), 12),
+    Row::new("tokenizers", "--features tokenizers", Suite::Test(GEN), 12),
+    Row::new("bindgen", "--features bindgen", Suite::Test(LINK), 10).needs(&[&LIBCLANG]),
+    Row::new("shared", "--features shared,common", Suite::Test(CORE), 18),
+    Row::new("dynamic-backends", "--features dynamic-backends,common", Suite::Test(CORE), 30),
+    Row::new("own tree", "", Suite::Test(CORE), 18).env(&[("LLAMA_CPP_DIR", Value::Tree)]),
+    Row::new("prebuilt, static", "", Suite::Topics(CORE, COMPUTING), 10)
+        .env(&[("LLAMA_LIB_DIR", Value::Installed(""))]),
+    Row::new("prebuilt, shared", "", Suite::Topics(CORE, COMPUTING), 10)
+        .env(&[("LLAMA_LIB_DIR", Value::Installed("--features shared"))]),
+    Row::new(
+        "prebuilt, other version",
+        "",
+        Suite::Refuse("holds llama.cpp 0.0.1, but the bindings are for"),
+        1,
+    )
+    .env(&[("LLAMA_LIB_DIR", Value::OfVersion(OTHER_VERSION))]),
+    Row::new("panic = abort, core", "--features common", Suite::Abort(CORE, left_out::CORE), 20),
+    Row::new("panic = abort, gen", "", Suite::Abort(GEN, left_out::GEN), 20),
+    Row::new("rpc", "--features rpc,common", Suite::Test(CORE), 18),
+    Row::new("blas", "--features blas", Suite::Test(CORE), 18).needs(&[&OPENBLAS]),
+    Row::new("vulkan", "--features vulkan", Suite::Build(CORE, NO_DEVICE), 25)
+        .needs(&[&VULKAN])
+        .runner(Some(Runner::LINUX.within("ubuntu:24.04", false))),
+    // One architecture is enough to check that it compiles. `native` would need a device.
+    Row::new("cuda", "--features cuda", Suite::Build(CORE, NO_DEVICE), 75)
+        .env(&[("LLAMA_SYS_CMAKE_ARGS", Value::Text("-DCMAKE_CUDA_ARCHITECTURES=86"))])
+        .needs(&[&CUDA])
+        .runner(Some(Runner::LINUX.within("nvidia/cuda:12.6.3-devel-ubuntu24.04", true)))
+        .by_name(),
+    Row::new("hip", "--features hip", Suite::Build(CORE, NO_DEVICE), 30).needs(&[&ROCM]).runner(None),
+    Row::new("metal", "--features metal", Suite::Test(CORE), 18)
+        .needs(&[&APPLE])
+        .runner(Some(Runner::LINUX.on("macos-15").build_only())),
+    Row::new(
+        "metal elsewhere",
+        "--features metal",
+        Suite::Refuse("feature `metal` needs an Apple target"),
+        1,
+    )
+    .needs(&[&NOT_APPLE]),
+    Row::new("cuda with hip", "--features cuda,hip", Suite::Refuse("features `cuda` and `hip`"), 1),
+    Row::new("nothing native", "", Suite::Check(None), 5).runner(Some(Runner::LINUX.oldest_rust())),
+    Row::new("macOS, nothing native", "", Suite::Check(Some(GEN)), 2)
+        .target("aarch64-apple-darwin")
+        .needs(&[&STD_MACOS]),
+    Row::new("Windows, nothing native", "", Suite::Check(Some(GEN)), 2)
+        .target("x86_64-pc-windows-msvc")
+        .needs(&[&STD_WINDOWS]),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::command::words;
+    use super::*;
+
+    #[test]
+    fn no_row_exists_twice() {
+        let slugs: BTreeSet<_> = ROWS.iter().map(Row::slug).collect();
+        assert_eq!(slugs.len(), ROWS.len(), "two rows would share a log");
+        let work = |row: &Row| {
+            let command = words(row, false).join(" ");
+            let env: Vec<_> = row.env.iter().map(|(name, value)| format!("{name} {value:?}")).collect();
+            format!("{command} {}", env.join(" "))
+        };
+        let works: BTreeSet<_> = ROWS.iter().map(work).collect();
+        assert_eq!(works.len(), ROWS.len(), "two rows do the same work: {works:#?}");
+    }
+}
