@@ -94,13 +94,13 @@ fn run_rows(rows: &[&Row], args: &Args) -> Result<Report<'static>> {
         made_with: machine::describe()?,
     };
     for row in rows {
-        eprintln!("==> {} (about {} minutes with an empty cache)", row.name, row.minutes);
+        eprintln!("==> {} (about {} min with an empty cache)", row.name, row.minutes);
         let started = Instant::now();
         let (judgement, log) = run_row(row, args.build_only);
         let outcome = Outcome {
             name: row.name.to_owned(),
             result: judgement.result,
-            note: judgement.note,
+            note: report::without_root(&judgement.note),
             tests: judgement.tests,
             seconds: started.elapsed().as_secs(),
             log,

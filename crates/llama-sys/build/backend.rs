@@ -28,24 +28,43 @@ pub(crate) struct Backend {
     pub(crate) missing: fn(&Config) -> Vec<String>,
     /// The system libraries of a static link.
     pub(crate) link: fn(&Config, &mut Linker),
+    /// The reason why the backend cannot be built for the target or with the other features.
+    pub(crate) contradiction: fn(&Config) -> Option<String>,
 }
 
-/// Returns all backends, each with whether its feature is on.
-pub(crate) fn all(config: &Config) -> [(Backend, bool); 6] {
-    let features = &config.features;
-    [
-        (cuda::backend(), features.cuda),
-        (hip::backend(), features.hip),
-        (vulkan::backend(), features.vulkan),
-        (metal::backend(), features.metal),
-        (blas::backend(), features.blas),
-        (rpc::backend(), features.rpc),
+impl Backend {
+    /// A backend that defines, needs and links nothing of its own.
+    const PLAIN: Self = Self {
+        feature: "",
+        option: "",
+        library: "",
+        defines: |_| Vec::new(),
+        missing: |_| Vec::new(),
+        link: |_, _| {},
+        contradiction: |_| None,
+    };
+}
+
+/// Returns all backends, in the order in which they are linked.
+pub(crate) fn all() -> Vec<Backend> {
+    vec![
+        cuda::backend(),
+        hip::backend(),
+        vulkan::backend(),
+        metal::backend(),
+        blas::backend(),
+        rpc::backend(),
     ]
 }
 
 /// Returns the backends whose feature is on.
 pub(crate) fn enabled(config: &Config) -> Vec<Backend> {
-    all(config).into_iter().filter_map(|(backend, enabled)| enabled.then_some(backend)).collect()
+    all().into_iter().filter(|backend| config.features.has_backend(backend.feature)).collect()
+}
+
+/// Refuses backends that cannot be built for the target or with the other features.
+pub(crate) fn refuse_contradictions(config: &Config) -> Result<(), String> {
+    enabled(config).iter().find_map(|backend| (backend.contradiction)(config)).map_or(Ok(()), Err)
 }
 
 /// Refuses to start a long build that would fail, and names all missing tools at once.

@@ -112,8 +112,8 @@ fn defines(config: &Config) -> Vec<(String, String)> {
     define("GGML_OPENMP", on(features.openmp));
     define("GGML_BACKEND_DL", on(features.dynamic_backends));
     define("GGML_CPU_ALL_VARIANTS", on(features.dynamic_backends));
-    for (backend, enabled) in backend::all(config) {
-        define(backend.option, on(enabled));
+    for backend in backend::all() {
+        define(backend.option, on(features.has_backend(backend.feature)));
     }
     for backend in backend::enabled(config) {
         defines.extend((backend.defines)(config));

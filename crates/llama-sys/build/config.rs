@@ -4,17 +4,13 @@ use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::vars;
+use crate::{backend, vars};
 
 /// The crate's cargo features.
 #[derive(Clone, Debug)]
 pub(crate) struct Features {
-    pub(crate) cuda: bool,
-    pub(crate) hip: bool,
-    pub(crate) vulkan: bool,
-    pub(crate) metal: bool,
-    pub(crate) blas: bool,
-    pub(crate) rpc: bool,
+    /// The features of backends that are on.
+    backends: Vec<&'static str>,
     pub(crate) openmp: bool,
     pub(crate) native: bool,
     pub(crate) shared: bool,
@@ -99,28 +95,8 @@ impl Config {
     }
 
     fn refuse_contradictions(&self) -> Result<(), String> {
-        let features = &self.features;
-        if features.metal && !self.target.is_apple() {
-            return Err(format!(
-                "feature `metal` needs an Apple target, but the target is {}: leave it out, for example with \
-                 [target.'cfg(target_vendor = \"apple\")'.dependencies] in your Cargo.toml",
-                self.target.triple
-            ));
-        }
-        if features.cuda && features.hip {
-            return Err(
-                "features `cuda` and `hip` cannot be linked together (ggml compiles the same code for \
-                        both): choose one, or use `dynamic-backends` builds of each"
-                    .to_owned(),
-            );
-        }
-        if features.cuda && self.target.is_apple() {
-            return Err(format!(
-                "feature `cuda` has no toolkit for {}: use `metal` on Apple targets",
-                self.target.triple
-            ));
-        }
-        if features.bindgen && self.lib_dir.is_some() && self.include_dir.is_none() {
+        backend::refuse_contradictions(self)?;
+        if self.features.bindgen && self.lib_dir.is_some() && self.include_dir.is_none() {
             return Err(format!(
                 "feature `bindgen` with {} also needs {}: the bindings are generated from its headers",
                 vars::LIB_DIR,
@@ -132,15 +108,16 @@ impl Config {
 }
 
 impl Features {
+    /// Whether the feature of a backend is on.
+    pub(crate) fn has_backend(&self, feature: &str) -> bool {
+        self.backends.contains(&feature)
+    }
+
     fn from_environment() -> Self {
         let has = |name: &str| env::var_os(format!("CARGO_FEATURE_{name}")).is_some();
+        let backends = backend::all().into_iter().map(|backend| backend.feature);
         Self {
-            cuda: has("CUDA"),
-            hip: has("HIP"),
-            vulkan: has("VULKAN"),
-            metal: has("METAL"),
-            blas: has("BLAS"),
-            rpc: has("RPC"),
+            backends: backends.filter(|name| has(&name.to_ascii_uppercase())).collect(),
             openmp: has("OPENMP"),
             native: has("NATIVE"),
             shared: has("SHARED"),

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use super::command;
 use super::outcome::{Ending, Outcome};
-use super::row::{Row, Suite};
+use super::row::{Row, Suite, Value};
 use crate::{progress, workspace};
 
 /// The document, relative to the workspace.
@@ -160,8 +160,18 @@ fn is_expected(row: &Row, outcome: &Outcome) -> bool {
 fn built_with(row: &Row) -> String {
     let features = (!row.features.is_empty()).then(|| format!("`{}`", row.features));
     let target = row.target.map(|target| format!("`--target {target}`"));
-    let variables = row.env.iter().map(|(name, _)| format!("`{name}`"));
+    let variables = row.env.iter().map(|(name, value)| variable(name, value));
     features.into_iter().chain(target).chain(variables).collect::<Vec<_>>().join(", ")
+}
+
+fn variable(name: &str, value: &Value) -> String {
+    match value {
+        Value::Text(text) => format!("`{name}={text}`"),
+        Value::Tree => format!("`{name}`: the pinned tree"),
+        Value::Installed("") => format!("`{name}`: installed, default features"),
+        Value::Installed(features) => format!("`{name}`: installed, `{features}`"),
+        Value::OfVersion(version) => format!("`{name}`: version {version}"),
+    }
 }
 
 fn suite(row: &Row) -> String {
@@ -195,6 +205,11 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Returns a text with the paths inside this checkout relative to it.
+pub(super) fn without_root(text: &str) -> String {
+    text.replace(&format!("{}{MAIN_SEPARATOR}", workspace::root().display()), "")
+}
+
 /// Returns a path as the reader of a document types it.
 pub(super) fn shown(path: &Path) -> String {
     path.strip_prefix(workspace::root()).unwrap_or(path).display().to_string().replace('\\', "/")
@@ -202,7 +217,6 @@ pub(super) fn shown(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::row::Value;
     use super::*;
 
     const ROWS: [Row; 4] = [
@@ -245,7 +259,7 @@ mod tests {
             "`cargo xtask matrix --write` made this page on 2026-11-28: rustc 1.\n",
             "Of 4 rows 1 ended as expected, 1 otherwise with a reason, 1 failed, and 1 did not run.\n",
             "| one | `--features a` | `p` | run | run | 12 |  | 1 min 05 s |\n",
-            "| two | `SOME` | build of `p` | built | **skipped** |  | no a\\|b | 1 min 05 s |\n",
+            "| two | `SOME=x` | build of `p` | built | **skipped** |  | no a\\|b | 1 min 05 s |\n",
             "| three |  | check of the workspace | checked | **not run** | | runs only by name, about 90 minutes | |\n",
             "| **FAILED** |  | failed tests: t; see target/matrix/x.log; run of 2026-11-01 | 1 min 05 s |\n",
         ] {
@@ -268,6 +282,14 @@ mod tests {
             text.contains("| b | FAILED |  | no test ran; see target/matrix/x.log | 1 min 05 s |"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn paths_of_this_checkout_are_relative() {
+        let inside = workspace::root().join("target");
+        let text = format!("X={} and /elsewhere", inside.display());
+        assert_eq!(without_root(&text), "X=target and /elsewhere");
+        assert_eq!(shown(&inside.join("a.log")), "target/a.log");
     }
 
     #[test]

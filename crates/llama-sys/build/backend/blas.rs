@@ -5,7 +5,15 @@ use crate::config::Config;
 use crate::link::Linker;
 
 pub(crate) fn backend() -> Backend {
-    Backend { feature: "blas", option: "GGML_BLAS", library: "ggml-blas", defines, missing, link }
+    Backend {
+        feature: "blas",
+        option: "GGML_BLAS",
+        library: "ggml-blas",
+        defines,
+        missing,
+        link,
+        ..Backend::PLAIN
+    }
 }
 
 fn vendor(config: &Config) -> &'static str {

@@ -8,7 +8,28 @@ use crate::link::Linker;
 use crate::vars;
 
 pub(crate) fn backend() -> Backend {
-    Backend { feature: "cuda", option: "GGML_CUDA", library: "ggml-cuda", defines, missing, link }
+    Backend {
+        feature: "cuda",
+        option: "GGML_CUDA",
+        library: "ggml-cuda",
+        defines,
+        missing,
+        link,
+        contradiction,
+    }
+}
+
+fn contradiction(config: &Config) -> Option<String> {
+    if config.features.has_backend("hip") {
+        return Some(
+            "features `cuda` and `hip` cannot be linked together (ggml compiles the same code for both): choose one, or \
+             use `dynamic-backends` builds of each"
+                .to_owned(),
+        );
+    }
+    config.target.is_apple().then(|| {
+        format!("feature `cuda` has no toolkit for {}: use `metal` on Apple targets", config.target.triple)
+    })
 }
 
 /// Turns NCCL off: ggml uses it whenever it is installed, and a binary should not depend on that.

@@ -8,11 +8,7 @@ use crate::link::Linker;
 use crate::vars;
 
 pub(crate) fn backend() -> Backend {
-    Backend { feature: "hip", option: "GGML_HIP", library: "ggml-hip", defines, missing, link }
-}
-
-fn defines(_: &Config) -> Vec<(String, String)> {
-    Vec::new()
+    Backend { feature: "hip", option: "GGML_HIP", library: "ggml-hip", missing, link, ..Backend::PLAIN }
 }
 
 fn root() -> PathBuf {

@@ -5,7 +5,25 @@ use crate::config::Config;
 use crate::link::Linker;
 
 pub(crate) fn backend() -> Backend {
-    Backend { feature: "metal", option: "GGML_METAL", library: "ggml-metal", defines, missing, link }
+    Backend {
+        feature: "metal",
+        option: "GGML_METAL",
+        library: "ggml-metal",
+        defines,
+        missing,
+        link,
+        contradiction,
+    }
+}
+
+fn contradiction(config: &Config) -> Option<String> {
+    (!config.target.is_apple()).then(|| {
+        format!(
+            "feature `metal` needs an Apple target, but the target is {}: leave it out, for example with \
+             [target.'cfg(target_vendor = \"apple\")'.dependencies] in your Cargo.toml",
+            config.target.triple
+        )
+    })
 }
 
 /// Embeds the shaders in the binary, so that it can be copied anywhere.

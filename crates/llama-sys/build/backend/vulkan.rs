@@ -8,7 +8,15 @@ use crate::link::Linker;
 use crate::vars;
 
 pub(crate) fn backend() -> Backend {
-    Backend { feature: "vulkan", option: "GGML_VULKAN", library: "ggml-vulkan", defines, missing, link }
+    Backend {
+        feature: "vulkan",
+        option: "GGML_VULKAN",
+        library: "ggml-vulkan",
+        defines,
+        missing,
+        link,
+        ..Backend::PLAIN
+    }
 }
 
 fn defines(_: &Config) -> Vec<(String, String)> {
