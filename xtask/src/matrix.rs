@@ -2,6 +2,7 @@
 //! with the reason.
 
 mod command;
+mod demo;
 mod left_out;
 mod libraries;
 mod machine;
@@ -13,6 +14,7 @@ mod rows;
 pub(crate) mod workflow;
 
 use std::env;
+use std::fs;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -102,6 +104,7 @@ fn run_rows(rows: &[&Row], args: &Args) -> Result<Report<'static>> {
             result: judgement.result,
             note: report::without_root(&judgement.note),
             tests: judgement.tests,
+            text: judgement.text,
             seconds: started.elapsed().as_secs(),
             log,
             date: machine::today(),
@@ -120,14 +123,10 @@ fn run_row(row: &Row, build_only: bool) -> (Judgement, Option<String>) {
     if !missing.is_empty() {
         return (Judgement::new(Ending::Skipped, missing.join("; ")), None);
     }
-    match command::run(row, build_only) {
-        Ok(run) => {
-            let judgement = outcome::judge(row, build_only, run.success, &run.text);
-            if judgement.result == Ending::Failed {
-                eprintln!("{}", end_of(&run.text));
-            }
-            (judgement, Some(report::shown(&command::log(row))))
-        }
+    // The log of an earlier run. It is missing before the first.
+    let _ = fs::remove_file(command::log(row));
+    match run_commands(row, build_only) {
+        Ok(judgement) => (judgement, Some(report::shown(&command::log(row)))),
         Err(error) => {
             let text = format!("{error:#}");
             eprintln!("{}", end_of(&text));
@@ -135,6 +134,19 @@ fn run_row(row: &Row, build_only: bool) -> (Judgement, Option<String>) {
             (Judgement::new(Ending::Failed, text.lines().next().unwrap_or_default()), log)
         }
     }
+}
+
+/// Runs the row's suite and then, if it passes, the demo.
+fn run_commands(row: &Row, build_only: bool) -> Result<Judgement> {
+    let environment = command::environment(row)?;
+    let run = command::run(row, &environment, build_only)?;
+    let mut judgement = outcome::judge(row, build_only, run.success, &run.text);
+    match judgement.result {
+        Ending::Failed => eprintln!("{}", end_of(&run.text)),
+        Ending::Run if demo::has_one(row) => judgement.text = Some(demo::run(row, &environment)?),
+        _ => {}
+    }
+    Ok(judgement)
 }
 
 /// Returns the last lines of a log.
@@ -287,6 +299,7 @@ mod tests {
             result,
             note: String::new(),
             tests: None,
+            text: None,
             seconds: 0,
             log: None,
             date: String::new(),

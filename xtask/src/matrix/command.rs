@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -39,35 +40,37 @@ pub(super) fn log(row: &Row) -> PathBuf {
 }
 
 /// Runs the row with its output in its log, which grows while the row runs.
-pub(super) fn run(row: &Row, build_only: bool) -> Result<Run> {
+pub(super) fn run(row: &Row, environment: &[(&'static str, OsString)], build_only: bool) -> Result<Run> {
     let path = log(row);
     let failed = || format!("cannot write {}", path.display());
-    fs::create_dir_all(folder()).with_context(failed)?;
     let file = File::create(&path).with_context(failed)?;
-    let mut command = command(row, build_only)?;
+    let mut command = cargo();
+    command.args(words(row, build_only)).envs(environment.iter().map(|(name, value)| (name, value)));
     command.stdout(file.try_clone().with_context(failed)?).stderr(file);
     let status = command.status().with_context(|| workspace::could_not_start(&command))?;
     let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Run { success: status.success(), text: String::from_utf8_lossy(&bytes).into_owned() })
 }
 
-/// Puts an error into the log of a row whose command could not start.
+/// Appends an error to the log of a row.
 pub(super) fn log_error(row: &Row, error: &str) -> Result<PathBuf> {
     let path = log(row);
-    fs::write(&path, error).with_context(|| format!("cannot write {}", path.display()))?;
+    let failed = || format!("cannot write {}", path.display());
+    let mut file = File::options().create(true).append(true).open(&path).with_context(failed)?;
+    writeln!(file, "{error}").with_context(failed)?;
     Ok(path)
 }
 
-/// Returns the command of a row, after making the libraries that its variables name.
-fn command(row: &Row, build_only: bool) -> Result<Command> {
-    let mut command = cargo();
-    command.args(words(row, build_only));
-    if let Suite::Abort(..) = row.suite {
+/// Returns the variables of a row, after making the libraries that they name.
+pub(super) fn environment(row: &Row) -> Result<Vec<(&'static str, OsString)>> {
+    let path = folder();
+    fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    let mut variables = Vec::new();
+    match row.suite {
         // Cargo otherwise builds tests with `unwind`, also with the stable compiler.
-        command.env("RUSTC_BOOTSTRAP", "1");
-    }
-    if matches!(row.suite, Suite::Check(_)) {
-        command.env("LLAMA_SYS_NO_BUILD", "1");
+        Suite::Abort(..) => variables.push(("RUSTC_BOOTSTRAP", "1".into())),
+        Suite::Check(_) => variables.push(("LLAMA_SYS_NO_BUILD", "1".into())),
+        _ => {}
     }
     for (name, value) in row.env {
         let value = match value {
@@ -75,14 +78,14 @@ fn command(row: &Row, build_only: bool) -> Result<Command> {
             Value::Tree => setup::pin::tree().into_os_string(),
             Value::Installed(features) => {
                 let folder = libraries::installed(features)?;
-                command.env(LIBRARY_PATH, searched_first(&folder));
+                variables.push((LIBRARY_PATH, searched_first(&folder)));
                 folder.into_os_string()
             }
             Value::OfVersion(version) => libraries::of_version(version)?.into_os_string(),
         };
-        command.env(name, value);
+        variables.push((name, value));
     }
-    Ok(command)
+    Ok(variables)
 }
 
 /// Returns cargo with a target folder of the matrix, so that a row does not evict the files that the next `cargo test`
@@ -167,12 +170,10 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_a_row_reach_cargo() {
+    fn a_row_sets_its_variables() {
         let row = Row::new("x", "", Suite::Check(None), 1).env(&[("SOME", Value::Text("value"))]);
-        let command = command(&row, false).unwrap();
-        let set = |name: &str| command.get_envs().find(|(set, _)| *set == name).and_then(|(_, value)| value);
-        assert_eq!(set("SOME"), Some("value".as_ref()));
-        assert_eq!(set("LLAMA_SYS_NO_BUILD"), Some("1".as_ref()));
+        let expected = [("LLAMA_SYS_NO_BUILD", "1".into()), ("SOME", "value".into())];
+        assert_eq!(environment(&row).unwrap(), expected);
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub(super) struct Outcome {
     pub(super) note: String,
     /// The number of passed tests, if the row runs tests.
     pub(super) tests: Option<usize>,
+    /// The text of the demo, if the row runs it.
+    pub(super) text: Option<String>,
     pub(super) seconds: u64,
     /// The log, relative to the workspace, if a command ran.
     pub(super) log: Option<String>,
@@ -52,6 +54,8 @@ pub(super) struct Judgement {
     pub(super) result: Ending,
     pub(super) note: String,
     pub(super) tests: Option<usize>,
+    /// The text of the demo.
+    pub(super) text: Option<String>,
 }
 
 impl Ending {
@@ -69,7 +73,7 @@ impl Ending {
 
 impl Judgement {
     pub(super) fn new(result: Ending, note: impl Into<String>) -> Self {
-        Self { result, note: note.into(), tests: None }
+        Self { result, note: note.into(), tests: None, text: None }
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::command;
+use super::demo::PROMPT;
 use super::outcome::{Ending, Outcome};
 use super::row::{Row, Suite, Value};
 use crate::{progress, workspace};
@@ -96,7 +97,26 @@ impl Report<'_> {
         for row in self.rows {
             let _ = writeln!(text, "{}", self.line(row));
         }
-        text
+        text + &self.texts()
+    }
+
+    /// Returns the texts of the demo, each with the rows that wrote it.
+    fn texts(&self) -> String {
+        let mut rows_of: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (row, outcome) in self.rows.iter().filter_map(|row| Some((row, self.outcome(row)?))) {
+            if let Some(text) = &outcome.text {
+                rows_of.entry(text).or_default().push(row.name);
+            }
+        }
+        if rows_of.is_empty() {
+            return String::new();
+        }
+        let lines = rows_of.iter().map(|(text, rows)| format!("| {} | {} |\n", cell(text), rows.join("; ")));
+        format!(
+            "\n## Text of the demo\n\nSmolLM2-135M continues \"{PROMPT}\", always with the most likely token.\n\n\
+             | text | rows |\n|---|---|\n{}",
+            lines.collect::<String>()
+        )
     }
 
     /// Returns the numbers of rows that ended as expected, otherwise, and not at all.
@@ -232,6 +252,7 @@ mod tests {
             result,
             note: note.into(),
             tests: (result == Ending::Run).then_some(12),
+            text: (result == Ending::Run).then(|| "there | was\na fox".into()),
             seconds: 65,
             log: Some("target/matrix/x.log".into()),
             date: "2026-11-28".into(),
@@ -262,6 +283,7 @@ mod tests {
             "| two | `SOME=x` | build of `p` | built | **skipped** |  | no a\\|b | 1 min 05 s |\n",
             "| three |  | check of the workspace | checked | **not run** | | runs only by name, about 90 minutes | |\n",
             "| **FAILED** |  | failed tests: t; see target/matrix/x.log; run of 2026-11-01 | 1 min 05 s |\n",
+            "| text | rows |\n|---|---|\n| there \\| was a fox | one |\n",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }

@@ -22,10 +22,11 @@ const SWITCHES: [&str; 6] = ["bindgen", "common", "dynamic-backends", "native", 
 
 /// The layers above `llama-sys`: the crate, the crate that it passes features on to, and the features of `llama-sys`
 /// that it does not have.
-const LAYERS: [(&str, &str, &[&str]); 2] = [
+const LAYERS: [(&str, &str, &[&str]); 3] = [
     ("llama-core", "llama-sys", &["bindgen"]),
     // It has feature `chat` instead of `common`.
     ("llama-gen", "llama-core", &["bindgen", "common"]),
+    ("llama-examples", "llama-gen", &["bindgen", "common"]),
 ];
 
 type Features = BTreeMap<String, Vec<String>>;
