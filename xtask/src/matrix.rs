@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use self::outcome::{Ending, Judgement, Outcome};
+use self::outcome::{Ending, Judgement, Outcome, Run};
 use self::report::Report;
 use self::row::Row;
 use self::rows::ROWS;
@@ -40,7 +40,7 @@ pub(crate) struct Args {
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
-    /// Write docs/matrix.md. Rows that do not run keep their last result, with its date.
+    /// Write docs/matrix.md. Rows that do not run keep their last result.
     #[arg(long)]
     write: bool,
     /// Build the tests and do not run them.
@@ -87,10 +87,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn run_rows(rows: &[&Row], args: &Args) -> Result<Report<'static>> {
     let words: Vec<String> = env::args().skip(1).map(quoted).collect();
-    let mut report = Report {
-        rows: ROWS,
-        outcomes: Vec::new(),
-        earlier: report::earlier()?,
+    let mut report = Report { rows: ROWS, outcomes: Vec::new(), earlier: report::earlier()? };
+    let run = Run {
         command: format!("cargo xtask {}", words.join(" ")),
         date: machine::today(),
         made_with: machine::describe()?,
@@ -107,8 +105,7 @@ fn run_rows(rows: &[&Row], args: &Args) -> Result<Report<'static>> {
             text: judgement.text,
             seconds: started.elapsed().as_secs(),
             log,
-            date: machine::today(),
-            made_with: report.made_with.clone(),
+            run: run.clone(),
         };
         eprintln!("    {}: {}", outcome.result.word(), outcome.note);
         report::save(&outcome)?;
@@ -302,8 +299,7 @@ mod tests {
             text: None,
             seconds: 0,
             log: None,
-            date: String::new(),
-            made_with: String::new(),
+            run: Run::default(),
         };
         assert!(verdict(&[outcome(Ending::Skipped)], false).is_ok());
         assert!(verdict(&[outcome(Ending::Skipped)], true).is_err());

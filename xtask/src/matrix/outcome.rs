@@ -42,9 +42,17 @@ pub(super) struct Outcome {
     pub(super) seconds: u64,
     /// The log, relative to the workspace, if a command ran.
     pub(super) log: Option<String>,
-    /// The day, as `2026-11-28`.
+    pub(super) run: Run,
+}
+
+/// The run of `cargo xtask matrix` that an outcome comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Run {
+    /// The command as its user typed it.
+    pub(super) command: String,
+    /// The day on which it began, as `2026-11-28`.
     pub(super) date: String,
-    /// The machine, its compilers and the version of llama.cpp.
+    /// The version of llama.cpp, the compilers and the machine.
     pub(super) made_with: String,
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use super::command;
 use super::demo::PROMPT;
-use super::outcome::{Ending, Outcome};
+use super::outcome::{Ending, Outcome, Run};
 use super::row::{Row, Suite, Value};
 use crate::{progress, workspace};
 
@@ -24,10 +24,6 @@ pub(super) struct Report<'r> {
     pub(super) outcomes: Vec<Outcome>,
     /// The outcomes of earlier runs, by name.
     pub(super) earlier: BTreeMap<String, Outcome>,
-    /// The command as its user typed it.
-    pub(super) command: String,
-    pub(super) date: String,
-    pub(super) made_with: String,
 }
 
 /// Returns the outcomes of earlier runs.
@@ -86,16 +82,21 @@ impl Report<'_> {
             After this chapter you know which sets of features were built and run, and why others were not.\n\n"
             .to_owned();
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "`{}` made this page on {}: {}.\n", self.command, self.date, self.made_with);
+        let runs = self.runs();
+        text.push_str("These commands made the results:\n\n");
+        for (index, run) in runs.iter().enumerate() {
+            let _ = writeln!(text, "{}. `{}` on {}: {}", index + 1, run.command, run.date, run.made_with);
+        }
+        text.push('\n');
         text.push_str(
             "`cargo xtask matrix --list` prints what each row needs and how long it takes, and \
              `cargo xtask matrix --only <row>` runs one row.\nA result in bold is not the expected one.\n\n",
         );
         let _ = writeln!(text, "{}\n", self.summary());
-        text.push_str("| row | built with | suite | expected | result | tests | note | time |\n");
-        text.push_str("|---|---|---|---|---|---:|---|---:|\n");
+        text.push_str("| row | built with | suite | expected | result | tests | note | time | command |\n");
+        text.push_str("|---|---|---|---|---|---:|---|---:|---:|\n");
         for row in self.rows {
-            let _ = writeln!(text, "{}", self.line(row));
+            let _ = writeln!(text, "{}", self.line(row, &runs));
         }
         text + &self.texts()
     }
@@ -139,7 +140,7 @@ impl Report<'_> {
         self.outcomes.iter().find(|outcome| outcome.name == row.name).or_else(|| self.earlier.get(row.name))
     }
 
-    fn line(&self, row: &Row) -> String {
+    fn line(&self, row: &Row, runs: &[&Run]) -> String {
         let begin =
             format!("| {} | {} | {} | {}", row.name, built_with(row), suite(row), row.suite.expected());
         let Some(outcome) = self.outcome(row) else {
@@ -148,7 +149,7 @@ impl Report<'_> {
             } else {
                 String::new()
             };
-            return format!("{begin} | **not run** | | {reason} | |");
+            return format!("{begin} | **not run** | | {reason} | | |");
         };
         let word = outcome.result.word();
         let result = if is_expected(row, outcome) { word.to_owned() } else { format!("**{word}**") };
@@ -156,20 +157,25 @@ impl Report<'_> {
         if outcome.result == Ending::Failed {
             notes.push(log_of(outcome).trim_start_matches("; ").to_owned());
         }
-        notes.extend(self.other_run(outcome));
         notes.retain(|note| !note.is_empty());
-        format!("{begin} | {result} | {} | {} | {} |", tests(outcome), notes.join("; "), time(outcome))
+        let number = runs.iter().position(|run| **run == outcome.run).map_or(0, |index| index + 1);
+        format!(
+            "{begin} | {result} | {} | {} | {} | {number} |",
+            tests(outcome),
+            notes.join("; "),
+            time(outcome)
+        )
     }
 
-    /// Describes how the run of this outcome differs from the one at the head of the page.
-    fn other_run(&self, outcome: &Outcome) -> Option<String> {
-        if outcome.made_with != self.made_with {
-            Some(format!("run of {} with {}", outcome.date, cell(&outcome.made_with)))
-        } else if outcome.date != self.date {
-            Some(format!("run of {}", outcome.date))
-        } else {
-            None
+    /// Returns the runs that the outcomes come from, each once, in the order of the rows.
+    fn runs(&self) -> Vec<&Run> {
+        let mut runs = Vec::new();
+        for outcome in self.rows.iter().filter_map(|row| self.outcome(row)) {
+            if !runs.contains(&&outcome.run) {
+                runs.push(&outcome.run);
+            }
         }
+        runs
     }
 }
 
@@ -255,21 +261,23 @@ mod tests {
             text: (result == Ending::Run).then(|| "there | was\na fox".into()),
             seconds: 65,
             log: Some("target/matrix/x.log".into()),
-            date: "2026-11-28".into(),
-            made_with: "rustc 1".into(),
+            run: run("2026-11-28", "rustc 1"),
         }
     }
 
+    fn run(date: &str, made_with: &str) -> Run {
+        Run { command: "cargo xtask matrix".into(), date: date.into(), made_with: made_with.into() }
+    }
+
     fn report() -> Report<'static> {
-        let earlier =
-            Outcome { date: "2026-11-01".into(), ..outcome("four", Ending::Failed, "failed tests: t") };
+        let earlier = Outcome {
+            run: run("2026-11-01", "rustc 1"),
+            ..outcome("four", Ending::Failed, "failed tests: t")
+        };
         Report {
             rows: &ROWS,
             outcomes: vec![outcome("one", Ending::Run, ""), outcome("two", Ending::Skipped, "no a|b")],
             earlier: BTreeMap::from([("four".to_owned(), earlier)]),
-            command: "cargo xtask matrix --write".into(),
-            date: "2026-11-28".into(),
-            made_with: "rustc 1".into(),
         }
     }
 
@@ -277,12 +285,12 @@ mod tests {
     fn the_document_has_a_line_for_each_row() {
         let text = report().document();
         for line in [
-            "`cargo xtask matrix --write` made this page on 2026-11-28: rustc 1.\n",
+            "\n1. `cargo xtask matrix` on 2026-11-28: rustc 1\n2. `cargo xtask matrix` on 2026-11-01: rustc 1\n",
             "Of 4 rows 1 ended as expected, 1 otherwise with a reason, 1 failed, and 1 did not run.\n",
-            "| one | `--features a` | `p` | run | run | 12 |  | 1 min 05 s |\n",
-            "| two | `SOME=x` | build of `p` | built | **skipped** |  | no a\\|b | 1 min 05 s |\n",
-            "| three |  | check of the workspace | checked | **not run** | | runs only by name, about 90 minutes | |\n",
-            "| **FAILED** |  | failed tests: t; see target/matrix/x.log; run of 2026-11-01 | 1 min 05 s |\n",
+            "| one | `--features a` | `p` | run | run | 12 |  | 1 min 05 s | 1 |\n",
+            "| two | `SOME=x` | build of `p` | built | **skipped** |  | no a\\|b | 1 min 05 s | 1 |\n",
+            "| three |  | check of the workspace | checked | **not run** | | runs only by name, about 90 minutes | | |\n",
+            "| **FAILED** |  | failed tests: t; see target/matrix/x.log | 1 min 05 s | 2 |\n",
             "| text | rows |\n|---|---|\n| there \\| was a fox | one |\n",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
@@ -292,8 +300,9 @@ mod tests {
     #[test]
     fn a_row_of_another_machine_says_so() {
         let mut report = report();
-        report.outcomes[0].made_with = "rustc 2".into();
-        assert!(report.document().contains("run of 2026-11-28 with rustc 2"));
+        report.outcomes[0].run.made_with = "rustc 2".into();
+        let text = report.document();
+        assert!(text.contains("1. `cargo xtask matrix` on 2026-11-28: rustc 2\n2. "), "{text}");
     }
 
     #[test]
