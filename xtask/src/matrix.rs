@@ -11,22 +11,15 @@ mod outcome;
 mod report;
 mod row;
 mod rows;
+mod running;
 pub(crate) mod workflow;
-
-use std::env;
-use std::fs;
-use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use self::outcome::{Ending, Judgement, Outcome, Run};
-use self::report::Report;
+use self::outcome::{Ending, Outcome};
 use self::row::Row;
 use self::rows::ROWS;
 use crate::setup::{self, Item};
-
-/// The number of lines of a failed row's log that are shown.
-const SHOWN_OF_LOG: usize = 40;
 
 /// Builds and tests each set of features, and reports which were built, run or skipped, and why.
 #[derive(clap::Args)]
@@ -73,83 +66,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return set_up(&rows);
     }
     setup::ensure(&items(rows.iter().flat_map(|row| row.inputs())))?;
-    let report = run_rows(&rows, args)?;
+    let report = running::run(&rows, args.build_only, args.write)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report.outcomes)?);
     } else {
         println!("{}", report::table(&report.outcomes));
     }
-    if args.write {
-        report.write()?;
-    }
     verdict(&report.outcomes, args.strict)
-}
-
-fn run_rows(rows: &[&Row], args: &Args) -> Result<Report<'static>> {
-    let words: Vec<String> = env::args().skip(1).map(quoted).collect();
-    let mut report = Report { rows: ROWS, outcomes: Vec::new(), earlier: report::earlier()? };
-    let run = Run {
-        command: format!("cargo xtask {}", words.join(" ")),
-        date: machine::today(),
-        made_with: machine::describe()?,
-    };
-    for row in rows {
-        eprintln!("==> {} (about {} min with an empty cache)", row.name, row.minutes);
-        let started = Instant::now();
-        let (judgement, log) = run_row(row, args.build_only);
-        let outcome = Outcome {
-            name: row.name.to_owned(),
-            result: judgement.result,
-            note: report::without_root(&judgement.note),
-            tests: judgement.tests,
-            text: judgement.text,
-            seconds: started.elapsed().as_secs(),
-            log,
-            run: run.clone(),
-        };
-        eprintln!("    {}: {}", outcome.result.word(), outcome.note);
-        report::save(&outcome)?;
-        report.outcomes.push(outcome);
-    }
-    Ok(report)
-}
-
-/// Runs one row, and returns the judgement and the log. Whatever goes wrong ends only this row.
-fn run_row(row: &Row, build_only: bool) -> (Judgement, Option<String>) {
-    let missing: Vec<String> = row.needs.iter().filter_map(|need| need.missing()).collect();
-    if !missing.is_empty() {
-        return (Judgement::new(Ending::Skipped, missing.join("; ")), None);
-    }
-    // The log of an earlier run. It is missing before the first.
-    let _ = fs::remove_file(command::log(row));
-    match run_commands(row, build_only) {
-        Ok(judgement) => (judgement, Some(report::shown(&command::log(row)))),
-        Err(error) => {
-            let text = format!("{error:#}");
-            eprintln!("{}", end_of(&text));
-            let log = command::log_error(row, &text).map(|log| report::shown(&log)).ok();
-            (Judgement::new(Ending::Failed, text.lines().next().unwrap_or_default()), log)
-        }
-    }
-}
-
-/// Runs the row's suite and then, if it passes, the demo.
-fn run_commands(row: &Row, build_only: bool) -> Result<Judgement> {
-    let environment = command::environment(row)?;
-    let run = command::run(row, &environment, build_only)?;
-    let mut judgement = outcome::judge(row, build_only, run.success, &run.text);
-    match judgement.result {
-        Ending::Failed => eprintln!("{}", end_of(&run.text)),
-        Ending::Run if demo::has_one(row) => judgement.text = Some(demo::run(row, &environment)?),
-        _ => {}
-    }
-    Ok(judgement)
-}
-
-/// Returns the last lines of a log.
-fn end_of(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(SHOWN_OF_LOG)..].join("\n")
 }
 
 /// Fails when a row failed, or, if `strict`, when one was skipped.
@@ -240,12 +163,9 @@ fn items<'i>(items: impl Iterator<Item = &'i Item>) -> Vec<Item> {
     once
 }
 
-fn quoted(word: String) -> String {
-    if word.contains(' ') { format!("{word:?}") } else { word }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::outcome::Run;
     use super::row::Suite;
     use super::*;
 
@@ -306,13 +226,6 @@ mod tests {
         assert!(verdict(&[outcome(Ending::Run), outcome(Ending::Refused)], true).is_ok());
         let error = verdict(&[outcome(Ending::Failed)], false).unwrap_err();
         assert_eq!(error.to_string(), "these rows failed: a");
-    }
-
-    #[test]
-    fn the_end_of_a_log_is_shown() {
-        let log: String = (0..100).map(|line| format!("{line}\n")).collect();
-        assert!(end_of(&log).starts_with("60\n") && end_of(&log).ends_with("\n99"));
-        assert_eq!(end_of("one\n"), "one");
     }
 
     #[test]

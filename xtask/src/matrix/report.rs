@@ -72,9 +72,7 @@ impl Report<'_> {
     /// Writes the document.
     pub(super) fn write(&self) -> Result<()> {
         let path = workspace::root().join(DOCUMENT);
-        fs::write(&path, self.document()).with_context(|| format!("cannot write {}", path.display()))?;
-        eprintln!("wrote {DOCUMENT}");
-        Ok(())
+        fs::write(&path, self.document()).with_context(|| format!("cannot write {}", path.display()))
     }
 
     fn document(&self) -> String {
