@@ -17,9 +17,12 @@ pub(super) const OPENBLAS: Need = Need {
     probe: Probe::PkgConfig("openblas"),
 };
 
-pub(super) const VULKAN: Need = Need {
-    name: "headers of Vulkan and SPIR-V, glslc",
-    debian: &["libvulkan-dev", "glslc", "spirv-headers"],
+pub(super) const VULKAN: Need =
+    Need { name: "Vulkan headers and loader", debian: &["libvulkan-dev"], items: &[], probe: Probe::Build };
+
+pub(super) const SHADER_COMPILER: Need = Need {
+    name: "glslc and SPIR-V headers",
+    debian: &["glslc", "spirv-headers"],
     items: &[],
     probe: Probe::Build,
 };

@@ -1,7 +1,9 @@
 //! The rows of the matrix: the only list of them, from which the workflow is made too.
 
 use super::left_out;
-use super::needs::{APPLE, CUDA, LIBCLANG, NOT_APPLE, OPENBLAS, ROCM, STD_MACOS, STD_WINDOWS, VULKAN};
+use super::needs::{
+    APPLE, CUDA, LIBCLANG, NOT_APPLE, OPENBLAS, ROCM, SHADER_COMPILER, STD_MACOS, STD_WINDOWS, VULKAN,
+};
 use super::row::{Row, Runner, Suite, Value};
 
 const LINK: &str = "llama-sys";
@@ -45,7 +47,7 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("rpc", "--features rpc,common", Suite::Test(CORE), 18),
     Row::new("blas", "--features blas", Suite::Test(CORE), 18).needs(&[&OPENBLAS]),
     Row::new("vulkan", "--features vulkan", Suite::Build(CORE, NO_DEVICE), 25)
-        .needs(&[&VULKAN])
+        .needs(&[&VULKAN, &SHADER_COMPILER])
         .runner(Some(Runner::LINUX.within("ubuntu:24.04", false))),
     // One architecture is enough to check that it compiles. `native` would need a device.
     Row::new("cuda", "--features cuda", Suite::Build(CORE, NO_DEVICE), 75)

@@ -212,7 +212,7 @@ fn timeout(row: &Row) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::needs::{OPENBLAS, VULKAN};
+    use super::super::needs::{OPENBLAS, SHADER_COMPILER, VULKAN};
     use super::*;
 
     const ROWS: [Row; 5] = [
@@ -220,7 +220,7 @@ mod tests {
         Row::new("old", "", Suite::Check(None), 5).runner(Some(Runner::LINUX.oldest_rust())),
         Row::new("apple", "", Suite::Test("p"), 5).runner(Some(Runner::LINUX.on("macos-15").build_only())),
         Row::new("gpu", "", Suite::Build("p", "no device"), 50)
-            .needs(&[&VULKAN])
+            .needs(&[&VULKAN, &SHADER_COMPILER])
             .runner(Some(Runner::LINUX.within("some:image", false))),
         Row::new("by hand", "", Suite::Test("p"), 5).runner(None),
     ];
