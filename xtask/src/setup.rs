@@ -3,11 +3,13 @@
 //! Every item is verified, put in place by a rename, and recorded after that, so that the next run does not take the
 //! leftovers of an interrupted run for complete. A run that finds everything takes no time.
 
+mod debian;
 pub(crate) mod models;
 pub(crate) mod pin;
 mod python;
 mod stamp;
 pub(crate) mod tools;
+mod vulkan;
 mod wheel;
 
 use std::fs::{self, File, TryLockError};
@@ -39,6 +41,8 @@ pub(crate) enum Item {
     Tiny,
     /// The libclang for `cargo xtask codegen`; set up only on request.
     Libclang,
+    /// The headers for feature `vulkan`, when the system's are too old; set up only on request.
+    Vulkan,
 }
 
 /// The items that the tests need.
@@ -59,6 +63,7 @@ pub(crate) fn ensure(items: &[Item]) -> Result<()> {
             Item::Minilm => models::ensure(&models::MINILM)?,
             Item::Tiny => models::ensure_tiny()?,
             Item::Libclang => drop(tools::libclang()?),
+            Item::Vulkan => vulkan::ensure()?,
         }
     }
     Ok(())

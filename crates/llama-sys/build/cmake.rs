@@ -133,8 +133,14 @@ fn description(config: &Config, tree: &Tree) -> Result<String, String> {
     };
     let (c_flags, cpp_flags) = compiler::flags(config, root, header);
     let cpu = if config.is_native() { compiler::cpu_identity() } else { String::new() };
+    // Headers among the workspace's tools are pinned, so two checkouts share a build in spite of their folders.
+    let tools = config.tools.as_ref().map(|tools| tools.display().to_string()).unwrap_or_default();
+    let value = |value: &str| match value.strip_prefix(&tools) {
+        Some(inside) if !tools.is_empty() => format!("tools{inside}"),
+        _ => value.to_owned(),
+    };
     let defines: Vec<String> =
-        defines(config).iter().map(|(name, value)| format!("{name}={value}")).collect();
+        defines(config).iter().map(|(name, defined)| format!("{name}={}", value(defined))).collect();
     let parts = [
         source,
         config.target.triple.clone(),
