@@ -166,9 +166,11 @@ fn run_child(config: &Config, folder: &Path) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", log_path.display());
     let log = File::create(&log_path).map_err(failed)?;
     let program = env::current_exe().map_err(failed)?;
+    let tools = tools::find(config)?;
     let status = Command::new(program)
         .env(CHILD, folder)
-        .env("CMAKE", tools::find(config)?.cmake)
+        .env("PATH", tools.search_path())
+        .env("CMAKE", tools.cmake)
         // Lets ccache treat the same file in two checkouts as one.
         .env("CCACHE_BASEDIR", config.manifest_dir.join("../.."))
         .env("CCACHE_NOHASHDIR", "1")

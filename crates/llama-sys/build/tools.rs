@@ -1,6 +1,7 @@
 //! Finds cmake and ninja on PATH, or in the folder that `cargo xtask setup` fills.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,6 +16,17 @@ pub(crate) struct Tools {
     pub(crate) cmake: PathBuf,
     /// Without ninja CMake chooses its default generator.
     pub(crate) ninja: Option<PathBuf>,
+}
+
+impl Tools {
+    /// Returns `PATH` with ninja's folder at its end. The generator of Vulkan's shaders is a project of its own, which CMake
+    /// configures without the path of ninja.
+    pub(crate) fn search_path(&self) -> OsString {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let ninja = self.ninja.as_deref().filter(|ninja| ninja.is_absolute()).and_then(Path::parent);
+        let folders = env::split_paths(&path).chain(ninja.map(Path::to_owned));
+        env::join_paths(folders).unwrap_or(path)
+    }
 }
 
 /// Finds the programs. The error says how to get them.

@@ -48,8 +48,8 @@ pub(crate) const ALL: &[Variable] = &[
     },
     Variable {
         name: TOOLS,
-        meaning: "Folder with a `venv` in which cmake and ninja are looked for when `PATH` has none; \
-                  `cargo xtask setup` fills it in this workspace.",
+        meaning: "Folder with a `venv` in which cmake and ninja are looked for when `PATH` has none, and with \
+                  `vulkan/include` for headers newer than the system's; `cargo xtask setup` fills it in this workspace.",
     },
     Variable {
         name: CMAKE_ARGS,
@@ -60,5 +60,9 @@ pub(crate) const ALL: &[Variable] = &[
     Variable { name: CUDACXX, meaning: "The nvcc program to use (feature `cuda`)." },
     Variable { name: CUDA_PATH, meaning: "Root of the CUDA toolkit (feature `cuda`)." },
     Variable { name: ROCM_PATH, meaning: "Root of ROCm (feature `hip`); `/opt/rocm` by default." },
-    Variable { name: VULKAN_SDK, meaning: "Root of the Vulkan SDK (feature `vulkan`)." },
+    Variable {
+        name: VULKAN_SDK,
+        meaning: "Root of the Vulkan SDK (feature `vulkan`). Its headers come first, then the system's, then those of \
+                  `LLAMA_SYS_TOOLS`; the first that are new enough are used.",
+    },
 ];
