@@ -63,7 +63,8 @@ pub(crate) fn ensure(items: &[Item]) -> Result<()> {
             Item::Minilm => models::ensure(&models::MINILM)?,
             Item::Tiny => models::ensure_tiny()?,
             Item::Libclang => drop(tools::libclang()?),
-            Item::Vulkan => vulkan::ensure()?,
+            // The sources say which version they need.
+            Item::Vulkan => pin::ensure().and_then(|()| vulkan::ensure())?,
         }
     }
     Ok(())
