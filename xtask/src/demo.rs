@@ -28,23 +28,43 @@ pub(crate) struct Args {
     /// The number of computing threads; by default the processors that are available.
     #[arg(long)]
     threads: Option<u32>,
+    /// Features of llama-gen to build with, separated by commas, for example `vulkan`, whose headers are set up too.
+    #[arg(long, value_delimiter = ',')]
+    features: Vec<String>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let items: &[Item] = if args.model.is_some() {
-        &[Item::Pin, Item::Tools]
-    } else {
-        &[Item::Pin, Item::Tools, Item::Smollm2]
-    };
-    setup::ensure(items)?;
-    let example = ["--release", "-p", "llama-examples", "--example", "demo"];
-    native::build("building the demo", workspace::cargo().arg("build").args(example))?;
+    setup::ensure(&args.items())?;
+    let example = args.example();
+    native::build("building the demo", workspace::cargo().arg("build").args(&example))?;
     let mut command = workspace::cargo();
-    command.args(["run", "--quiet"]).args(example).arg("--").args(args.forwarded());
+    command.args(["run", "--quiet"]).args(&example).arg("--").args(args.forwarded());
     workspace::run_inheriting(&mut command)
 }
 
 impl Args {
+    /// Returns the items that the build and the run need.
+    fn items(&self) -> Vec<Item> {
+        let mut items = vec![Item::Pin, Item::Tools];
+        if self.model.is_none() {
+            items.push(Item::Smollm2);
+        }
+        if self.features.iter().any(|feature| feature == "vulkan") {
+            items.push(Item::Vulkan);
+        }
+        items
+    }
+
+    /// Returns cargo's arguments that choose the demo and its features.
+    fn example(&self) -> Vec<String> {
+        let mut arguments =
+            ["--release", "-p", "llama-examples", "--example", "demo"].map(str::to_owned).to_vec();
+        for feature in &self.features {
+            arguments.extend(["--features".to_owned(), format!("llama-gen/{feature}")]);
+        }
+        arguments
+    }
+
     /// Returns the arguments of the demo itself. `=` prevents a value that begins with a dash from being read as an
     /// option.
     fn forwarded(&self) -> Vec<std::ffi::OsString> {
@@ -80,7 +100,10 @@ mod tests {
             temperature: 0.0,
             seed: Some(7),
             threads: None,
+            features: vec!["vulkan".into(), "blas".into()],
         };
+        assert!(args.items() == [Item::Pin, Item::Tools, Item::Smollm2, Item::Vulkan]);
+        assert_eq!(args.example()[5..], ["--features", "llama-gen/vulkan", "--features", "llama-gen/blas"]);
         let forwarded: Vec<String> =
             args.forwarded().into_iter().map(|word| word.into_string().unwrap()).collect();
         assert_eq!(forwarded[0], "--prompt=-- The capital");
