@@ -46,8 +46,8 @@ pub(crate) fn ensure() -> Result<()> {
 
 fn ensure_headers() -> Result<()> {
     let needed = Needed::by_tree(&pin::tree());
-    let mut folders = headers::system_folders();
-    folders.extend(workspace::folder_from_env("VULKAN_SDK").map(|sdk| sdk.join("include")));
+    let sdk = workspace::folder_from_env("VULKAN_SDK").map(|sdk| sdk.join("include"));
+    let folders: Vec<PathBuf> = sdk.into_iter().chain(headers::system_folders()).collect();
     let refusal = match headers::choose(&folders, needed) {
         Ok(found) => {
             progress::note("vulkan headers", &describe(&found));

@@ -46,6 +46,7 @@ mod model_params;
 mod mtp;
 mod numa;
 mod observer;
+mod on_device;
 mod plan;
 mod row_sampler;
 mod sampler;

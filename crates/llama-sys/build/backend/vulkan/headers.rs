@@ -93,12 +93,12 @@ pub(crate) fn choose(folders: &[PathBuf], needed: Option<Needed>) -> Result<Head
         return Ok(headers.clone());
     }
     let requirement = needed.map_or_else(
-        || "they are needed".to_owned(),
-        |Needed { version, name }| format!("must have version {version} or newer, because ggml uses {name}"),
+        || "any version".to_owned(),
+        |Needed { version, name }| format!("version {version} or newer, because ggml uses {name}"),
     );
     if found.is_empty() {
         return Err(format!(
-            "the Vulkan headers (vulkan/vulkan.hpp) were not found in {}, but {requirement}",
+            "the Vulkan headers (vulkan/vulkan.hpp) were not found in {}, but are needed: {requirement}",
             list(folders.iter().map(|folder| folder.display().to_string()))
         ));
     }
@@ -106,7 +106,7 @@ pub(crate) fn choose(folders: &[PathBuf], needed: Option<Needed>) -> Result<Head
         Some(version) => format!("version {version} in {}", headers.folder.display()),
         None => format!("no known version in {}", headers.folder.display()),
     });
-    Err(format!("the Vulkan headers have {}, but {requirement}", list(versions)))
+    Err(format!("the Vulkan headers have {}, but must have {requirement}", list(versions)))
 }
 
 fn list(items: impl Iterator<Item = String>) -> String {
@@ -178,8 +178,8 @@ mod tests {
         assert_eq!(
             error,
             format!(
-                "the Vulkan headers (vulkan/vulkan.hpp) were not found in {0}/sdk and {0}/system, but must have version \
-                 1.3.272 or newer, because ggml uses vk::LayerSettingEXT",
+                "the Vulkan headers (vulkan/vulkan.hpp) were not found in {0}/sdk and {0}/system, but are needed: \
+                 version 1.3.272 or newer, because ggml uses vk::LayerSettingEXT",
                 home.path().display()
             )
         );
