@@ -14,6 +14,7 @@ use std::env;
 use std::io::Write as _;
 use std::path::Path;
 
+use crate::greedy::difference;
 use llama_core::device::DeviceKind;
 use llama_core::{Device, Model, ModelParams, device};
 
@@ -35,6 +36,18 @@ fn gpu() -> Option<Device> {
         writeln!(log, "skipped: there is no GPU, and {LLAMA_TEST_DEVICE} names no device").unwrap();
     }
     found
+}
+
+/// The largest difference of two rows, relative to the largest value of the CPU's row.
+const TOLERANCE: f32 = 2e-2;
+
+/// Asserts that a row of the device is as close to the CPU's as the tolerance says, and prints the difference, which
+/// `--nocapture` shows.
+#[track_caller]
+fn assert_close(expected: &[f32], found: &[f32], what: impl std::fmt::Display) {
+    let worst = difference(expected, found);
+    writeln!(std::io::stdout(), "{what}: {worst:.1e}").unwrap();
+    assert!(worst < TOLERANCE, "{what}: {worst}");
 }
 
 /// Loads a model with all layers on a device.

@@ -1,15 +1,12 @@
 //! States move between the device and the CPU, and stay on the device.
 
-use super::{gpu, on, on_cpu};
+use super::{assert_close, gpu, on, on_cpu};
 use crate::going_on::{fresh, started};
-use crate::greedy::{SEQ, difference, logits_after, params};
+use crate::greedy::{SEQ, logits_after, params};
 use llama_core::context::{CacheType, FlashAttention};
 use llama_core::state::StatePart;
 use llama_core::{Context, ContextParams, Model, Token};
 use test_models::Tiny;
-
-/// The largest difference of two rows of logits, relative to the largest logit.
-const TOLERANCE: f32 = 2e-2;
 
 fn exact() -> ContextParams {
     params().type_k(CacheType::F32).type_v(CacheType::F32).flash_attention(FlashAttention::Disabled)
@@ -31,8 +28,7 @@ fn assert_moves(from: &Model, to: &Model, what: impl std::fmt::Display) {
     let mut again = Vec::new();
     restored.seq_state_data(SEQ, StatePart::All, &mut again).unwrap();
     assert_eq!(data, again, "{what}: the bytes went there and back");
-    let worst = difference(&next(&mut saved, prompt.len()), &next(&mut restored, prompt.len()));
-    assert!(worst < TOLERANCE, "{what}: {worst}");
+    assert_close(&next(&mut saved, prompt.len()), &next(&mut restored, prompt.len()), what);
 }
 
 #[test]
@@ -57,8 +53,7 @@ fn states_are_kept_on_the_device() {
         for _ in 0..2 {
             context.restore_seq_state(SEQ, &state).unwrap();
             assert_eq!(context.memory().seq_pos_max(SEQ).unwrap(), state.end(), "{tiny}");
-            let worst = difference(&expected, &next(&mut context, prompt.len()));
-            assert!(worst < TOLERANCE, "{tiny}: {worst}");
+            assert_close(&expected, &next(&mut context, prompt.len()), tiny);
         }
     }
 }

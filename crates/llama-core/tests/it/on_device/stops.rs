@@ -4,6 +4,7 @@ use std::process::Command;
 
 use super::{LLAMA_TEST_DEVICE, gpu, on};
 use crate::greedy::{SEQ, decode, load, logits_after, params, tokens};
+use llama_core::context::CacheType;
 use llama_core::{AbortFlag, Batch, Context, DecodeError, ErrorKind, Pos, device};
 use test_models::Tiny;
 use test_models::child::test_name;
@@ -33,7 +34,7 @@ fn a_raised_flag_stops_a_prompt() {
 fn a_context_that_the_device_cannot_hold_is_refused_with_figures() {
     let Some(device) = gpu() else { return };
     let model = on(device, Tiny::Llama.path());
-    let huge = params().n_ctx(1 << 31).n_batch(64).n_ubatch(64);
+    let huge = params().n_ctx(1 << 30).n_batch(64).n_ubatch(64).type_k(CacheType::F32).type_v(CacheType::F32);
     let error = Context::new(&model, &huge).unwrap_err();
     let ErrorKind::DoesNotFit { what: "context", required, free, .. } = *error.kind() else {
         panic!("{error}")
