@@ -17,8 +17,12 @@ pub(super) const OPENBLAS: Need = Need {
     probe: Probe::PkgConfig("openblas"),
 };
 
-pub(super) const VULKAN: Need =
-    Need { name: "Vulkan headers and loader", debian: &["libvulkan-dev"], items: &[], probe: Probe::Build };
+pub(super) const VULKAN: Need = Need {
+    name: "Vulkan headers and loader",
+    debian: &["libvulkan-dev"],
+    items: &[Item::Vulkan],
+    probe: Probe::Build,
+};
 
 pub(super) const SHADER_COMPILER: Need = Need {
     name: "glslc and SPIR-V headers",
