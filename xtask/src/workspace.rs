@@ -1,7 +1,9 @@
 //! The location of the workspace, and running other programs from it.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsStr;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -102,6 +104,19 @@ fn quoted(word: &OsStr) -> String {
 fn describes_a_package(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_BIN_")
+}
+
+/// Returns the names of the Rust files in a folder, without extension.
+pub(crate) fn rust_files(folder: &Path) -> Result<BTreeSet<String>> {
+    let could_not_read = || format!("could not read {}", folder.display());
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(folder).with_context(could_not_read)? {
+        let path = entry.with_context(could_not_read)?.path();
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+        }
+    }
+    Ok(names)
 }
 
 #[cfg(test)]

@@ -31,27 +31,13 @@ pub(super) fn run(targets: &[String], seconds: u32) -> Result<()> {
     targets.iter().try_for_each(|target| fuzz(&built, target, seconds))
 }
 
-/// Returns the names of all targets.
+/// Returns the names of all targets, sorted: each has a file of its name.
 pub(super) fn all() -> Result<Vec<String>> {
-    names(&folder().join("fuzz_targets"))
+    Ok(workspace::rust_files(&folder().join("fuzz_targets"))?.into_iter().collect())
 }
 
 fn folder() -> PathBuf {
     workspace::root().join("fuzz")
-}
-
-/// Returns the names of the targets in a folder: each has a file of its name.
-fn names(folder: &Path) -> Result<Vec<String>> {
-    let could_not_read = || format!("could not read {}", folder.display());
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).with_context(could_not_read)? {
-        let path = entry.with_context(could_not_read)?.path();
-        if path.extension().is_some_and(|extension| extension == "rs") {
-            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
-        }
-    }
-    names.sort();
-    Ok(names)
 }
 
 /// Builds all targets and returns the folder of the programs.

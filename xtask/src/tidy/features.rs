@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::Finding;
 use super::graph::Package;
-use crate::matrix;
+use crate::{matrix, workspace};
 
 /// The folder with a file for each backend.
 const BACKENDS: &str = "crates/llama-sys/build/backend";
@@ -34,7 +34,7 @@ type Features = BTreeMap<String, Vec<String>>;
 pub(super) fn check(root: &Path, packages: &[Package]) -> Result<Vec<Finding>> {
     let of = |name: &str| packages.iter().find(|package| package.name == name);
     let Some(sys) = of("llama-sys") else { return Ok(Vec::new()) };
-    let mut findings = unlike(sys, root, &files(&root.join(BACKENDS))?);
+    let mut findings = unlike(sys, root, &workspace::rust_files(&root.join(BACKENDS))?);
     for (name, below, without) in LAYERS {
         let Some(layer) = of(name) else { continue };
         let sentences = not_passed_on(&sys.features, &layer.features, below, without);
@@ -55,19 +55,6 @@ pub(super) fn check(root: &Path, packages: &[Package]) -> Result<Vec<Finding>> {
 /// Whether a feature of `llama-sys` is a backend.
 fn is_backend(feature: &str) -> bool {
     feature != "default" && !SWITCHES.contains(&feature)
-}
-
-/// Returns the names of the Rust files in a folder.
-fn files(folder: &Path) -> Result<BTreeSet<String>> {
-    let failed = || format!("cannot read {}", folder.display());
-    let mut names = BTreeSet::new();
-    for entry in fs::read_dir(folder).with_context(failed)? {
-        let path = entry.with_context(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "rs") {
-            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
-        }
-    }
-    Ok(names)
 }
 
 /// Finds backends without a feature, and features without a backend or a row.
@@ -156,6 +143,6 @@ mod tests {
     #[test]
     fn this_workspace_passes() {
         let packages = Package::all().unwrap();
-        assert_eq!(check(crate::workspace::root(), &packages).unwrap(), []);
+        assert_eq!(check(workspace::root(), &packages).unwrap(), []);
     }
 }
