@@ -8,10 +8,12 @@ mod libraries;
 mod machine;
 mod needs;
 mod outcome;
+mod outside;
 mod report;
 mod row;
 mod rows;
 mod running;
+mod standard_library;
 pub(crate) mod workflow;
 
 use anyhow::{Result, bail};

@@ -7,8 +7,10 @@ mod debian;
 pub(crate) mod models;
 pub(crate) mod pin;
 mod python;
+pub(crate) mod rust_src;
 mod stamp;
 pub(crate) mod tools;
+mod unpacked;
 mod vulkan;
 mod wheel;
 
@@ -43,6 +45,8 @@ pub(crate) enum Item {
     Libclang,
     /// The headers for feature `vulkan`, when the system's are too old; set up only on request.
     Vulkan,
+    /// The sources of Rust's standard library, to check and build for other targets; set up only on request.
+    RustSrc,
 }
 
 /// The items that the tests need.
@@ -64,6 +68,7 @@ pub(crate) fn ensure(items: &[Item]) -> Result<()> {
             Item::Tiny => models::ensure_tiny()?,
             Item::Libclang => drop(tools::libclang()?),
             // The sources say which version they need.
+            Item::RustSrc => rust_src::ensure()?,
             Item::Vulkan => pin::ensure().and_then(|()| vulkan::ensure())?,
         }
     }

@@ -9,8 +9,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::libraries;
 use super::row::{Row, Suite, Value};
+use super::{libraries, standard_library};
 use crate::{setup, workspace};
 
 /// The variable by which the system finds shared libraries.
@@ -45,7 +45,10 @@ pub(super) fn run(row: &Row, environment: &[(&'static str, OsString)], build_onl
     let failed = || format!("cannot write {}", path.display());
     let file = File::create(&path).with_context(failed)?;
     let mut command = cargo();
-    command.args(words(row, build_only)).envs(environment.iter().map(|(name, value)| (name, value)));
+    command
+        .args(row.target.and_then(standard_library::flag))
+        .args(words(row, build_only))
+        .envs(environment.iter().map(|(name, value)| (name, value)));
     command.stdout(file.try_clone().with_context(failed)?).stderr(file);
     let status = command.status().with_context(|| workspace::could_not_start(&command))?;
     let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -71,6 +74,9 @@ pub(super) fn environment(row: &Row) -> Result<Vec<(&'static str, OsString)>> {
         Suite::Abort(..) => variables.push(("RUSTC_BOOTSTRAP", "1".into())),
         Suite::Check(_) => variables.push(("LLAMA_SYS_NO_BUILD", "1".into())),
         _ => {}
+    }
+    if let Some(target) = row.target {
+        variables.extend(standard_library::variables(target));
     }
     for (name, value) in row.env {
         let value = match value {
@@ -125,10 +131,12 @@ pub(super) fn words(row: &Row, build_only: bool) -> Vec<&'static str> {
         Suite::Check(Some(package)) => vec!["check", "--package", package],
         Suite::Check(None) => vec!["check", "--workspace"],
         Suite::Refuse(_) => vec!["build", "--package", "llama-sys"],
+        Suite::Outside(outside) => vec![outside.verb()],
+        Suite::TwoVersions(_) => vec!["generate-lockfile"],
     };
     words.extend(row.features.split_whitespace());
     words.extend(row.target.into_iter().flat_map(|target| ["--target", target]));
-    let runs = row.suite.expected() == "run";
+    let runs = matches!(row.suite, Suite::Test(_) | Suite::Topics(..) | Suite::Abort(..));
     if runs && build_only {
         words.push("--no-run");
     } else if runs {

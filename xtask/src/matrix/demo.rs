@@ -6,8 +6,8 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::command;
 use super::row::{Row, Suite};
+use super::{command, standard_library};
 use crate::setup::models::SMOLLM2;
 use crate::workspace;
 
@@ -28,6 +28,7 @@ pub(super) fn run(row: &Row, environment: &[(&'static str, OsString)]) -> Result
     let log = OpenOptions::new().append(true).open(&path);
     let log = log.with_context(|| format!("cannot write {}", path.display()))?;
     let mut cargo = command::cargo();
+    cargo.args(row.target.and_then(standard_library::flag));
     cargo.args(["run", "--quiet", "--package", "llama-examples", "--example", "demo"]);
     cargo.args(["--no-default-features", "--features", &features(row).join(",")]);
     cargo.args(row.target.into_iter().flat_map(|target| ["--target", target]));

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use super::outside;
 use super::row::{Need, Probe};
+use super::standard_library;
 use crate::setup::Item;
-use crate::workspace;
 
 pub(super) const LIBCLANG: Need =
     Need { name: "libclang", debian: &["libclang-dev"], items: &[Item::Libclang], probe: Probe::Build };
@@ -41,6 +42,13 @@ pub(super) const ROCM: Need = Need {
     probe: Probe::Build,
 };
 
+pub(super) const OTHER_FILE_SYSTEM: Need = Need {
+    name: "a second file system",
+    debian: &[],
+    items: &[],
+    probe: Probe::Folder(outside::OTHER_FILE_SYSTEM),
+};
+
 pub(super) const APPLE: Need =
     Need { name: "an Apple machine", debian: &[], items: &[], probe: Probe::Apple(true) };
 
@@ -55,7 +63,7 @@ const fn standard_library(target: &'static str) -> Need {
     Need {
         name: "Rust's standard library for the target",
         debian: &[],
-        items: &[],
+        items: &[Item::RustSrc],
         probe: Probe::StandardLibrary(target),
     }
 }
@@ -67,7 +75,8 @@ impl Need {
         let met = match self.probe {
             Probe::Build => true,
             Probe::PkgConfig(package) => pkg_config_knows(package),
-            Probe::StandardLibrary(target) => has_standard_library(target),
+            Probe::Folder(folder) => Path::new(folder).is_dir(),
+            Probe::StandardLibrary(target) => standard_library::is_at_hand(target),
             Probe::Apple(expected) => cfg!(target_vendor = "apple") == expected,
         };
         (!met).then(|| self.sentence())
@@ -84,8 +93,12 @@ impl Need {
     fn sentence(&self) -> String {
         match self.probe {
             Probe::PkgConfig(package) => format!("pkg-config knows no package {package}{}", self.remedy()),
+            Probe::Folder(folder) => format!("needs {} at {folder}", self.name),
             Probe::StandardLibrary(target) => {
-                format!("Rust's standard library for {target} is not installed: rustup target add {target}")
+                format!(
+                    "Rust's standard library for {target} is not installed: rustup target add {target}; on Debian \
+                     `cargo xtask setup rust-src` brings its sources"
+                )
             }
             Probe::Build | Probe::Apple(_) => format!("needs {}{}", self.name, self.remedy()),
         }
@@ -105,12 +118,6 @@ fn pkg_config_knows(package: &str) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-fn has_standard_library(target: &str) -> bool {
-    let mut rustc = Command::new("rustc");
-    rustc.args(["--print", "target-libdir", "--target", target]).current_dir(workspace::root());
-    workspace::capture(&mut rustc).is_ok_and(|folder| Path::new(folder.trim()).is_dir())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,8 +131,8 @@ mod tests {
             "pkg-config knows no package no-such-package. Debian: apt install libthing-dev thing"
         );
         assert_eq!(need(Probe::Build).missing(), None, "the build says it");
-        let missing = need(Probe::StandardLibrary("no-such-target")).missing().unwrap();
-        assert!(missing.ends_with("rustup target add no-such-target"), "{missing}");
+        let missing = need(Probe::StandardLibrary("no-such-target")).sentence();
+        assert!(missing.contains("not installed: rustup target add no-such-target"), "{missing}");
     }
 
     #[test]

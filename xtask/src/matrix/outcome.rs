@@ -107,6 +107,7 @@ pub(super) fn judge(row: &Row, build_only: bool, success: bool, text: &str) -> J
         },
         (Suite::Build(_, reason), true) => Judgement::new(Ending::Built, format!("not run: {reason}")),
         (Suite::Check(_), true) => Judgement::new(Ending::Checked, "Rust only"),
+        (Suite::Outside(_) | Suite::TwoVersions(_), true) => Judgement::new(Ending::Built, ""),
     }
 }
 

@@ -209,6 +209,8 @@ fn suite(row: &Row) -> String {
             package.map_or_else(|| "the workspace".to_owned(), |package| format!("`{package}`"))
         ),
         Suite::Refuse(_) => "a build that must be refused".to_owned(),
+        Suite::Outside(outside) => format!("a program outside the workspace{}", outside.conditions()),
+        Suite::TwoVersions(_) => "a program that must be refused".to_owned(),
     }
 }
 

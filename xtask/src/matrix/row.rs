@@ -1,5 +1,6 @@
 //! The description of a row: features, target, suite, environment, needs.
 
+use super::outside::Outside;
 use crate::setup::{self, Item};
 
 /// A row of the matrix. A row without further settings runs on every machine, with the pinned tree.
@@ -23,7 +24,7 @@ pub(super) struct Row {
 }
 
 /// The work done for a set of features.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Suite {
     /// Runs the tests of a package.
     Test(&'static str),
@@ -37,6 +38,10 @@ pub(super) enum Suite {
     Check(Option<&'static str>),
     /// Expects the build to refuse the combination with this sentence.
     Refuse(&'static str),
+    /// Builds and runs a program outside the workspace.
+    Outside(Outside),
+    /// Expects cargo to refuse a package that depends on two versions of `llama-sys`, with this sentence.
+    TwoVersions(&'static str),
 }
 
 /// The value of a variable.
@@ -68,6 +73,8 @@ pub(super) enum Probe {
     Build,
     /// pkg-config knows this package.
     PkgConfig(&'static str),
+    /// The folder exists.
+    Folder(&'static str),
     /// Rust's standard library is installed for this target.
     StandardLibrary(&'static str),
     /// The building machine is, or is not, made by Apple.
@@ -158,8 +165,9 @@ impl Row {
     pub(super) fn inputs(&self) -> &'static [Item] {
         match self.suite {
             Suite::Test(_) | Suite::Topics(..) | Suite::Abort(..) => setup::ALL,
+            Suite::Outside(_) => &[Item::Pin, Item::Tools, Item::Smollm2],
             Suite::Build(..) => &[Item::Pin, Item::Tools],
-            Suite::Check(_) | Suite::Refuse(_) => &[],
+            Suite::Check(_) | Suite::Refuse(_) | Suite::TwoVersions(_) => &[],
         }
     }
 
@@ -178,10 +186,10 @@ impl Suite {
     /// Returns the word for a successful row.
     pub(super) fn expected(self) -> &'static str {
         match self {
-            Self::Test(_) | Self::Topics(..) | Self::Abort(..) => "run",
+            Self::Test(_) | Self::Topics(..) | Self::Abort(..) | Self::Outside(_) => "run",
             Self::Build(..) => "built",
             Self::Check(_) => "checked",
-            Self::Refuse(_) => "refused",
+            Self::Refuse(_) | Self::TwoVersions(_) => "refused",
         }
     }
 }

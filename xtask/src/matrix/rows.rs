@@ -2,8 +2,10 @@
 
 use super::left_out;
 use super::needs::{
-    APPLE, CUDA, LIBCLANG, NOT_APPLE, OPENBLAS, ROCM, SHADER_COMPILER, STD_MACOS, STD_WINDOWS, VULKAN,
+    APPLE, CUDA, LIBCLANG, NOT_APPLE, OPENBLAS, OTHER_FILE_SYSTEM, ROCM, SHADER_COMPILER, STD_MACOS,
+    STD_WINDOWS, VULKAN,
 };
+use super::outside::Outside;
 use super::row::{Row, Runner, Suite, Value};
 
 const LINK: &str = "llama-sys";
@@ -67,6 +69,21 @@ pub(super) const ROWS: &[Row] = &[
     )
     .needs(&[&NOT_APPLE]),
     Row::new("cuda with hip", "--features cuda,hip", Suite::Refuse("features `cuda` and `hip`"), 1),
+    Row::new("outside", "", Suite::Outside(Outside::PLAIN), 10),
+    Row::new("outside, names", "", Suite::Outside(Outside { unusual_names: true, ..Outside::PLAIN }), 14),
+    Row::new(
+        "outside, other disk",
+        "",
+        Suite::Outside(Outside { other_file_system: true, ..Outside::PLAIN }),
+        10,
+    )
+    .needs(&[&OTHER_FILE_SYSTEM]),
+    Row::new("outside, install", "", Suite::Outside(Outside { installs: true, ..Outside::PLAIN }), 10),
+    Row::new("outside, panic = abort", "", Suite::Outside(Outside { aborts: true, ..Outside::PLAIN }), 10),
+    Row::new("outside, offline", "", Suite::Outside(Outside { offline: true, ..Outside::PLAIN }), 10),
+    Row::new("outside, target-cpu", "", Suite::Outside(Outside::PLAIN), 10)
+        .env(&[("RUSTFLAGS", Value::Text("-C target-cpu=native"))]),
+    Row::new("outside, two versions", "", Suite::TwoVersions("links to the native library `llama`"), 1),
     Row::new("nothing native", "", Suite::Check(None), 5).runner(Some(Runner::LINUX.oldest_rust())),
     Row::new("macOS, nothing native", "", Suite::Check(Some(GEN)), 2)
         .target("aarch64-apple-darwin")
@@ -90,7 +107,7 @@ mod tests {
         let work = |row: &Row| {
             let command = words(row, false).join(" ");
             let env: Vec<_> = row.env.iter().map(|(name, value)| format!("{name} {value:?}")).collect();
-            format!("{command} {}", env.join(" "))
+            format!("{command} {:?} {}", row.suite, env.join(" "))
         };
         let works: BTreeSet<_> = ROWS.iter().map(work).collect();
         assert_eq!(works.len(), ROWS.len(), "two rows do the same work: {works:#?}");

@@ -8,9 +8,9 @@ use anyhow::Result;
 
 use super::outcome::{Ending, Judgement, Outcome, Run};
 use super::report::Report;
-use super::row::Row;
+use super::row::{Row, Suite};
 use super::rows::ROWS;
-use super::{command, demo, machine, outcome, report};
+use super::{command, demo, machine, outcome, outside, report};
 
 /// The number of lines of a failed row's log that are shown.
 const SHOWN_OF_LOG: usize = 40;
@@ -70,6 +70,11 @@ fn run_row(row: &Row, build_only: bool) -> (Judgement, Option<String>) {
 /// Runs the row's suite and then, if it passes, the demo.
 fn run_commands(row: &Row, build_only: bool) -> Result<Judgement> {
     let environment = command::environment(row)?;
+    match &row.suite {
+        Suite::Outside(surroundings) => return outside::run(row, surroundings, &environment),
+        Suite::TwoVersions(sentence) => return outside::two_versions(row, sentence),
+        _ => {}
+    }
     let run = command::run(row, &environment, build_only)?;
     let mut judgement = outcome::judge(row, build_only, run.success, &run.text);
     match judgement.result {

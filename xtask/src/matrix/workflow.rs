@@ -191,9 +191,9 @@ fn does(row: &Row, runner: &Runner) -> &'static str {
     match row.suite {
         Suite::Build(..) => "build only",
         _ if runner.build_only => "build only",
-        Suite::Test(_) | Suite::Topics(..) | Suite::Abort(..) => "test",
+        Suite::Test(_) | Suite::Topics(..) | Suite::Abort(..) | Suite::Outside(_) => "test",
         Suite::Check(_) => "check",
-        Suite::Refuse(_) => "refuse",
+        Suite::Refuse(_) | Suite::TwoVersions(_) => "refuse",
     }
 }
 

@@ -24,8 +24,12 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 pub(crate) struct Deb {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
+    /// `all`, or `amd64` for a package that Debian builds for each processor.
+    pub(crate) architecture: &'static str,
     /// The name of the release that contains the package.
     pub(crate) release: &'static str,
+    /// The megabytes of the package together with the release's list of packages.
+    pub(crate) megabytes: u32,
     pub(crate) size: u64,
     pub(crate) sha256: &'static str,
 }
@@ -33,7 +37,7 @@ pub(crate) struct Deb {
 impl Deb {
     /// Returns the name of the file, as apt writes it.
     pub(crate) fn file(&self) -> String {
-        format!("{}_{}_amd64.deb", self.name, self.version)
+        format!("{}_{}_{}.deb", self.name, self.version, self.architecture)
     }
 
     /// Returns the verified package on this disk. A package from an earlier run is not fetched again.
@@ -70,8 +74,8 @@ impl Deb {
     fn download(&self, folder: &Path) -> Result<()> {
         let system = Debian::of_this_machine()?;
         let step = Step::announce(format!(
-            "downloading {} {} of Debian {} (about 12 MB, most of it the list of packages)",
-            self.name, self.version, self.release
+            "downloading {} {} of Debian {} (about {} MB)",
+            self.name, self.version, self.release, self.megabytes
         ));
         // Lists of its own, so that the system's packages and the user's view of them do not change.
         let private = tempfile::Builder::new()
@@ -294,7 +298,15 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = package(home.path(), &[]);
         fs::write(&path, "hello").unwrap();
-        let deb = Deb { name: "some", version: "1", release: "trixie", size: 5, sha256: "00" };
+        let deb = Deb {
+            name: "some",
+            version: "1",
+            architecture: "all",
+            release: "trixie",
+            megabytes: 1,
+            size: 5,
+            sha256: "00",
+        };
         assert_eq!(
             deb.verify(&path).unwrap_err().to_string(),
             format!(
