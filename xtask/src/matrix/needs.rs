@@ -1,5 +1,6 @@
 //! The tools and libraries that rows need, and whether this machine has them.
 
+use std::env;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -32,6 +33,13 @@ pub(super) const SHADER_COMPILER: Need = Need {
     probe: Probe::Build,
 };
 
+pub(super) const VULKAN_DRIVER: Need = Need {
+    name: "a Vulkan driver",
+    debian: &["mesa-vulkan-drivers"],
+    items: &[],
+    probe: Probe::Folder("/usr/share/vulkan/icd.d"),
+};
+
 pub(super) const CUDA: Need =
     Need { name: "CUDA toolkit", debian: &["nvidia-cuda-toolkit"], items: &[], probe: Probe::Build };
 
@@ -55,6 +63,22 @@ pub(super) const APPLE: Need =
 pub(super) const NOT_APPLE: Need =
     Need { name: "a machine that is not Apple's", debian: &[], items: &[], probe: Probe::Apple(false) };
 
+pub(super) const ARM64_COMPILER: Need = Need {
+    name: "a C++ compiler for arm64",
+    debian: &["g++-aarch64-linux-gnu"],
+    items: &[],
+    probe: Probe::Program("aarch64-linux-gnu-g++"),
+};
+
+pub(super) const QEMU: Need = Need {
+    name: "qemu-user",
+    debian: &["qemu-user-static"],
+    items: &[],
+    probe: Probe::Program("qemu-aarch64-static"),
+};
+
+pub(super) const STD_ARM64: Need = standard_library("aarch64-unknown-linux-gnu");
+
 pub(super) const STD_MACOS: Need = standard_library("aarch64-apple-darwin");
 
 pub(super) const STD_WINDOWS: Need = standard_library("x86_64-pc-windows-msvc");
@@ -75,6 +99,7 @@ impl Need {
         let met = match self.probe {
             Probe::Build => true,
             Probe::PkgConfig(package) => pkg_config_knows(package),
+            Probe::Program(program) => is_on_path(program),
             Probe::Folder(folder) => Path::new(folder).is_dir(),
             Probe::StandardLibrary(target) => standard_library::is_at_hand(target),
             Probe::Apple(expected) => cfg!(target_vendor = "apple") == expected,
@@ -93,7 +118,8 @@ impl Need {
     fn sentence(&self) -> String {
         match self.probe {
             Probe::PkgConfig(package) => format!("pkg-config knows no package {package}{}", self.remedy()),
-            Probe::Folder(folder) => format!("needs {} at {folder}", self.name),
+            Probe::Program(program) => format!("{program} was not found on PATH{}", self.remedy()),
+            Probe::Folder(folder) => format!("needs {} at {folder}{}", self.name, self.remedy()),
             Probe::StandardLibrary(target) => {
                 format!(
                     "Rust's standard library for {target} is not installed: rustup target add {target}; on Debian \
@@ -110,6 +136,12 @@ impl Need {
         }
         format!(". Debian: apt install {}", self.debian.join(" "))
     }
+}
+
+fn is_on_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .any(|folder| folder.join(program).with_extension(env::consts::EXE_EXTENSION).is_file())
 }
 
 fn pkg_config_knows(package: &str) -> bool {

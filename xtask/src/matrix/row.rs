@@ -73,6 +73,8 @@ pub(super) enum Probe {
     Build,
     /// pkg-config knows this package.
     PkgConfig(&'static str),
+    /// The program is on PATH.
+    Program(&'static str),
     /// The folder exists.
     Folder(&'static str),
     /// Rust's standard library is installed for this target.

@@ -2,8 +2,8 @@
 
 use super::left_out;
 use super::needs::{
-    APPLE, CUDA, LIBCLANG, NOT_APPLE, OPENBLAS, OTHER_FILE_SYSTEM, ROCM, SHADER_COMPILER, STD_MACOS,
-    STD_WINDOWS, VULKAN,
+    APPLE, ARM64_COMPILER, CUDA, LIBCLANG, NOT_APPLE, OPENBLAS, OTHER_FILE_SYSTEM, QEMU, ROCM,
+    SHADER_COMPILER, STD_ARM64, STD_MACOS, STD_WINDOWS, VULKAN, VULKAN_DRIVER,
 };
 use super::outside::Outside;
 use super::row::{Row, Runner, Suite, Value};
@@ -16,6 +16,13 @@ const NO_DEVICE: &str = "no device is assumed";
 
 /// Topics of llama-core's tests that compute with a library whose internal headers are not at hand.
 const COMPUTING: &[&str] = &["decode::", "greedy::", "tokenize::"];
+
+/// Topics of the tests that compute on a device.
+const ON_DEVICE: &[&str] = &["on_device::"];
+
+/// The first device of Vulkan, which may be Mesa's lavapipe: ggml skips devices that compute on the CPU unless they are named.
+const VULKAN_DEVICE: &[(&str, Value)] =
+    &[("GGML_VK_VISIBLE_DEVICES", Value::Text("0")), ("LLAMA_TEST_DEVICE", Value::Text("Vulkan0"))];
 
 /// The version of the library that the build must refuse.
 const OTHER_VERSION: &str = "0.0.1";
@@ -48,8 +55,13 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("panic = abort, gen", "", Suite::Abort(GEN, left_out::GEN), 20),
     Row::new("rpc", "--features rpc,common", Suite::Test(CORE), 18),
     Row::new("blas", "--features blas", Suite::Test(CORE), 18).needs(&[&OPENBLAS]),
-    Row::new("vulkan", "--features vulkan", Suite::Build(CORE, NO_DEVICE), 25)
-        .needs(&[&VULKAN, &SHADER_COMPILER])
+    Row::new("vulkan", "--features vulkan,common", Suite::Topics(CORE, ON_DEVICE), 30)
+        .env(VULKAN_DEVICE)
+        .needs(&[&VULKAN, &SHADER_COMPILER, &VULKAN_DRIVER])
+        .runner(Some(Runner::LINUX.within("ubuntu:24.04", false))),
+    Row::new("vulkan, gen", "--features vulkan", Suite::Topics(GEN, ON_DEVICE), 30)
+        .env(VULKAN_DEVICE)
+        .needs(&[&VULKAN, &SHADER_COMPILER, &VULKAN_DRIVER])
         .runner(Some(Runner::LINUX.within("ubuntu:24.04", false))),
     // One architecture is enough to check that it compiles. `native` would need a device.
     Row::new("cuda", "--features cuda", Suite::Build(CORE, NO_DEVICE), 75)
@@ -84,6 +96,21 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("outside, target-cpu", "", Suite::Outside(Outside::PLAIN), 10)
         .env(&[("RUSTFLAGS", Value::Text("-C target-cpu=native"))]),
     Row::new("outside, two versions", "", Suite::TwoVersions("links to the native library `llama`"), 1),
+    Row::new(
+        "Linux arm64, qemu",
+        "--no-default-features --features openmp,common",
+        Suite::Topics(CORE, COMPUTING),
+        30,
+    )
+    .target("aarch64-unknown-linux-gnu")
+    .env(&[
+        ("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", Value::Text("aarch64-linux-gnu-gcc")),
+        (
+            "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER",
+            Value::Text("qemu-aarch64-static -L /usr/aarch64-linux-gnu"),
+        ),
+    ])
+    .needs(&[&ARM64_COMPILER, &QEMU, &STD_ARM64]),
     Row::new("nothing native", "", Suite::Check(None), 5).runner(Some(Runner::LINUX.oldest_rust())),
     Row::new("macOS, nothing native", "", Suite::Check(Some(GEN)), 2)
         .target("aarch64-apple-darwin")

@@ -13,6 +13,7 @@ mod generate;
 mod infill;
 mod long_text;
 mod lora;
+mod on_device;
 mod outputs;
 mod params;
 mod requests;
