@@ -3,7 +3,9 @@
 //! Every item is verified, put in place by a rename, and recorded after that, so that the next run does not take the
 //! leftovers of an interrupted run for complete. A run that finds everything takes no time.
 
+mod cuda;
 mod debian;
+mod folder;
 pub(crate) mod models;
 pub(crate) mod pin;
 mod python;
@@ -43,6 +45,8 @@ pub(crate) enum Item {
     Libclang,
     /// The headers for feature `vulkan`, when the system's are too old; set up only on request.
     Vulkan,
+    /// A CUDA toolkit for feature `cuda`, when the system has none; set up only on request.
+    Cuda,
 }
 
 /// The items that the tests need.
@@ -65,6 +69,7 @@ pub(crate) fn ensure(items: &[Item]) -> Result<()> {
             Item::Libclang => drop(tools::libclang()?),
             // The sources say which version they need.
             Item::Vulkan => pin::ensure().and_then(|()| vulkan::ensure())?,
+            Item::Cuda => cuda::ensure()?,
         }
     }
     Ok(())

@@ -31,8 +31,12 @@ pub(super) const SHADER_COMPILER: Need = Need {
     probe: Probe::Build,
 };
 
-pub(super) const CUDA: Need =
-    Need { name: "CUDA toolkit", debian: &["nvidia-cuda-toolkit"], items: &[], probe: Probe::Build };
+pub(super) const CUDA: Need = Need {
+    name: "CUDA toolkit",
+    debian: &["nvidia-cuda-toolkit"],
+    items: &[Item::Cuda],
+    probe: Probe::Build,
+};
 
 pub(super) const ROCM: Need = Need {
     name: "ROCm",

@@ -8,13 +8,13 @@ mod glslc;
 mod headers;
 mod system;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
 use self::headers::{Headers, Needed};
 use super::debian::{self, Deb};
+use super::folder::{self, Folder};
 use super::pin;
 use crate::progress::{self, Step};
 use crate::workspace;
@@ -28,12 +28,14 @@ const PACKAGE: Deb = Deb {
     sha256: "8d329d465e16168afff58b1bd0dd6db46aac2cc3f56054a481b25a04e90b345a",
 };
 
-/// The stamp beside the unpacked headers. It is written before the folder gets its name, so that its presence means that
-/// they are complete.
-const STAMP: &str = ".deb";
-
-/// The folder's name among the tools; `headers::INSIDE_TOOLS` is inside it.
-const FOLDER: &str = "vulkan";
+/// Returns the folder among the tools; `headers::INSIDE_TOOLS` is inside it.
+fn unpacked() -> Folder {
+    Folder {
+        name: "vulkan",
+        stamp: ".deb",
+        packages: format!("{}\nsha256 {}\n", PACKAGE.file(), PACKAGE.sha256),
+    }
+}
 
 /// Puts headers in place unless the system has new enough ones, and names what only root can install.
 pub(crate) fn ensure() -> Result<()> {
@@ -55,15 +57,17 @@ fn ensure_headers() -> Result<()> {
         }
         Err(refusal) => refusal,
     };
-    let home = tools().join(FOLDER);
-    if is_complete(&home) {
+    let (unpacked, tools) = (unpacked(), folder::tools());
+    let home = unpacked.within(&tools);
+    if unpacked.is_complete(&tools) {
         progress::note("vulkan headers", &format!("up to date ({} in {})", PACKAGE.version, home.display()));
         return Ok(());
     }
     progress::note("vulkan headers", &refusal);
     let deb = PACKAGE.obtain().with_context(remedy)?;
     let step = Step::spinner(format!("unpacking {}", PACKAGE.file()));
-    let files = install(&deb, &tools())?;
+    let files =
+        unpacked.install(&tools, |fresh| debian::unpack(&deb, "usr/include", &fresh.join("include")))?;
     step.done(&format!("{files} headers in {}", home.join("include").display()));
     Ok(())
 }
@@ -82,74 +86,20 @@ fn remedy() -> String {
         .to_owned()
 }
 
-fn tools() -> PathBuf {
-    workspace::folder_from_env("LLAMA_SYS_TOOLS").unwrap_or_else(|| workspace::target().join("tools"))
-}
-
-fn stamp() -> String {
-    format!("{}\nsha256 {}\n", PACKAGE.file(), PACKAGE.sha256)
-}
-
-fn is_complete(home: &Path) -> bool {
-    fs::read_to_string(home.join(STAMP)).is_ok_and(|text| text == stamp())
-}
-
-/// Unpacks the headers so that no partial folder ever has the name that the build looks for.
-fn install(deb: &Path, tools: &Path) -> Result<usize> {
-    let could_not = |path: &Path| {
-        let path = path.display().to_string();
-        move || format!("could not write {path}: is the disk full, or the folder not writable?")
-    };
-    fs::create_dir_all(tools).with_context(could_not(tools))?;
-    remove_leftovers(tools)?;
-    let fresh = tempfile::Builder::new().prefix(LEFTOVER).tempdir_in(tools).with_context(could_not(tools))?;
-    let files = debian::unpack(deb, "usr/include", &fresh.path().join("include"))?;
-    fs::write(fresh.path().join(STAMP), stamp()).with_context(could_not(fresh.path()))?;
-    let home = tools.join(FOLDER);
-    if home.exists() {
-        fs::remove_dir_all(&home).with_context(could_not(&home))?;
-    }
-    fs::rename(fresh.keep(), &home).with_context(could_not(&home))?;
-    Ok(files)
-}
-
-/// The beginning of the name of a folder that is being filled.
-const LEFTOVER: &str = ".vulkan-";
-
-/// Removes the folders of interrupted runs.
-fn remove_leftovers(tools: &Path) -> Result<()> {
-    for entry in fs::read_dir(tools).with_context(|| format!("could not read {}", tools.display()))? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(LEFTOVER) {
-            fs::remove_dir_all(entry.path())
-                .with_context(|| format!("could not remove {}", entry.path().display()))?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
 
     #[test]
-    fn only_headers_with_the_stamp_of_this_package_count() {
-        let home = tempfile::tempdir().unwrap();
-        assert!(!is_complete(home.path()));
-        fs::write(home.path().join(STAMP), "libvulkan-dev_1.4.300.0-1_amd64.deb\nsha256 00\n").unwrap();
-        assert!(!is_complete(home.path()), "another version");
-        fs::write(home.path().join(STAMP), stamp()).unwrap();
-        assert!(is_complete(home.path()));
-    }
-
-    #[test]
-    fn an_interrupted_installation_leaves_no_headers_and_is_removed_by_the_next() {
+    fn a_broken_package_leaves_no_headers() {
         let tools = tempfile::tempdir().unwrap();
-        fs::create_dir(tools.path().join(".vulkan-interrupted")).unwrap();
         let broken = tools.path().join("broken.deb");
         fs::write(&broken, "!<arch>\n").unwrap();
-        install(&broken, tools.path()).unwrap_err();
-        assert!(!tools.path().join(FOLDER).exists());
+        let fill = |fresh: &Path| debian::unpack(&broken, "usr/include", &fresh.join("include"));
+        unpacked().install(tools.path(), fill).unwrap_err();
         let names: Vec<_> =
             fs::read_dir(tools.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["broken.deb"]);
@@ -157,6 +107,6 @@ mod tests {
 
     #[test]
     fn the_folder_is_the_one_that_the_build_looks_for() {
-        assert_eq!(Path::new(headers::INSIDE_TOOLS), Path::new(FOLDER).join("include"));
+        assert_eq!(Path::new(headers::INSIDE_TOOLS), Path::new(unpacked().name).join("include"));
     }
 }
