@@ -28,7 +28,8 @@ pub(crate) struct Args {
     /// The number of computing threads; by default the processors that are available.
     #[arg(long)]
     threads: Option<u32>,
-    /// Features of llama-gen to build with, separated by commas, for example `vulkan`, whose headers are set up too.
+    /// Features of llama-gen to build with, separated by commas, for example `vulkan` or `cuda`, whose headers
+    /// and tools are set up too.
     #[arg(long, value_delimiter = ',')]
     features: Vec<String>,
 }
@@ -49,9 +50,9 @@ impl Args {
         if self.model.is_none() {
             items.push(Item::Smollm2);
         }
-        if self.features.iter().any(|feature| feature == "vulkan") {
-            items.push(Item::Vulkan);
-        }
+        let has = |name: &str| self.features.iter().any(|feature| feature == name);
+        items.extend(has("vulkan").then_some(Item::Vulkan));
+        items.extend(has("cuda").then_some(Item::Cuda));
         items
     }
 
@@ -100,10 +101,10 @@ mod tests {
             temperature: 0.0,
             seed: Some(7),
             threads: None,
-            features: vec!["vulkan".into(), "blas".into()],
+            features: vec!["vulkan".into(), "cuda".into()],
         };
-        assert!(args.items() == [Item::Pin, Item::Tools, Item::Smollm2, Item::Vulkan]);
-        assert_eq!(args.example()[5..], ["--features", "llama-gen/vulkan", "--features", "llama-gen/blas"]);
+        assert!(args.items() == [Item::Pin, Item::Tools, Item::Smollm2, Item::Vulkan, Item::Cuda]);
+        assert_eq!(args.example()[5..], ["--features", "llama-gen/vulkan", "--features", "llama-gen/cuda"]);
         let forwarded: Vec<String> =
             args.forwarded().into_iter().map(|word| word.into_string().unwrap()).collect();
         assert_eq!(forwarded[0], "--prompt=-- The capital");

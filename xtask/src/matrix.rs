@@ -173,7 +173,7 @@ mod tests {
 
     const THREE: [Row; 3] = [
         Row::new("cuda", "--features cuda", Suite::Build("p", "no device"), 75)
-            .needs(&[&needs::CUDA])
+            .needs(&[&needs::ROCM])
             .by_name(),
         Row::new("cuda with hip", "", Suite::Refuse("no"), 1),
         Row::new("plain", "", Suite::Test("p"), 5),
@@ -198,7 +198,8 @@ mod tests {
     #[test]
     fn the_list_has_minutes_and_needs() {
         let rows: Vec<&Row> = THREE.iter().collect();
-        let expected = "cuda            75 min, only by name  CUDA toolkit\ncuda with hip    1 min\nplain            5 min";
+        let expected =
+            "cuda            75 min, only by name  ROCm\ncuda with hip    1 min\nplain            5 min";
         assert_eq!(list(&rows), expected);
     }
 
@@ -207,7 +208,7 @@ mod tests {
         let rows: Vec<&Row> = THREE.iter().collect();
         assert_eq!(
             remaining(&rows),
-            [("cuda", "needs CUDA toolkit. Debian: apt install nvidia-cuda-toolkit".to_owned())]
+            [("cuda", "needs ROCm. Debian: apt install hipcc libhipblas-dev librocblas-dev".to_owned())]
         );
     }
 

@@ -3,14 +3,15 @@
 //! Every item is verified, put in place by a rename, and recorded after that, so that the next run does not take the
 //! leftovers of an interrupted run for complete. A run that finds everything takes no time.
 
+mod cuda;
 mod debian;
+mod folder;
 pub(crate) mod models;
 pub(crate) mod pin;
 mod python;
 pub(crate) mod rust_src;
 mod stamp;
 pub(crate) mod tools;
-mod unpacked;
 mod vulkan;
 mod wheel;
 
@@ -47,6 +48,8 @@ pub(crate) enum Item {
     Vulkan,
     /// The sources of Rust's standard library, to check and build for other targets; set up only on request.
     RustSrc,
+    /// A CUDA toolkit for feature `cuda`, when the system has none; set up only on request.
+    Cuda,
 }
 
 /// The items that the tests need.
@@ -70,6 +73,7 @@ pub(crate) fn ensure(items: &[Item]) -> Result<()> {
             // The sources say which version they need.
             Item::RustSrc => rust_src::ensure()?,
             Item::Vulkan => pin::ensure().and_then(|()| vulkan::ensure())?,
+            Item::Cuda => cuda::ensure()?,
         }
     }
     Ok(())

@@ -73,6 +73,12 @@ pub(crate) fn run(config: &Config, tree: &Tree) -> Result<(), String> {
     for flag in cpp_flags {
         cmake.cxxflag(flag);
     }
+    if config.features.has_backend("cuda")
+        && let Some(flag) = compiler::prefix_map(config, &tree.root)
+    {
+        // nvcc hands it on to the compiler of C++.
+        cmake.define("CMAKE_CUDA_FLAGS", format!("-Xcompiler={flag}"));
+    }
     for (name, value) in defines(config) {
         cmake.define(name, value);
     }

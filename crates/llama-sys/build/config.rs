@@ -94,6 +94,14 @@ impl Config {
         self.features.native && !self.features.dynamic_backends && self.host == self.target.triple
     }
 
+    /// Returns the value of a CMake definition that the user gives, the last one if there are several.
+    pub(crate) fn cmake_definition(&self, name: &str) -> Option<&str> {
+        self.cmake_args.iter().rev().find_map(|arg| {
+            let (given, value) = arg.strip_prefix("-D")?.split_once('=')?;
+            (given.split(':').next() == Some(name)).then_some(value)
+        })
+    }
+
     fn refuse_contradictions(&self) -> Result<(), String> {
         backend::refuse_contradictions(self)?;
         if self.features.bindgen && self.lib_dir.is_some() && self.include_dir.is_none() {

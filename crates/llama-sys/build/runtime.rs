@@ -1,10 +1,11 @@
-//! Copies shared libraries and loadable backends to the folder in which cargo looks for them when it runs a program.
+//! Puts shared libraries and loadable backends into folders in which cargo looks for them when it runs a program.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cmake::Built;
 use crate::config::Config;
+use crate::link::Linker;
 
 /// Copies them into cargo's folder of this build and returns it. `cargo run` and `cargo test` search only folders
 /// inside cargo's own that a build script names.
@@ -31,3 +32,31 @@ pub(crate) fn place(config: &Config, built: &Built) -> Result<PathBuf, String> {
     }
     Ok(to)
 }
+
+/// Lets programs that cargo runs find the shared libraries of a folder among the tools: by links, because the libraries of
+/// CUDA have half a gigabyte. The links that cannot be made are left out; the loader's error names the library.
+pub(crate) fn find_at_run_time(config: &Config, linker: &mut Linker, folder: &Path) {
+    let links = config.out_dir.join("libraries");
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for library in entries.map(|entry| entry.path()).filter(|path| path.is_file()) {
+        if let Some(name) = library.file_name() {
+            link_to(&library, &links.join(name));
+        }
+    }
+    linker.search_existing(&links);
+}
+
+#[cfg(unix)]
+fn link_to(library: &Path, link: &Path) {
+    let made = link.parent().map_or(Ok(()), fs::create_dir_all);
+    // Left by an earlier run of the build script, perhaps to another folder.
+    let _ = fs::remove_file(link);
+    let made = made.and_then(|()| std::os::unix::fs::symlink(library, link));
+    if let Err(error) = made {
+        println!("cargo:warning=could not link {} to {}: {error}", link.display(), library.display());
+    }
+}
+
+/// Does nothing: links need special rights on Windows, and setup unpacks no toolkit there.
+#[cfg(not(unix))]
+fn link_to(_: &Path, _: &Path) {}

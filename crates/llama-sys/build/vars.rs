@@ -49,7 +49,8 @@ pub(crate) const ALL: &[Variable] = &[
     Variable {
         name: TOOLS,
         meaning: "Folder with a `venv` in which cmake and ninja are looked for when `PATH` has none, and with \
-                  `vulkan/include` for headers newer than the system's; `cargo xtask setup` fills it in this workspace.",
+                  `vulkan/include` for headers newer than the system's and `cuda` for a CUDA toolkit; `cargo xtask setup` \
+                  fills it in this workspace.",
     },
     Variable {
         name: CMAKE_ARGS,
@@ -58,7 +59,11 @@ pub(crate) const ALL: &[Variable] = &[
     },
     Variable { name: CMAKE, meaning: "The cmake program to use." },
     Variable { name: CUDACXX, meaning: "The nvcc program to use (feature `cuda`)." },
-    Variable { name: CUDA_PATH, meaning: "Root of the CUDA toolkit (feature `cuda`)." },
+    Variable {
+        name: CUDA_PATH,
+        meaning: "Root of the CUDA toolkit (feature `cuda`). The compiler that `CUDACXX` names comes first, then this toolkit, \
+                  then `PATH`, `/usr/local/cuda` and `/opt/cuda`, then the one of `LLAMA_SYS_TOOLS`.",
+    },
     Variable { name: ROCM_PATH, meaning: "Root of ROCm (feature `hip`); `/opt/rocm` by default." },
     Variable {
         name: VULKAN_SDK,

@@ -40,8 +40,12 @@ pub(super) const VULKAN_DRIVER: Need = Need {
     probe: Probe::Folder("/usr/share/vulkan/icd.d"),
 };
 
-pub(super) const CUDA: Need =
-    Need { name: "CUDA toolkit", debian: &["nvidia-cuda-toolkit"], items: &[], probe: Probe::Build };
+pub(super) const CUDA: Need = Need {
+    name: "CUDA toolkit",
+    debian: &["nvidia-cuda-toolkit"],
+    items: &[Item::Cuda],
+    probe: Probe::Build,
+};
 
 pub(super) const ROCM: Need = Need {
     name: "ROCm",

@@ -24,6 +24,13 @@ const ON_DEVICE: &[&str] = &["on_device::"];
 const VULKAN_DEVICE: &[(&str, Value)] =
     &[("GGML_VK_VISIBLE_DEVICES", Value::Text("0")), ("LLAMA_TEST_DEVICE", Value::Text("Vulkan0"))];
 
+/// Topics of llama-core's tests that a program with CUDA passes on a machine without a driver.
+const WITHOUT_DRIVER: &[&str] = &["decode::", "greedy::", "no_driver::", "system::", "tokenize::"];
+
+/// One architecture of GPUs, H100's, because each one takes an hour. `native` would need a GPU.
+const ONE_ARCHITECTURE: &[(&str, Value)] =
+    &[("LLAMA_SYS_CMAKE_ARGS", Value::Text("-DCMAKE_CUDA_ARCHITECTURES=90-real"))];
+
 /// The version of the library that the build must refuse.
 const OTHER_VERSION: &str = "0.0.1";
 
@@ -63,11 +70,15 @@ pub(super) const ROWS: &[Row] = &[
         .env(VULKAN_DEVICE)
         .needs(&[&VULKAN, &SHADER_COMPILER, &VULKAN_DRIVER])
         .runner(Some(Runner::LINUX.within("ubuntu:24.04", false))),
-    // One architecture is enough to check that it compiles. `native` would need a device.
-    Row::new("cuda", "--features cuda", Suite::Build(CORE, NO_DEVICE), 75)
-        .env(&[("LLAMA_SYS_CMAKE_ARGS", Value::Text("-DCMAKE_CUDA_ARCHITECTURES=86"))])
+    Row::new("cuda", "--features cuda", Suite::Topics(CORE, WITHOUT_DRIVER), 90)
+        .env(ONE_ARCHITECTURE)
         .needs(&[&CUDA])
         .runner(Some(Runner::LINUX.within("nvidia/cuda:12.6.3-devel-ubuntu24.04", true)))
+        .by_name(),
+    Row::new("cuda, module", "--features cuda,dynamic-backends", Suite::Topics(CORE, WITHOUT_DRIVER), 90)
+        .env(ONE_ARCHITECTURE)
+        .needs(&[&CUDA])
+        .runner(None)
         .by_name(),
     Row::new("hip", "--features hip", Suite::Build(CORE, NO_DEVICE), 30).needs(&[&ROCM]).runner(None),
     Row::new("metal", "--features metal", Suite::Test(CORE), 18)

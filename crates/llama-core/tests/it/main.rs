@@ -44,6 +44,8 @@ mod model;
 mod model_info;
 mod model_params;
 mod mtp;
+#[cfg(feature = "cuda")]
+mod no_driver;
 mod numa;
 mod observer;
 mod on_device;

@@ -50,12 +50,8 @@ fn in_tools(config: &Config) -> Option<PathBuf> {
 
 /// Returns the folders to look for headers in, the preferred ones first. A folder in `LLAMA_SYS_CMAKE_ARGS` is the only one.
 fn header_folders(config: &Config) -> Vec<PathBuf> {
-    let given = config.cmake_args.iter().find_map(|arg| {
-        let (name, value) = arg.strip_prefix("-D")?.split_once('=')?;
-        (name.split(':').next() == Some(INCLUDE_DIR)).then(|| PathBuf::from(value))
-    });
-    if let Some(given) = given {
-        return vec![given];
+    if let Some(given) = config.cmake_definition(INCLUDE_DIR) {
+        return vec![given.into()];
     }
     let sdk = under_sdk(&["include", "Include"]);
     sdk.into_iter().chain(headers::system_folders()).chain(in_tools(config)).collect()
