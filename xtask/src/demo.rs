@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::setup::{self, Item, models};
-use crate::{native, workspace};
+use crate::{native, progress, workspace};
 
 /// Sets up what is missing, builds the demo and streams text. Standard output contains only the text.
 #[derive(clap::Args)]
@@ -36,6 +36,12 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::ensure(&args.items())?;
+    if args.has("cuda") {
+        progress::note(
+            "cuda",
+            "the first build takes more than an hour on two cores for each architecture of GPUs",
+        );
+    }
     let example = args.example();
     native::build("building the demo", workspace::cargo().arg("build").args(&example))?;
     let mut command = workspace::cargo();
@@ -50,10 +56,13 @@ impl Args {
         if self.model.is_none() {
             items.push(Item::Smollm2);
         }
-        let has = |name: &str| self.features.iter().any(|feature| feature == name);
-        items.extend(has("vulkan").then_some(Item::Vulkan));
-        items.extend(has("cuda").then_some(Item::Cuda));
+        items.extend(self.has("vulkan").then_some(Item::Vulkan));
+        items.extend(self.has("cuda").then_some(Item::Cuda));
         items
+    }
+
+    fn has(&self, feature: &str) -> bool {
+        self.features.iter().any(|named| named == feature)
     }
 
     /// Returns cargo's arguments that choose the demo and its features.

@@ -39,7 +39,8 @@ pub(crate) fn find_at_run_time(config: &Config, linker: &mut Linker, folder: &Pa
     let links = config.out_dir.join("libraries");
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     for library in entries.map(|entry| entry.path()).filter(|path| path.is_file()) {
-        if let Some(name) = library.file_name() {
+        let name = library.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if name.contains(".so") {
             link_to(&library, &links.join(name));
         }
     }
