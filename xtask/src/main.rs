@@ -10,6 +10,7 @@ mod fuzz;
 mod matrix;
 mod native;
 mod overhead;
+mod pack;
 mod progress;
 mod sanitize;
 mod setup;
@@ -38,6 +39,7 @@ enum Command {
     Fuzz(fuzz::Args),
     Matrix(matrix::Args),
     Overhead(overhead::Args),
+    Pack(pack::Args),
     Sanitize(sanitize::Args),
     Setup(setup::Args),
     Test(test::Args),
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Matrix(args) => matrix::run(&args),
         Command::Overhead(args) => overhead::run(&args),
+        Command::Pack(args) => pack::run(&args),
         Command::Sanitize(args) => sanitize::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Test(args) => test::run(&args),

@@ -9,6 +9,7 @@ mod machine;
 mod needs;
 mod outcome;
 mod outside;
+pub(crate) mod packed;
 mod report;
 mod row;
 mod rows;

@@ -3,7 +3,7 @@
 //! Every item is verified, put in place by a rename, and recorded after that, so that the next run does not take the
 //! leftovers of an interrupted run for complete. A run that finds everything takes no time.
 
-mod cuda;
+pub(crate) mod cuda;
 mod debian;
 mod folder;
 pub(crate) mod models;

@@ -1,7 +1,7 @@
 //! Cargo's JSON messages about a build, and the folder of the native build in them.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -51,11 +51,15 @@ impl Messages {
         })
     }
 
+    /// Returns the folder of the build script of llama-sys.
+    pub(crate) fn out_dir(&self) -> Result<&Path> {
+        let out_dir = self.out_dir.as_deref();
+        out_dir.context("cargo names no build script of llama-sys: run `cargo clean` and try again")
+    }
+
     /// Returns the folder in which CMake built llama.cpp.
     pub(crate) fn native_dir(&self) -> Result<PathBuf> {
-        let out_dir = self.out_dir.as_ref();
-        let out_dir =
-            out_dir.context("cargo names no build script of llama-sys: run `cargo clean` and try again")?;
+        let out_dir = self.out_dir()?;
         let marker = out_dir.join("native-dir");
         let native = fs::read_to_string(&marker).with_context(|| {
             format!(

@@ -11,7 +11,7 @@ mod toolkit;
 
 use std::env;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -38,6 +38,12 @@ pub(crate) fn ensure() -> Result<()> {
     };
     progress::note("cuda", &architectures);
     Ok(())
+}
+
+/// Returns the compiler that the build uses.
+pub(crate) fn compiler() -> Result<PathBuf> {
+    let found = Places::of_this_machine("CUDACXX", "CUDA_PATH", Some(&folder::tools())).find();
+    found.map(|toolkit| toolkit.nvcc).with_context(|| toolkit::missing("CUDACXX", "CUDA_PATH"))
 }
 
 fn ensure_toolkit() -> Result<()> {

@@ -5,6 +5,7 @@
 //! variable the tests use the first GPU, and where there is none they say so and pass. Mesa's lavapipe is a GPU for these tests:
 //! `GGML_VK_VISIBLE_DEVICES=0 LLAMA_TEST_DEVICE=Vulkan0`.
 
+mod batches;
 mod layers;
 mod results;
 mod states;
