@@ -16,7 +16,8 @@ const PROMPT: &str = "Once upon a time, in a small village by the sea, there liv
 fn device() -> Option<Device> {
     let name = std::env::var(LLAMA_TEST_DEVICE).unwrap_or_default();
     if name.is_empty() {
-        writeln!(std::io::stderr(), "skipped: {LLAMA_TEST_DEVICE} names no device").unwrap();
+        let mut log = std::io::stderr();
+        writeln!(log, "skipped: {LLAMA_TEST_DEVICE} names no device").unwrap();
         return None;
     }
     Some(
