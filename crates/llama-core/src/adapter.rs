@@ -260,6 +260,7 @@ fn load(model: &Model, source: &ModelSource) -> Result<LoraAdapter> {
         changes_embeddings: pairs.changes_embeddings(),
     };
     opened.check_unchanged(&name)?;
+    model.links().check()?;
     // C refuses tensors that the model does not have, too; tensors created by C have unknown shapes.
     if let Some(name) = pairs.unknown_to(model) {
         return Err(refused(format!("the model's file has no tensor \"{name}\"")).into());

@@ -360,6 +360,8 @@ impl Context {
             let _pools = self.attached.threadpools.lock()?;
             log::explain(|| call(raw))
         };
+        // What C returns or has done is then not what it was to be.
+        let result = result.and_then(|result| self.model().links().check().map(|()| result));
         if let Err(error) = &result {
             self.poison_with(error);
         }
@@ -379,6 +381,7 @@ impl Context {
     }
 
     pub(crate) fn check_poison(&self) -> Result<()> {
+        self.model().links().check()?;
         match &self.poison {
             None => Ok(()),
             Some(cause) => Err(ErrorKind::Poisoned { object: "context", cause: cause.clone() }.into()),

@@ -2,6 +2,7 @@
 
 mod backend_reg;
 pub(crate) mod host_memory;
+mod links;
 mod numa;
 mod system;
 
@@ -13,6 +14,7 @@ use host_memory::HostMemory;
 
 pub use crate::backend::{max_devices, supports_gpu_offload, supports_mlock, supports_mmap, supports_rpc};
 pub use backend_reg::{BackendFeature, BackendReg, backend_regs};
+pub(crate) use links::Links;
 pub use numa::{NumaStrategy, init_numa, is_numa};
 pub use system::{BackendReport, DeviceReport, SystemReport};
 
@@ -112,9 +114,15 @@ impl Device {
         unsafe { ffi::string::from_c(llama_sys::ggml_backend_dev_name(self.raw)) }.unwrap_or_default()
     }
 
-    /// Returns the driver's name of the hardware. Corresponds to `ggml_backend_dev_description`.
+    /// Returns the driver's name of the hardware, or the address of the server for a device of another machine.
+    /// Corresponds to `ggml_backend_dev_description`.
     #[must_use]
     pub fn description(&self) -> String {
+        // ggml only knows the address of the relay.
+        #[cfg(feature = "rpc")]
+        if let Some(link) = crate::rpc::Link::of(*self) {
+            return link.address().to_owned();
+        }
         // SAFETY: as for `name`.
         unsafe {
             let text = or_logged(guarded!(ggml_backend_dev_description(self.raw)), core::ptr::null());
@@ -142,7 +150,8 @@ impl Device {
     }
 
     /// Returns the current free and total memory in bytes. For the CPU it is what this process can get: on Linux,
-    /// the system's available memory within the limits of control groups. Corresponds to `ggml_backend_dev_memory`.
+    /// the system's available memory within the limits of control groups. It is 0 for a device of a machine that is
+    /// lost. Corresponds to `ggml_backend_dev_memory`.
     #[must_use]
     pub fn memory(&self) -> DeviceMemory {
         if self.kind() != DeviceKind::Cpu {
@@ -155,6 +164,13 @@ impl Device {
 
     /// Returns the memory as reported by ggml.
     pub(crate) fn reported_memory(&self) -> DeviceMemory {
+        let links = Links::of(core::iter::once(*self));
+        let memory =
+            if links.check().is_ok() { self.asked_memory() } else { DeviceMemory { free: 0, total: 0 } };
+        if links.check().is_ok() { memory } else { DeviceMemory { free: 0, total: 0 } }
+    }
+
+    fn asked_memory(&self) -> DeviceMemory {
         let (mut free, mut total) = (0, 0);
         // SAFETY: devices live forever and both pointers are valid for the call.
         let asked = unsafe { guarded!(ggml_backend_dev_memory(self.raw, &raw mut free, &raw mut total)) };

@@ -61,6 +61,8 @@ pub mod model;
 pub mod observer;
 mod perf;
 pub mod plan;
+#[cfg(feature = "rpc")]
+pub mod rpc;
 pub mod sampler;
 pub mod state;
 pub mod threadpool;

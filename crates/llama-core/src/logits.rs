@@ -191,7 +191,8 @@ impl Context {
             // output_reorder), and leaves nothing to reorder for later calls.
             unsafe { guarded!(llama_get_logits(raw)) }?;
         }
-        read()
+        let result = read()?;
+        self.model().links().check().map(|()| result)
     }
 }
 

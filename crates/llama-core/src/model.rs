@@ -47,6 +47,7 @@ pub(crate) use source::cannot_read;
 pub use split::{split_path, split_prefix};
 pub use tensor_override::TensorPlace;
 
+use crate::device::Links;
 use crate::error::{ErrorKind, Result};
 use crate::ffi::exit;
 use crate::ffi::guard::{freed, guarded, or_logged};
@@ -71,6 +72,8 @@ struct Handle {
     tensors: Box<[TensorInfo]>,
     origin: Origin,
     adapters: Adapters,
+    /// The servers of other machines that have a part of the model.
+    links: Links,
     /// Facts about the vocabulary that the tokenising of long texts needs.
     text_facts: TextFacts,
 }
@@ -89,6 +92,10 @@ unsafe impl Sync for Handle {}
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        if self.links.are_of_parent() {
+            // The memory is the parent's to free.
+            return;
+        }
         let _freeing = exit::freeing();
         // SAFETY: this is the last owner: contexts, samplers and adapters each hold an `Arc`.
         let result = unsafe { guarded!(llama_model_free(self.raw.as_ptr())) };
@@ -105,7 +112,7 @@ impl Model {
         tensors: Box<[TensorInfo]>,
         origin: Origin,
     ) -> Self {
-        let (params, n_positions) = (params.clone(), learned_positions(&origin));
+        let (params, n_positions, links) = (params.clone(), learned_positions(&origin), params.links());
         let adapters = Adapters::default();
         // SAFETY: C has just created the model; the function reads a number.
         let n_ctx_train = count(unsafe { llama_sys::llama_model_n_ctx_train(raw.as_ptr()) });
@@ -119,6 +126,7 @@ impl Model {
             tensors,
             origin,
             adapters,
+            links,
             text_facts,
         }))
     }
@@ -155,6 +163,11 @@ impl Model {
         &self.0.text_facts
     }
 
+    /// Returns the servers of other machines that have a part of the model.
+    pub(crate) fn links(&self) -> &Links {
+        &self.0.links
+    }
+
     /// Prevents adapters from being loaded and freed during calls in which C iterates over the model's adapters.
     pub(crate) fn walk_adapters(&self) -> Walk<'_> {
         self.0.adapters.walk()
@@ -175,6 +188,10 @@ impl Model {
     ///
     /// The adapter was loaded for this model, and nothing uses it any more.
     pub(crate) unsafe fn free_adapter(&self, adapter: NonNull<llama_sys::llama_adapter_lora>) {
+        if self.links().are_of_parent() {
+            // The memory is the parent's to free.
+            return;
+        }
         // SAFETY: guaranteed by the caller.
         unsafe { self.0.adapters.free(adapter) }
     }

@@ -94,6 +94,7 @@ pub(crate) const HEADERS: &[Header] = &[
     shim("file.h", "shim_file"),
     shim("graph.h", "shim_graph"),
     shim("regex.h", "shim_regex"),
+    shim("rpc.h", "shim_rpc"),
     Header { linked: Linked::Common, ..shim("common.h", "shim_common") },
     Header { linked: Linked::Common, ..shim("template_budget.h", "shim_template_budget") },
     Header { linked: Linked::Common, ..shim("common_chat.h", "shim_common_chat") },

@@ -25,6 +25,7 @@ const ALWAYS: &[&str] = &[
     "guard.cpp",
     "process.cpp",
     "regex.cpp",
+    "rpc.cpp",
     "samplers.cpp",
 ];
 

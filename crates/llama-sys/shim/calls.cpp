@@ -17,6 +17,7 @@
 #include "breakdown.h"
 #include "architecture.h"
 #include "regex.h"
+#include "rpc.h"
 #ifdef LLAMA_SHIM_COMMON
 #include "common.h"
 #endif
@@ -1441,6 +1442,28 @@ extern "C" llama_shim_outcome llama_shim_call_llama_shim_process(
     llama_batch_ext * batch,
     const llama_shim_entries * entries) {
     return llama_shim::guarded(message, [&] { const llama_shim::computation computing(ctx); *result = llama_shim_process(ctx, type_, batch, entries); });
+}
+
+static_assert(std::is_same<decltype(::llama_shim_rpc_add_server), ggml_backend_reg_t (void *, const char *)>::value, "llama_shim_rpc_add_server has other types");
+extern "C" llama_shim_outcome llama_shim_call_llama_shim_rpc_add_server(
+    char * message,
+    ggml_backend_reg_t * result,
+    void * function,
+    const char * endpoint) {
+    return llama_shim::guarded(message, [&] { *result = llama_shim_rpc_add_server(function, endpoint); });
+}
+
+static_assert(std::is_same<decltype(::llama_shim_rpc_start_server), void (void *, const char *, const char *, size_t, size_t, ggml_backend_dev_t *)>::value, "llama_shim_rpc_start_server has other types");
+extern "C" llama_shim_outcome llama_shim_call_llama_shim_rpc_start_server(
+    char * message,
+    void *,
+    void * function,
+    const char * endpoint,
+    const char * cache_dir,
+    size_t n_threads,
+    size_t n_devices,
+    ggml_backend_dev_t * devices) {
+    return llama_shim::guarded(message, [&] { llama_shim_rpc_start_server(function, endpoint, cache_dir, n_threads, n_devices, devices); });
 }
 
 static_assert(std::is_same<decltype(::llama_shim_sampler_accept_all), void (llama_sampler *, const llama_token *, size_t)>::value, "llama_shim_sampler_accept_all has other types");

@@ -1113,6 +1113,26 @@ unsafe extern "C" {
         batch: *mut llama_batch_ext,
         entries: *const llama_shim_entries,
     ) -> llama_shim_outcome;
+    /// Calls [`llama_shim_rpc_add_server`](crate::llama_shim_rpc_add_server).
+    #[link_name = "llama_shim_call_llama_shim_rpc_add_server"]
+    pub fn llama_shim_rpc_add_server(
+        message: *mut c_char,
+        result: *mut ggml_backend_reg_t,
+        function: *mut c_void,
+        endpoint: *const c_char,
+    ) -> llama_shim_outcome;
+    /// Calls [`llama_shim_rpc_start_server`](crate::llama_shim_rpc_start_server).
+    #[link_name = "llama_shim_call_llama_shim_rpc_start_server"]
+    pub fn llama_shim_rpc_start_server(
+        message: *mut c_char,
+        result: *mut (),
+        function: *mut c_void,
+        endpoint: *const c_char,
+        cache_dir: *const c_char,
+        n_threads: usize,
+        n_devices: usize,
+        devices: *mut ggml_backend_dev_t,
+    ) -> llama_shim_outcome;
     /// Calls [`llama_shim_sampler_accept_all`](crate::llama_shim_sampler_accept_all).
     #[link_name = "llama_shim_call_llama_shim_sampler_accept_all"]
     pub fn llama_shim_sampler_accept_all(

@@ -23,6 +23,7 @@
 //! | this crate's `shim/file.h` | [`shim_file`] |
 //! | this crate's `shim/graph.h` | [`shim_graph`] |
 //! | this crate's `shim/regex.h` | [`shim_regex`] |
+//! | this crate's `shim/rpc.h` | [`shim_rpc`] |
 //! | this crate's `shim/common.h` | `shim_common`, with feature `common` |
 //! | this crate's `shim/common_chat.h` | `shim_common_chat`, with feature `common` |
 //! | this crate's `shim/template_budget.h` | `shim_template_budget`, with feature `common` |

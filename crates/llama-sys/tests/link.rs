@@ -1020,6 +1020,16 @@ fn shim_regex() {
     assert_linked(&functions);
 }
 
+#[test]
+fn shim_rpc() {
+    let functions: [*const (); 3] = [
+        llama_sys::llama_shim_rpc_protocol as *const (),
+        llama_sys::llama_shim_rpc_add_server as *const (),
+        llama_sys::llama_shim_rpc_start_server as *const (),
+    ];
+    assert_linked(&functions);
+}
+
 #[cfg(feature = "common")]
 #[test]
 fn shim_common() {

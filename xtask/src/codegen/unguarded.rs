@@ -13,6 +13,7 @@ pub(super) const UNGUARDED: &[(&str, &[&str])] = &[
             "llama_max_parallel_sequences",
             "llama_max_tensor_buft_overrides",
             "llama_shim_has_memory_breakdown",
+            "llama_shim_rpc_protocol",
             "llama_supports_mlock",
             "llama_supports_mmap",
             "llama_version",

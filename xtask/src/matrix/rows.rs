@@ -31,6 +31,9 @@ const WITHOUT_DRIVER: &[&str] = &["decode::", "greedy::", "no_driver::", "system
 const ONE_ARCHITECTURE: &[(&str, Value)] =
     &[("LLAMA_SYS_CMAKE_ARGS", Value::Text("-DCMAKE_CUDA_ARCHITECTURES=90-real"))];
 
+/// Topics of llama-gen's tests that need devices of other machines.
+const RPC: &[&str] = &["rpc::"];
+
 /// The version of the library that the build must refuse.
 const OTHER_VERSION: &str = "0.0.1";
 
@@ -61,6 +64,7 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("panic = abort, core", "--features common", Suite::Abort(CORE, left_out::CORE), 20),
     Row::new("panic = abort, gen", "", Suite::Abort(GEN, left_out::GEN), 20),
     Row::new("rpc", "--features rpc,common", Suite::Test(CORE), 18),
+    Row::new("rpc, gen", "--features rpc", Suite::Topics(GEN, RPC), 12),
     Row::new("blas", "--features blas", Suite::Test(CORE), 18).needs(&[&OPENBLAS]),
     Row::new("vulkan", "--features vulkan,common", Suite::Topics(CORE, ON_DEVICE), 30)
         .env(VULKAN_DEVICE)

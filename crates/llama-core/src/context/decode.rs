@@ -145,12 +145,24 @@ impl Context {
                 .check(memory, batch)
                 .and_then(|()| input.process(self.raw.as_non_null(), process.to_raw(), batch))
         };
+        let result = if self.model().links().is_empty() { result } else { self.wait_for_servers(result) };
         if let Err(error) = &result
             && error.is_contained()
         {
             self.poison_with(error);
         }
         result
+    }
+
+    /// Waits for the servers of other machines, which compute while C returns, and fails if one of them has failed.
+    #[cold]
+    fn wait_for_servers(&mut self, result: Result<i32>) -> Result<i32> {
+        let result = result.and_then(|code| {
+            // SAFETY: the context is valid.
+            unsafe { guarded!(llama_synchronize(self.raw.as_ptr())) }.map(|()| code)
+        });
+        let checked = self.model().links().check();
+        checked.inspect_err(|error| self.poison_with(error)).and(result)
     }
 
     /// Converts C's code to a result, and adjusts the memory to it.

@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 use super::hooks::{self, OwnedHooks};
 use super::params::ContextParams;
 use super::{check, scaling};
+use crate::device::Links;
 use crate::error::{ErrorKind, Result};
 use crate::ffi::exit;
 use crate::ffi::guard::{freed, guarded};
@@ -23,11 +24,15 @@ pub(crate) struct RawContext {
     params: llama_sys::llama_context_params,
 }
 
-/// The pointer, which frees the context when dropped.
-struct Owned(NonNull<llama_sys::llama_context>);
+/// The pointer, which frees the context when dropped, and the servers that have a part of it.
+struct Owned(NonNull<llama_sys::llama_context>, Links);
 
 impl Drop for Owned {
     fn drop(&mut self) {
+        if self.1.are_of_parent() {
+            // The memory is the parent's to free.
+            return;
+        }
         let _freeing = exit::freeing();
         // SAFETY: the context is valid and this is its only owner. It is the first field of `RawContext`, which is
         // the first of `Context`: objects whose addresses C has (model, hooks, thread pools, samplers) are dropped
@@ -48,6 +53,7 @@ impl RawContext {
         params: &ContextParams,
         observer: Option<Box<dyn Observer>>,
     ) -> Result<Self> {
+        model.links().check()?;
         let mut raw_params = raw_params(model, params)?;
         let is_observed = observer.is_some();
         let hooks = OwnedHooks::new(observer);
@@ -68,10 +74,12 @@ impl RawContext {
                 ErrorKind::ContextCreation { n_ctx, n_batch, n_seq_max }.into()
             })
         })
-        .map(Owned);
+        .map(|raw| Owned(raw, model.links().clone()));
         if let Some(finding) = graph::found() {
             return Err(finding.violation.into());
         }
+        // Takes precedence over the failures that follow from it.
+        model.links().check()?;
         let owned = owned?;
         exit::arm();
         Ok(Self { owned, hooks, model: model.clone(), params: raw_params })

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use super::TemplateLimit;
 use super::samplers::List;
 use super::{DecodeError, ParameterProblem, SamplerProblem, StateError};
+#[cfg(feature = "rpc")]
+use crate::rpc::RpcError;
 
 /// The kinds of errors. New kinds are added in minor releases.
 #[derive(Debug, thiserror::Error)]
@@ -475,6 +477,18 @@ pub enum ErrorKind {
         operation: String,
         /// The requirement of the operation, and the actual value.
         condition: String,
+    },
+    /// A server that lends devices of another machine cannot be used, or not any more.
+    #[cfg(feature = "rpc")]
+    #[error(transparent)]
+    Rpc(RpcError),
+    /// A server that lends the devices of this machine was not started, or has failed.
+    #[cfg(feature = "rpc")]
+    #[error("the RPC server failed: {reason}")]
+    #[non_exhaustive]
+    RpcServer {
+        /// The reason of the system or of ggml.
+        reason: String,
     },
     /// The process is ending: `main` has returned or `exit` was called, and C++ destroys its static objects.
     #[error("the process is ending: llama.cpp is not called any more")]

@@ -163,6 +163,13 @@ pub(crate) fn enter() -> Result<Inside<'static>> {
     GATE.enter()
 }
 
+/// Makes the end of the process not wait for the calls of this thread, which serves others until then.
+#[cfg(feature = "rpc")]
+pub(crate) fn unawaited() {
+    // A call of the thread is then a nested one, which is not counted.
+    OWN.with(|own| own.depth.set(own.depth.get() + 1));
+}
+
 /// Registers a handler that makes the process wait at its end. Handlers run in reverse order of registration, and so
 /// do the destructors of objects that C++ creates on first use, so the handler must be registered after those: this
 /// is repeated, ever more rarely. A gap remains: a process that ends while an object is created for the first time

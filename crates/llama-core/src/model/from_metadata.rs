@@ -132,6 +132,7 @@ impl Model {
         if !params.is_vocab_only() {
             hyperparameters::check(&NAME, effective, None)?;
         }
+        params.links().check()?;
         let mut raw_params = params.to_raw()?;
         let head = RawHead::new(metadata, types)?;
         let origin = Origin::of_metadata(metadata, &params);
@@ -154,7 +155,7 @@ impl Model {
         filling.resume();
         match failed {
             Some(error) => Err(error),
-            None => model,
+            None => model.and_then(|model| model.links().check().map(|()| model)),
         }
     }
 }

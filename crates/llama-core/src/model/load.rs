@@ -115,12 +115,18 @@ pub(super) fn load(
     let _inside = exit::enter()?;
     // llama.cpp's own log lines do not name a file that it receives open.
     tracing::debug!("loading the model {source}");
+    let links = params.links();
+    links.check()?;
     let mut loading = Loading::check(source, params)?;
     plan::refuse_weights(source, params, loading.tensors())?;
     let loaded = call_with_progress(&mut loading, progress);
     exit::arm();
     match loaded {
-        Ok(raw) => Ok(loading.finish(raw)),
+        Ok(raw) => {
+            let model = loading.finish(raw);
+            links.check().map(|()| model)
+        }
+        Err(_) if links.check().is_err() => Err(links.check().unwrap_err()),
         Err(error) => Err(plan::explain_weights(source, params, error)),
     }
 }

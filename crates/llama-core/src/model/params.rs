@@ -6,7 +6,7 @@ use core::str::FromStr;
 use super::kv_override::{KvOverride, KvValue};
 use super::raw_params::RawModelParams;
 use super::tensor_override::{TensorOverride, TensorPlace};
-use crate::device::Device;
+use crate::device::{Device, Links};
 use crate::error::{Error, ParameterProblem, Result};
 
 /// The way in which tensors are read from the file. Corresponds to `llama_load_mode`.
@@ -274,6 +274,16 @@ impl ModelParams {
     pub fn load_mtp(mut self, load_mtp: bool) -> Self {
         self.load_mtp = load_mtp;
         self
+    }
+
+    /// Returns the servers of the devices that are named.
+    pub(super) fn links(&self) -> Links {
+        let named = self.devices.iter().flatten().copied();
+        let overridden = self.tensor_overrides.iter().filter_map(|tensors| match tensors.place {
+            TensorPlace::Device(device) => Some(device),
+            TensorPlace::Cpu => None,
+        });
+        Links::of(named.chain(overridden))
     }
 
     /// Returns whether only the vocabulary is loaded.

@@ -83,6 +83,7 @@ impl Model {
         // `Handle`. It checks every pointer to a tensor before following it, except for the table of embeddings beside an
         // output matrix, which exists (`check_savable`). The path is NUL-terminated.
         let saved = unsafe { guarded!(llama_model_save_to_file(self.raw(), c_path.as_ptr())) };
+        self.links().check()?;
         saved.map_err(|error| match error.kind() {
             // The writer asserts that it supports the architecture and the kinds of metadata (llama-model-saver.cpp). It
             // has not changed the model.

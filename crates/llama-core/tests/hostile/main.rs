@@ -51,6 +51,8 @@ mod plan;
 mod poison;
 mod row_sampler;
 mod rows;
+#[cfg(feature = "rpc")]
+mod rpc;
 mod sampler;
 mod sampler_params;
 mod state;
@@ -98,6 +100,8 @@ fn cases() -> Vec<Case> {
         plan::CASES,
         row_sampler::CASES,
         rows::CASES,
+        #[cfg(feature = "rpc")]
+        rpc::CASES,
         sampler::CASES,
         sampler_params::CASES,
         state::CASES,

@@ -9,6 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::greedy::{SEQ, continuation, load, params, tokens};
+#[cfg(feature = "rpc")]
+use llama_core::ModelParams;
 use llama_core::sampler::{RowSampler, RowSamplerPool};
 use llama_core::threadpool::ThreadpoolParams;
 use llama_core::{Context, ErrorKind, LoraAdapter, Model, SamplerChain, Threadpool, Token};
@@ -23,6 +25,8 @@ const CASES: &[Case] = &[
     ("a thread pool of the parent", a_thread_pool_of_the_parent),
     ("a pool of row samplers", a_pool_of_row_samplers),
     ("dropping everything", dropping_everything),
+    #[cfg(feature = "rpc")]
+    ("devices of other machines", devices_of_other_machines),
     ("a child of a child", a_child_of_a_child),
     ("while other threads compute", while_other_threads_compute),
     ("a program", a_program),
@@ -237,6 +241,36 @@ fn dropping_everything() {
         drop(started);
         drop(pool);
     });
+}
+
+#[cfg(feature = "rpc")]
+fn devices_of_other_machines() {
+    use llama_core::rpc::{RpcEndpoint, RpcServer, RpcServerParams};
+
+    let server = RpcServer::start(&RpcServerParams::default().n_threads(1)).unwrap();
+    let end = RpcEndpoint::connect(&server.address().to_string()).unwrap();
+    let devices = end.devices().iter().copied();
+    let model = Model::load(Tiny::Llama.path(), &ModelParams::default().devices(devices)).unwrap();
+    let mut context = Context::new(&model, &params()).unwrap();
+    let prompt = tokens(&model, "Hello there");
+    let expected = continuation(&mut context, &prompt, SEQ, 4);
+    context.memory().seq_rm(SEQ, ..).unwrap();
+    in_child(|| {
+        let failures = [
+            end.check().unwrap_err(),
+            context.memory().seq_rm(SEQ, ..).unwrap_err(),
+            Context::new(&model, &params()).unwrap_err(),
+        ];
+        assert!(
+            failures.iter().all(|error| matches!(error.kind(), ErrorKind::Forked { .. })),
+            "{failures:?}"
+        );
+        // SAFETY: only this child uses the copies; it ends without dropping the originals.
+        unsafe { drop((std::ptr::read(&raw const context), std::ptr::read(&raw const model))) };
+        server.stop();
+    });
+    // The parent has lost nothing.
+    assert_eq!(continuation(&mut context, &prompt, SEQ, 4), expected);
 }
 
 fn a_child_of_a_child() {

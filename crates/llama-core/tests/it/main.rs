@@ -51,6 +51,8 @@ mod observer;
 mod on_device;
 mod plan;
 mod row_sampler;
+#[cfg(feature = "rpc")]
+mod rpc;
 mod sampler;
 mod sampler_config;
 mod save;

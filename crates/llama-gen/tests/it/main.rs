@@ -19,6 +19,8 @@ mod params;
 mod requests;
 mod results;
 mod reuse;
+#[cfg(feature = "rpc")]
+mod rpc;
 mod score;
 mod seeds;
 mod span;

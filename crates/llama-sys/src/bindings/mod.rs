@@ -38,6 +38,8 @@ pub mod shim_graph;
 pub mod shim_process;
 /// The items of `shim/regex.h`.
 pub mod shim_regex;
+/// The items of `shim/rpc.h`.
+pub mod shim_rpc;
 /// The items of `shim/samplers.h`.
 pub mod shim_samplers;
 /// The items of `shim/template_budget.h`.
@@ -63,6 +65,7 @@ pub use shim_file::*;
 pub use shim_graph::*;
 pub use shim_process::*;
 pub use shim_regex::*;
+pub use shim_rpc::*;
 pub use shim_samplers::*;
 #[cfg(feature = "common")]
 pub use shim_template_budget::*;
