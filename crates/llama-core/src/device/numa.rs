@@ -3,6 +3,7 @@
 use crate::backend;
 use crate::error::{ErrorKind, Result};
 use crate::ffi::guard::guarded;
+use crate::library;
 
 /// The distribution of threads over the nodes of a machine with non-uniform memory access. Corresponds to
 /// `ggml_numa_strategy`.
@@ -37,6 +38,7 @@ pub fn init_numa(strategy: NumaStrategy) -> Result<()> {
     };
     // SAFETY: takes a number. The library is initialised and nobody else has used it yet, so nobody reads what the
     // function writes.
+    library::ensure()?;
     let initialised = backend::init_and(|| unsafe { guarded!(llama_numa_init(strategy)) });
     initialised.unwrap_or_else(|| {
         let reason = "the library is in use: call init_numa once, before every other function";

@@ -476,6 +476,11 @@ pub enum ErrorKind {
         /// The requirement of the operation, and the actual value.
         condition: String,
     },
+    /// llama.cpp's library could not be loaded. The text lists every place where it was looked for, with all that is wrong
+    /// with the file there. Nothing was called.
+    #[cfg(feature = "dynamic")]
+    #[error(transparent)]
+    Library(#[from] crate::library::LoadError),
     /// The process is ending: `main` has returned or `exit` was called, and C++ destroys its static objects.
     #[error("the process is ending: llama.cpp is not called any more")]
     ProcessEnds,
