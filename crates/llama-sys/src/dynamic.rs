@@ -41,8 +41,9 @@ static STATE: Mutex<State> = Mutex::new(State::Untried);
 /// Loads the library and finds all bound functions in it. It stays loaded until the process ends.
 ///
 /// `path` is the library or a folder that holds it. Without it, [`VARIABLE`] names one of the two, or else the library is
-/// beside the executable. Without a path the attempt is made only once, and later calls return its result. If a library is
-/// loaded already, calls without a path and those with its path succeed.
+/// beside the executable. The system looks for a file name without a folder in its own places. Without a path the attempt
+/// is made only once, and later calls return its result. If a library is loaded already, calls without a path and those with
+/// its path succeed.
 ///
 /// # Errors
 ///

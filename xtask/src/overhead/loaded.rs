@@ -4,7 +4,7 @@
 use anyhow::{Result, bail, ensure};
 
 use super::{Args, GET_LOGITS, Program, measure, put_into};
-use crate::setup::{self, pin};
+use crate::setup::pin;
 use crate::{matrix, workspace};
 
 /// The most instructions that a step may take beyond a step through a linked library.
