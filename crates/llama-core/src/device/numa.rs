@@ -36,9 +36,9 @@ pub fn init_numa(strategy: NumaStrategy) -> Result<()> {
         NumaStrategy::Isolate => Raw::GGML_NUMA_STRATEGY_ISOLATE,
         NumaStrategy::Numactl => Raw::GGML_NUMA_STRATEGY_NUMACTL,
     };
+    library::ensure()?;
     // SAFETY: takes a number. The library is initialised and nobody else has used it yet, so nobody reads what the
     // function writes.
-    library::ensure()?;
     let initialised = backend::init_and(|| unsafe { guarded!(llama_numa_init(strategy)) });
     initialised.unwrap_or_else(|| {
         let reason = "the library is in use: call init_numa once, before every other function";
