@@ -2,6 +2,7 @@
 //! are not mixed up with this program's. `LLAMA_LIBRARY` must name a shared build of the pinned llama.cpp.
 
 #![cfg(feature = "dynamic")]
+#![allow(clippy::print_stdout, reason = "a child tells its parent the error")]
 
 use std::env;
 use std::fs;
