@@ -8,6 +8,7 @@ mod calls;
 mod coverage;
 mod direct;
 mod format;
+mod forwarded;
 mod functions;
 mod link_test;
 mod reasons;
@@ -92,6 +93,7 @@ fn generate(root: &Path) -> anyhow::Result<(BTreeMap<PathBuf, String>, String)> 
     let uses = direct::Uses::scan(&headers, &root.join(CALLER))?;
     uses.check()?;
     let calls = calls::render(&modules, &uses.guarded)?;
+    files.extend([forwarded::render(&modules)?]);
     files.insert(calls.cpp.0, calls.cpp.1);
     files.insert(calls.rust.0, formatted(root, &calls.rust.1)?);
     for (module, code) in modules {
@@ -121,7 +123,7 @@ fn formatted(root: &Path, code: &str) -> anyhow::Result<String> {
 fn attribute_of_functions(module: &str) -> Option<syn::Attribute> {
     let header = HEADERS.iter().find(|header| header.module == module)?;
     (header.linked == Linked::CpuBackend)
-        .then(|| syn::parse_quote!(#[cfg(not(feature = "dynamic-backends"))]))
+        .then(|| syn::parse_quote!(#[cfg(not(any(feature = "dynamic-backends", feature = "dynamic")))]))
 }
 
 /// Returns the text of the bindings' `mod.rs`.

@@ -19,6 +19,8 @@ pub(crate) mod workflow;
 
 use anyhow::{Result, bail};
 
+pub(crate) use self::command::search_first;
+pub(crate) use self::libraries::installed as installed_library;
 use self::outcome::{Ending, Outcome};
 use self::row::Row;
 use self::rows::ROWS;

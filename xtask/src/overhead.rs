@@ -2,8 +2,10 @@
 //! through `llama-core` and through `llama-sys`.
 
 mod callgrind;
+mod loaded;
 mod report;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,15 +25,18 @@ const LIMIT: f64 = 300.0;
 const SECTION: &str = "overhead";
 
 /// The functions whose own instructions are not counted: the loops, and the functions that all layers call alike.
-const BORDERS: [&str; 7] = [
+const BORDERS: &[&str] = &[
     "*steps_through_core*",
     "*steps_through_sys*",
     "*steps_through_arrays*",
     "*steps_with_argmax*",
     "*largest_logit*",
     "llama_context::decode(llama_batch_ext*",
-    "llama_get_logits_ith",
+    GET_LOGITS,
 ];
+
+/// A border that exists twice in a program with feature `dynamic`: the function that forwards, and the library's own.
+const GET_LOGITS: &str = "llama_get_logits_ith";
 
 /// Counts the instructions of a decode step outside the computation, by function.
 #[derive(clap::Args)]
@@ -42,6 +47,9 @@ pub(crate) struct Args {
     /// The number of functions to list.
     #[arg(long, default_value_t = 12)]
     functions: usize,
+    /// Only compare a step through a library that is loaded when the program runs with one through a linked library.
+    #[arg(long)]
+    dynamic: bool,
     /// Write the figures into this file, between its markers.
     #[arg(long, num_args = 0..=1, value_name = "FILE", default_missing_value = "docs/benchmarks.md")]
     write: Option<PathBuf>,
@@ -49,7 +57,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::ensure(&[Item::Pin, Item::Tools, Item::Tiny])?;
-    let program = build()?;
+    if args.dynamic {
+        return loaded::run(args);
+    }
+    let program = Program::build(&[])?;
     let model = test_models::Tiny::Llama.path();
     let measure = |layer| measure(&program, &model, layer, args.steps);
     let (sys, arrays) = (measure("sys")?, measure("arrays")?);
@@ -72,7 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let text = report.to_string(args.functions, &setup::pin::describe()?);
     println!("{text}");
     if let Some(file) = &args.write {
-        put_into(&workspace::root().join(file), &text)?;
+        put_into(&workspace::root().join(file), SECTION, &text)?;
     }
     if report.overhead() > LIMIT {
         bail!("{:+.0} instructions per step are over the limit of {LIMIT:+.0}", report.overhead());
@@ -80,27 +91,39 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn put_into(path: &Path, text: &str) -> Result<()> {
+fn put_into(path: &Path, section: &str, text: &str) -> Result<()> {
     let old = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let new = crate::docs::replace_section(&old, SECTION, &format!("{text}\n"))?;
+    let new = crate::docs::replace_section(&old, section, &format!("{text}\n"))?;
     std::fs::write(path, new).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Builds the program without the instruction sets that valgrind does not know.
-fn build() -> Result<PathBuf> {
-    let target = workspace::target().join("overhead");
-    let mut cargo = workspace::cargo();
-    cargo.args([
-        "build",
-        "--release",
-        "--no-default-features",
-        "--package",
-        "llama-benches",
-        "--bin",
-        "step",
-    ]);
-    native::build("building the steps", cargo.env("CARGO_TARGET_DIR", &target))?;
-    Ok(target.join("release/step"))
+/// The program of the steps, and how it is run.
+struct Program {
+    path: PathBuf,
+    /// Variables for its run.
+    environment: Vec<(&'static str, OsString)>,
+    borders: Vec<&'static str>,
+}
+
+impl Program {
+    /// Builds the program without the instruction sets that valgrind does not know.
+    fn build(features: &[&str]) -> Result<Self> {
+        // Each set of features has a folder of its own, so that the two do not evict each other.
+        let target = workspace::target().join(format!("overhead{}", features.concat()));
+        let mut cargo = workspace::cargo();
+        cargo.args([
+            "build",
+            "--release",
+            "--no-default-features",
+            "--package",
+            "llama-benches",
+            "--bin",
+            "step",
+        ]);
+        cargo.args(features.iter().flat_map(|feature| ["--features", feature]));
+        native::build("building the steps", cargo.env("CARGO_TARGET_DIR", &target))?;
+        Ok(Self { path: target.join("release/step"), environment: Vec::new(), borders: BORDERS.to_vec() })
+    }
 }
 
 /// The result of a layer's steps.
@@ -119,7 +142,7 @@ impl Measured {
 }
 
 /// Runs this many steps and twice as many. The difference contains only steady steps, without start and end.
-fn measure(program: &Path, model: &Path, layer: &str, steps: u32) -> Result<Measured> {
+fn measure(program: &Program, model: &Path, layer: &str, steps: u32) -> Result<Measured> {
     let step = Step::spinner(format!("counting `{layer}`"));
     let (_, once) = count(program, model, layer, steps)?;
     let (tokens, twice) = count(program, model, layer, 2 * steps)?;
@@ -128,13 +151,14 @@ fn measure(program: &Path, model: &Path, layer: &str, steps: u32) -> Result<Meas
     Ok(Measured { tokens, profile })
 }
 
-fn count(program: &Path, model: &Path, layer: &str, steps: u32) -> Result<(String, Profile)> {
+fn count(program: &Program, model: &Path, layer: &str, steps: u32) -> Result<(String, Profile)> {
     let folder = tempfile::tempdir().context("could not create a temporary folder")?;
     let out = folder.path().join("callgrind.out");
     let mut command = Command::new("valgrind");
     command.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", out.display()));
-    command.args(BORDERS.map(|function| format!("--toggle-collect={function}")));
-    command.arg(program).arg("--model").arg(model);
+    command.args(program.borders.iter().map(|function| format!("--toggle-collect={function}")));
+    command.envs(program.environment.iter().map(|(name, value)| (name, value)));
+    command.arg(&program.path).arg("--model").arg(model);
     command.args(["--layer", layer, "--steps", &steps.to_string()]);
     let tokens = workspace::capture(&mut command)
         .context("callgrind is part of valgrind: install it, for example on Debian `apt install valgrind`")?;

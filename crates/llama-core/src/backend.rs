@@ -1,12 +1,14 @@
 //! The library's one-time initialisation, which happens automatically before the first use.
 
 use core::ffi::{CStr, c_void};
+#[cfg(any(feature = "dynamic-backends", feature = "dynamic"))]
+use std::ffi::CString;
 use std::ptr::NonNull;
 use std::sync::Once;
 
 use crate::error::{ErrorKind, Result};
 use crate::ffi::guard::{guarded, or_logged};
-use crate::{ffi, graph, log};
+use crate::{ffi, graph, library, log};
 
 static INIT: Once = Once::new();
 
@@ -21,7 +23,8 @@ pub fn init() {
 /// Initialises the library, and then runs code that must precede every use of it. Returns `None` if the library is
 /// already in use.
 pub(crate) fn init_and<R>(then: impl FnOnce() -> R) -> Option<R> {
-    if INIT.is_completed() {
+    // Without the library nothing can be initialised. Each call into it will say why.
+    if INIT.is_completed() || library::ensure().is_err() {
         return None;
     }
     let mut result = None;
@@ -40,7 +43,7 @@ fn initialise<R>(then: impl FnOnce() -> R) -> R {
         guarded!(llama_backend_init())
     };
     or_logged(initialised, ());
-    #[cfg(feature = "dynamic-backends")]
+    #[cfg(any(feature = "dynamic-backends", feature = "dynamic"))]
     load_modules();
     graph::prepare();
     let result = then();
@@ -75,26 +78,43 @@ pub(crate) fn cpu_function(name: &CStr) -> Result<NonNull<c_void>> {
     })
 }
 
-/// Loads the backends' modules from the executable's folder, or if there are none, from the folder where they were
-/// built. Corresponds to `ggml_backend_load_all` and `ggml_backend_load_all_from_path`.
-#[cfg(feature = "dynamic-backends")]
+/// Loads the backends' modules, unless the library contains its backends: from the executable's folder, or if there are
+/// none, from the folder where they were built, or that of the library. Corresponds to `ggml_backend_load_all` and
+/// `ggml_backend_load_all_from_path`.
+#[cfg(any(feature = "dynamic-backends", feature = "dynamic"))]
 fn load_modules() {
     // SAFETY: takes no arguments.
-    or_logged(unsafe { guarded!(ggml_backend_load_all()) }, ());
+    let has_devices = || or_logged(unsafe { guarded!(ggml_backend_dev_count()) }, 0) > 0;
+    if cfg!(feature = "dynamic") && has_devices() {
+        return;
+    }
     // SAFETY: takes no arguments.
-    let found = or_logged(unsafe { guarded!(ggml_backend_dev_count()) }, 0) > 0;
-    let built = llama_sys::BACKEND_DIR.and_then(|folder| std::ffi::CString::new(folder).ok());
-    if let Some(folder) = built.filter(|_| !found) {
+    or_logged(unsafe { guarded!(ggml_backend_load_all()) }, ());
+    if let Some(folder) = modules_folder().filter(|_| !has_devices()) {
         // SAFETY: the path is NUL-terminated and lives through the call.
         or_logged(unsafe { guarded!(ggml_backend_load_all_from_path(folder.as_ptr())) }, ());
     }
 }
 
+/// Returns the folder where the modules were built.
+#[cfg(feature = "dynamic-backends")]
+fn modules_folder() -> Option<CString> {
+    CString::new(llama_sys::BACKEND_DIR?).ok()
+}
+
+/// Returns the folder of the loaded library.
+#[cfg(all(feature = "dynamic", not(feature = "dynamic-backends")))]
+fn modules_folder() -> Option<CString> {
+    ffi::string::path_to_c(library::path()?.parent()?).ok()
+}
+
 /// Returns llama.cpp's version, `major.minor.patch`. Corresponds to `llama_version`.
 #[must_use]
 pub fn version() -> String {
-    // SAFETY: returns a string literal (llama.cpp).
-    unsafe { ffi::string::from_c(llama_sys::llama_version()) }.unwrap_or_default()
+    // SAFETY: takes no arguments.
+    let text = or_logged(unsafe { guarded!(llama_version()) }, core::ptr::null());
+    // SAFETY: NULL or a string literal (llama.cpp).
+    unsafe { ffi::string::from_c(text) }.unwrap_or_default()
 }
 
 /// Returns the instruction sets and options of the CPU backend and others, built in or found at run time, as
@@ -118,14 +138,14 @@ pub fn system_info() -> String {
 #[must_use]
 pub fn supports_mmap() -> bool {
     // SAFETY: takes no arguments and reads a constant.
-    unsafe { llama_sys::llama_supports_mmap() }
+    or_logged(unsafe { guarded!(llama_supports_mmap()) }, false)
 }
 
 /// Returns whether memory can be locked against swapping. Corresponds to `llama_supports_mlock`.
 #[must_use]
 pub fn supports_mlock() -> bool {
     // SAFETY: takes no arguments and reads a constant.
-    unsafe { llama_sys::llama_supports_mlock() }
+    or_logged(unsafe { guarded!(llama_supports_mlock()) }, false)
 }
 
 /// Returns whether layers can be offloaded to a GPU or another device. Corresponds to `llama_supports_gpu_offload`.
@@ -148,7 +168,7 @@ pub fn supports_rpc() -> bool {
 #[must_use]
 pub fn max_devices() -> usize {
     // SAFETY: takes no arguments and returns a constant.
-    unsafe { llama_sys::llama_max_devices() }
+    or_logged(unsafe { guarded!(llama_max_devices()) }, 0)
 }
 
 /// Returns the maximum number of patterns that place tensors of one model. Corresponds to
@@ -156,5 +176,5 @@ pub fn max_devices() -> usize {
 #[must_use]
 pub fn max_tensor_overrides() -> usize {
     // SAFETY: takes no arguments and returns a constant.
-    unsafe { llama_sys::llama_max_tensor_buft_overrides() }
+    or_logged(unsafe { guarded!(llama_max_tensor_buft_overrides()) }, 0)
 }

@@ -17,6 +17,7 @@ use llama_sys::{ggml_tensor, llama_shim_graph_use};
 use tensor::Tensor;
 
 use crate::error::{Error, ErrorKind};
+use crate::ffi::guard::{guarded, or_logged};
 
 /// The reason why a graph cannot be computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl Watch {
     pub(crate) fn begin() -> Self {
         begin();
         // SAFETY: the function keeps the pointer to `check`, which neither throws nor unwinds.
-        let _ = unsafe { llama_sys::llama_shim_watch_graphs(Some(check)) };
+        or_logged(unsafe { guarded!(llama_shim_watch_graphs(Some(check))) }, false);
         Self(PhantomData)
     }
 }

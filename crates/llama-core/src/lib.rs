@@ -54,6 +54,10 @@ pub mod embeddings;
 mod error;
 mod ffi;
 mod graph;
+#[cfg(feature = "dynamic")]
+pub mod library;
+#[cfg(not(feature = "dynamic"))]
+mod library;
 mod log;
 pub mod logits;
 mod memory;

@@ -104,7 +104,7 @@ impl ThreadpoolParams {
         use llama_sys::ggml_sched_priority as Raw;
         self.check()?;
         // SAFETY: takes a number and returns a struct.
-        let mut raw = unsafe { llama_sys::ggml_threadpool_params_default(c_int(self.n_threads)) };
+        let mut raw = unsafe { guarded!(ggml_threadpool_params_default(c_int(self.n_threads))) }?;
         raw.prio = match self.priority {
             ThreadPriority::Low => Raw::GGML_SCHED_PRIO_LOW,
             ThreadPriority::Normal => Raw::GGML_SCHED_PRIO_NORMAL,

@@ -69,6 +69,8 @@ pub use event::{ChosenToken, Event, FinishReason, Progress, Shortened, Text, Tok
 pub use finish::{Finish, MemoryReport, Timings, Usage};
 pub use generation_builder::GenerationBuilder;
 pub use infill::{Infill, InfillOrder};
+#[cfg(feature = "dynamic")]
+pub use llama_core::library;
 pub use model::{Llama, LlamaBuilder};
 pub use params::{
     BiasTarget, GenerationParams, GrammarParams, GrammarTriggers, LogitBias, Preset, ResolvedSampling,

@@ -47,8 +47,8 @@ pub(crate) enum Linked {
     Always,
     /// Builds with cargo feature `common`.
     Common,
-    /// Builds without cargo feature `dynamic-backends`, which turns the CPU backend into a module that is loaded at
-    /// run time.
+    /// Builds without cargo features `dynamic-backends` and `dynamic`, with which the CPU backend may be a module that is
+    /// loaded at run time.
     CpuBackend,
 }
 
@@ -59,7 +59,7 @@ impl Linked {
         match self {
             Linked::Always => "",
             Linked::Common => "#[cfg(feature = \"common\")]\n",
-            Linked::CpuBackend => "#[cfg(not(feature = \"dynamic-backends\"))]\n",
+            Linked::CpuBackend => "#[cfg(not(any(feature = \"dynamic-backends\", feature = \"dynamic\")))]\n",
         }
     }
 }

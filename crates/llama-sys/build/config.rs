@@ -16,6 +16,7 @@ pub(crate) struct Features {
     pub(crate) shared: bool,
     pub(crate) dynamic_backends: bool,
     pub(crate) common: bool,
+    pub(crate) dynamic: bool,
     pub(crate) bindgen: bool,
 }
 
@@ -103,12 +104,43 @@ impl Config {
     }
 
     fn refuse_contradictions(&self) -> Result<(), String> {
+        self.refuse_with_dynamic()?;
         backend::refuse_contradictions(self)?;
         if self.features.bindgen && self.lib_dir.is_some() && self.include_dir.is_none() {
             return Err(format!(
                 "feature `bindgen` with {} also needs {}: the bindings are generated from its headers",
                 vars::LIB_DIR,
                 vars::INCLUDE_DIR
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// Refuses settings of a library that is built or linked when the program is to load one instead.
+    fn refuse_with_dynamic(&self) -> Result<(), String> {
+        let features = &self.features;
+        if !features.dynamic {
+            return Ok(());
+        }
+        let switches = [
+            ("shared", features.shared && !features.dynamic_backends),
+            ("dynamic-backends", features.dynamic_backends),
+            ("bindgen", features.bindgen),
+        ];
+        let on = switches.iter().filter(|(_, on)| *on).map(|(name, _)| *name);
+        if let Some(feature) = features.backends.iter().copied().chain(on).next() {
+            return Err(format!(
+                "features `dynamic` and `{feature}` contradict each other: with `dynamic` no llama.cpp is built, and the \
+                 library that the program loads has the backends that it was built with. Leave one of them out"
+            ));
+        }
+        if self.lib_dir.is_some() {
+            return Err(format!(
+                "{} is set, but with feature `dynamic` no library is linked: unset it, and name the library by \
+                 LLAMA_LIBRARY when the program runs",
+                vars::LIB_DIR
             ));
         }
         Ok(())
@@ -131,6 +163,7 @@ impl Features {
             shared: has("SHARED"),
             dynamic_backends: has("DYNAMIC_BACKENDS"),
             common: has("COMMON"),
+            dynamic: has("DYNAMIC"),
             bindgen: has("BINDGEN"),
         }
     }

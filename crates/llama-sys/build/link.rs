@@ -92,6 +92,11 @@ pub(crate) fn link_shared(config: &Config, lib_dir: &Path, archive_dir: &Path) -
     Ok(())
 }
 
+/// Links the libraries of the shim and of the common library, for a program that loads llama.cpp when it runs.
+pub(crate) fn link_runtime(config: &Config) {
+    link_system(config, &mut Linker::default());
+}
+
 /// Links a prebuilt library, preferring a shared one.
 pub(crate) fn link_prebuilt(config: &Config, lib_dir: &Path) -> Result<(), String> {
     let names = ["libllama.so", "libllama.dylib", "llama.dll", "llama.lib"];
@@ -136,14 +141,21 @@ fn link_prebuilt_common(lib_dir: &Path) {
 }
 
 /// Exports the metadata that build scripts of dependent crates read as `DEP_LLAMA_*`.
-pub(crate) fn export_metadata(config: &Config, version: &str, lib_dir: &Path, include_dirs: &[PathBuf]) {
+pub(crate) fn export_metadata(
+    config: &Config,
+    version: &str,
+    lib_dir: Option<&Path>,
+    include_dirs: &[PathBuf],
+) {
     let includes = env::join_paths(include_dirs).unwrap_or_default();
     let backends: Vec<&str> = backend::enabled(config).iter().map(|backend| backend.feature).collect();
     println!("cargo:version={version}");
-    println!("cargo:lib={}", lib_dir.display());
+    if let Some(lib_dir) = lib_dir {
+        println!("cargo:lib={}", lib_dir.display());
+    }
     println!("cargo:include={}", includes.to_string_lossy());
     println!("cargo:backends={}", ["cpu"].iter().chain(&backends).copied().collect::<Vec<_>>().join(","));
-    println!("cargo:static={}", !config.features.shared);
+    println!("cargo:static={}", !config.features.shared && !config.features.dynamic);
 }
 
 fn archive_path(lib_dir: &Path, library: &str) -> Option<PathBuf> {

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use config::Config;
-use source::Source;
+use source::{Source, Tree};
 
 fn main() -> ExitCode {
     match run() {
@@ -49,9 +49,10 @@ fn run() -> Result<(), String> {
         Source::Prebuilt { lib_dir, include_dir } => {
             let include_dirs = vec![include_dir];
             let version = prebuilt_version(&config, &lib_dir)?;
-            finish(&config, &version, &lib_dir, &include_dirs, shim::CommonLog::Silenced)?;
+            finish(&config, &version, Some(&lib_dir), &include_dirs, shim::CommonLog::Silenced)?;
             link::link_prebuilt(&config, &lib_dir)?;
         }
+        Source::Tree(tree) if config.features.dynamic => build_for_loading(&config, &tree)?,
         Source::Tree(tree) => {
             let version = tree.version();
             if version != version::BOUND && !config.features.bindgen {
@@ -68,7 +69,7 @@ fn run() -> Result<(), String> {
                 .map_err(|error| format!("{}: {error}", marker.display()))?;
             let lib_dir =
                 if config.features.shared { runtime::place(&config, &built)? } else { built.archive_dir() };
-            finish(&config, &version, &lib_dir, &tree.include_dirs(), shim::CommonLog::Own)?;
+            finish(&config, &version, Some(&lib_dir), &tree.include_dirs(), shim::CommonLog::Own)?;
             if config.features.common {
                 link::link_common(&common_library::build(&config, &tree)?);
             }
@@ -100,11 +101,34 @@ fn prebuilt_version(config: &Config, lib_dir: &Path) -> Result<String, String> {
     }
 }
 
+/// Builds everything but llama.cpp itself, which the program loads when it runs.
+fn build_for_loading(config: &Config, tree: &Tree) -> Result<(), String> {
+    let version = tree.version();
+    if version != version::BOUND {
+        return Err(format!(
+            "the llama.cpp tree in {} has version {version}, but with feature `dynamic` it must have {}, for which the \
+             bindings are: the program loads a library of the version of the tree",
+            tree.root.display(),
+            version::BOUND
+        ));
+    }
+    finish(config, &version, None, &tree.include_dirs(), shim::CommonLog::Own)?;
+    if config.features.common {
+        link::link_common(&common_library::build(config, tree)?);
+    }
+    link::link_runtime(config);
+    if config.target.os == "linux" {
+        // For the test that these functions stay hidden from the library even then.
+        println!("cargo:rustc-link-arg-tests=-rdynamic");
+    }
+    Ok(())
+}
+
 /// Builds the parts that every kind of library needs: the shim, bindings if requested, and metadata.
 fn finish(
     config: &Config,
     version: &str,
-    lib_dir: &Path,
+    lib_dir: Option<&Path>,
     include_dirs: &[PathBuf],
     log: shim::CommonLog,
 ) -> Result<(), String> {

@@ -69,8 +69,11 @@ pub(crate) fn compile(config: &Config, include_dirs: &[PathBuf], log: CommonLog)
             build.file(folder.join(file));
         }
     }
-    if config.features.dynamic_backends {
+    if config.features.dynamic_backends || config.features.dynamic {
         build.define("LLAMA_SHIM_DYNAMIC_BACKENDS", None);
+    }
+    if config.features.dynamic {
+        build.define("LLAMA_SHIM_DYNAMIC", None).file(folder.join("dynamic.cpp"));
     }
     if log == CommonLog::Silenced {
         build.define("LLAMA_SHIM_SILENCE_COMMON_LOG", None);

@@ -4,9 +4,24 @@
 #if __has_include("llama-ext.h")
 #include "llama-ext.h"
 
+#ifdef LLAMA_SHIM_DYNAMIC
+#include "dynamic.h"
+#endif
+
 namespace {
 
+bool can_ask() {
+#ifdef LLAMA_SHIM_DYNAMIC
+    return llama_shim::has_extensions();
+#else
+    return true;
+#endif
+}
+
 bool unless_refused(const char * name, bool (*supports)(llm_arch)) {
+    if (!can_ask()) {
+        return true;
+    }
     const llm_arch arch = llama_arch_from_string(name);
     return arch == LLM_ARCH_UNKNOWN || supports(arch);
 }

@@ -10,8 +10,8 @@ extern "C" {
 #endif
 
 // Returns whether models of this architecture can be divided by tensors (LLAMA_SPLIT_MODE_TENSOR). Also true for a
-// name that llama.cpp does not know, and when the library came without the header. May throw; call it inside
-// llama_shim_guard.
+// name that llama.cpp does not know, and when the library came without the header or the functions. May throw; call it
+// inside llama_shim_guard.
 bool llama_shim_architecture_splits_tensors(const char * name);
 
 // Returns whether models of this architecture can be written to a file, with the exceptions of the function above.

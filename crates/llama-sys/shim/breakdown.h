@@ -25,10 +25,10 @@ struct llama_shim_buffer_use {
     uint64_t compute;          // intermediate results
 };
 
-// Returns whether the linked library came with the header that declares this.
+// Returns whether the linked library came with the header that declares this, or the loaded one has the function.
 bool llama_shim_has_memory_breakdown(void);
 
-// Writes up to `capacity` entries and returns their total number; 0 when the header was missing. May throw; call it
+// Writes up to `capacity` entries and returns their total number; 0 without that. May throw; call it
 // inside llama_shim_guard.
 size_t llama_shim_memory_breakdown(const struct llama_context * ctx, struct llama_shim_buffer_use * uses, size_t capacity);
 

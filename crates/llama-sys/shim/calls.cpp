@@ -16,6 +16,7 @@
 #include "by_address.h"
 #include "breakdown.h"
 #include "architecture.h"
+#include "graph.h"
 #include "regex.h"
 #include "rpc.h"
 #ifdef LLAMA_SHIM_COMMON
@@ -35,6 +36,7 @@ struct {
     decltype(&::ggml_backend_buffer_is_host) ggml_backend_buffer_is_host = ::ggml_backend_buffer_is_host;
     decltype(&::ggml_backend_buft_get_alignment) ggml_backend_buft_get_alignment = ::ggml_backend_buft_get_alignment;
     decltype(&::ggml_backend_buft_get_max_size) ggml_backend_buft_get_max_size = ::ggml_backend_buft_get_max_size;
+    decltype(&::ggml_backend_cpu_buffer_type) ggml_backend_cpu_buffer_type = ::ggml_backend_cpu_buffer_type;
     decltype(&::ggml_backend_dev_buffer_type) ggml_backend_dev_buffer_type = ::ggml_backend_dev_buffer_type;
     decltype(&::ggml_backend_dev_by_name) ggml_backend_dev_by_name = ::ggml_backend_dev_by_name;
     decltype(&::ggml_backend_dev_by_type) ggml_backend_dev_by_type = ::ggml_backend_dev_by_type;
@@ -53,8 +55,11 @@ struct {
     decltype(&::ggml_backend_reg_get_proc_address) ggml_backend_reg_get_proc_address = ::ggml_backend_reg_get_proc_address;
     decltype(&::ggml_backend_tensor_get) ggml_backend_tensor_get = ::ggml_backend_tensor_get;
     decltype(&::ggml_backend_tensor_set) ggml_backend_tensor_set = ::ggml_backend_tensor_set;
+    decltype(&::ggml_commit) ggml_commit = ::ggml_commit;
     decltype(&::ggml_nbytes) ggml_nbytes = ::ggml_nbytes;
+    decltype(&::ggml_threadpool_params_default) ggml_threadpool_params_default = ::ggml_threadpool_params_default;
     decltype(&::ggml_validate_row_data) ggml_validate_row_data = ::ggml_validate_row_data;
+    decltype(&::ggml_version) ggml_version = ::ggml_version;
     decltype(&::gguf_init_from_buffer) gguf_init_from_buffer = ::gguf_init_from_buffer;
     decltype(&::llama_adapter_get_alora_invocation_tokens) llama_adapter_get_alora_invocation_tokens = ::llama_adapter_get_alora_invocation_tokens;
     decltype(&::llama_adapter_get_alora_n_invocation_tokens) llama_adapter_get_alora_n_invocation_tokens = ::llama_adapter_get_alora_n_invocation_tokens;
@@ -73,6 +78,7 @@ struct {
     decltype(&::llama_batch_ext_set_pos) llama_batch_ext_set_pos = ::llama_batch_ext_set_pos;
     decltype(&::llama_chat_apply_template) llama_chat_apply_template = ::llama_chat_apply_template;
     decltype(&::llama_chat_builtin_templates) llama_chat_builtin_templates = ::llama_chat_builtin_templates;
+    decltype(&::llama_context_default_params) llama_context_default_params = ::llama_context_default_params;
     decltype(&::llama_decode) llama_decode = ::llama_decode;
     decltype(&::llama_detach_threadpool) llama_detach_threadpool = ::llama_detach_threadpool;
     decltype(&::llama_detokenize) llama_detokenize = ::llama_detokenize;
@@ -84,6 +90,8 @@ struct {
     decltype(&::llama_get_logits_ith) llama_get_logits_ith = ::llama_get_logits_ith;
     decltype(&::llama_init_from_model) llama_init_from_model = ::llama_init_from_model;
     decltype(&::llama_max_devices) llama_max_devices = ::llama_max_devices;
+    decltype(&::llama_max_parallel_sequences) llama_max_parallel_sequences = ::llama_max_parallel_sequences;
+    decltype(&::llama_max_tensor_buft_overrides) llama_max_tensor_buft_overrides = ::llama_max_tensor_buft_overrides;
     decltype(&::llama_memory_can_shift) llama_memory_can_shift = ::llama_memory_can_shift;
     decltype(&::llama_memory_clear) llama_memory_clear = ::llama_memory_clear;
     decltype(&::llama_memory_seq_add) llama_memory_seq_add = ::llama_memory_seq_add;
@@ -94,6 +102,7 @@ struct {
     decltype(&::llama_memory_seq_pos_min) llama_memory_seq_pos_min = ::llama_memory_seq_pos_min;
     decltype(&::llama_memory_seq_rm) llama_memory_seq_rm = ::llama_memory_seq_rm;
     decltype(&::llama_model_chat_template) llama_model_chat_template = ::llama_model_chat_template;
+    decltype(&::llama_model_default_params) llama_model_default_params = ::llama_model_default_params;
     decltype(&::llama_model_desc) llama_model_desc = ::llama_model_desc;
     decltype(&::llama_model_free) llama_model_free = ::llama_model_free;
     decltype(&::llama_model_init_from_user) llama_model_init_from_user = ::llama_model_init_from_user;
@@ -117,6 +126,7 @@ struct {
     decltype(&::llama_sampler_accept) llama_sampler_accept = ::llama_sampler_accept;
     decltype(&::llama_sampler_apply) llama_sampler_apply = ::llama_sampler_apply;
     decltype(&::llama_sampler_chain_add) llama_sampler_chain_add = ::llama_sampler_chain_add;
+    decltype(&::llama_sampler_chain_default_params) llama_sampler_chain_default_params = ::llama_sampler_chain_default_params;
     decltype(&::llama_sampler_chain_init) llama_sampler_chain_init = ::llama_sampler_chain_init;
     decltype(&::llama_sampler_clone) llama_sampler_clone = ::llama_sampler_clone;
     decltype(&::llama_sampler_copy) llama_sampler_copy = ::llama_sampler_copy;
@@ -149,6 +159,7 @@ struct {
     decltype(&::llama_set_embeddings) llama_set_embeddings = ::llama_set_embeddings;
     decltype(&::llama_set_n_threads) llama_set_n_threads = ::llama_set_n_threads;
     decltype(&::llama_set_sampler) llama_set_sampler = ::llama_set_sampler;
+    decltype(&::llama_split_path) llama_split_path = ::llama_split_path;
     decltype(&::llama_split_prefix) llama_split_prefix = ::llama_split_prefix;
     decltype(&::llama_state_get_data) llama_state_get_data = ::llama_state_get_data;
     decltype(&::llama_state_get_size) llama_state_get_size = ::llama_state_get_size;
@@ -161,10 +172,13 @@ struct {
     decltype(&::llama_state_seq_set_data_ext) llama_state_seq_set_data_ext = ::llama_state_seq_set_data_ext;
     decltype(&::llama_state_set_data) llama_state_set_data = ::llama_state_set_data;
     decltype(&::llama_supports_gpu_offload) llama_supports_gpu_offload = ::llama_supports_gpu_offload;
+    decltype(&::llama_supports_mlock) llama_supports_mlock = ::llama_supports_mlock;
+    decltype(&::llama_supports_mmap) llama_supports_mmap = ::llama_supports_mmap;
     decltype(&::llama_supports_rpc) llama_supports_rpc = ::llama_supports_rpc;
     decltype(&::llama_synchronize) llama_synchronize = ::llama_synchronize;
     decltype(&::llama_token_to_piece) llama_token_to_piece = ::llama_token_to_piece;
     decltype(&::llama_tokenize) llama_tokenize = ::llama_tokenize;
+    decltype(&::llama_version) llama_version = ::llama_version;
     decltype(&::llama_vocab_get_attr) llama_vocab_get_attr = ::llama_vocab_get_attr;
     decltype(&::llama_vocab_get_score) llama_vocab_get_score = ::llama_vocab_get_score;
     decltype(&::llama_vocab_get_text) llama_vocab_get_text = ::llama_vocab_get_text;
@@ -203,6 +217,13 @@ extern "C" llama_shim_outcome llama_shim_call_ggml_backend_buft_get_max_size(
     size_t * result,
     ggml_backend_buffer_type_t buft) {
     return llama_shim::guarded(message, [&] { *result = calls.ggml_backend_buft_get_max_size(buft); });
+}
+
+static_assert(std::is_same<decltype(::ggml_backend_cpu_buffer_type), ggml_backend_buffer_type_t ()>::value, "ggml_backend_cpu_buffer_type has other types");
+extern "C" llama_shim_outcome llama_shim_call_ggml_backend_cpu_buffer_type(
+    char * message,
+    ggml_backend_buffer_type_t * result) {
+    return llama_shim::guarded(message, [&] { *result = calls.ggml_backend_cpu_buffer_type(); });
 }
 
 static_assert(std::is_same<decltype(::ggml_backend_dev_buffer_type), ggml_backend_buffer_type_t (ggml_backend_dev_t)>::value, "ggml_backend_dev_buffer_type has other types");
@@ -357,12 +378,27 @@ extern "C" llama_shim_outcome llama_shim_call_ggml_backend_tensor_set(
     return llama_shim::guarded(message, [&] { calls.ggml_backend_tensor_set(tensor, data, offset, size); });
 }
 
+static_assert(std::is_same<decltype(::ggml_commit), const char * ()>::value, "ggml_commit has other types");
+extern "C" llama_shim_outcome llama_shim_call_ggml_commit(
+    char * message,
+    const char ** result) {
+    return llama_shim::guarded(message, [&] { *result = calls.ggml_commit(); });
+}
+
 static_assert(std::is_same<decltype(::ggml_nbytes), size_t (const ggml_tensor *)>::value, "ggml_nbytes has other types");
 extern "C" llama_shim_outcome llama_shim_call_ggml_nbytes(
     char * message,
     size_t * result,
     const ggml_tensor * tensor) {
     return llama_shim::guarded(message, [&] { *result = calls.ggml_nbytes(tensor); });
+}
+
+static_assert(std::is_same<decltype(::ggml_threadpool_params_default), ggml_threadpool_params (int)>::value, "ggml_threadpool_params_default has other types");
+extern "C" llama_shim_outcome llama_shim_call_ggml_threadpool_params_default(
+    char * message,
+    ggml_threadpool_params * result,
+    int n_threads) {
+    return llama_shim::guarded(message, [&] { *result = calls.ggml_threadpool_params_default(n_threads); });
 }
 
 static_assert(std::is_same<decltype(::ggml_validate_row_data), bool (enum ggml_type, const void *, size_t)>::value, "ggml_validate_row_data has other types");
@@ -373,6 +409,13 @@ extern "C" llama_shim_outcome llama_shim_call_ggml_validate_row_data(
     const void * data,
     size_t nbytes) {
     return llama_shim::guarded(message, [&] { *result = calls.ggml_validate_row_data(type_, data, nbytes); });
+}
+
+static_assert(std::is_same<decltype(::ggml_version), const char * ()>::value, "ggml_version has other types");
+extern "C" llama_shim_outcome llama_shim_call_ggml_version(
+    char * message,
+    const char ** result) {
+    return llama_shim::guarded(message, [&] { *result = calls.ggml_version(); });
 }
 
 static_assert(std::is_same<decltype(::gguf_init_from_buffer), gguf_context * (const void *, size_t, gguf_init_params)>::value, "gguf_init_from_buffer has other types");
@@ -544,6 +587,13 @@ extern "C" llama_shim_outcome llama_shim_call_llama_chat_builtin_templates(
     return llama_shim::guarded(message, [&] { *result = calls.llama_chat_builtin_templates(output, len); });
 }
 
+static_assert(std::is_same<decltype(::llama_context_default_params), llama_context_params ()>::value, "llama_context_default_params has other types");
+extern "C" llama_shim_outcome llama_shim_call_llama_context_default_params(
+    char * message,
+    llama_context_params * result) {
+    return llama_shim::guarded(message, [&] { *result = calls.llama_context_default_params(); });
+}
+
 static_assert(std::is_same<decltype(::llama_decode), int32_t (llama_context *, llama_batch)>::value, "llama_decode has other types");
 extern "C" llama_shim_outcome llama_shim_call_llama_decode(
     char * message,
@@ -640,6 +690,20 @@ extern "C" llama_shim_outcome llama_shim_call_llama_max_devices(
     char * message,
     size_t * result) {
     return llama_shim::guarded(message, [&] { *result = calls.llama_max_devices(); });
+}
+
+static_assert(std::is_same<decltype(::llama_max_parallel_sequences), size_t ()>::value, "llama_max_parallel_sequences has other types");
+extern "C" llama_shim_outcome llama_shim_call_llama_max_parallel_sequences(
+    char * message,
+    size_t * result) {
+    return llama_shim::guarded(message, [&] { *result = calls.llama_max_parallel_sequences(); });
+}
+
+static_assert(std::is_same<decltype(::llama_max_tensor_buft_overrides), size_t ()>::value, "llama_max_tensor_buft_overrides has other types");
+extern "C" llama_shim_outcome llama_shim_call_llama_max_tensor_buft_overrides(
+    char * message,
+    size_t * result) {
+    return llama_shim::guarded(message, [&] { *result = calls.llama_max_tensor_buft_overrides(); });
 }
 
 static_assert(std::is_same<decltype(::llama_memory_can_shift), bool (llama_memory_t)>::value, "llama_memory_can_shift has other types");
@@ -740,6 +804,13 @@ extern "C" llama_shim_outcome llama_shim_call_llama_model_chat_template(
     const llama_model * model,
     const char * name) {
     return llama_shim::guarded(message, [&] { *result = calls.llama_model_chat_template(model, name); });
+}
+
+static_assert(std::is_same<decltype(::llama_model_default_params), llama_model_params ()>::value, "llama_model_default_params has other types");
+extern "C" llama_shim_outcome llama_shim_call_llama_model_default_params(
+    char * message,
+    llama_model_params * result) {
+    return llama_shim::guarded(message, [&] { *result = calls.llama_model_default_params(); });
 }
 
 static_assert(std::is_same<decltype(::llama_model_desc), int32_t (const llama_model *, char *, size_t)>::value, "llama_model_desc has other types");
@@ -945,6 +1016,13 @@ extern "C" llama_shim_outcome llama_shim_call_llama_sampler_chain_add(
     llama_sampler * chain,
     llama_sampler * smpl) {
     return llama_shim::guarded(message, [&] { calls.llama_sampler_chain_add(chain, smpl); });
+}
+
+static_assert(std::is_same<decltype(::llama_sampler_chain_default_params), llama_sampler_chain_params ()>::value, "llama_sampler_chain_default_params has other types");
+extern "C" llama_shim_outcome llama_shim_call_llama_sampler_chain_default_params(
+    char * message,
+    llama_sampler_chain_params * result) {
+    return llama_shim::guarded(message, [&] { *result = calls.llama_sampler_chain_default_params(); });
 }
 
 static_assert(std::is_same<decltype(::llama_sampler_chain_init), llama_sampler * (llama_sampler_chain_params)>::value, "llama_sampler_chain_init has other types");
@@ -1405,6 +1483,13 @@ extern "C" llama_shim_outcome llama_shim_call_llama_shim_get_sampled(
     return llama_shim::guarded(message, [&] { *result = llama_shim_get_sampled(ctx, index); });
 }
 
+static_assert(std::is_same<decltype(::llama_shim_has_memory_breakdown), bool ()>::value, "llama_shim_has_memory_breakdown has other types");
+extern "C" llama_shim_outcome llama_shim_call_llama_shim_has_memory_breakdown(
+    char * message,
+    bool * result) {
+    return llama_shim::guarded(message, [&] { *result = llama_shim_has_memory_breakdown(); });
+}
+
 #ifdef LLAMA_SHIM_COMMON
 static_assert(std::is_same<decltype(::llama_shim_json_schema_to_grammar), char * (const char *, size_t)>::value, "llama_shim_json_schema_to_grammar has other types");
 extern "C" llama_shim_outcome llama_shim_call_llama_shim_json_schema_to_grammar(
@@ -1503,6 +1588,26 @@ extern "C" llama_shim_outcome llama_shim_call_llama_shim_threadpool_new(
     void * function,
     ggml_threadpool_params * params) {
     return llama_shim::guarded(message, [&] { *result = llama_shim_threadpool_new(function, params); });
+}
+
+static_assert(std::is_same<decltype(::llama_shim_watch_graphs), bool (llama_shim_graph_check)>::value, "llama_shim_watch_graphs has other types");
+extern "C" llama_shim_outcome llama_shim_call_llama_shim_watch_graphs(
+    char * message,
+    bool * result,
+    llama_shim_graph_check check) {
+    return llama_shim::guarded(message, [&] { *result = llama_shim_watch_graphs(check); });
+}
+
+static_assert(std::is_same<decltype(::llama_split_path), int32_t (char *, size_t, const char *, int32_t, int32_t)>::value, "llama_split_path has other types");
+extern "C" llama_shim_outcome llama_shim_call_llama_split_path(
+    char * message,
+    int32_t * result,
+    char * split_path,
+    size_t maxlen,
+    const char * path_prefix,
+    int32_t split_no,
+    int32_t split_count) {
+    return llama_shim::guarded(message, [&] { *result = calls.llama_split_path(split_path, maxlen, path_prefix, split_no, split_count); });
 }
 
 static_assert(std::is_same<decltype(::llama_split_prefix), int32_t (char *, size_t, const char *, int32_t, int32_t)>::value, "llama_split_prefix has other types");
@@ -1634,6 +1739,20 @@ extern "C" llama_shim_outcome llama_shim_call_llama_supports_gpu_offload(
     return llama_shim::guarded(message, [&] { *result = calls.llama_supports_gpu_offload(); });
 }
 
+static_assert(std::is_same<decltype(::llama_supports_mlock), bool ()>::value, "llama_supports_mlock has other types");
+extern "C" llama_shim_outcome llama_shim_call_llama_supports_mlock(
+    char * message,
+    bool * result) {
+    return llama_shim::guarded(message, [&] { *result = calls.llama_supports_mlock(); });
+}
+
+static_assert(std::is_same<decltype(::llama_supports_mmap), bool ()>::value, "llama_supports_mmap has other types");
+extern "C" llama_shim_outcome llama_shim_call_llama_supports_mmap(
+    char * message,
+    bool * result) {
+    return llama_shim::guarded(message, [&] { *result = calls.llama_supports_mmap(); });
+}
+
 static_assert(std::is_same<decltype(::llama_supports_rpc), bool ()>::value, "llama_supports_rpc has other types");
 extern "C" llama_shim_outcome llama_shim_call_llama_supports_rpc(
     char * message,
@@ -1674,6 +1793,13 @@ extern "C" llama_shim_outcome llama_shim_call_llama_tokenize(
     bool add_special,
     bool parse_special) {
     return llama_shim::guarded(message, [&] { *result = calls.llama_tokenize(vocab, text, text_len, tokens, n_tokens_max, add_special, parse_special); });
+}
+
+static_assert(std::is_same<decltype(::llama_version), const char * ()>::value, "llama_version has other types");
+extern "C" llama_shim_outcome llama_shim_call_llama_version(
+    char * message,
+    const char ** result) {
+    return llama_shim::guarded(message, [&] { *result = calls.llama_version(); });
 }
 
 static_assert(std::is_same<decltype(::llama_vocab_get_attr), enum llama_token_attr (const llama_vocab *, llama_token)>::value, "llama_vocab_get_attr has other types");

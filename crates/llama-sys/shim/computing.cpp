@@ -19,7 +19,15 @@
 #include <unwind.h>
 #endif
 
-#if defined(__GNUC__)
+#ifdef LLAMA_SHIM_DYNAMIC
+#include "dynamic.h"
+// The address of the function inside the library, where it runs.
+#define LLAMA_SHIM_FUNCTION(name) reinterpret_cast<uintptr_t>(llama_shim::loaded(#name))
+#else
+#define LLAMA_SHIM_FUNCTION(name) reinterpret_cast<uintptr_t>(&name)
+#endif
+
+#if defined(__GNUC__) && !defined(LLAMA_SHIM_DYNAMIC)
 // From the OpenMP runtime, if there is one.
 extern "C" __attribute__((weak)) int omp_in_parallel(void);
 #endif
@@ -103,8 +111,8 @@ bool note_callers(void *) {
         if (found.stack <= here) {
             return true;
         }
-        if (found.function == reinterpret_cast<uintptr_t>(&ggml_backend_graph_compute)
-            || found.function == reinterpret_cast<uintptr_t>(&ggml_backend_graph_compute_async)) {
+        if (found.function == LLAMA_SHIM_FUNCTION(ggml_backend_graph_compute)
+            || found.function == LLAMA_SHIM_FUNCTION(ggml_backend_graph_compute_async)) {
             return false;
         }
         computing_functions[n++] = found.function;
@@ -138,7 +146,10 @@ place find_place() {
 }
 
 bool in_parallel_region() {
-#if defined(__GNUC__)
+#if defined(LLAMA_SHIM_DYNAMIC)
+    const auto in_parallel = reinterpret_cast<int (*)()>(llama_shim::loaded("omp_in_parallel"));
+    return in_parallel != nullptr && in_parallel() != 0;
+#elif defined(__GNUC__)
     return omp_in_parallel != nullptr && omp_in_parallel() != 0;
 #else
     return false;

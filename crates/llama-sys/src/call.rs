@@ -41,6 +41,12 @@ unsafe extern "C" {
         result: *mut usize,
         buft: ggml_backend_buffer_type_t,
     ) -> llama_shim_outcome;
+    /// Calls [`ggml_backend_cpu_buffer_type`](crate::ggml_backend_cpu_buffer_type).
+    #[link_name = "llama_shim_call_ggml_backend_cpu_buffer_type"]
+    pub fn ggml_backend_cpu_buffer_type(
+        message: *mut c_char,
+        result: *mut ggml_backend_buffer_type_t,
+    ) -> llama_shim_outcome;
     /// Calls [`ggml_backend_dev_buffer_type`](crate::ggml_backend_dev_buffer_type).
     #[link_name = "llama_shim_call_ggml_backend_dev_buffer_type"]
     pub fn ggml_backend_dev_buffer_type(
@@ -166,12 +172,22 @@ unsafe extern "C" {
         offset: usize,
         size: usize,
     ) -> llama_shim_outcome;
+    /// Calls [`ggml_commit`](crate::ggml_commit).
+    #[link_name = "llama_shim_call_ggml_commit"]
+    pub fn ggml_commit(message: *mut c_char, result: *mut *const c_char) -> llama_shim_outcome;
     /// Calls [`ggml_nbytes`](crate::ggml_nbytes).
     #[link_name = "llama_shim_call_ggml_nbytes"]
     pub fn ggml_nbytes(
         message: *mut c_char,
         result: *mut usize,
         tensor: *const ggml_tensor,
+    ) -> llama_shim_outcome;
+    /// Calls [`ggml_threadpool_params_default`](crate::ggml_threadpool_params_default).
+    #[link_name = "llama_shim_call_ggml_threadpool_params_default"]
+    pub fn ggml_threadpool_params_default(
+        message: *mut c_char,
+        result: *mut ggml_threadpool_params,
+        n_threads: c_int,
     ) -> llama_shim_outcome;
     /// Calls [`ggml_validate_row_data`](crate::ggml_validate_row_data).
     #[link_name = "llama_shim_call_ggml_validate_row_data"]
@@ -182,6 +198,9 @@ unsafe extern "C" {
         data: *const c_void,
         nbytes: usize,
     ) -> llama_shim_outcome;
+    /// Calls [`ggml_version`](crate::ggml_version).
+    #[link_name = "llama_shim_call_ggml_version"]
+    pub fn ggml_version(message: *mut c_char, result: *mut *const c_char) -> llama_shim_outcome;
     /// Calls [`gguf_init_from_buffer`](crate::gguf_init_from_buffer).
     #[link_name = "llama_shim_call_gguf_init_from_buffer"]
     pub fn gguf_init_from_buffer(
@@ -330,6 +349,12 @@ unsafe extern "C" {
         output: *mut *const c_char,
         len: usize,
     ) -> llama_shim_outcome;
+    /// Calls [`llama_context_default_params`](crate::llama_context_default_params).
+    #[link_name = "llama_shim_call_llama_context_default_params"]
+    pub fn llama_context_default_params(
+        message: *mut c_char,
+        result: *mut llama_context_params,
+    ) -> llama_shim_outcome;
     /// Calls [`llama_decode`](crate::llama_decode).
     #[link_name = "llama_shim_call_llama_decode"]
     pub fn llama_decode(
@@ -410,6 +435,12 @@ unsafe extern "C" {
     /// Calls [`llama_max_devices`](crate::llama_max_devices).
     #[link_name = "llama_shim_call_llama_max_devices"]
     pub fn llama_max_devices(message: *mut c_char, result: *mut usize) -> llama_shim_outcome;
+    /// Calls [`llama_max_parallel_sequences`](crate::llama_max_parallel_sequences).
+    #[link_name = "llama_shim_call_llama_max_parallel_sequences"]
+    pub fn llama_max_parallel_sequences(message: *mut c_char, result: *mut usize) -> llama_shim_outcome;
+    /// Calls [`llama_max_tensor_buft_overrides`](crate::llama_max_tensor_buft_overrides).
+    #[link_name = "llama_shim_call_llama_max_tensor_buft_overrides"]
+    pub fn llama_max_tensor_buft_overrides(message: *mut c_char, result: *mut usize) -> llama_shim_outcome;
     /// Calls [`llama_memory_can_shift`](crate::llama_memory_can_shift).
     #[link_name = "llama_shim_call_llama_memory_can_shift"]
     pub fn llama_memory_can_shift(
@@ -499,6 +530,12 @@ unsafe extern "C" {
         result: *mut *const c_char,
         model: *const llama_model,
         name: *const c_char,
+    ) -> llama_shim_outcome;
+    /// Calls [`llama_model_default_params`](crate::llama_model_default_params).
+    #[link_name = "llama_shim_call_llama_model_default_params"]
+    pub fn llama_model_default_params(
+        message: *mut c_char,
+        result: *mut llama_model_params,
     ) -> llama_shim_outcome;
     /// Calls [`llama_model_desc`](crate::llama_model_desc).
     #[link_name = "llama_shim_call_llama_model_desc"]
@@ -678,6 +715,12 @@ unsafe extern "C" {
         result: *mut (),
         chain: *mut llama_sampler,
         smpl: *mut llama_sampler,
+    ) -> llama_shim_outcome;
+    /// Calls [`llama_sampler_chain_default_params`](crate::llama_sampler_chain_default_params).
+    #[link_name = "llama_shim_call_llama_sampler_chain_default_params"]
+    pub fn llama_sampler_chain_default_params(
+        message: *mut c_char,
+        result: *mut llama_sampler_chain_params,
     ) -> llama_shim_outcome;
     /// Calls [`llama_sampler_chain_init`](crate::llama_sampler_chain_init).
     #[link_name = "llama_shim_call_llama_sampler_chain_init"]
@@ -1082,6 +1125,9 @@ unsafe extern "C" {
         ctx: *mut llama_context,
         index: i32,
     ) -> llama_shim_outcome;
+    /// Calls [`llama_shim_has_memory_breakdown`](crate::llama_shim_has_memory_breakdown).
+    #[link_name = "llama_shim_call_llama_shim_has_memory_breakdown"]
+    pub fn llama_shim_has_memory_breakdown(message: *mut c_char, result: *mut bool) -> llama_shim_outcome;
     /// Calls [`llama_shim_json_schema_to_grammar`](crate::llama_shim_json_schema_to_grammar).
     #[cfg(feature = "common")]
     #[link_name = "llama_shim_call_llama_shim_json_schema_to_grammar"]
@@ -1167,6 +1213,24 @@ unsafe extern "C" {
         result: *mut *mut ggml_threadpool,
         function: *mut c_void,
         params: *mut ggml_threadpool_params,
+    ) -> llama_shim_outcome;
+    /// Calls [`llama_shim_watch_graphs`](crate::llama_shim_watch_graphs).
+    #[link_name = "llama_shim_call_llama_shim_watch_graphs"]
+    pub fn llama_shim_watch_graphs(
+        message: *mut c_char,
+        result: *mut bool,
+        check: llama_shim_graph_check,
+    ) -> llama_shim_outcome;
+    /// Calls [`llama_split_path`](crate::llama_split_path).
+    #[link_name = "llama_shim_call_llama_split_path"]
+    pub fn llama_split_path(
+        message: *mut c_char,
+        result: *mut i32,
+        split_path: *mut c_char,
+        maxlen: usize,
+        path_prefix: *const c_char,
+        split_no: i32,
+        split_count: i32,
     ) -> llama_shim_outcome;
     /// Calls [`llama_split_prefix`](crate::llama_split_prefix).
     #[link_name = "llama_shim_call_llama_split_prefix"]
@@ -1282,6 +1346,12 @@ unsafe extern "C" {
     /// Calls [`llama_supports_gpu_offload`](crate::llama_supports_gpu_offload).
     #[link_name = "llama_shim_call_llama_supports_gpu_offload"]
     pub fn llama_supports_gpu_offload(message: *mut c_char, result: *mut bool) -> llama_shim_outcome;
+    /// Calls [`llama_supports_mlock`](crate::llama_supports_mlock).
+    #[link_name = "llama_shim_call_llama_supports_mlock"]
+    pub fn llama_supports_mlock(message: *mut c_char, result: *mut bool) -> llama_shim_outcome;
+    /// Calls [`llama_supports_mmap`](crate::llama_supports_mmap).
+    #[link_name = "llama_shim_call_llama_supports_mmap"]
+    pub fn llama_supports_mmap(message: *mut c_char, result: *mut bool) -> llama_shim_outcome;
     /// Calls [`llama_supports_rpc`](crate::llama_supports_rpc).
     #[link_name = "llama_shim_call_llama_supports_rpc"]
     pub fn llama_supports_rpc(message: *mut c_char, result: *mut bool) -> llama_shim_outcome;
@@ -1317,6 +1387,9 @@ unsafe extern "C" {
         add_special: bool,
         parse_special: bool,
     ) -> llama_shim_outcome;
+    /// Calls [`llama_version`](crate::llama_version).
+    #[link_name = "llama_shim_call_llama_version"]
+    pub fn llama_version(message: *mut c_char, result: *mut *const c_char) -> llama_shim_outcome;
     /// Calls [`llama_vocab_get_attr`](crate::llama_vocab_get_attr).
     #[link_name = "llama_shim_call_llama_vocab_get_attr"]
     pub fn llama_vocab_get_attr(

@@ -11,7 +11,7 @@
 //! | `ggml.h` | [`ggml`] |
 //! | `ggml-alloc.h` | [`ggml_alloc`] |
 //! | `ggml-backend.h` | [`ggml_backend`] |
-//! | `ggml-cpu.h` | [`ggml_cpu`]; its functions are missing with feature `dynamic-backends` |
+//! | `ggml-cpu.h` | [`ggml_cpu`]; its functions are missing with features `dynamic-backends` and `dynamic` |
 //! | `ggml-opt.h` | [`ggml_opt`] |
 //! | `gguf.h` | [`gguf`] |
 //! | this crate's `shim/guard.h` | [`shim`] |
@@ -41,6 +41,11 @@
 //!   below). A Rust panic must not pass from a callback into C.
 //! - **Layouts** are checked at compile time on targets with 64-bit pointers.
 //!
+//! # A library that is loaded when the program runs
+//!
+//! With feature `dynamic` no libllama is built or linked. `dynamic::load` loads a shared one of version
+//! [`LLAMA_CPP_VERSION`], and must have succeeded before any function of llama.cpp is called.
+//!
 //! # Failures
 //!
 //! On a wrong argument llama.cpp fails a `GGML_ASSERT`, which aborts the process, and a few functions throw C++
@@ -56,6 +61,8 @@
 //! let mut message: [c_char; llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize] = [0; _];
 //! // A function for tests, which fails as a GGML_ASSERT does.
 //! let (how, text) = (llama_shim_outcome::LLAMA_SHIM_OUTCOME_ASSERTION, c"no such layer");
+//! # #[cfg(feature = "dynamic")]
+//! # unsafe { llama_sys::dynamic::load(None) }.unwrap();
 //! // SAFETY: no other thread uses ggml yet; the text is NUL-terminated; the buffer has the required size.
 //! let outcome = unsafe {
 //!     llama_sys::llama_shim_install_abort_callback();
@@ -83,6 +90,8 @@
 
 mod c;
 pub mod call;
+#[cfg(feature = "dynamic")]
+pub mod dynamic;
 
 #[cfg(not(llama_sys_generated_at_build))]
 #[allow(missing_docs, reason = "the headers of llama.cpp are the documentation")]

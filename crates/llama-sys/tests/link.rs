@@ -761,7 +761,7 @@ fn ggml_backend() {
     assert_linked(&functions);
 }
 
-#[cfg(not(feature = "dynamic-backends"))]
+#[cfg(not(any(feature = "dynamic-backends", feature = "dynamic")))]
 #[test]
 fn ggml_cpu() {
     let functions: [*const (); 64] = [

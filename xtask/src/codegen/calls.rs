@@ -87,7 +87,8 @@ pub(super) struct Generated {
     pub(super) cpp: (PathBuf, String),
 }
 
-fn signatures(file: syn::File) -> impl Iterator<Item = syn::Signature> {
+/// Returns the functions that a module declares.
+pub(super) fn signatures(file: syn::File) -> impl Iterator<Item = syn::Signature> {
     file.items
         .into_iter()
         .filter_map(|item| match item {

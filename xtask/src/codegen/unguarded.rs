@@ -1,33 +1,17 @@
 //! The C functions that llama-core calls without a guard.
 
-/// Functions that neither throw nor assert in llama-core's calls, grouped by the evidence.
+/// Functions that neither throw nor assert in llama-core's calls, grouped by the evidence. A guarded call also loads the library
+/// with feature `dynamic`, so a function that may be the first to be called needs a guard in any case.
 pub(super) const UNGUARDED: &[(&str, &[&str])] = &[
     (
-        "returns a constant or a literal (llama.cpp, ggml.c, ggml-backend.cpp)",
-        &[
-            "ggml_backend_cpu_buffer_type",
-            "ggml_commit",
-            "ggml_version",
-            "llama_ftype_name",
-            "llama_max_devices",
-            "llama_max_parallel_sequences",
-            "llama_max_tensor_buft_overrides",
-            "llama_shim_has_memory_breakdown",
-            "llama_shim_rpc_protocol",
-            "llama_supports_mlock",
-            "llama_supports_mmap",
-            "llama_version",
-        ],
+        "returns a constant or a literal, and the caller has a model (ggml-backend.cpp, llama.cpp)",
+        &["ggml_backend_cpu_buffer_type", "llama_ftype_name"],
     ),
     (
-        "returns a struct of constants (llama-model.cpp, llama-context.cpp, llama-sampler.cpp, ggml.c)",
-        &[
-            "ggml_threadpool_params_default",
-            "llama_context_default_params",
-            "llama_model_default_params",
-            "llama_sampler_chain_default_params",
-        ],
+        "returns constants of the header that the shim is compiled with (shim/rpc.cpp)",
+        &["llama_shim_rpc_protocol"],
     ),
+    ("names a field of the system report; the function is called with a guard", &["ggml_commit"]),
     (
         "reads fields of a model (llama-model.cpp, llama-hparams.cpp)",
         &[
@@ -112,7 +96,6 @@ pub(super) const UNGUARDED: &[(&str, &[&str])] = &[
         "reads fields or tables by what a valid tensor holds (ggml.c)",
         &["ggml_get_name", "ggml_get_type_traits", "ggml_op_desc"],
     ),
-    ("writes into the caller's buffer with snprintf (llama.cpp)", &["llama_split_path"]),
     ("stores two pointers (llama-impl.cpp, ggml.c)", &["llama_log_set"]),
     ("frees memory: destructors throw nothing (gguf.cpp)", &["gguf_free"]),
     (

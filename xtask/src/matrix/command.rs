@@ -84,7 +84,7 @@ pub(super) fn environment(row: &Row) -> Result<Vec<(&'static str, OsString)>> {
             Value::Tree => setup::pin::tree().into_os_string(),
             Value::Installed(features) => {
                 let folder = libraries::installed(features)?;
-                variables.push((LIBRARY_PATH, searched_first(&folder)));
+                variables.push(search_first(&folder));
                 folder.into_os_string()
             }
             Value::OfVersion(version) => libraries::of_version(version)?.into_os_string(),
@@ -100,6 +100,11 @@ pub(super) fn cargo() -> Command {
     let mut command = workspace::cargo();
     command.env("CARGO_TARGET_DIR", folder().join("target"));
     command
+}
+
+/// Returns the variable with which the system finds the libraries in a folder, and its value.
+pub(crate) fn search_first(folder: &Path) -> (&'static str, OsString) {
+    (LIBRARY_PATH, searched_first(folder))
 }
 
 /// Returns the list of folders for shared libraries with this one at its head.

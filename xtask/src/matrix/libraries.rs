@@ -11,15 +11,21 @@ use crate::native::messages::Messages;
 use crate::{setup, workspace};
 
 /// Builds the library with these features and installs it as its users would, and returns the folder of the library.
-pub(super) fn installed(features: &str) -> Result<PathBuf> {
+pub(crate) fn installed(features: &str) -> Result<PathBuf> {
     let mut cargo = command::cargo();
     cargo.args(["build", "--package", "llama-sys", "--message-format=json"]);
     cargo.args(features.split_whitespace());
     let messages = Messages::read(&workspace::capture(&mut cargo)?);
-    let kind = if features.contains("shared") { "shared" } else { "static" };
-    let prefix = command::folder().join("installed").join(kind);
+    let prefix = command::folder().join("installed").join(prefix_name(features));
     install(&messages.native_dir()?, &prefix)?;
     library_folder(&prefix)
+}
+
+/// Returns a name for the folder of the installation, different for different features.
+fn prefix_name(features: &str) -> String {
+    let words = features.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let name = words.collect::<Vec<_>>().join("-");
+    if name.is_empty() { "static".to_owned() } else { name }
 }
 
 fn install(native: &Path, prefix: &Path) -> Result<()> {
@@ -64,6 +70,16 @@ pub(super) fn of_version(version: &str) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn installations_with_different_features_do_not_share_a_folder() {
+        assert_eq!(prefix_name(""), "static");
+        assert_eq!(prefix_name("--features shared"), "features-shared");
+        assert_eq!(
+            prefix_name("--no-default-features --features shared"),
+            "no-default-features-features-shared"
+        );
+    }
 
     #[test]
     fn the_folder_of_libraries_is_found_by_either_name() {

@@ -49,6 +49,17 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("bindgen", "--features bindgen", Suite::Test(LINK), 10).needs(&[&LIBCLANG]),
     Row::new("shared", "--features shared,common", Suite::Test(CORE), 18),
     Row::new("dynamic-backends", "--features dynamic-backends,common", Suite::Test(CORE), 30),
+    // The library is a shared build that is installed as its users would.
+    Row::new("dynamic", "--features dynamic,common", Suite::Test(CORE), 18)
+        .env(&[("LLAMA_LIBRARY", Value::Installed("--features shared"))]),
+    Row::new("dynamic, bindings", "--features dynamic,common", Suite::Test(LINK), 12)
+        .env(&[("LLAMA_LIBRARY", Value::Installed("--features shared"))]),
+    Row::new(
+        "dynamic with cuda",
+        "--features dynamic,cuda",
+        Suite::Refuse("features `dynamic` and `cuda` contradict each other"),
+        1,
+    ),
     Row::new("own tree", "", Suite::Test(CORE), 18).env(&[("LLAMA_CPP_DIR", Value::Tree)]),
     Row::new("prebuilt, static", "", Suite::Topics(CORE, COMPUTING), 10)
         .env(&[("LLAMA_LIB_DIR", Value::Installed(""))]),

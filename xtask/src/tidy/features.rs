@@ -18,7 +18,8 @@ const BACKENDS: &str = "crates/llama-sys/build/backend";
 const REPORT: &str = "crates/llama-core/src/device/system.rs";
 
 /// Features of `llama-sys` that are no backend.
-const SWITCHES: [&str; 6] = ["bindgen", "common", "dynamic-backends", "native", "openmp", "shared"];
+const SWITCHES: [&str; 7] =
+    ["bindgen", "common", "dynamic", "dynamic-backends", "native", "openmp", "shared"];
 
 /// The layers above `llama-sys`: the crate, the crate that it passes features on to, and the features of `llama-sys`
 /// that it does not have.

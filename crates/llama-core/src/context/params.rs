@@ -1,6 +1,7 @@
 //! Parameters of contexts.
 
 use crate::error::{Error, ParameterProblem, Result};
+use crate::ffi::guard::guarded;
 use crate::model::Model;
 
 /// Maximum number of ggml's threads (`GGML_MAX_N_THREADS` of its CPU backend).
@@ -340,8 +341,8 @@ impl ContextParams {
         self.check()?;
         let n_threads = self.n_threads.unwrap_or_else(available_threads);
         let n_threads_batch = self.n_threads_batch.unwrap_or(n_threads);
-        // SAFETY: takes no arguments and returns a struct of constants.
-        let mut raw = unsafe { llama_sys::llama_context_default_params() };
+        // SAFETY: takes no arguments.
+        let mut raw = unsafe { guarded!(llama_context_default_params()) }?;
         raw.n_ctx = self.n_ctx;
         raw.n_batch = self.n_batch;
         raw.n_ubatch = self.divisible_ubatch();
@@ -422,8 +423,8 @@ impl ContextParams {
     }
 
     fn check(&self) -> Result<()> {
-        // SAFETY: takes no arguments and returns a constant.
-        let most = unsafe { llama_sys::llama_max_parallel_sequences() };
+        // SAFETY: takes no arguments.
+        let most = unsafe { guarded!(llama_max_parallel_sequences()) }?;
         if self.n_seq_max == 0 || self.n_seq_max as usize > most {
             return Err(invalid("n_seq_max", self.n_seq_max, format!("from 1 to {most}")));
         }

@@ -3,6 +3,7 @@
 use crate::backend;
 use crate::error::{ErrorKind, Result};
 use crate::ffi::guard::guarded;
+use crate::library;
 
 /// The distribution of threads over the nodes of a machine with non-uniform memory access. Corresponds to
 /// `ggml_numa_strategy`.
@@ -35,6 +36,7 @@ pub fn init_numa(strategy: NumaStrategy) -> Result<()> {
         NumaStrategy::Isolate => Raw::GGML_NUMA_STRATEGY_ISOLATE,
         NumaStrategy::Numactl => Raw::GGML_NUMA_STRATEGY_NUMACTL,
     };
+    library::ensure()?;
     // SAFETY: takes a number. The library is initialised and nobody else has used it yet, so nobody reads what the
     // function writes.
     let initialised = backend::init_and(|| unsafe { guarded!(llama_numa_init(strategy)) });

@@ -6,6 +6,7 @@ use crate::backend;
 use crate::device::max_devices;
 use crate::device::{BackendFeature, BackendReg, backend_regs};
 use crate::device::{Device, DeviceCapabilities, DeviceKind, DeviceMemory};
+use crate::ffi::guard::{guarded, or_logged};
 use crate::ffi::string::from_c;
 use crate::plan::Bytes;
 
@@ -89,13 +90,18 @@ impl SystemReport {
     #[must_use]
     pub fn new() -> Self {
         backend::init();
-        // SAFETY: both return string literals (ggml.c).
-        let (ggml, commit) = unsafe { (from_c(llama_sys::ggml_version()), from_c(llama_sys::ggml_commit())) };
+        // SAFETY: both take no arguments.
+        let (ggml, commit) = unsafe { (guarded!(ggml_version()), guarded!(ggml_commit())) };
+        let text = |address| {
+            let address = or_logged(address, core::ptr::null());
+            // SAFETY: NULL or a string literal (ggml.c).
+            unsafe { from_c(address) }.unwrap_or_default()
+        };
         Self {
             llama_core: env!("CARGO_PKG_VERSION").to_owned(),
             llama_cpp: crate::version(),
-            ggml: ggml.unwrap_or_default(),
-            ggml_commit: commit.unwrap_or_default(),
+            ggml: text(ggml),
+            ggml_commit: text(commit),
             target: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             debug: cfg!(debug_assertions),
             features: features(),
@@ -154,6 +160,7 @@ fn features() -> Vec<&'static str> {
         ("native", cfg!(feature = "native")),
         ("shared", cfg!(feature = "shared")),
         ("dynamic-backends", cfg!(feature = "dynamic-backends")),
+        ("dynamic", cfg!(feature = "dynamic")),
     ];
     all.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect()
 }

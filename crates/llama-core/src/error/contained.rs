@@ -17,9 +17,11 @@ impl Error {
 
     /// Returns whether llama.cpp was not called at all, so that nothing has changed.
     pub(crate) fn is_before_call(&self) -> bool {
-        matches!(
-            self.kind(),
-            ErrorKind::ProcessEnds | ErrorKind::InCallback { .. } | ErrorKind::Forked { .. }
-        )
+        match self.kind() {
+            ErrorKind::ProcessEnds | ErrorKind::InCallback { .. } | ErrorKind::Forked { .. } => true,
+            #[cfg(feature = "dynamic")]
+            ErrorKind::Library(_) => true,
+            _ => false,
+        }
     }
 }

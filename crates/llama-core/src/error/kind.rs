@@ -490,6 +490,11 @@ pub enum ErrorKind {
         /// The reason of the system or of ggml.
         reason: String,
     },
+    /// llama.cpp's library could not be loaded. The text lists every place where it was looked for, with all that is wrong
+    /// with the file there. Nothing was called.
+    #[cfg(feature = "dynamic")]
+    #[error(transparent)]
+    Library(#[from] crate::library::LoadError),
     /// The process is ending: `main` has returned or `exit` was called, and C++ destroys its static objects.
     #[error("the process is ending: llama.cpp is not called any more")]
     ProcessEnds,

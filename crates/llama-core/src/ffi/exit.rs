@@ -5,11 +5,12 @@
 
 use core::cell::Cell;
 use core::ffi::c_int;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::library;
 
 /// Longest time that the end of a process waits: a call may itself wait for something that has already ended.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -17,7 +18,14 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Maximum number of registered handlers.
 const HANDLERS: usize = 1000;
 
-static GATE: Gate = Gate::new();
+static GATE: Gate = Gate::new(if cfg!(feature = "dynamic") { UNLOADED } else { OPEN });
+
+/// The gate's states: calls pass.
+const OPEN: u8 = 0;
+/// The library is not loaded yet. The next call loads it.
+const UNLOADED: u8 = 1;
+/// The process is ending.
+const CLOSED: u8 = 2;
 
 thread_local! {
     // It needs no destructor, so that it exists in the destructors of other thread-locals too.
@@ -71,19 +79,19 @@ unsafe extern "C" {
     safe fn atexit(handler: extern "C" fn()) -> c_int;
 }
 
-/// The gate that calls pass until the process ends.
+/// The gate that calls pass from when the library is loaded until the process ends.
 struct Gate {
     /// Number of threads that are inside a call.
     inside: AtomicUsize,
-    is_closed: AtomicBool,
+    state: AtomicU8,
 }
 
 /// A running call into llama.cpp.
 pub(crate) struct Inside<'g>(&'g Gate);
 
 impl Gate {
-    const fn new() -> Self {
-        Self { inside: AtomicUsize::new(0), is_closed: AtomicBool::new(false) }
+    const fn new(state: u8) -> Self {
+        Self { inside: AtomicUsize::new(0), state: AtomicU8::new(state) }
     }
 
     /// Begins a call. Nested calls are allowed even if the gate is closed.
@@ -101,17 +109,29 @@ impl Gate {
                 self.inside.fetch_add(1, Ordering::SeqCst);
                 // Counted first, so that either the closing thread sees this call, or this call sees that the gate
                 // is closed.
-                if self.is_closed.load(Ordering::SeqCst) {
-                    return Err(ErrorKind::ProcessEnds.into());
+                if self.state.load(Ordering::SeqCst) != OPEN {
+                    self.pass_shut()?;
                 }
             }
             Ok(inside)
         })
     }
 
+    /// Loads the library if that has not been done, and refuses the call if the process is ending.
+    #[cold]
+    fn pass_shut(&self) -> Result<()> {
+        if self.state.load(Ordering::SeqCst) == UNLOADED {
+            library::ensure()?;
+        }
+        match self.state.load(Ordering::SeqCst) {
+            CLOSED => Err(ErrorKind::ProcessEnds.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Waits until no other thread is inside a call. Returns false if that takes longer than `limit`.
     fn close(&self, limit: Duration) -> bool {
-        self.is_closed.store(true, Ordering::SeqCst);
+        self.state.store(CLOSED, Ordering::SeqCst);
         let begin = Instant::now();
         while self.inside.load(Ordering::SeqCst) > usize::from(depth() > 0) {
             if begin.elapsed() > limit {
@@ -138,6 +158,12 @@ impl Drop for Inside<'_> {
             }
         });
     }
+}
+
+/// Lets calls pass, because the library is loaded.
+#[cfg(feature = "dynamic")]
+pub(crate) fn open() {
+    let _ = GATE.state.compare_exchange(UNLOADED, OPEN, Ordering::SeqCst, Ordering::SeqCst);
 }
 
 #[cold]
@@ -192,10 +218,10 @@ mod tests {
 
     #[test]
     fn the_end_waits_for_running_calls_and_refuses_new_ones() {
-        static GATE: Gate = Gate::new();
+        static GATE: Gate = Gate::new(OPEN);
         let running = GATE.enter().unwrap();
         let ended = thread::spawn(|| GATE.close(Duration::from_secs(60)));
-        while !GATE.is_closed.load(Ordering::SeqCst) {
+        while GATE.state.load(Ordering::SeqCst) == OPEN {
             thread::yield_now();
         }
         let refused = thread::spawn(|| GATE.enter().err().unwrap()).join().unwrap();
@@ -208,7 +234,7 @@ mod tests {
 
     #[test]
     fn the_end_does_not_wait_for_itself_or_for_ever() {
-        static GATE: Gate = Gate::new();
+        static GATE: Gate = Gate::new(OPEN);
         let own = GATE.enter().unwrap();
         let nested = GATE.enter().unwrap();
         assert_eq!(GATE.inside.load(Ordering::SeqCst), 1);

@@ -24,7 +24,8 @@ type Message = [MaybeUninit<u8>; llama_sys::LLAMA_SHIM_MESSAGE_SIZE as usize];
 ///
 /// [`ErrorKind::Internal`] for a failed assertion on this thread, [`ErrorKind::Exception`] and
 /// [`ErrorKind::OutOfMemory`] for a C++ exception. The C++ object that the call worked on must then not be used
-/// again, only freed. [`ErrorKind::ProcessEnds`] if the process is ending, in which case C++ is not called.
+/// again, only freed. [`ErrorKind::ProcessEnds`] if the process is ending, and `ErrorKind::Library` if the library of
+/// feature `dynamic` cannot be loaded, in which cases C++ is not called.
 macro_rules! guarded {
     ($function:ident($($argument:expr),* $(,)?)) => {
         $crate::ffi::guard::call(|message, result| llama_sys::call::$function(message, result, $($argument),*))

@@ -1,10 +1,10 @@
 //! Tests of the table against ggml's CPU backend, and of the way from a graph to an error.
 
-#[cfg(all(panic = "unwind", not(feature = "dynamic-backends")))]
+#[cfg(all(panic = "unwind", not(any(feature = "dynamic-backends", feature = "dynamic"))))]
 mod arena;
 pub(super) mod cost;
 mod models;
-#[cfg(all(panic = "unwind", not(feature = "dynamic-backends")))]
+#[cfg(all(panic = "unwind", not(any(feature = "dynamic-backends", feature = "dynamic"))))]
 mod operations;
 mod refused;
 

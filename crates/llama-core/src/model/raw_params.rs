@@ -8,6 +8,7 @@ use super::params::{LazyMode, LoadMode, ModelParams, SplitMode, invalid};
 use super::tensor_override::TensorOverride;
 use crate::device::{Device, DeviceKind};
 use crate::error::Result;
+use crate::ffi::guard::guarded;
 
 /// llama.cpp's parameters with their arrays, which must live until the model is loaded. Afterwards llama.cpp keeps
 /// none of the pointers (llama-model.cpp copies the proportions).
@@ -85,8 +86,8 @@ impl RawModelParams {
 /// Returns the parameters that are numbers and switches. Corresponds to `llama_model_default_params`.
 fn scalars(params: &ModelParams) -> Result<llama_sys::llama_model_params> {
     use llama_sys::{llama_lazy_mode as Lazy, llama_load_mode as Load, llama_split_mode as Split};
-    // SAFETY: takes no arguments and returns a struct of constants.
-    let mut raw = unsafe { llama_sys::llama_model_default_params() };
+    // SAFETY: takes no arguments.
+    let mut raw = unsafe { guarded!(llama_model_default_params()) }?;
     raw.n_gpu_layers = params.n_gpu_layers;
     raw.split_mode = match params.split_mode {
         SplitMode::None => Split::LLAMA_SPLIT_MODE_NONE,

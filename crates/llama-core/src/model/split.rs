@@ -27,14 +27,14 @@ pub fn split_path(prefix: impl AsRef<Path>, index: u32, count: u32) -> Result<Pa
     let mut buffer = vec![0_u8; prefix.as_bytes().len() + 32];
     // SAFETY: the prefix is NUL-terminated, and the buffer has `len` bytes.
     let length = unsafe {
-        llama_sys::llama_split_path(
+        guarded!(llama_split_path(
             buffer.as_mut_ptr().cast::<c_char>(),
             buffer.len(),
             prefix.as_ptr(),
             index,
             count,
-        )
-    };
+        ))
+    }?;
     buffer.truncate(usize::try_from(length).unwrap_or(0));
     Ok(path_from_bytes(buffer))
 }

@@ -5,6 +5,7 @@ use std::ffi::CString;
 use super::params::invalid;
 use crate::device::{Device, DeviceKind};
 use crate::error::Result;
+use crate::ffi::guard::guarded;
 use crate::ffi::regex;
 use crate::ffi::string::to_c;
 
@@ -58,8 +59,8 @@ impl TensorOverride {
         devices: Option<&[Device]>,
     ) -> Result<llama_sys::ggml_backend_buffer_type_t> {
         match self.place {
-            // SAFETY: takes no arguments and returns a constant that always exists (ggml-backend.cpp).
-            TensorPlace::Cpu => Ok(unsafe { llama_sys::ggml_backend_cpu_buffer_type() }),
+            // SAFETY: takes no arguments.
+            TensorPlace::Cpu => unsafe { guarded!(ggml_backend_cpu_buffer_type()) },
             TensorPlace::Device(device) => {
                 if devices.is_some_and(|devices| !devices.contains(&device)) {
                     let reason =

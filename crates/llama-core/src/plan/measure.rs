@@ -55,12 +55,12 @@ impl Measured {
 
 /// Fails if the linked library cannot report the sizes. Corresponds to `llama_shim_has_memory_breakdown`.
 pub(super) fn check_available() -> Result<()> {
-    // SAFETY: takes no arguments and returns a constant.
-    if unsafe { llama_sys::llama_shim_has_memory_breakdown() } {
+    // SAFETY: takes no arguments.
+    if unsafe { guarded!(llama_shim_has_memory_breakdown()) }? {
         return Ok(());
     }
     let reason =
-        "the linked llama.cpp came without src/llama-ext.h, which is needed for the sizes: build from source"
+        "llama.cpp's library came without src/llama-ext.h or its functions, which are needed for the sizes: build from source"
             .to_owned();
     Err(ErrorKind::Unsupported { operation: "planning memory", reason }.into())
 }

@@ -50,7 +50,7 @@ impl RawChain {
     /// Creates an empty chain.
     pub(super) fn new(perf: bool) -> Result<Self> {
         // SAFETY: takes and returns plain values.
-        let mut params = unsafe { llama_sys::llama_sampler_chain_default_params() };
+        let mut params = unsafe { guarded!(llama_sampler_chain_default_params()) }?;
         params.no_perf = !perf;
         // SAFETY: the parameters are llama.cpp's own.
         let raw = unsafe { guarded!(llama_sampler_chain_init(params)) }?;

@@ -40,6 +40,8 @@ mod device_sampler;
 mod device_state;
 mod embedding;
 mod from_metadata;
+#[cfg(feature = "dynamic")]
+mod library;
 mod load;
 mod memory;
 mod model;
@@ -91,6 +93,8 @@ fn cases() -> Vec<Case> {
         device_state::CASES,
         embedding::CASES,
         from_metadata::CASES,
+        #[cfg(feature = "dynamic")]
+        library::CASES,
         load::CASES,
         memory::CASES,
         model::CASES,

@@ -34,6 +34,8 @@ mod hyperparameters;
 #[cfg(feature = "common")]
 mod json_schema;
 mod leak;
+#[cfg(feature = "dynamic")]
+mod library;
 mod log_hook;
 mod log_probability;
 mod logged;

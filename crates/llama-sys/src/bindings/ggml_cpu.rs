@@ -76,7 +76,7 @@ const _: () = {
     assert!(offset_of!(ggml_type_traits_cpu, nrows) == 24);
 };
 
-#[cfg(not(feature = "dynamic-backends"))]
+#[cfg(not(any(feature = "dynamic-backends", feature = "dynamic")))]
 unsafe extern "C-unwind" {
     pub fn ggml_numa_init(numa: ggml_numa_strategy);
     pub fn ggml_is_numa() -> bool;

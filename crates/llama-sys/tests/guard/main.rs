@@ -54,6 +54,8 @@ impl Model {
         static INIT: Once = Once::new();
         // SAFETY: the first use of the library; `Once` blocks other threads until it is done.
         INIT.call_once(|| unsafe {
+            #[cfg(feature = "dynamic")]
+            llama_sys::dynamic::load(None).unwrap();
             llama_sys::llama_log_set(Some(be_quiet), ptr::null_mut());
             llama_sys::llama_shim_install_abort_callback();
             llama_sys::llama_backend_init();
