@@ -10,8 +10,9 @@ use test_models::Tiny;
 
 /// The largest difference between the logits of two computations that group the same tokens differently, relative to
 /// the largest logit. The sums are added in another order, by kernels for one column or for many, and keys and values
-/// are rounded to 16 bits in the cache (2^-11 each) in both cases. Measured on arm64 under qemu: 1.3e-3.
-const TOLERANCE: f32 = if cfg!(target_arch = "aarch64") { 2e-3 } else { 1e-3 };
+/// are rounded to 16 bits in the cache (2^-11 each) in both cases. Measured on arm64 under qemu: 3.6e-3
+/// for the tiny Llama, 2.0e-3 for Gemma 3, less for the others.
+const TOLERANCE: f32 = if cfg!(target_arch = "aarch64") { 5e-3 } else { 1e-3 };
 
 /// The tolerance for a recurrence whose inputs come from matrices of 16 bits, because the error of one token is
 /// carried to the next.
