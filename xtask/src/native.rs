@@ -53,6 +53,15 @@ pub(crate) fn build(what: &str, cargo: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Builds, and returns cargo's messages about the result. `cargo` makes the command, which runs a second time for them, when
+/// there is nothing left to build.
+pub(crate) fn build_and_read(what: &str, cargo: impl Fn() -> Command) -> Result<String> {
+    build(what, &mut cargo())?;
+    let mut again = cargo();
+    again.args(["--quiet", "--message-format=json"]);
+    workspace::capture(&mut again)
+}
+
 /// Returns the folder for the native builds of a command: the one that its environment names, or else this
 /// workspace's.
 fn cache(cargo: &Command) -> PathBuf {

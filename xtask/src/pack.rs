@@ -140,13 +140,12 @@ fn build(row: &Packed) -> Result<Built> {
 }
 
 fn build_one(what: &str, row: &Packed, arguments: &[&str]) -> Result<Messages> {
-    let mut cargo = workspace::cargo();
-    cargo.envs(row.environment.iter().map(|(name, value)| (name, value)));
-    native::build(what, cargo.args(arguments))?;
-    let mut again = workspace::cargo();
-    again.envs(row.environment.iter().map(|(name, value)| (name, value)));
-    again.args(arguments).args(["--quiet", "--message-format=json"]);
-    Ok(Messages::read(&workspace::capture(&mut again)?))
+    let messages = native::build_and_read(what, || {
+        let mut cargo = workspace::cargo();
+        cargo.envs(row.environment.iter().map(|(name, value)| (name, value))).args(arguments);
+        cargo
+    })?;
+    Ok(Messages::read(&messages))
 }
 
 /// Returns the architectures that the row is built for.

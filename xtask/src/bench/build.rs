@@ -20,10 +20,11 @@ pub(super) struct Programs {
 /// Builds the harness, and then llama-bench in the folder in which the harness's llama.cpp was built.
 pub(super) fn build() -> Result<Programs> {
     let harness = ["build", "--release", "-p", "llama-benches", "--bin", "decode"];
-    native::build("building the harness", workspace::cargo().args(harness))?;
-    let mut again = workspace::cargo();
-    again.args(harness).args(["--quiet", "--message-format=json"]);
-    let messages = Messages::read(&workspace::capture(&mut again)?);
+    let messages = Messages::read(&native::build_and_read("building the harness", || {
+        let mut cargo = workspace::cargo();
+        cargo.args(harness);
+        cargo
+    })?);
     let decode = messages.executable("llama-benches", "benches")?;
     Ok(Programs { llama_bench: llama_bench(&messages.native_dir()?)?, decode })
 }

@@ -48,14 +48,12 @@ pub(super) fn run(row: &Row, environment: &[(&'static str, OsString)]) -> Result
 
 /// Returns the features of `llama-examples` that stand for the row's.
 fn features(row: &Row) -> Vec<&'static str> {
-    let with_defaults = !row.features.contains("--no-default-features");
-    let mut features = if with_defaults { vec!["openmp", "native"] } else { Vec::new() };
-    if with_defaults && matches!(row.suite, Suite::Test("llama-gen")) {
+    let mut features = if row.has_defaults() { vec!["openmp", "native"] } else { Vec::new() };
+    if row.has_defaults() && matches!(row.suite, Suite::Test("llama-gen")) {
         features.push("chat");
     }
-    let named = row.features.split_once("--features ").map(|(_, names)| names.split(','));
     // llama-gen has the common library under another name.
-    features.extend(named.into_iter().flatten().map(|name| if name == "common" { "chat" } else { name }));
+    features.extend(row.named_features().map(|name| if name == "common" { "chat" } else { name }));
     features
 }
 

@@ -143,9 +143,9 @@ impl Need {
 }
 
 fn is_on_path(program: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .any(|folder| folder.join(program).with_extension(env::consts::EXE_EXTENSION).is_file())
+    let (path, file) =
+        (env::var_os("PATH").unwrap_or_default(), format!("{program}{}", env::consts::EXE_SUFFIX));
+    env::split_paths(&path).any(|folder| folder.join(&file).is_file())
 }
 
 fn pkg_config_knows(package: &str) -> bool {

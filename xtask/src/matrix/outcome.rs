@@ -91,10 +91,10 @@ pub(super) fn judge(row: &Row, build_only: bool, success: bool, text: &str) -> J
         return Judgement::new(Ending::Skipped, missing);
     }
     match (row.suite, success) {
-        (Suite::Refuse(sentence), false) if text.contains(sentence) => {
+        (Suite::Refuse(sentence) | Suite::TwoVersions(sentence), false) if text.contains(sentence) => {
             Judgement::new(Ending::Refused, refusal(sentence, text))
         }
-        (Suite::Refuse(_), _) => {
+        (Suite::Refuse(_) | Suite::TwoVersions(_), _) => {
             Judgement::new(Ending::Failed, "the build was expected to refuse this combination")
         }
         (_, false) => Judgement::new(Ending::Failed, failure(text)),
@@ -107,7 +107,9 @@ pub(super) fn judge(row: &Row, build_only: bool, success: bool, text: &str) -> J
         },
         (Suite::Build(_, reason), true) => Judgement::new(Ending::Built, format!("not run: {reason}")),
         (Suite::Check(_), true) => Judgement::new(Ending::Checked, "Rust only"),
-        (Suite::Outside(_) | Suite::TwoVersions(_), true) => Judgement::new(Ending::Built, ""),
+        (Suite::Outside(_), true) => {
+            Judgement { text: Some(text.to_owned()), ..Judgement::new(Ending::Run, "") }
+        }
     }
 }
 

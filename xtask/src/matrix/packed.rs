@@ -39,11 +39,9 @@ fn packed(row: &Row) -> Result<Packed> {
             _ => bail!("the row {:?} cannot be packed: it must build the pinned tree", row.name),
         }
     }
-    let defaults = if row.features.contains("--no-default-features") { "" } else { "openmp" };
-    let named = row.features.split_once("--features ").map_or("", |(_, names)| names);
-    let names = defaults.split(',').chain(named.split(','));
+    let defaults = row.has_defaults().then_some("openmp");
     Ok(Packed {
-        features: names.filter(|name| !name.is_empty() && *name != "native").collect(),
+        features: defaults.into_iter().chain(row.named_features()).filter(|name| *name != "native").collect(),
         environment,
         items: [Item::Pin, Item::Tools]
             .into_iter()

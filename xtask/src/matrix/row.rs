@@ -158,6 +158,17 @@ impl Row {
         words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-")
     }
 
+    /// Whether the default features are on.
+    pub(super) fn has_defaults(&self) -> bool {
+        !self.features.contains("--no-default-features")
+    }
+
+    /// Returns the features that the row names, beside the default ones.
+    pub(super) fn named_features(&self) -> impl Iterator<Item = &'static str> {
+        let named = self.features.split_once("--features ").map(|(_, names)| names.split(','));
+        named.into_iter().flatten()
+    }
+
     /// Whether the features of the row contain this one.
     pub(super) fn has_feature(&self, feature: &str) -> bool {
         self.features.split([' ', ',']).any(|word| word == feature)

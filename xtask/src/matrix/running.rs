@@ -70,12 +70,11 @@ fn run_row(row: &Row, build_only: bool) -> (Judgement, Option<String>) {
 /// Runs the row's suite and then, if it passes, the demo.
 fn run_commands(row: &Row, build_only: bool) -> Result<Judgement> {
     let environment = command::environment(row)?;
-    match &row.suite {
-        Suite::Outside(surroundings) => return outside::run(row, surroundings, &environment),
-        Suite::TwoVersions(sentence) => return outside::two_versions(row, sentence),
-        _ => {}
-    }
-    let run = command::run(row, &environment, build_only)?;
+    let run = match &row.suite {
+        Suite::Outside(surroundings) => outside::run(row, surroundings, &environment)?,
+        Suite::TwoVersions(_) => outside::two_versions(row)?,
+        _ => command::run(row, &environment, build_only)?,
+    };
     let mut judgement = outcome::judge(row, build_only, run.success, &run.text);
     match judgement.result {
         Ending::Failed => eprintln!("{}", end_of(&run.text)),

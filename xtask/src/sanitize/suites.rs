@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::tool::{Plan, Tool};
 use super::topics;
-use crate::{native, workspace};
+use crate::native;
 
 /// The packages that call llama.cpp and have tests.
 const PACKAGES: [&str; 3] = ["llama-sys", "llama-core", "llama-gen"];
@@ -119,10 +119,12 @@ pub(super) fn build(plan: &Plan) -> Result<Vec<Suite>> {
         vec!["test", "--no-run", "--tests", "--no-default-features", "--features", FEATURES];
     arguments.extend(PACKAGES.iter().flat_map(|package| ["--package", package]));
     arguments.extend(plan.cargo.iter().map(String::as_str));
-    native::build(&format!("building the tests for `{}`", plan.tool.name()), plan.cargo().args(&arguments))?;
-    let mut again = plan.cargo();
-    again.args(&arguments).args(["--quiet", "--message-format=json"]);
-    let suites = read(&workspace::capture(&mut again)?);
+    let what = format!("building the tests for `{}`", plan.tool.name());
+    let suites = read(&native::build_and_read(&what, || {
+        let mut cargo = plan.cargo();
+        cargo.args(&arguments);
+        cargo
+    })?);
     ensure!(!suites.is_empty(), "cargo names no test program: run `cargo clean` and try again");
     topics::split(suites)
 }
@@ -202,7 +204,7 @@ mod tests {
     /// The source of a suite: a file in `tests/` or `tests/it/`, or a folder of modules there.
     fn source(title: &str) -> String {
         let (package, name) = title.split_once('/').unwrap();
-        let tests = workspace::root().join("crates").join(package).join("tests");
+        let tests = crate::workspace::root().join("crates").join(package).join("tests");
         let places = [&tests, &tests.join("it")];
         places.map(|folder| files(&folder.join(format!("{name}.rs"))) + &files(&folder.join(name))).concat()
     }
